@@ -1,0 +1,96 @@
+"""Facts of the provisioner: what AWS was made to do, and what it was read back to say."""
+
+from datetime import datetime, timedelta
+from typing import ClassVar, Literal
+
+from shared.contracts.event import Event
+
+EndCause = Literal["expired", "terminated", "returned", "withdrawn", "revoked_by_operator", "failed"]
+
+
+class AccessFact(Event):
+    """Base of access facts. `subject` is the ticket id; `version` counts the claim's facts."""
+
+    ticket_id: str
+    grant_id: str
+    target_id: str
+    instance: str
+    user_id: str
+    account_id: str
+    set_id: str
+    ends_at: datetime
+
+
+class AccessScheduled(AccessFact):
+    """The claim is stored with its end; nothing was asked of AWS yet."""
+
+    TYPE: ClassVar[str] = "access.scheduled.v1"
+
+    starts_at: datetime
+
+
+class AccessGranting(AccessFact):
+    """Written ahead of the call."""
+
+    TYPE: ClassVar[str] = "access.granting.v1"
+
+
+class AccessGranted(AccessFact):
+    """Read back from AWS: the assignment is there."""
+
+    TYPE: ClassVar[str] = "access.granted.v1"
+
+    request_id: str | None = None
+    """AWS's id of the creation; None when the assignment was already there."""
+    already_held: bool = False
+    credentials_until: datetime
+
+
+class AccessFailed(AccessFact):
+    """Not granted, and verified absent (or never asked for)."""
+
+    TYPE: ClassVar[str] = "access.failed.v1"
+
+    code: str
+    detail: str = ""
+    request_id: str | None = None
+
+
+class AccessRevokeDue(AccessFact):
+    """The claim is over: by its end (the expiry producer), or by a stop."""
+
+    TYPE: ClassVar[str] = "access.revoke_due.v1"
+
+    cause_of_end: EndCause
+    late_by: timedelta = timedelta(0)
+
+
+class AccessRevoked(AccessFact):
+    """Read back from AWS, several times over the settle time: the assignment is gone."""
+
+    TYPE: ClassVar[str] = "access.revoked.v1"
+
+    cause_of_end: EndCause
+    request_id: str | None = None
+    late_by: timedelta = timedelta(0)
+    """From the end of the claim to the first read-back without the assignment."""
+    credentials_until: datetime | None = None
+
+
+class AccessReleased(AccessFact):
+    """This claim ended but the access remains; `kept_by` says because of what."""
+
+    TYPE: ClassVar[str] = "access.released.v1"
+
+    cause_of_end: EndCause
+    kept_by: tuple[str, ...]
+    credentials_until: datetime | None = None
+
+
+class AccessRevokeOverdue(AccessFact):
+    """A revoke is late beyond the objective. It is retried for ever; this is the noise it makes."""
+
+    TYPE: ClassVar[str] = "access.revoke_overdue.v1"
+
+    overdue_by: timedelta
+    last_error: str = ""

@@ -1,0 +1,105 @@
+"""Facts of the approval service: the review of one target in one revision."""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from shared.contracts.event import Contract, Event, Revisions
+from shared.contracts.people import Person
+from shared.contracts.ticket import Window
+
+
+class Stage(Contract):
+    """One stage as frozen in a review. `approvers` are subjects: `user:<id>` or `group:<id>`."""
+
+    rule_id: str
+    index: int
+    """Position within its rule, from 1; a vote asks the policy for `approve/<rule_id>/<index>`."""
+    approvers: tuple[str, ...]
+    needed: int
+    denials: int = 1
+
+
+class Vote(Contract):
+    """One decision, with the proof: what allowed it and on which documents."""
+
+    id: str
+    stage: int
+    """Position in the review's stages, from 1."""
+    verdict: Literal["approve", "reject"]
+    voter: Person
+    acting_for: str | None = None
+    comment: str = ""
+    proof: tuple[str, ...] = ()
+    """The policy rows that allowed it, among them the proving group."""
+    revisions: Revisions
+    at: datetime
+
+
+class ReviewFact(Event):
+    """Base of review facts. `subject` is the ticket id; `version` counts the review's facts."""
+
+    review_id: str
+    ticket_id: str
+    target_id: str
+    revision: int
+    ticket_version: int
+    """The ticket's version the review was made from."""
+
+
+class ReviewOpened(ReviewFact):
+    TYPE: ClassVar[str] = "review.opened.v1"
+
+    stages: tuple[Stage, ...]
+    auto_approved_by: str | None = None
+    """The rule that approves without a vote, if one does."""
+    expires_at: datetime
+    revisions: Revisions
+
+
+class ReviewStageOpened(ReviewFact):
+    """A stage waits for votes. `approvers` are the persons who may vote on it now; they get mail."""
+
+    TYPE: ClassVar[str] = "review.stage_opened.v1"
+
+    stage: int
+    stages: int
+    needed: int
+    approvers: tuple[Person, ...]
+    other_grants: int = 0
+    """Other live grants of the beneficiaries, for the approver to weigh."""
+    earlier_rejections: int = 0
+
+
+class ReviewDecided(ReviewFact):
+    TYPE: ClassVar[str] = "review.decided.v1"
+
+    vote: Vote
+
+
+class ReviewApproved(ReviewFact):
+    """The witness: what exactly was approved, by whom. Without it nothing is granted."""
+
+    TYPE: ClassVar[str] = "review.approved.v1"
+
+    window: Window
+    content_hash: str
+    votes: tuple[Vote, ...]
+    auto_approved_by: str | None = None
+    revisions: Revisions
+
+
+class ReviewRejected(ReviewFact):
+    TYPE: ClassVar[str] = "review.rejected.v1"
+
+    code: Literal["rejected", "no_rule", "unapprovable"]
+    votes: tuple[Vote, ...] = ()
+
+
+class ReviewTimedOut(ReviewFact):
+    TYPE: ClassVar[str] = "review.timed_out.v1"
+
+
+class ReviewVoided(ReviewFact):
+    """The review counts no longer: the ticket was withdrawn or stopped, or its rule changed."""
+
+    TYPE: ClassVar[str] = "review.voided.v1"

@@ -1,0 +1,101 @@
+"""Facts about configuration and access to JIT itself: catalogue and rule changes, denials, reads.
+
+The same types are published by whichever service owns the document or refused the call.
+"""
+
+from typing import Any, ClassVar
+
+from shared.contracts.event import Event
+
+
+class ConfigurationFact(Event):
+    """A document changed. `before` and `after` are the document's body; None where there was or is none."""
+
+    document: str
+    """`<kind>/<id>`"""
+    name: str = ""
+    revision: int
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+
+
+class AccountRegistered(ConfigurationFact):
+    TYPE: ClassVar[str] = "account.registered.v1"
+
+
+class AccountChanged(ConfigurationFact):
+    TYPE: ClassVar[str] = "account.changed.v1"
+
+
+class AccountRemoved(ConfigurationFact):
+    TYPE: ClassVar[str] = "account.removed.v1"
+
+
+class SetRegistered(ConfigurationFact):
+    TYPE: ClassVar[str] = "set.registered.v1"
+
+
+class SetChanged(ConfigurationFact):
+    TYPE: ClassVar[str] = "set.changed.v1"
+
+
+class SetRemoved(ConfigurationFact):
+    TYPE: ClassVar[str] = "set.removed.v1"
+
+
+class SetGroupRegistered(ConfigurationFact):
+    TYPE: ClassVar[str] = "set_group.registered.v1"
+
+
+class SetGroupChanged(ConfigurationFact):
+    TYPE: ClassVar[str] = "set_group.changed.v1"
+
+
+class SetGroupRemoved(ConfigurationFact):
+    TYPE: ClassVar[str] = "set_group.removed.v1"
+
+
+class ScopeRegistered(ConfigurationFact):
+    TYPE: ClassVar[str] = "scope.registered.v1"
+
+
+class ScopeChanged(ConfigurationFact):
+    TYPE: ClassVar[str] = "scope.changed.v1"
+
+
+class ScopeRemoved(ConfigurationFact):
+    TYPE: ClassVar[str] = "scope.removed.v1"
+
+
+class RuleRegistered(ConfigurationFact):
+    TYPE: ClassVar[str] = "rule.registered.v1"
+
+
+class RuleChanged(ConfigurationFact):
+    TYPE: ClassVar[str] = "rule.changed.v1"
+
+
+class RuleRemoved(ConfigurationFact):
+    TYPE: ClassVar[str] = "rule.removed.v1"
+
+
+class AuthzDenied(Event):
+    """Somebody was told no. `subject` is the ticket id where there is one, else the caller's id."""
+
+    TYPE: ClassVar[str] = "authz.denied.v1"
+
+    verb: str
+    code: str
+    """The guard or policy code that said no."""
+    rules: tuple[str, ...] = ()
+    route: str = ""
+    object_id: str | None = None
+
+
+class AuditRead(Event):
+    """Somebody looked into the audit log; `subject` is the reader's id."""
+
+    TYPE: ClassVar[str] = "audit.read.v1"
+
+    query: dict[str, str] = {}
+    returned: int = 0

@@ -1,0 +1,202 @@
+"""The compacted documents: catalogue, rules and inventory, as every replica holds them whole.
+
+A document is replaced whole under its key `<kind>/<id>`; deletion is the same document with
+`deleted: true`, and ids are never reused. `revision` is the owner's counter after the change.
+Selectors are strings: accounts `acct:<12 digits>`, `ou:<id>`, `tag:<key>=<value>` or `*`; sets
+`ps:<id>`, `psg:<id>` or `*`; subjects `user:<id>` or `group:<id>`.
+"""
+
+from datetime import datetime, timedelta
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from shared.contracts.event import Contract
+
+
+class Document(Contract):
+    KIND: ClassVar[str] = ""
+
+    id: str
+    revision: int = 0
+    deleted: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}/{self.id}"
+
+    @property
+    def kind(self) -> str:
+        return type(self).KIND
+
+
+# catalogue: owned by ticket
+
+
+class RegisteredAccount(Document):
+    KIND: ClassVar[str] = "registered_account"
+
+    labels: dict[str, str] = {}
+    protected_override: bool = False
+    """Registered although it is the management, delegated-administrator or a protected account."""
+
+
+class RegisteredSet(Document):
+    KIND: ClassVar[str] = "registered_set"
+
+    long_session_acknowledged: bool = False
+    """An administrator accepted that credentials outlive the end by more than an hour."""
+
+
+class SetGroup(Document):
+    KIND: ClassVar[str] = "set_group"
+
+    name: str
+    sets: tuple[str, ...] = ()
+    """Set ids."""
+
+
+class AccessScope(Document):
+    """Who may request which sets on which accounts, for how long."""
+
+    KIND: ClassVar[str] = "scope"
+
+    name: str
+    subjects: tuple[str, ...]
+    verbs: tuple[Literal["request", "request_for"], ...] = ("request",)
+    accounts: str
+    sets: str
+    max_duration: timedelta = timedelta(0)
+    """Bound to this scope's own match; ignored by a deny, which denies any length."""
+    effect: Literal["allow", "deny"] = "allow"
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+
+
+# rules: owned by approval
+
+
+class RuleStage(Contract):
+    approvers: tuple[str, ...]
+    needed: Annotated[int, Field(ge=1)] = 1
+    denials: Annotated[int, Field(ge=1)] = 1
+
+
+class ApprovalRule(Document):
+    KIND: ClassVar[str] = "rule"
+
+    name: str
+    accounts: str
+    sets: str
+    stages: tuple[RuleStage, ...] = ()
+    always: bool = False
+    """Its stages are added whatever other rule applies."""
+    auto_approve_up_to: timedelta | None = None
+    """Approves without votes up to this length; only by account or OU, never with stages."""
+
+
+# inventory: owned by provisioner, read from AWS
+
+
+class Account(Document):
+    KIND: ClassVar[str] = "account"
+
+    name: str
+    state: str
+    """AWS's own word: ACTIVE, SUSPENDED, PENDING_CLOSURE, CLOSED, PENDING_ACTIVATION."""
+    ous: tuple[str, ...] = ()
+    """Ids from the root down to the direct parent."""
+    tags: dict[str, str] = {}
+    management: bool = False
+    delegated_administrator: bool = False
+
+
+class OrganizationalUnit(Document):
+    KIND: ClassVar[str] = "ou"
+
+    name: str
+    parent: str | None = None
+
+
+class PermissionSet(Document):
+    """`id` is AWS's own last part of the ARN (`ps-...`): a set made anew under an old name is another set."""
+
+    KIND: ClassVar[str] = "set"
+
+    arn: str
+    name: str
+    description: str = ""
+    session_duration: timedelta = timedelta(hours=1)
+    digest: str
+    """Over everything that decides what the set allows, session length included."""
+    summary: tuple[str, ...] = ()
+    """What it allows, in a line each: managed policies' names, inline policy, boundary."""
+    tags: dict[str, str] = {}
+
+
+class ExternalId(Contract):
+    issuer: str
+    id: str
+
+
+class User(Document):
+    KIND: ClassVar[str] = "user"
+
+    user_name: str
+    display_name: str = ""
+    email: str | None = None
+    enabled: bool = True
+    external_ids: tuple[ExternalId, ...] = ()
+
+
+class Group(Document):
+    KIND: ClassVar[str] = "group"
+
+    name: str
+    members: tuple[str, ...] = ()
+    """User ids."""
+
+
+class Marker(Contract):
+    """An owner's statement of what a complete copy of its documents looks like.
+
+    `count` and `digest` cover the documents that are not deleted; `digest` is the XOR of the SHA-256
+    of each `key@revision`, so that it does not depend on order.
+    """
+
+    owner: str
+    revision: int
+    count: int
+    digest: str
+    at: datetime
+
+
+AnyDocument = (
+    RegisteredAccount
+    | RegisteredSet
+    | SetGroup
+    | AccessScope
+    | ApprovalRule
+    | Account
+    | OrganizationalUnit
+    | PermissionSet
+    | User
+    | Group
+)
+
+DOCUMENTS: dict[str, type[Document]] = {
+    cls.KIND: cls
+    for cls in (
+        RegisteredAccount,
+        RegisteredSet,
+        SetGroup,
+        AccessScope,
+        ApprovalRule,
+        Account,
+        OrganizationalUnit,
+        PermissionSet,
+        User,
+        Group,
+    )
+}
+"""Every document class by its kind."""

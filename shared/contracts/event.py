@@ -1,0 +1,75 @@
+"""What every event has in common: who, when, why and what caused it.
+
+An event is a fact in the past tense. Its class is frozen, one class per version; fields are only
+added, with a default. The envelope (CloudEvents headers) is in shared/envelope.py; this module and
+its neighbours in shared/contracts hold bodies only and do no I/O.
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Contract(BaseModel):
+    """Base of everything that crosses a service boundary. Readers ignore fields they do not know."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Actor(Contract):
+    """Who did it. A person is named by token (iss, sub) and Identity Store user; a service by its name."""
+
+    kind: Literal["person", "service"]
+    name: str
+    """User name of the person, or the service's name."""
+    user_id: str | None = None
+    iss: str | None = None
+    sub: str | None = None
+    client: str | None = None
+    ip: str | None = None
+    auth_time: datetime | None = None
+    acr: str | None = None
+
+    @classmethod
+    def service(cls, name: str) -> "Actor":
+        return cls(kind="service", name=name)
+
+
+class Revisions(Contract):
+    """Which documents a decision was made on: the owners' counters."""
+
+    catalog: int = 0
+    rules: int = 0
+    inventory: int = 0
+
+
+class Event(Contract):
+    """Base of all facts.
+
+    `subject` is the Kafka key: the ticket id, or the document's id for catalogue and rule changes.
+    `version` is the aggregate's version after the fact (0 where there is no aggregate to order by).
+    `cause` is the id of the event, or of the HTTP request, that led to this one.
+    """
+
+    TYPE: ClassVar[str] = ""
+    """`noun.past_tense.vN`; the key under which `EVENTS` finds the class."""
+
+    subject: str
+    version: int = 0
+    actor: Actor
+    why: str = ""
+    cause: str | None = None
+    at: datetime
+    """When it happened, by the database's clock."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.TYPE:
+            if cls.TYPE in EVENTS:
+                raise TypeError(f"two event classes are called {cls.TYPE}: a type name belongs to one class")
+            EVENTS[cls.TYPE] = cls
+
+
+EVENTS: dict[str, type[Event]] = {}
+"""Every event class by its type name; filled as the contract modules are imported."""

@@ -1,0 +1,31 @@
+"""Facts of the notifier: what was sent to whom, without the text of it."""
+
+from typing import ClassVar
+
+from shared.contracts.event import Event
+
+
+class NotificationFact(Event):
+    ticket_id: str
+    event_id: str
+    """The event the mail is about."""
+    recipient: str
+    """Identity Store user id."""
+    address: str | None
+    template: str
+    message_id: str
+
+
+class NotificationSent(NotificationFact):
+    TYPE: ClassVar[str] = "notification.sent.v1"
+
+    attempts: int
+
+
+class NotificationFailed(NotificationFact):
+    """Given up: the address does not exist, or the server refuses for good."""
+
+    TYPE: ClassVar[str] = "notification.failed.v1"
+
+    smtp_code: int | None = None
+    detail: str = ""

@@ -1,0 +1,125 @@
+"""The table of topics: each has exactly one owner. Docs, ACLs, creation and tests come from here."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Cleanup = Literal["delete", "compact"]
+
+TICKET: Final = "jit.ticket.v1"
+APPROVAL: Final = "jit.approval.v1"
+ACCESS: Final = "jit.access.v1"
+NOTIFICATION: Final = "jit.notification.v1"
+AUDIT_OCSF: Final = "jit.audit.ocsf.v1"
+CATALOG: Final = "jit.catalog.v1"
+RULES: Final = "jit.rules.v1"
+INVENTORY: Final = "jit.inventory.v1"
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One Kafka topic. A compacted topic has one partition, so that a marker follows what it counts."""
+
+    name: str
+    owner: str
+    key: str
+    partitions: int
+    cleanup: Cleanup
+    readers: tuple[str, ...]
+    content: str
+
+
+_ALL: Final = ("ticket", "approval", "provisioner", "notifier", "audit")
+
+TOPICS: Final = {
+    topic.name: topic
+    for topic in (
+        Topic(
+            TICKET,
+            "ticket",
+            "ticket id",
+            12,
+            "delete",
+            ("approval", "provisioner", "notifier", "audit"),
+            "ticket facts, each with the whole ticket; catalogue and scope changes",
+        ),
+        Topic(
+            APPROVAL,
+            "approval",
+            "ticket id",
+            12,
+            "delete",
+            ("ticket", "provisioner", "notifier", "audit"),
+            "review facts, rule changes; review.approved is the provisioner's witness",
+        ),
+        Topic(
+            ACCESS,
+            "provisioner",
+            "ticket id",
+            12,
+            "delete",
+            ("ticket", "notifier", "audit"),
+            "access facts, among them the expiry producer's revoke events",
+        ),
+        Topic(
+            NOTIFICATION,
+            "notifier",
+            "ticket id",
+            12,
+            "delete",
+            ("audit",),
+            "deliveries, without their text",
+        ),
+        Topic(
+            AUDIT_OCSF,
+            "audit",
+            "ticket id",
+            12,
+            "delete",
+            (),
+            "OCSF 1.8.0 events for SIEMs outside",
+        ),
+        Topic(
+            CATALOG,
+            "ticket",
+            "document key",
+            1,
+            "compact",
+            _ALL,
+            "registered accounts and sets, set groups, access scopes",
+        ),
+        Topic(
+            RULES,
+            "approval",
+            "document key",
+            1,
+            "compact",
+            _ALL,
+            "approval rules",
+        ),
+        Topic(
+            INVENTORY,
+            "provisioner",
+            "document key",
+            1,
+            "compact",
+            _ALL,
+            "accounts, OUs, tags, permission sets, users, groups, memberships",
+        ),
+    )
+}
+
+COMPACTED: Final = tuple(topic for topic in TOPICS.values() if topic.cleanup == "compact")
+
+
+def events_topic(service: str) -> str:
+    """The topic a service's facts go to."""
+    return next(
+        topic.name
+        for topic in TOPICS.values()
+        if topic.owner == service and topic.cleanup == "delete" and topic.name != AUDIT_OCSF
+    )
+
+
+def documents_topic(service: str) -> str:
+    """The compacted topic a service's documents go to."""
+    return next(topic.name for topic in COMPACTED if topic.owner == service)
