@@ -90,7 +90,7 @@ class MockKafka:
             self._library.rd_kafka_mock_broker_set_rtt(self._running(), broker, milliseconds)
 
     def push_request_errors(self, api_key: int, codes: Sequence[int]) -> None:
-        """Answer the next requests of a kind (0 = Produce, 1 = Fetch) with these Kafka error codes, in order."""
+        """Answer the next requests (0 = Produce, 1 = Fetch) with these Kafka error codes in turn."""
         errors = (ctypes.c_int * len(codes))(*codes)
         self._library.rd_kafka_mock_push_request_errors_array(self._running(), api_key, len(codes), errors)
 
