@@ -35,6 +35,17 @@ class FieldError:
         return {"field": self.field, "code": self.code, "detail": self.detail}
 
 
+@dataclass(frozen=True)
+class Denied:
+    """What was refused to somebody; becomes the fact `authz.denied`, also where the answer is 404."""
+
+    verb: str
+    subject: str
+    """Ticket id where there is one, else what was asked about."""
+    rules: tuple[str, ...] = ()
+    object_id: str | None = None
+
+
 class JitError(Exception):
     """Base of all errors that have an answer. `retryable` means the same call may succeed later."""
 
@@ -49,12 +60,14 @@ class JitError(Exception):
         code: str,
         fields: Sequence[FieldError] = (),
         extra: Mapping[str, Any] | None = None,
+        denied: "Denied | None" = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.code = code
         self.fields = tuple(fields)
         self.extra = dict(extra or {})
+        self.denied = denied
 
 
 class Invalid(JitError):

@@ -1,0 +1,53 @@
+"""`jit`: the commands an operator runs. Errors are one sentence and exit code 2."""
+
+import asyncio
+import importlib
+import sys
+
+import typer
+
+from shared import docs, kafka
+from shared.migrate import SERVICES, MigrateSettings, migrate_databases
+from shared.service import serve
+from shared.settings import KafkaSettings, load
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+
+
+@app.command()
+def migrate() -> None:
+    """Create or upgrade databases, roles, tables and topics. Safe to run again."""
+    settings = load(MigrateSettings)
+    broker = load(KafkaSettings)
+    asyncio.run(_migrate(settings, broker))
+
+
+async def _migrate(settings: MigrateSettings, broker: KafkaSettings) -> None:
+    passwords = {name: secret.get_secret_value() for name, secret in settings.app_passwords.items()}
+    applied = await migrate_databases(settings.admin_url.get_secret_value(), passwords=passwords)
+    for service, names in applied.items():
+        print(f"{service}: {', '.join(names) if names else 'up to date'}")
+    created = await kafka.create_topics(broker, replication=settings.topic_replication)
+    print(f"topics: {', '.join(created) if created else 'up to date'}")
+
+
+@app.command("serve")
+def serve_service(service: str) -> None:
+    """Run one service in this process: ticket, approval, provisioner, notifier or audit."""
+    if service not in SERVICES:
+        raise typer.BadParameter(f"{service} is not a service; choose one of {', '.join(SERVICES)}")
+    serve(importlib.import_module(f"services.{service}.__main__").build())
+
+
+@app.command()
+def events() -> None:
+    """Print docs/events.md as it follows from the contracts and the table of topics."""
+    sys.stdout.write(docs.events_page())
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Who is calling, and whether the route is theirs to call.
+
+Every route declares one `requires(verb)`. Verbs of the policy are asked here with the scope `*`;
+`PERSON` admits anyone with a valid token and leaves the decision about the object to the command.
+The route-by-role test in tests/architecture finds these declarations.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from fastapi import Depends, Request
+
+from shared.context import Context
+from shared.contracts.configuration import AuthzDenied
+from shared.contracts.documents import User
+from shared.contracts.event import Actor, Revisions
+from shared.contracts.people import Person
+from shared.db import transaction
+from shared.errors import Denied, Forbidden, Invalid, JitError, Unauthenticated
+from shared.idempotency import RequestKey
+from shared.identity import Principal, bind
+from shared.policy.world import World
+
+PERSON: Final = "person"
+"""Any enabled person; what he may see or do is decided on the object, in the command."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The person behind a request, with what a command needs to decide and to record."""
+
+    principal: Principal
+    key: RequestKey | None
+    cause: str
+    """Id of the request, recorded as the cause of what it leads to."""
+
+    @property
+    def user(self) -> User:
+        return self.principal.user
+
+    @property
+    def user_id(self) -> str:
+        return self.principal.user.id
+
+    @property
+    def actor(self) -> Actor:
+        return self.principal.actor
+
+    @property
+    def person(self) -> Person:
+        return person_of(self.user)
+
+
+def person_of(user: User) -> Person:
+    return Person(user_id=user.id, user_name=user.user_name, display_name=user.display_name, email=user.email)
+
+
+class Requires:
+    """A FastAPI dependency: authenticate, bind to an Identity Store user, ask the policy for one verb."""
+
+    def __init__(self, verb: str) -> None:
+        self.verb = verb
+
+    async def __call__(self, request: Request) -> Caller:
+        context: Context = request.app.state.context
+        now = context.clock.now()
+        claims = await context.verifier.verify(_bearer(request), now)
+        _check_tables(context, request)
+        if wanted := request.headers.get("Jit-Min-Revision"):
+            await context.tables.wait_for(parse_revision(wanted))
+        async with transaction(context.pool) as conn:
+            principal = await bind(conn, claims, context.world, now, alerts=context.alerts)
+        principal = _with_address(principal, request)
+        request.state.actor = principal.actor
+        self._ask_policy(context.world, principal, now)
+        return Caller(principal, await _request_key(request, principal), _request_id(request))
+
+    def _ask_policy(self, world: World, principal: Principal, now: datetime) -> None:
+        if self.verb == PERSON:
+            return
+        answer = world.may(principal.user.id, self.verb, now=now)
+        if not answer.allowed:
+            raise Forbidden(
+                f"this needs the right {self.verb}, which you do not have",
+                code="not_permitted",
+                denied=Denied(self.verb, principal.user.id, rules=answer.rules),
+            )
+
+
+def requires(verb: str) -> Any:
+    """The default value of a route's `caller` parameter."""
+    return Depends(Requires(verb))
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("send a token: Authorization: Bearer <token>", code="token_missing")
+    return token.strip()
+
+
+def _check_tables(context: Context, request: Request) -> None:
+    if request.method in {"GET", "HEAD"}:
+        context.tables.require_ready()
+    else:
+        context.tables.require_fresh()
+
+
+def _with_address(principal: Principal, request: Request) -> Principal:
+    ip = request.client.host if request.client else None
+    return Principal(user=principal.user, actor=principal.actor.model_copy(update={"ip": ip}))
+
+
+async def _request_key(request: Request, principal: Principal) -> RequestKey | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None or request.method != "POST":
+        return None
+    return RequestKey.of(
+        caller=principal.user.id,
+        key=key,
+        method=request.method,
+        path=request.url.path,
+        body=await request.body(),
+    )
+
+
+def _request_id(request: Request) -> str:
+    return str(request.state.request_id)
+
+
+def parse_revision(text: str) -> Revisions:
+    """`catalog=12,rules=3` as revisions; what is not named is not waited for."""
+    try:
+        parts = dict(part.strip().split("=", 1) for part in text.split(","))
+        known = {name: int(value) for name, value in parts.items()}
+        if not set(known) <= set(Revisions.model_fields):
+            raise ValueError(text)
+        return Revisions(**known)
+    except ValueError:
+        raise Invalid(
+            "Jit-Min-Revision must look like catalog=12,rules=3,inventory=40 (as in Jit-Revision of a write)",
+            code="min_revision_invalid",
+        ) from None
+
+
+def format_revision(**revisions: int) -> dict[str, str]:
+    """The header a write answers with."""
+    return {"Jit-Revision": ",".join(f"{name}={value}" for name, value in revisions.items())}
+
+
+async def record_denial(context: Context, request: Request, error: JitError) -> None:
+    """Make a refusal a fact, in a transaction of its own; the refusal stands whatever becomes of it."""
+    actor: Actor | None = getattr(request.state, "actor", None)
+    if error.denied is None or actor is None:
+        return
+    fact = AuthzDenied(
+        subject=error.denied.subject,
+        actor=actor,
+        why=error.detail,
+        cause=_request_id(request),
+        at=context.clock.now(),
+        verb=error.denied.verb,
+        code=error.code,
+        rules=error.denied.rules,
+        route=f"{request.method} {request.url.path}",
+        object_id=error.denied.object_id,
+    )
+    async with transaction(context.pool) as conn:
+        await context.record(conn, fact)

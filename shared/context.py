@@ -1,0 +1,53 @@
+"""What a command, a route or a background task of a service may reach. Made by shared/service.py."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from shared.alerts import Alerts
+from shared.auth import TokenVerifier
+from shared.clock import Clock
+from shared.contracts.event import Actor, Event
+from shared.db import Conn, Pool
+from shared.errors import NotReady
+from shared.policy.world import World
+from shared.settings import ServiceSettings
+from shared.tables import Tables
+
+
+@dataclass
+class Context:
+    """One service at work. `pool` exists once the database was reached; before, everything is `NotReady`."""
+
+    service: str
+    settings: ServiceSettings
+    clock: Clock
+    alerts: Alerts
+    tables: Tables
+    verifier: TokenVerifier
+    record: Callable[[Conn, Event], Awaitable[None]]
+    """Where facts go that are not part of a command: the outbox, or the log itself in the audit service."""
+    _pool: Pool | None = field(default=None, repr=False)
+
+    @property
+    def pool(self) -> Pool:
+        if self._pool is None:
+            raise NotReady(
+                "the database has not been reached yet; try again in a few seconds", code="starting"
+            )
+        return self._pool
+
+    @property
+    def has_pool(self) -> bool:
+        return self._pool is not None
+
+    def set_pool(self, pool: Pool | None) -> None:
+        self._pool = pool
+
+    @property
+    def world(self) -> World:
+        return self.tables.world
+
+    @property
+    def actor(self) -> Actor:
+        """The service itself, for what nobody in particular did."""
+        return Actor.service(self.service)

@@ -1,0 +1,136 @@
+"""PostgreSQL: the pool, the one way to open a transaction, and the migrations runner.
+
+Commands own transactions and nothing else commits. Migrations run as the owner role before a
+service starts (`jit migrate`); the service itself runs as an app role that owns no tables.
+"""
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import asyncpg
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Conn: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+async def create_pool(dsn: str, *, size: int) -> Pool:
+    """A pool whose connections read and write jsonb as Python values and never run a statement for ever."""
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        init=_register_json,
+        command_timeout=30,
+        server_settings={"application_name": "jit", "lock_timeout": "10s", "timezone": "UTC"},
+    )
+
+
+async def _register_json(conn: "asyncpg.Connection[asyncpg.Record]") -> None:
+    await conn.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncIterator[Conn]:
+    """One command, one transaction: commits at the end, rolls back on any error."""
+    async with pool.acquire() as conn, conn.transaction():
+        yield conn
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A numbered SQL file. Its text never changes once shipped; the runner compares digests."""
+
+    name: str
+    sql: str
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+class MigrationError(Exception):
+    """The database and the code do not fit; says what to do."""
+
+
+def migrations_of(service: str) -> list[Migration]:
+    """Shared migrations first, then the service's own, each in the order of their numbers."""
+    found: list[Migration] = []
+    for label, folder in (
+        ("shared", _ROOT / "shared" / "migrations"),
+        (service, _ROOT / "services" / service / "migrations"),
+    ):
+        found += [
+            Migration(f"{label}/{file.stem}", file.read_text(encoding="utf-8"))
+            for file in sorted(folder.glob("*.sql"))
+        ]
+    return found
+
+
+async def apply_migrations(conn: Conn, migrations: Iterable[Migration], *, app_role: str) -> list[str]:
+    """Apply what is missing, one transaction each; return the names applied.
+
+    Refuses a database that is newer than the code, and a shipped file that was edited. Two runners
+    at once are safe: the second waits for the first.
+    """
+    await conn.execute(
+        "CREATE TABLE IF NOT EXISTS schema_migration ("
+        "name text PRIMARY KEY, digest text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    await conn.execute(f"GRANT SELECT ON schema_migration TO {_identifier(app_role)}")
+    wanted = list(migrations)
+    await conn.execute("SELECT pg_advisory_lock(7301)")
+    try:
+        applied = {
+            row["name"]: row["digest"]
+            for row in await conn.fetch("SELECT name, digest FROM schema_migration")
+        }
+        _refuse_mismatch(wanted, applied)
+        missing = [migration for migration in wanted if migration.name not in applied]
+        for migration in missing:
+            await _apply(conn, migration, app_role=app_role)
+        return [migration.name for migration in missing]
+    finally:
+        await conn.execute("SELECT pg_advisory_unlock(7301)")
+
+
+def _refuse_mismatch(wanted: list[Migration], applied: dict[str, Any]) -> None:
+    known = {migration.name: migration.digest for migration in wanted}
+    if newer := sorted(set(applied) - set(known)):
+        raise MigrationError(
+            f"the database has {', '.join(newer)}, which this release does not know: use the newer release"
+        )
+    if edited := sorted(
+        name for name, digest in known.items() if name in applied and applied[name] != digest
+    ):
+        raise MigrationError(
+            f"{', '.join(edited)} was edited after it was applied: add a new migration instead"
+        )
+
+
+async def _apply(conn: Conn, migration: Migration, *, app_role: str) -> None:
+    async with conn.transaction():
+        await conn.execute("SET LOCAL lock_timeout = '5s'")
+        await conn.execute(migration.sql.replace(":app", _identifier(app_role)))
+        await conn.execute(
+            "INSERT INTO schema_migration (name, digest) VALUES ($1, $2)", migration.name, migration.digest
+        )
+
+
+async def missing_migrations(conn: Conn, service: str) -> list[str]:
+    """Names the code knows and the database has not; a service starts only when this is empty."""
+    exists = await conn.fetchval("SELECT to_regclass('schema_migration') IS NOT NULL")
+    if not exists:
+        return [migration.name for migration in migrations_of(service)]
+    applied = {row["name"] for row in await conn.fetch("SELECT name FROM schema_migration")}
+    return [migration.name for migration in migrations_of(service) if migration.name not in applied]
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

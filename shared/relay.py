@@ -1,0 +1,155 @@
+"""The relay: sends a database's outbox to Kafka, in order, from exactly one active process.
+
+The active relay is the one that holds a session advisory lock on its own connection; the others wait.
+Several active relays (SKIP LOCKED) reorder, so that is not done. A crash between send and mark repeats
+rows in the same order; inboxes drop them. It is woken by NOTIFY and looks once a second anyway.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+from typing import Literal
+
+import asyncpg
+from aiokafka import AIOKafkaProducer
+
+from shared import metrics
+from shared.clock import Clock
+from shared.db import Conn
+from shared.logs import logger
+
+LOCK_KEY = 7302
+BATCH = 200
+KEEP_SENT = timedelta(days=30)
+KEEP_INBOX = timedelta(days=45)
+KEEP_IDEMPOTENCY = timedelta(days=7)
+
+_KEEPALIVE = {
+    "application_name": "jit-relay",
+    # A relay whose network went away must lose its lock in seconds, not hours.
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "timezone": "UTC",
+}
+
+log = logger("relay")
+
+
+class Relay:
+    """One per service and process. `run` ends only by cancellation."""
+
+    def __init__(
+        self, *, service: str, dsn: str, producer: Callable[[], AIOKafkaProducer], clock: Clock
+    ) -> None:
+        self._service = service
+        self._dsn = dsn
+        self._make_producer = producer
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._last_purge = clock.now()
+        self.state: Literal["down", "standby", "active"] = "down"
+
+    async def run(self) -> None:
+        delay = 0.1
+        while True:
+            try:
+                await self._hold_and_send()
+            except Exception as error:  # noqa: BLE001 (whatever went wrong: drop the lock, new producer, start again)
+                log.warning("relay restarts", service=self._service, error=f"{type(error).__name__}: {error}")
+            finally:
+                self.state = "down"
+                metrics.RELAY_ACTIVE.labels(self._service).set(0)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 5.0)
+
+    def wake(self, *_: object) -> None:
+        """Look now; called by NOTIFY and by whoever appended in this process."""
+        self._wake.set()
+
+    async def _hold_and_send(self) -> None:
+        conn = await asyncpg.connect(self._dsn, server_settings=_KEEPALIVE, timeout=10)
+        try:
+            await self._wait_for_lock(conn)
+            async with _producing(self._make_producer()) as producer:
+                self.state = "active"
+                metrics.RELAY_ACTIVE.labels(self._service).set(1)
+                await conn.add_listener("outbox", self.wake)
+                while True:
+                    self._wake.clear()
+                    if not await self._send_batch(conn, producer):
+                        await self._rest(conn)
+        finally:
+            # Terminate rather than close: a hung server must not keep us from starting again.
+            conn.terminate()
+
+    async def _wait_for_lock(self, conn: Conn) -> None:
+        while not await conn.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
+            self.state = "standby"
+            await asyncio.sleep(0.5)
+
+    async def _rest(self, conn: Conn) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._wake.wait()
+        now = self._clock.now()
+        if now - self._last_purge > timedelta(hours=1):
+            self._last_purge = now
+            await purge(conn, now=now)
+
+    async def _send_batch(self, conn: Conn, producer: AIOKafkaProducer) -> int:
+        rows = await conn.fetch(
+            "SELECT id, topic, key, payload, headers FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1",
+            BATCH,
+        )
+        if not rows:
+            return 0
+        # One batch is in flight per partition, so the order of these sends is the order in Kafka.
+        sent = [
+            await producer.send(
+                row["topic"], value=row["payload"], key=row["key"].encode(), headers=_encode(row["headers"])
+            )
+            for row in rows
+        ]
+        await asyncio.gather(*sent)
+        await conn.execute(
+            "UPDATE outbox SET sent_at = $2 WHERE id = ANY($1::bigint[])",
+            [row["id"] for row in rows],
+            self._clock.now(),
+        )
+        metrics.OUTBOX_SENT.labels(self._service).inc(len(rows))
+        return len(rows)
+
+
+@contextlib.asynccontextmanager
+async def _producing(producer: AIOKafkaProducer) -> AsyncIterator[AIOKafkaProducer]:
+    """Start and stop a producer; bounded, since an idempotent one waits for its broker for ever."""
+    try:
+        await producer.start()
+        yield producer
+    finally:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(producer.stop(), 5)
+
+
+def _encode(headers: str) -> list[tuple[str, bytes]]:
+    return [(name, value.encode()) for name, value in json.loads(headers).items()]
+
+
+async def purge(conn: Conn, *, now: datetime) -> None:
+    """Forget what is past its retention; unsent rows are never forgotten."""
+    await conn.execute("DELETE FROM outbox WHERE sent_at IS NOT NULL AND created_at < $1", now - KEEP_SENT)
+    await conn.execute("DELETE FROM inbox WHERE received_at < $1", now - KEEP_INBOX)
+    await conn.execute("DELETE FROM idempotency_key WHERE created_at < $1", now - KEEP_IDEMPOTENCY)
+
+
+async def backlog(conn: Conn, *, now: datetime) -> tuple[int, timedelta]:
+    """How many rows wait, and how long the oldest has waited."""
+    row = await conn.fetchrow(
+        "SELECT count(*) AS waiting, min(created_at) AS oldest FROM outbox WHERE sent_at IS NULL"
+    )
+    if row is None or row["oldest"] is None:
+        return 0, timedelta(0)
+    return row["waiting"], max(now - row["oldest"], timedelta(0))

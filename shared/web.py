@@ -1,0 +1,229 @@
+"""HTTP, as all services speak it: errors as RFC 9457 problems, body limits, and access to the caller.
+
+The only place that renders errors. Routes declare who may call them with `requires` (shared/access.py).
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.errors import Bug, FieldError, Invalid, JitError, Malformed, TooLarge, UnsupportedMedia
+from shared.idempotency import Answer
+from shared.logs import logger
+
+BODY_LIMIT = 256 * 1024
+"""Bytes. The largest honest body, a rule with many stages, is a hundredth of it."""
+
+PROBLEM_TYPE = "application/problem+json"
+
+log = logger("web")
+
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code"],
+    "properties": {
+        "type": {"type": "string", "description": "urn:jit:problem:<code>; stable"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "for the person who reads it; says what to do"},
+        "code": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "field": {"type": "string"},
+                    "code": {"type": "string"},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": title, "content": {PROBLEM_TYPE: {"schema": PROBLEM_SCHEMA}}}
+    for status, title in {
+        400: "The request cannot be read",
+        401: "Not authenticated",
+        403: "Not allowed",
+        404: "Not found, or not yours to see",
+        409: "Not possible in the present state",
+        412: "Changed since it was read",
+        413: "Too large",
+        415: "Unsupported media type",
+        422: "The request has errors",
+        428: "If-Match is required",
+        503: "Not ready; try again",
+    }.items()
+}
+"""Documented on every route; see `Service`."""
+
+
+def problem(error: JitError) -> JSONResponse:
+    """An error as its problem document."""
+    body: dict[str, Any] = {
+        "type": f"urn:jit:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        **error.extra,
+    }
+    if error.fields:
+        body["errors"] = [field.as_dict() for field in error.fields]
+    headers = {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="jit"'
+    if error.retryable:
+        headers["Retry-After"] = "2"
+    return JSONResponse(body, status_code=error.status, media_type=PROBLEM_TYPE, headers=headers)
+
+
+def respond(answer: Answer) -> Response:
+    """A command's answer as the response."""
+    if answer.status == 204:
+        return Response(status_code=204, headers=answer.headers)
+    return JSONResponse(answer.body, status_code=answer.status, headers=answer.headers)
+
+
+OnRefusal = Callable[[Request, JitError], Awaitable[None]]
+
+
+def install_errors(app: FastAPI, *, on_refusal: OnRefusal) -> None:
+    """Make every error leave as a problem document; refusals are also given to `on_refusal`."""
+
+    async def on_jit_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, JitError)  # noqa: S101 (registered for this class)
+        await on_refusal(request, error)
+        return problem(error)
+
+    app.add_exception_handler(JitError, on_jit_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+async def _on_invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 (registered for this class)
+    if any(item["type"] == "json_invalid" for item in error.errors()):
+        return problem(Malformed("the body is not JSON", code="json_invalid"))
+    fields = [
+        FieldError(
+            field=_pointer(item["loc"]), code=item["type"], detail=item["msg"].removeprefix("Value error, ")
+        )
+        for item in error.errors()
+    ]
+    return problem(
+        Invalid(f"{len(fields)} field(s) are wrong; see errors", code="request_invalid", fields=fields)
+    )
+
+
+def _pointer(loc: tuple[int | str, ...]) -> str:
+    """`/duration` for the body's field, `limit` for a query parameter's."""
+    if loc and loc[0] == "body":
+        return "/" + "/".join(str(part) for part in loc[1:])
+    return str(loc[-1]) if loc else ""
+
+
+async def _on_http(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 (registered for this class)
+    code = {404: "route_unknown", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+    body = {
+        "type": f"urn:jit:problem:{code}",
+        "title": str(error.detail),
+        "status": error.status_code,
+        "detail": str(error.detail),
+        "code": code,
+    }
+    return JSONResponse(body, status_code=error.status_code, media_type=PROBLEM_TYPE, headers=error.headers)
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    log.error("unexpected error", path=request.url.path, exc_info=error)
+    return problem(
+        Bug(
+            "something went wrong on our side; this is a bug. Nothing was changed unless you see it.",
+            code="bug",
+        )
+    )
+
+
+class BodyGuard:
+    """Refuses bodies that are too large or not JSON before anything reads them."""
+
+    def __init__(self, app: ASGIApp, *, limit: int = BODY_LIMIT) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in {"POST", "PUT", "PATCH"}:
+            await self._app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if refusal := self._refuse(headers):
+            await problem(refusal)(scope, receive, send)
+            return
+        body = await self._read(receive)
+        if body is None:
+            await problem(self._too_large())(scope, receive, send)
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+    def _refuse(self, headers: dict[str, str]) -> JitError | None:
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self._limit:
+            return self._too_large()
+        has_body = length not in {"", "0"} or "transfer-encoding" in headers
+        media = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if has_body and media != "application/json":
+            return UnsupportedMedia(
+                "send the body as JSON, with the header Content-Type: application/json", code="not_json"
+            )
+        return None
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is larger than {self._limit // 1024} KiB", code="body_too_large")
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """The whole body, or None as soon as it exceeds the limit."""
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return b"".join(chunks)
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            if size > self._limit:
+                return None
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A receive that gives the body once and then whatever the server says (a disconnect)."""
+    given = False
+
+    async def replaying() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replaying
+
+
+def etag(version: int) -> str:
+    return f'"{version}"'
+
+
+def compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
