@@ -1,0 +1,133 @@
+"""What tests of one service run on: its database, a full policy table, a clock that is told the time.
+
+No broker: events are handed to the consumers as `Received`, and what the service said is read from its
+outbox. The e2e tests use the real corridor instead.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from shared.policy.world import World
+
+from shared import topics
+from shared.clock import ManualClock, new_id
+from shared.contracts.documents import Document, Marker
+from shared.contracts.event import EVENTS, Event
+from shared.db import create_pool
+from shared.documents import fingerprint
+from shared.envelope import Envelope, Received
+from shared.migrate import app_role_of, migrate_database
+from shared.service import Service
+from shared.settings import KafkaSettings
+from shared.tables import Tables
+from tests.support import organisation
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+"""A Monday morning; where every manual clock starts."""
+
+_PASSWORD = "test"
+
+EventT = TypeVar("EventT", bound=Event)
+
+
+@asynccontextmanager
+async def service_database(admin_dsn: str, service: str) -> AsyncIterator[str]:
+    """A new database of one service, migrated; the DSN is its app role's. Dropped at the end."""
+    name = f"jit_{service}_{secrets.token_hex(6)}"
+    await migrate_database(admin_dsn, service, database=name, password=_PASSWORD)
+    parts = urlsplit(admin_dsn)
+    host = f"{parts.hostname}:{parts.port or 5432}"
+    try:
+        yield urlunsplit(("postgresql", f"{app_role_of(service)}:{_PASSWORD}@{host}", f"/{name}", "", ""))
+    finally:
+        conn = await asyncpg.connect(admin_dsn)
+        await conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await conn.close()
+
+
+def ready_tables(clock: ManualClock, documents: Mapping[str, Sequence[Document]] | None = None) -> Tables:
+    """Tables that have read everything, with markers that stay as fresh as the clock stands now."""
+    tables = Tables(
+        world=World(roles=organisation.ROLES),
+        settings=KafkaSettings(),
+        clock=clock,
+        stale_after=timedelta(days=3650),
+    )
+    for owner, owned in (documents or organisation.everything()).items():
+        for document in owned:
+            tables.take(owner, document)
+        mark(tables, owner, owned, at=clock.now())
+    return tables
+
+
+def mark(tables: Tables, owner: str, documents: Sequence[Document], *, at: datetime) -> None:
+    """Let an owner state that these documents are all there is."""
+    digest = 0
+    for document in documents:
+        digest ^= fingerprint(document)
+    tables.note_marker(
+        Marker(
+            owner=owner,
+            revision=max((document.revision for document in documents), default=0),
+            count=sum(not document.deleted for document in documents),
+            digest=f"{digest:064x}",
+            at=at,
+        )
+    )
+
+
+@asynccontextmanager
+async def with_pool(service: Service) -> AsyncIterator[Service]:
+    """Give a service its database without starting consumers or relay."""
+    pool = await create_pool(service.settings.database_url.get_secret_value(), size=4)
+    service.context.set_pool(pool)
+    try:
+        yield service
+    finally:
+        service.context.set_pool(None)
+        await pool.close()
+
+
+def received(event: EventT, *, event_id: str | None = None, source: str | None = None) -> Received[EventT]:
+    """An event as it arrives from its owner's topic."""
+    return Received(
+        event,
+        Envelope(
+            id=event_id or new_id(),
+            type=event.TYPE,
+            subject=event.subject,
+            source=source or "test",
+            time=event.at,
+            carrier={},
+        ),
+    )
+
+
+async def said(service: Service, *types: type[Event]) -> list[Event]:
+    """The facts in a service's outbox, in order; of these types where any are named."""
+    rows = await service.context.pool.fetch(
+        "SELECT type, payload FROM outbox WHERE topic = $1 ORDER BY id", topics.events_topic(service.name)
+    )
+    events = [EVENTS[row["type"]].model_validate_json(row["payload"]) for row in rows]
+    return [event for event in events if not types or isinstance(event, types)]
+
+
+async def said_as_received(service: Service) -> list[Received[Any]]:
+    """The facts in a service's outbox with their real ids, as another service would receive them."""
+    rows = await service.context.pool.fetch(
+        "SELECT event_id, type, payload FROM outbox WHERE topic = $1 ORDER BY id",
+        topics.events_topic(service.name),
+    )
+    return [
+        received(
+            EVENTS[row["type"]].model_validate_json(row["payload"]),
+            event_id=str(row["event_id"]),
+            source=service.name,
+        )
+        for row in rows
+    ]
