@@ -2,6 +2,7 @@
 
 It starts in 20 ms and forgets everything on stop. What it cannot do (measured on confluent-kafka 2.16.1):
 - more than one member in a consumer group; tests that need several call `delayed_group_leader`
+- a quick rejoin: who joins a group that was left waits for `session_timeout_ms` less a second
 - transactions, compaction, ACLs, admin requests (topics are made here, `create_topics`)
 - keep more than 5 MB per partition; older messages vanish silently
 - wake a waiting fetch: latency is up to the consumer's `fetch_max_wait_ms`, 20 to 50 ms is right
@@ -120,6 +121,7 @@ def delayed_group_leader(seconds: float = 0.05) -> Iterator[None]:
     """Let groups of several aiokafka members in this process work on the mock cluster. Tests only.
 
     The cluster answers INVALID_REQUEST to followers that sync after the leader, so the leader waits for them.
+    `session_timeout_ms` of 2000 lets a group settle in a second; with 1000 it may not settle at all.
     """
     original = CoordinatorGroupRebalance._on_join_leader
 

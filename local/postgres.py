@@ -37,9 +37,10 @@ _ALWAYS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
 }
+# Commits still wait for the write to the operating system (synchronous_commit stays on), so that a commit
+# survives kill -9 of the server; they do not wait for the disk.
 _FORGETFUL = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "32MB",
     "max_wal_size": "256MB",
