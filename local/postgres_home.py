@@ -1,7 +1,7 @@
 """Where an embedded PostgreSQL keeps its files and as whom it runs.
 
 PostgreSQL refuses to run as root; then an unprivileged account that already exists gets the files. What that
-account cannot reach (a checkout under /root) is moved or copied below SYSTEM_HOME. Used by postgres.py.
+account cannot reach (a checkout in root's home) is moved or copied below SYSTEM_HOME. Used by postgres.py.
 """
 
 import hashlib
