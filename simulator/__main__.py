@@ -55,7 +55,11 @@ def main() -> int:
     except (OrganisationError, ValueError, OSError) as error:
         sys.stderr.write(f"simulator: {error}\n")
         return 2
-    asyncio.run(_run(simulator, arguments.host, arguments.port))
+    try:
+        asyncio.run(_run(simulator, arguments.host, arguments.port))
+    except OSError as error:
+        sys.stderr.write(f"simulator: cannot listen on {arguments.host}:{arguments.port}: {error}\n")
+        return 2
     return 0
 
 

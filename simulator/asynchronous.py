@@ -22,6 +22,8 @@ ROLE_DENIED = (
 PRINCIPAL_GONE = "The principal does not exist in the identity store."
 SET_GONE = "The permission set does not exist."
 MISSING = "The account assignment does not exist."
+KEPT_ENDED = 5_000
+"""How many ended requests can still be asked for; AWS says neither how many nor how long."""
 
 
 class AsyncRequest(Record):
@@ -62,12 +64,14 @@ class AsyncRequests:
         self.settings = Settings()
         self.all: dict[str, AsyncRequest] = {}
         self._running: dict[str, AsyncRequest] = {}
+        self._count = 0
         self._directory = directory
         self._truth = truth
         self._rng = rng
 
     def restore(self, requests: list[AsyncRequest]) -> None:
         self.all = {request.id: request for request in requests}
+        self._count = max((request.number for request in requests), default=0)
         self._running = {key: found for key, found in self.all.items() if found.status == "IN_PROGRESS"}
 
     @property
@@ -140,9 +144,10 @@ class AsyncRequests:
         plan: Plan,
         assignment: Assignment | None = None,
     ) -> AsyncRequest:
+        self._count += 1
         request = AsyncRequest(
             id=new_uuid(self._rng),
-            number=len(self.all) + 1,
+            number=self._count,
             kind=kind,
             account=account,
             permission_set=permission_set,
@@ -154,7 +159,12 @@ class AsyncRequests:
             partial=plan.partial,
         )
         self.all[request.id] = self._running[request.id] = request
+        self._forget_oldest()
         return request
+
+    def _forget_oldest(self) -> None:
+        if len(self.all) > KEPT_ENDED + len(self._running):
+            del self.all[next(key for key in self.all if key not in self._running)]
 
     def _must_wait(self, account: str | None) -> bool:
         if account is None or self.settings.account_serialisation == "off":

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+_WHOLE = 1 - 1e-4
+"""A token; epoch seconds as floats leave no more than microseconds to count with."""
+
 
 @dataclass(slots=True)
 class TokenBucket:
@@ -13,9 +16,10 @@ class TokenBucket:
 
     def take(self, now: float) -> bool:
         """Take a token; False when there is none. A refused call costs nothing."""
-        self.tokens = min(self.per_second, self.tokens + (now - self.filled_at) * self.per_second)
+        refilled = self.tokens + (now - self.filled_at) * self.per_second
+        self.tokens = min(max(1.0, self.per_second), refilled)
         self.filled_at = now
-        if self.tokens < 1:
+        if self.tokens < _WHOLE:
             return False
         self.tokens -= 1
         return True

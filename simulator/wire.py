@@ -140,7 +140,7 @@ class Wire:
 
     def _refusal(self, exchange: Exchange, error: ApiError) -> web.Response:
         self._record(exchange, "error", error=error.code, status=error.status)
-        body = {"__type": error.code, "Message": error.message, "message": error.message, **error.members}
+        body = {"__type": error.code, "Message": error.message, **error.members}
         if exchange.service == "identitystore":
             body["RequestId"] = exchange.request_id
         response = _response(error.status, body, exchange.request_id)
