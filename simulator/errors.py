@@ -43,7 +43,8 @@ def rate_exceeded(service: str) -> ApiError:
     """The rate limit's answer; Organizations has a name of its own for it."""
     if service == "organizations":
         return ApiError("TooManyRequestsException", "Rate exceeded", Type="Rate")
-    return ApiError("ThrottlingException", "Rate exceeded")
+    members = {"RetryAfterSeconds": 1} if service == "identitystore" else {}
+    return ApiError("ThrottlingException", "Rate exceeded", **members)
 
 
 def slots_exhausted() -> ApiError:

@@ -21,6 +21,9 @@ Kind = Literal[
     "never_finishes",
     "duration",
 ]
+AFTER_ACCEPTANCE = ("reset_after_accept", "fail_async", "never_finishes", "duration")
+"""Kinds that show on accepted calls only."""
+
 DEFAULT_REASON = "Request failed due to an unexpected internal service exception. Try again later."
 
 
@@ -104,6 +107,12 @@ class Faults:
                 self.remove(rule.id)
             return rule
         return None
+
+    def spare(self, rule: FaultRule) -> None:
+        """Take a strike back: the call was refused for another reason before the fault could show."""
+        rule.struck -= 1
+        if rule not in self.rules:
+            self.rules.insert(0, rule)
 
 
 def _matches(rule: FaultRule, operation: str, params: dict[str, Any], directory: Directory) -> bool:

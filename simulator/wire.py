@@ -17,7 +17,7 @@ from simulator.asynchronous import Plan, new_uuid
 from simulator.call import Call, Operation
 from simulator.clock import Clock, SystemClock
 from simulator.errors import ApiError, internal, rate_exceeded
-from simulator.faults import FaultRule, Faults
+from simulator.faults import AFTER_ACCEPTANCE, FaultRule, Faults
 from simulator.records import Records
 from simulator.validation import check, load_model, without_nulls
 from simulator.world import World
@@ -86,6 +86,8 @@ class Wire:
                 return self._cut(request, exchange, "reset_before")
             answer = self._answer(service, exchange, fault)
         except ApiError as error:
+            if fault and fault.kind in AFTER_ACCEPTANCE:
+                self.faults.spare(fault)
             return self._refusal(exchange, error)
         if fault and fault.kind == "reset_after_accept":
             return self._cut(request, exchange, "reset_after_accept", answer)

@@ -13,8 +13,13 @@ from botocore.exceptions import ClientError
 
 from simulator.clock import ManualClock
 from simulator.server import Simulator
+from simulator.wire import CONTENT_TYPE
 
-SERVICES = ("sso-admin", "identitystore", "organizations")
+SSO, STORE, ORG = SERVICES = ("sso-admin", "identitystore", "organizations")
+SIGNED = (
+    "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/eu-central-1/{}/aws4_request, "
+    "SignedHeaders=host;x-amz-date, Signature=00ff"
+)
 
 
 class Aws:
@@ -106,6 +111,18 @@ class Aws:
 
     def user(self, name: str) -> str:
         return self.simulator.directory.find_user(name).id
+
+    async def raw(self, *, body: bytes = b"{}", **headers: str) -> httpx2.Response:
+        """A request that no AWS client would make; an empty header is left out."""
+        usual = {
+            "Content-Type": CONTENT_TYPE,
+            "X-Amz-Target": "AWSOrganizationsV20161128.ListRoots",
+            "Authorization": SIGNED.format("organizations"),
+        }
+        wanted = usual | {name.replace("_", "-"): value for name, value in headers.items()}
+        async with httpx2.AsyncClient() as client:
+            given = {name: value for name, value in wanted.items() if value}
+            return await client.post(self.simulator.url, content=body, headers=given)
 
     async def sim(self, method: str, path: str, body: Any = None) -> Any:
         """A call of the administration interface; its JSON."""

@@ -89,6 +89,17 @@ async def test_request_that_never_finishes_can_be_ended_by_hand(aws: Aws) -> Non
     assert (await aws.creation(behind))["Status"] == "SUCCEEDED"
 
 
+async def test_fault_on_accepted_calls_is_not_used_up_by_a_refused_one(aws: Aws) -> None:
+    await aws.create()
+    aws.simulator.fault(operation=CREATE, kind="fail_async", times=1)
+    assert await aws.code(SSO, "create_account_assignment", **aws.assignment()) == "ConflictException"
+    aws.clock.advance(5)
+    request = await aws.create(user="bob")
+    aws.clock.advance(5)
+    assert (await aws.creation(request))["Status"] == "FAILED"
+    assert not aws.simulator.faults.rules
+
+
 async def test_duration_fault_sets_how_long_a_request_takes(aws: Aws) -> None:
     aws.simulator.fault(operation=CREATE, kind="duration", seconds=60)
     request = await aws.create()
