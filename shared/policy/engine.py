@@ -8,6 +8,7 @@ Rows come from shared/policy/rows.py; asks are built in shared/policy/world.py. 
 import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,6 +94,13 @@ class Policy:
         if Effector.DENY in effects:
             return _answer("EXPLICIT_DENY", [row for row in matched if row.effect == "deny"])
         return Answer(allowed=False, code="NO_RULE")
+
+    def longest(self, ask: Ask) -> timedelta | None:
+        """The longest length the ask's sets allow at its `now`; None if not even its own is allowed."""
+        if not self.decide(ask).allowed:
+            return None
+        seconds = max(row.max_seconds for row in self._matches(ask) if row.effect == "allow")
+        return timedelta(seconds=seconds) if seconds < timedelta.max.total_seconds() else timedelta.max
 
     def subjects_with(self, verb: str, scopes: Collection[str]) -> frozenset[str]:
         """Every subject that has a row, allow or deny, for the verb on any of the scopes."""

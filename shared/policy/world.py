@@ -28,6 +28,8 @@ from shared.policy.row import ANY, Answer, Ask, RowRefused
 from shared.policy.rows import ROLES, role_rows, rule_rows, scope_rows
 from shared.policy.selection import Rank, RuleChoice, account_ranks, choose, set_ranks
 
+__all__ = ["RuleChoice", "World"]
+
 D = TypeVar("D", bound=Document)
 
 _NOBODY: Final = Answer(allowed=False, code="NO_RULE")
@@ -40,8 +42,8 @@ class World:
     """The documents, the policy compiled from them, and the indexes over them.
 
     `roles` names, for each role, the Identity Store groups whose members have it; `protected` are
-    accounts that need an override to be registered. Until `ready` is set every right is denied as
-    NOT_READY: a half-read table may hold an allow without its deny.
+    accounts that need an override to be registered. Whoever fills it sets `ready` to False until it is
+    complete: until then every right is denied as NOT_READY, since an allow may be here without its deny.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class World:
         roles: Mapping[str, Collection[str]] | None = None,
         *,
         protected: Collection[str] = (),
-        ready: bool = False,
+        ready: bool = True,
     ) -> None:
         self.ready = ready
         self._roles = {role: frozenset(groups) for role, groups in (roles or {}).items()}
@@ -134,6 +136,9 @@ class World:
         """Every user, enabled or not, whom a claim of that value names."""
         return self._directory.find(lookup, value, issuer=issuer)
 
+    def find_by_user_name(self, user_name: str) -> list[User]:
+        return self.find_user("user_name", user_name)
+
     def groups_of(self, user_id: str) -> frozenset[str]:
         return self._groups.containers(user_id)
 
@@ -188,6 +193,21 @@ class World:
             return _NOBODY
         scopes, sets = self.scopes(account_id), self.sets(set_id)
         return self._policy.decide(Ask(self.subjects(user_id), verb, scopes, sets, duration, now))
+
+    def longest(
+        self,
+        user_id: str,
+        verb: str,
+        account_id: str | None = None,
+        set_id: str | None = None,
+        *,
+        now: datetime,
+    ) -> timedelta | None:
+        """The longest duration `may` allows now; None where it allows none."""
+        if not self.ready or not self._is_enabled(user_id):
+            return None
+        scopes, sets = self.scopes(account_id), self.sets(set_id)
+        return self._policy.longest(Ask(self.subjects(user_id), verb, scopes, sets, timedelta(0), now))
 
     def who_may(
         self,
