@@ -118,9 +118,12 @@ class Tables:
         """Apply one document; older ones than known are ignored."""
         if self._copies[owner].take(document):
             self.world.apply(document)
+        self.world.ready = self.ready
 
     def note_marker(self, marker: Marker) -> None:
         self._copies[marker.owner].note(marker)
+        self.world.mark(marker)
+        self.world.ready = self.ready
 
     @property
     def ready(self) -> bool:
@@ -149,6 +152,11 @@ class Tables:
     def require_fresh(self) -> None:
         """Raise `NotReady` unless the copy is recent enough to write on."""
         self.require_ready()
+        if refused := sorted(self.world.refused):
+            raise NotReady(
+                f"the policy refused {', '.join(refused)}; an administrator must correct it before writes go on",
+                code="tables_refused",
+            )
         if (age := self.age()) > self._stale_after:
             raise NotReady(
                 f"policy and inventory are {int(age.total_seconds())} s old, more than writes may rely on; "

@@ -1,0 +1,25 @@
+"""Wires the ticket service: catalogue, tickets, timers."""
+
+from functools import partial
+
+from services.ticket.commands import timers
+from services.ticket.commands.tickets import SERVICE, limits_of
+from services.ticket.consumers import subscriptions
+from services.ticket.http import catalog, tickets
+from services.ticket.settings import TicketSettings, load_settings
+from shared.service import Parts, Process, Service, serve
+
+
+def build(settings: TicketSettings | None = None, *, process: Process | None = None) -> Service:
+    settings = settings or load_settings()
+    limits = limits_of(settings)
+    parts = Parts(
+        routers=lambda context: (tickets.router(context, limits), catalog.router(context, settings)),
+        subscriptions=subscriptions,
+        background=lambda context: [("timers", partial(timers.run, context, settings))],
+    )
+    return Service(SERVICE, settings, parts, process=process)
+
+
+if __name__ == "__main__":
+    serve(build())

@@ -1,0 +1,103 @@
+"""What other services report, applied to tickets: reviews' outcomes and what became of access."""
+
+from typing import Any
+
+from services.ticket import store
+from services.ticket.commands.tickets import SERVICE
+from services.ticket.domain import life
+from shared import inbox, outbox
+from shared.context import Context
+from shared.contracts.access import AccessFact
+from shared.contracts.approval import ReviewApproved, ReviewRejected
+from shared.contracts.ticket import TargetState, Ticket, TicketApproved, TicketRejected
+from shared.contracts.witness import resolve_window, ticket_content_hash
+from shared.db import transaction
+from shared.envelope import Received
+
+
+async def approve(context: Context, received: Received[ReviewApproved]) -> None:
+    """A review approved a target. What it says was approved must be what was asked for here."""
+    now = context.clock.now()
+    event = received.event
+    async with transaction(context.pool) as conn:
+        if not await inbox.first_time(conn, received.id, now=now):
+            return
+        ticket = await store.load(conn, event.ticket_id)
+        if ticket is None or not life.is_open(ticket, event.target_id, event.revision):
+            return
+        if not _is_what_was_asked(ticket, event):
+            await _refuse(context, event)
+            return
+        changed = life.next_version(life.approve(ticket, event.target_id, window=event.window, at=event.at))
+        await store.save(conn, changed)
+        fact = TicketApproved(
+            subject=changed.id,
+            version=changed.version,
+            actor=event.actor,
+            why=event.why,
+            cause=received.id,
+            at=now,
+            ticket=changed,
+            target_ids=(event.target_id,),
+            content_hash=event.content_hash,
+        )
+        await outbox.append(conn, SERVICE, fact)
+
+
+def _is_what_was_asked(ticket: Ticket, event: ReviewApproved) -> bool:
+    """The window follows from what was asked and when it was approved, and the hash from our own content."""
+    target = life.target_of(ticket, event.target_id)
+    window = resolve_window(ticket.asked, event.at)
+    if target is None or window is None or window != event.window:
+        return False
+    return ticket_content_hash(ticket, target, window) == event.content_hash
+
+
+async def _refuse(context: Context, event: ReviewApproved) -> None:
+    await context.alerts.raise_alert(
+        key=f"approval_mismatch/{event.review_id}",
+        summary="an approval does not fit its ticket and was not honoured",
+        detail=f"review {event.review_id} of ticket {event.ticket_id}, target {event.target_id}: "
+        "content or window differ from what was asked; the approval service or its topic may be forged",
+        once=True,
+    )
+
+
+async def reject(context: Context, received: Received[ReviewRejected]) -> None:
+    now = context.clock.now()
+    event = received.event
+    async with transaction(context.pool) as conn:
+        if not await inbox.first_time(conn, received.id, now=now):
+            return
+        ticket = await store.load(conn, event.ticket_id)
+        if ticket is None or not life.is_open(ticket, event.target_id, event.revision):
+            return
+        changed = life.settle(ticket, [event.target_id], TargetState.REJECTED, at=event.at)
+        changed = life.next_version(changed)
+        await store.save(conn, changed)
+        fact = TicketRejected(
+            subject=changed.id,
+            version=changed.version,
+            actor=event.actor,
+            why=event.why or event.code,
+            cause=received.id,
+            at=now,
+            ticket=changed,
+            target_ids=(event.target_id,),
+        )
+        await outbox.append(conn, SERVICE, fact)
+
+
+async def note_access(context: Context, received: Received[Any]) -> None:
+    """An access fact moves its grant forward; nothing is published, the fact itself is the news."""
+    now = context.clock.now()
+    event: AccessFact = received.event
+    async with transaction(context.pool) as conn:
+        if not await inbox.first_time(conn, received.id, now=now):
+            return
+        ticket = await store.load(conn, event.ticket_id)
+        if ticket is None:
+            return
+        changed = life.apply_access(ticket, event)
+        if changed is not None:
+            await store.save(conn, life.next_version(changed))

@@ -1,0 +1,63 @@
+"""What time does to tickets: pending targets time out, ended tickets close. Leaderless and repeatable."""
+
+import asyncio
+
+from services.ticket import store
+from services.ticket.commands.tickets import SERVICE
+from services.ticket.domain import life
+from services.ticket.settings import TicketSettings
+from shared import outbox
+from shared.context import Context
+from shared.contracts.ticket import TargetState, TicketClosed, TicketTimedOut
+from shared.db import transaction
+
+BATCH = 50
+
+
+async def run(context: Context, settings: TicketSettings) -> None:
+    while True:
+        while await time_out_due(context) or await close_due(context):
+            pass
+        await asyncio.sleep(settings.timer_every.total_seconds())
+
+
+async def time_out_due(context: Context) -> int:
+    """One batch of tickets whose pending targets were decided by nobody in time; how many."""
+    now = context.clock.now()
+    async with transaction(context.pool) as conn:
+        due = await store.due_for_time_out(conn, now=now, limit=BATCH)
+        for ticket in await store.load_all(conn, due):
+            targets = life.due_for_time_out(ticket, now)
+            changed = life.next_version(life.settle(ticket, targets, TargetState.TIMED_OUT, at=now))
+            await store.save(conn, changed)
+            fact = TicketTimedOut(
+                subject=changed.id,
+                version=changed.version,
+                actor=context.actor,
+                why="nobody decided in time",
+                at=now,
+                ticket=changed,
+                target_ids=tuple(targets),
+            )
+            await outbox.append(conn, SERVICE, fact)
+    return len(due)
+
+
+async def close_due(context: Context) -> int:
+    """One batch of tickets none of whose credentials can live any more; how many."""
+    now = context.clock.now()
+    async with transaction(context.pool) as conn:
+        due = await store.due_for_closing(conn, now=now, limit=BATCH)
+        for ticket in await store.load_all(conn, due):
+            changed = life.next_version(life.close(ticket, at=now))
+            await store.save(conn, changed)
+            fact = TicketClosed(
+                subject=changed.id,
+                version=changed.version,
+                actor=context.actor,
+                why="no credential issued through this ticket can live any more",
+                at=now,
+                ticket=changed,
+            )
+            await outbox.append(conn, SERVICE, fact)
+    return len(due)

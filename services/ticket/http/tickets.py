@@ -1,0 +1,193 @@
+"""Routes for tickets. Who may do what to which ticket is decided in the commands, on the ticket."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from services.ticket import views
+from services.ticket.commands import termination, tickets
+from services.ticket.domain.plan import Draft, Plan, TargetAsked
+from services.ticket.domain.window import Limits
+from shared.access import PERSON, Caller, person_of, requires
+from shared.context import Context
+from shared.contracts.ticket import TicketState, WindowAsked
+from shared.errors import Forbidden
+from shared.web import etag, respond
+
+
+class TargetBody(BaseModel):
+    """An account with a permission set, or with a group of sets."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    account: str = Field(pattern=r"^\d{12}$", description="12 digits")
+    set: str | None = Field(default=None, max_length=64, description="id of a registered permission set")
+    set_group: str | None = Field(default=None, max_length=64)
+
+
+class TicketBody(BaseModel):
+    """A request. Give `ends_at` or `duration` or neither; without `starts_at` it starts when approved."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    targets: list[TargetBody] = Field(min_length=1, max_length=200)
+    beneficiaries: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
+        default=[], max_length=200, description="user names or user ids; empty means yourself"
+    )
+    reason: str = Field(max_length=10_000)
+    reference: str | None = Field(default=None, max_length=10_000)
+    starts_at: AwareDatetime | None = None
+    ends_at: AwareDatetime | None = None
+    duration: timedelta | None = Field(default=None, description="ISO 8601, such as PT1H, or seconds")
+
+    def draft(self, caller: Caller) -> Draft:
+        return Draft(
+            requester=caller.user,
+            beneficiaries=tuple(self.beneficiaries),
+            targets=tuple(TargetAsked(one.account, one.set, one.set_group) for one in self.targets),
+            asked=WindowAsked(starts_at=self.starts_at, ends_at=self.ends_at, duration=self.duration),
+            reason=self.reason,
+            reference=self.reference,
+        )
+
+
+class WhyBody(BaseModel):
+    """Why something is ended; for the people concerned and the audit log."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(default="", max_length=2000)
+
+
+class TerminateBody(WhyBody):
+    """Which targets to end; empty means all that you may end."""
+
+    targets: list[UUID] = Field(default=[], max_length=200)
+
+
+def router(context: Context, limits: Limits) -> APIRouter:
+    routes = APIRouter(prefix="/v1/tickets", tags=["tickets"])
+
+    @routes.post("", status_code=201)
+    async def submit(body: TicketBody, caller: Caller = requires(PERSON)) -> Response:
+        """Ask for access. All problems are answered at once; send an Idempotency-Key to repeat safely."""
+        return respond(await tickets.submit(context, caller, body.draft(caller), limits))
+
+    @routes.post("/preview")
+    async def preview(body: TicketBody, caller: Caller = requires(PERSON)) -> dict[str, Any]:
+        """What submitting this would lead to, decided by the same code; changes nothing."""
+        return show_plan(tickets.plan(context, body.draft(caller), limits), context)
+
+    @routes.get("")
+    async def list_tickets(
+        mine: bool = True,
+        state: TicketState | None = None,
+        account: Annotated[str | None, Query(pattern=r"^\d{12}$")] = None,
+        cursor: UUID | None = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        caller: Caller = requires(PERSON),
+    ) -> dict[str, Any]:
+        """Your own tickets, newest first; with `mine=false` everybody's, for those who may read them all."""
+        if not mine and not context.world.may(caller.user_id, "ticket.read", now=context.clock.now()).allowed:
+            raise Forbidden("only administrators and auditors list everybody's tickets", code="not_permitted")
+        wanted = views.Filter(
+            party=caller.user_id if mine else None,
+            state=state,
+            account_id=account,
+            before=str(cursor) if cursor else None,
+            limit=limit,
+        )
+        async with context.pool.acquire() as conn:
+            found = await views.tickets(conn, wanted)
+        return {
+            "items": [views.shown(ticket) for ticket in found],
+            "next": found[-1].id if len(found) == limit else None,
+        }
+
+    @routes.get("/{ticket_id}")
+    async def show(ticket_id: UUID, response: Response, caller: Caller = requires(PERSON)) -> dict[str, Any]:
+        async with context.pool.acquire() as conn:
+            ticket = await views.ticket(conn, str(ticket_id))
+        if ticket is None or not tickets.may_see(ticket, caller, context):
+            raise tickets.hidden(str(ticket_id))
+        response.headers["ETag"] = etag(ticket.version)
+        return views.shown(ticket)
+
+    @routes.post("/{ticket_id}/withdraw")
+    async def withdraw(
+        ticket_id: UUID, body: WhyBody | None = None, caller: Caller = requires(PERSON, stop=True)
+    ) -> Response:
+        """The requester drops what is not yet granted."""
+        why = body.reason if body else ""
+        return respond(await tickets.withdraw(context, caller, str(ticket_id), why=why))
+
+    @routes.post("/{ticket_id}/return")
+    async def give_back(
+        ticket_id: UUID, body: WhyBody | None = None, caller: Caller = requires(PERSON, stop=True)
+    ) -> Response:
+        """A beneficiary gives his own access back."""
+        why = body.reason if body else ""
+        return respond(await tickets.give_back(context, caller, str(ticket_id), why=why))
+
+    @routes.post("/{ticket_id}/terminate", status_code=202)
+    async def terminate(
+        ticket_id: UUID, body: TerminateBody | None = None, caller: Caller = requires(PERSON, stop=True)
+    ) -> Response:
+        """An approver of the target or an administrator ends access, on every ticket that gives it."""
+        answer = await termination.terminate(
+            context,
+            caller,
+            str(ticket_id),
+            target_ids=[str(one) for one in body.targets] if body else [],
+            why=body.reason if body else "",
+        )
+        return respond(answer)
+
+    return routes
+
+
+def show_plan(plan: Plan, context: Context) -> dict[str, Any]:
+    """A preview: whether it would be accepted, what each target needs, and who could decide."""
+    return {
+        "acceptable": not plan.problems,
+        "errors": [problem.as_dict() for problem in plan.problems],
+        "duration": plan.length.total_seconds(),
+        "starts_at": _iso(plan.asked.starts_at),
+        "ends_at": _iso(plan.asked.ends_at),
+        "beneficiaries": [person_of(user).model_dump(mode="json") for user in plan.beneficiaries],
+        "targets": [
+            {
+                "account": {"id": target.account.id, "name": target.account.name},
+                "set": {
+                    "id": target.permission_set.id,
+                    "name": target.permission_set.name,
+                    "allows": list(target.permission_set.summary),
+                    "session_seconds": target.permission_set.session_duration.total_seconds(),
+                },
+                "allowed_by": list(target.allowed_by),
+                "auto_approved_by": target.choice.auto_approved_by,
+                "stages": [
+                    {
+                        "rule": stage.rule_id,
+                        "needed": stage.needed,
+                        "approvers": [_name(user_id, context) for user_id in sorted(people)],
+                    }
+                    for stage, people in zip(target.choice.stages, target.approvers, strict=True)
+                ],
+            }
+            for target in plan.targets
+        ],
+    }
+
+
+def _name(user_id: str, context: Context) -> dict[str, str]:
+    user = context.world.user(user_id)
+    return {"user_id": user_id, "user_name": user.user_name if user else user_id}
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

@@ -1,0 +1,34 @@
+"""Settings of the ticket service."""
+
+from datetime import timedelta
+from typing import Any
+
+from pydantic import Field
+
+from shared.settings import ServiceSettings, load
+
+
+class TicketSettings(ServiceSettings):
+    """Read from `JIT_*`; the shared ones are in shared/settings.py."""
+
+    shortest_window: timedelta = timedelta(minutes=5)
+    """Shorter requests are refused: granting alone takes seconds. ISO 8601 (PT5M); the demo uses 10 s."""
+    longest_lead: timedelta = timedelta(days=90)
+    """How far ahead a window may start; approvals older than a quarter have lost their meaning."""
+    default_window: timedelta = timedelta(hours=24)
+    """The length when neither end nor duration is asked for, capped by the access scope."""
+    pending_limit: timedelta = timedelta(hours=24)
+    """When a request with an open start times out without a decision."""
+    most_grants: int = Field(default=50, ge=1, le=500)
+    """Beneficiaries times targets in one ticket; more would hide what is being approved."""
+    protected_accounts: tuple[str, ...] = ()
+    """Accounts that may not be registered, as a JSON list of ids; besides the management account and
+    the delegated administrator's, which never need to be named."""
+    allow_protected_accounts: tuple[str, ...] = ()
+    """Protected accounts that may be registered after all; empty unless somebody decided otherwise."""
+    timer_every: timedelta = timedelta(seconds=5)
+    """How often pending tickets are looked through for time-outs and ended ones for closing."""
+
+
+def load_settings(**given: Any) -> TicketSettings:
+    return load(TicketSettings, **given)
