@@ -1,0 +1,184 @@
+"""The door to AWS: assignments, and the two facts that are checked again before each grant.
+
+Decides nothing: it sends, reads to the last page, and translates answers and errors into our types.
+Reconcile calls it; `reads` (its other half) serves the inventory.
+"""
+
+from datetime import UTC
+from typing import Any, Self
+
+from services.provisioner.identity_center import rows
+from services.provisioner.identity_center.calls import Calls, unlimited
+from services.provisioner.identity_center.operations import (
+    CREATE_ASSIGNMENT,
+    DELETE_ASSIGNMENT,
+    DESCRIBE_ACCOUNT,
+    DESCRIBE_CREATION,
+    DESCRIBE_DELETION,
+    DESCRIBE_USER,
+    LIST_ASSIGNMENTS,
+    LIST_CREATIONS,
+    LIST_DELETIONS,
+)
+from services.provisioner.identity_center.reads import InventoryReads
+from services.provisioner.identity_center.types import (
+    AssignmentKey,
+    Credentials,
+    IdentityCenterError,
+    Kind,
+    Limiter,
+    Operation,
+    Principal,
+    Priority,
+    Problem,
+    UserStatus,
+)
+
+_DESCRIBED = {
+    "create": (
+        DESCRIBE_CREATION,
+        "AccountAssignmentCreationRequestId",
+        "AccountAssignmentCreationStatus",
+    ),
+    "delete": (
+        DESCRIBE_DELETION,
+        "AccountAssignmentDeletionRequestId",
+        "AccountAssignmentDeletionStatus",
+    ),
+}
+_LISTED = {
+    "create": (LIST_CREATIONS, "AccountAssignmentsCreationStatus"),
+    "delete": (LIST_DELETIONS, "AccountAssignmentsDeletionStatus"),
+}
+
+
+class IdentityCenter(InventoryReads):
+    """One Identity Center instance. Every method may raise `IdentityCenterError`.
+
+    `endpoint` replaces AWS's own (the simulator); refusing it in production is the settings' task.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        endpoint: str | None = None,
+        credentials: Credentials | None = None,
+        instance_arn: str | None = None,
+        limiter: Limiter = unlimited,
+    ) -> None:
+        calls = Calls(region=region, endpoint=endpoint, credentials=credentials, limiter=limiter)
+        super().__init__(calls, instance_arn=instance_arn)
+
+    async def open(self) -> None:
+        """Make the clients now instead of with the first call. Idempotent."""
+        await self._calls.open()
+
+    async def close(self) -> None:
+        """Let go of the connections. Idempotent; a later call opens them again."""
+        await self._calls.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def assigned(
+        self, account_id: str, set_arn: str, *, priority: Priority = "verify"
+    ) -> frozenset[Principal]:
+        """Who holds the set on the account now, as AWS's list shows it (which may lag behind)."""
+        instance = await self.instance()
+        found = self._calls.rows(
+            LIST_ASSIGNMENTS,
+            "AccountAssignments",
+            priority=priority,
+            InstanceArn=instance.arn,
+            AccountId=account_id,
+            PermissionSetArn=set_arn,
+        )
+        return frozenset([Principal(row["PrincipalType"], row["PrincipalId"]) async for row in found])
+
+    async def create(self, key: AssignmentKey) -> Operation:
+        """Ask for an assignment; sent once. The answer proves nothing but that AWS took the request."""
+        answer = await self._calls.send(CREATE_ASSIGNMENT, priority="grant", **await self._target(key))
+        return _operation("create", answer["AccountAssignmentCreationStatus"])
+
+    async def delete(self, key: AssignmentKey) -> Operation:
+        """Ask to take an assignment away; sent once. NOT_FOUND proves nothing: read back."""
+        answer = await self._calls.send(DELETE_ASSIGNMENT, priority="revoke", **await self._target(key))
+        return _operation("delete", answer["AccountAssignmentDeletionStatus"])
+
+    async def operation(self, kind: Kind, request_id: str) -> Operation:
+        """What became of a request. NOT_FOUND where AWS no longer (or not for this kind) knows the id."""
+        described, id_name, status_name = _DESCRIBED[kind]
+        instance = await self.instance()
+        answer = await self._calls.send(
+            described, priority="poll", InstanceArn=instance.arn, **{id_name: request_id}
+        )
+        return _operation(kind, answer[status_name])
+
+    async def outstanding(self, kind: Kind) -> list[Operation]:
+        """All requests in progress, everybody's, without their keys: one call polls all slots."""
+        listed, name = _LISTED[kind]
+        instance = await self.instance()
+        found = self._calls.rows(
+            listed,
+            name,
+            priority="poll",
+            InstanceArn=instance.arn,
+            Filter={"Status": "IN_PROGRESS"},
+        )
+        return [_operation(kind, row) async for row in found]
+
+    async def user(self, user_id: str, *, priority: Priority = "grant") -> UserStatus | None:
+        """None for a user that does not exist."""
+        store = (await self.instance()).identity_store_id
+        try:
+            answer = await self._calls.send(
+                DESCRIBE_USER, priority=priority, IdentityStoreId=store, UserId=user_id
+            )
+        except IdentityCenterError as error:
+            if error.problem is Problem.NOT_FOUND:
+                return None
+            raise
+        return UserStatus(enabled=rows.enabled(answer))
+
+    async def account_state(self, account_id: str, *, priority: Priority = "grant") -> str | None:
+        """AWS's word (ACTIVE, SUSPENDED, ...); None for an account that is not in the organisation."""
+        try:
+            answer = await self._calls.send(DESCRIBE_ACCOUNT, priority=priority, AccountId=account_id)
+        except IdentityCenterError as error:
+            if error.problem is Problem.NOT_FOUND:
+                return None
+            raise
+        return rows.state(answer["Account"])
+
+    async def _target(self, key: AssignmentKey) -> dict[str, str]:
+        return {
+            "InstanceArn": (await self.instance()).arn,
+            "TargetType": "AWS_ACCOUNT",
+            "TargetId": key.account_id,
+            "PermissionSetArn": key.set_arn,
+            "PrincipalType": "USER",
+            "PrincipalId": key.user_id,
+        }
+
+
+def _operation(kind: Kind, row: dict[str, Any]) -> Operation:
+    created = row.get("CreatedDate")
+    return Operation(
+        kind=kind,
+        request_id=row["RequestId"],
+        status=row["Status"],
+        reason=row.get("FailureReason", ""),
+        created_at=created.astimezone(UTC) if created else None,
+        key=_key(row),
+    )
+
+
+def _key(row: dict[str, Any]) -> AssignmentKey | None:
+    if row.get("PrincipalType") != "USER" or not {"TargetId", "PermissionSetArn"} <= row.keys():
+        return None
+    return AssignmentKey(row["PrincipalId"], row["TargetId"], row["PermissionSetArn"])

@@ -1,0 +1,172 @@
+"""Sends one AWS call at a time: clients, rate limiter, time-outs, metrics, paging, errors.
+
+One long-lived client per API, since a client per call costs 24 times as much. Mutating calls go through
+a client that never repeats anything: a repeated Create can leave access behind that nobody knows of.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import aioboto3
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore import xform_name
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+from prometheus_client import Counter, Histogram
+
+from services.provisioner.identity_center.operations import APIS, Api, ApiOperation
+from services.provisioner.identity_center.problems import from_client_error, from_sdk_error
+from services.provisioner.identity_center.types import (
+    Credentials,
+    IdentityCenterError,
+    Limiter,
+    Priority,
+    Problem,
+)
+from shared.logs import logger
+
+MODELS: Final = Path(__file__).parent / "models"
+"""Fields of AWS's answers that the pinned SDK does not know yet, in botocore's own `sdk-extras` form."""
+CONNECT_TIMEOUT_S: Final = 3
+READ_TIMEOUT_S: Final = 10
+
+CALLS = Counter("jit_aws_calls_total", "AWS calls by outcome", ["api", "operation", "outcome"])
+LATENCY = Histogram(
+    "jit_aws_call_seconds",
+    "Time from sending a call to its answer, without the wait for the rate limiter",
+    ["api", "operation"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+
+log = logger("identity_center")
+
+
+async def unlimited(_priority: str) -> None:
+    """The limiter that never waits."""
+
+
+class Calls:
+    """Opens itself with the first call; `close` lets go of the connections and may be called twice."""
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        endpoint: str | None = None,
+        credentials: Credentials | None = None,
+        limiter: Limiter = unlimited,
+    ) -> None:
+        self._region = region
+        self._endpoint = endpoint
+        self._session = _session(credentials)
+        self._limiter = limiter
+        self._opening = asyncio.Lock()
+        self._stack: AsyncExitStack | None = None
+        self._clients: dict[tuple[Api, bool], Any] = {}
+
+    async def open(self) -> None:
+        """Make the clients; needs credentials but sends nothing. Raises DENIED where there are none."""
+        async with self._opening:
+            if self._stack is not None:
+                return
+            if await self._session.get_credentials() is None:
+                raise IdentityCenterError(
+                    Problem.DENIED, "NoCredentials", detail="give the process a role or AWS_* variables"
+                )
+            async with AsyncExitStack() as stack:
+                for api in APIS:
+                    self._clients[api, False] = await self._client(stack, api, attempts=2)
+                self._clients["sso-admin", True] = await self._client(stack, "sso-admin", attempts=1)
+                self._stack = stack.pop_all()
+
+    async def close(self) -> None:
+        async with self._opening:
+            stack, self._stack = self._stack, None
+            if stack is not None:
+                await stack.aclose()
+
+    async def send(self, operation: ApiOperation, *, priority: Priority, **params: Any) -> dict[str, Any]:
+        """One call and its answer; every failure is an `IdentityCenterError`."""
+        if self._stack is None:
+            await self.open()
+        method = getattr(self._clients[operation.api, operation.mutating], xform_name(operation.name))
+        await self._limiter(priority)
+        started = time.perf_counter()
+        try:
+            answer: dict[str, Any] = await method(**params)
+        except ClientError as error:
+            raise _failed(operation, from_client_error(error), started) from error
+        except (BotoCoreError, ResponseParserError) as error:
+            raise _failed(operation, from_sdk_error(error), started) from error
+        _measure(operation, "ok", started)
+        return answer
+
+    async def rows(
+        self, operation: ApiOperation, name: str, *, priority: Priority, **params: Any
+    ) -> AsyncIterator[Any]:
+        """The rows called `name` from all pages. Only a missing token ends it: a page may be empty."""
+        if operation.page:
+            params["MaxResults"] = operation.page
+        token: str | None = None
+        while True:
+            page = await self.send(
+                operation, priority=priority, **params, **({"NextToken": token} if token else {})
+            )
+            for row in page.get(name, ()):
+                yield row
+            previous, token = token, page.get("NextToken")
+            if not token:
+                return
+            if token == previous:
+                raise IdentityCenterError(
+                    Problem.TRANSIENT, "TokenRepeated", detail=f"{operation.name} gave the same page twice"
+                )
+
+    async def _client(self, stack: AsyncExitStack, api: Api, *, attempts: int) -> Any:
+        config = AioConfig(
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            # AWS_ENDPOINT_URL would be an endpoint override that the settings cannot refuse in production.
+            ignore_configured_endpoint_urls=True,
+        )
+        client = self._session.client(
+            api, region_name=self._region, endpoint_url=self._endpoint, config=config
+        )
+        return await stack.enter_async_context(client)
+
+
+def _session(credentials: Credentials | None) -> Any:
+    core = get_session()
+    core.get_component("data_loader").search_paths.insert(0, str(MODELS))
+    if credentials is None:
+        return aioboto3.Session(botocore_session=core)
+    return aioboto3.Session(
+        aws_access_key_id=credentials.access_key_id,
+        aws_secret_access_key=credentials.secret_access_key,
+        aws_session_token=credentials.session_token,
+        botocore_session=core,
+    )
+
+
+def _failed(operation: ApiOperation, error: IdentityCenterError, started: float) -> IdentityCenterError:
+    _measure(operation, error.problem.value, started)
+    if error.problem is not Problem.NOT_FOUND:  # an answer like another: no boundary, no such user
+        log.info(
+            "aws call failed",
+            operation=operation.name,
+            problem=error.problem.value,
+            code=error.code,
+            ambiguous=error.ambiguous,
+        )
+    return error
+
+
+def _measure(operation: ApiOperation, outcome: str, started: float) -> None:
+    CALLS.labels(operation.api, operation.name, outcome).inc()
+    LATENCY.labels(operation.api, operation.name).observe(time.perf_counter() - started)
