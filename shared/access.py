@@ -71,8 +71,9 @@ class Requires:
             _check_tables(context, request)
         if wanted := request.headers.get("Jit-Min-Revision"):
             await context.tables.wait_for(parse_revision(wanted))
-        async with transaction(context.pool) as conn:
-            principal = await bind(conn, claims, context.world, now, alerts=context.alerts)
+        principal = await bind(
+            context.pool, claims, context.world, now, alerts=context.alerts, bindings=context.bindings
+        )
         principal = _with_address(principal, request)
         request.state.actor = principal.actor
         self._ask_policy(context.world, principal, now)

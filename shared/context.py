@@ -9,6 +9,7 @@ from shared.clock import Clock
 from shared.contracts.event import Actor, Event
 from shared.db import Conn, Pool
 from shared.errors import NotReady
+from shared.identity import Bindings
 from shared.policy.world import World
 from shared.settings import ServiceSettings
 from shared.tables import Tables
@@ -26,6 +27,8 @@ class Context:
     verifier: TokenVerifier
     record: Callable[[Conn, Event], Awaitable[None]]
     """Where facts go that are not part of a command: the outbox, or the log itself in the audit service."""
+    bindings: Bindings = field(default_factory=Bindings, repr=False)
+    """Which subjects this service's database is known to hold."""
     _pool: Pool | None = field(default=None, repr=False)
 
     @property

@@ -1,9 +1,14 @@
-"""Fixtures for the whole suite: one PostgreSQL server per session. Everything else is in tests/support."""
+"""Fixtures for the whole suite: one PostgreSQL server and one token issuer per session.
+
+Everything else is in tests/support.
+"""
 
 from collections.abc import Iterator
 
 import pytest
 
+from local.issuer import DevelopmentIssuer
+from tests.support.http import issuer_server
 from tests.support.servers import database_server
 
 
@@ -12,3 +17,10 @@ def admin_dsn() -> Iterator[str]:
     """An administrator's DSN of a PostgreSQL server."""
     with database_server() as dsn:
         yield dsn
+
+
+@pytest.fixture(scope="session")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevelopmentIssuer]:
+    """An issuer whose tokens name the people of tests/support/organisation.py."""
+    with issuer_server(tmp_path_factory.mktemp("issuer")) as running:
+        yield running
