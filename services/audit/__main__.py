@@ -1,0 +1,43 @@
+"""The audit service: `python -m services.audit`. Wiring only."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from services.audit import commands, consumers, http
+from services.audit.domain.mapping import Product
+from services.audit.settings import AuditSettings
+from shared.contracts.event import Event
+from shared.db import Conn
+from shared.service import Parts, Process, Service, serve
+from shared.settings import load
+
+
+def build(settings: AuditSettings | None = None, *, process: Process | None = None) -> Service:
+    settings = settings or load(AuditSettings)
+    product = Product(settings.instance, _release(), settings.audit_org_id)
+
+    async def record(conn: Conn, event: Event) -> None:
+        await commands.record(service.context, product, conn, event)
+
+    service = Service(
+        commands.SERVICE,
+        settings,
+        Parts(
+            routers=lambda context: [http.router(context)],
+            subscriptions=lambda context: consumers.subscriptions(context, product),
+            record=record,
+        ),
+        process=process,
+    )
+    return service
+
+
+def _release() -> str:
+    """As in `metadata.product.version`; a checkout that was never installed has none."""
+    try:
+        return version("jit-access")
+    except PackageNotFoundError:
+        return "unreleased"
+
+
+if __name__ == "__main__":
+    serve(build())

@@ -1,0 +1,16 @@
+"""Every fact of every service goes into the log. Types this release does not know are skipped, counted."""
+
+from functools import partial
+
+from services.audit import commands
+from services.audit.domain.mapping import Product
+from shared.consumer import Subscription
+from shared.context import Context
+from shared.topics import ACCESS, APPROVAL, NOTIFICATION, TICKET
+
+
+def subscriptions(context: Context, product: Product) -> list[Subscription]:
+    keep = partial(commands.keep, context, product)
+    return [
+        Subscription(topic, handlers={}, otherwise=keep) for topic in (TICKET, APPROVAL, ACCESS, NOTIFICATION)
+    ]

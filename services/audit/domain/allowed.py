@@ -1,0 +1,69 @@
+"""Allow-lists: which fields of a contract may reach the audit log, down to the last nested one.
+
+A field that is not named here is not kept, so a contract that grows leaks nothing by itself. A test
+(tests/audit/test_registry.py) fails until somebody has decided about a new field: here, or in LEFT_OUT.
+"""
+
+from typing import Any, Final, TypeAlias
+
+from shared.contracts.approval import Stage, Vote
+from shared.contracts.event import Actor, Contract, Revisions
+from shared.contracts.people import Person
+from shared.contracts.ticket import Grant, Target, Ticket, Window, WindowAsked
+
+Allowed: TypeAlias = dict[str, Any]
+"""In the form of pydantic's `include`: field to True, or to the allow-list of what is inside."""
+
+
+def only(*names: str, **nested: Allowed) -> Allowed:
+    return {**dict.fromkeys(names, True), **nested}
+
+
+def each(allowed: Allowed) -> Allowed:
+    """The same list for every item."""
+    return {"__all__": allowed}
+
+
+REVISIONS: Final = only("catalog", "rules", "inventory")
+WINDOW: Final = only("starts_at", "ends_at")
+WINDOW_ASKED: Final = only("starts_at", "ends_at", "duration")
+PERSON: Final = only("user_id", "user_name", "email")
+ACTOR: Final = only("kind", "name", "user_id", "iss", "sub", "client", "ip", "auth_time", "acr")
+TARGET: Final = only(
+    "id", "account_id", "account_name", "set_id", "set_name", "set_digest", "set_group",
+    "session_duration", "state", "revision", "decided_at", window=WINDOW,
+)  # fmt: skip
+GRANT: Final = only(
+    "id", "target_id", "beneficiary", "state", "code", "detail", "granted_at", "ended_at", "kept_by",
+    "already_held", "credentials_until",
+)  # fmt: skip
+TICKET: Final = only(
+    "id", "instance", "version", "revision", "reason", "reference", "submitted_at", "expires_at", "state",
+    "credentials_until", "closed_at",
+    requester=PERSON, beneficiaries=each(PERSON), targets=each(TARGET), grants=each(GRANT),
+    asked=WINDOW_ASKED, revisions=REVISIONS,
+)  # fmt: skip
+STAGE: Final = only("rule_id", "index", "approvers", "needed", "denials")
+VOTE: Final = only(
+    "id", "stage", "verdict", "acting_for", "comment", "proof", "at", voter=PERSON, revisions=REVISIONS
+)
+
+BASE: Final = only("subject", "version", "why", "cause", "at", actor=ACTOR)
+"""Of every event."""
+
+NESTED: Final[dict[type[Contract], Allowed]] = {
+    Actor: ACTOR,
+    Revisions: REVISIONS,
+    Person: PERSON,
+    Window: WINDOW,
+    WindowAsked: WINDOW_ASKED,
+    Target: TARGET,
+    Grant: GRANT,
+    Ticket: TICKET,
+    Stage: STAGE,
+    Vote: VOTE,
+}
+"""The list of each contract that events hold inside; for the test."""
+
+LEFT_OUT: Final[dict[type[Contract], frozenset[str]]] = {Person: frozenset({"display_name"})}
+"""Fields that were decided against: a name for reading adds nothing to the id and the user name."""

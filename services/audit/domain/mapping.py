@@ -1,0 +1,279 @@
+"""An event as an OCSF record: the common part of every record, and the class's own from the registry.
+
+Pure: sequence and time of recording are put in last, by `Draft.stamped`, because they are only known
+under the log's lock. Whatever cannot be mapped becomes a record that says so; nothing is dropped.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from services.audit.domain.allowed import BASE
+from services.audit.domain.ocsf import (
+    APPLICATION_ERROR,
+    VERSION,
+    Json,
+    OcsfClass,
+    Severity,
+    Status,
+    endpoint,
+    milliseconds,
+    present,
+    user,
+)
+from services.audit.domain.redaction import clean
+from services.audit.domain.registry import REGISTRY, TRANSLATION_FAILED, Entry
+from shared.contracts.access import AccessFact
+from shared.contracts.configuration import AuthzDenied, ConfigurationFact
+from shared.contracts.event import Event
+from shared.contracts.ticket import TicketFact
+from shared.topics import AUDIT_OCSF
+
+LARGEST = 800_000
+"""Bytes of one record; the outbox and Kafka take no message of a megabyte."""
+
+_STATUS: Final = {Status.SUCCESS: "Success", Status.FAILURE: "Failure"}
+_SHA_256: Final = 3
+
+
+@dataclass(frozen=True)
+class Product:
+    """Who says all this: the installation and its release."""
+
+    instance: str
+    version: str
+    org_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A record but for its place in the log, with what it is found by."""
+
+    event_id: str
+    code: str
+    key: str
+    """Kafka's key: the ticket id where there is one."""
+    ticket_id: str | None
+    actor_id: str
+    account_ids: tuple[str, ...]
+    party_ids: tuple[str, ...]
+    """Requester and beneficiaries, where the fact names them: they may read the ticket's trail."""
+    occurred_at: datetime
+    ocsf: Json
+
+    def stamped(self, sequence: int, recorded_at: datetime) -> bytes:
+        """The bytes that are stored, published and served: compact JSON in UTF-8."""
+        place = {"sequence": sequence, "logged_time": milliseconds(recorded_at)}
+        return _encode({**self.ocsf, "metadata": {**self.ocsf["metadata"], **place}})
+
+
+class Untranslatable(Exception):
+    """The event cannot be mapped; the sentence says why without repeating what is in it."""
+
+
+def translate(event: Event, *, event_id: str, source: str, product: Product) -> Draft:
+    """The event as its class's record. Raises Untranslatable; nothing else, whatever the event holds."""
+    try:
+        entry = REGISTRY[type(event)]
+        fields = event.model_dump(mode="json", include=BASE | entry.fields, exclude_none=True)
+        record = _record(entry, fields, event_id=event_id, source=source, event=event, product=product)
+        draft = _draft(event, record, event_id=event_id, code=entry.code)
+        size = len(draft.stamped(0, event.at))
+    except Exception as error:
+        # A fault in one shape must not cost the record of the fact: the caller keeps what is known.
+        raise Untranslatable(f"{event.TYPE}: {type(error).__name__} while mapping") from error
+    if size > LARGEST:
+        raise Untranslatable(f"{event.TYPE}: its record has {size} bytes, {LARGEST} at most are kept")
+    return draft
+
+
+def untranslated(event: Event, why: str, *, event_id: str, source: str, product: Product) -> Draft:
+    """What is kept of an event that could not be mapped: its envelope, and the digest of its body.
+
+    The body itself stays out, since no allow-list went over it; its owner's outbox has it for 30 days.
+    """
+    body = event.model_dump_json().encode("utf-8", errors="replace")
+    record: Json = {
+        **_class(APPLICATION_ERROR, 2, "Translation Error"),
+        **_outcome(Severity.HIGH, Status.FAILURE),
+        "time": milliseconds(event.at),
+        "message": "a fact could not be translated",
+        "status_detail": why,
+        "raw_data_hash": {
+            "algorithm_id": _SHA_256,
+            "algorithm": "SHA-256",
+            "value": hashlib.sha256(body).hexdigest(),
+        },
+        "raw_data_size": len(body),
+        "metadata": _metadata(TRANSLATION_FAILED, event_id, _ticket_id(event), source, product, ["cloud"]),
+        "cloud": _cloud(product),
+        "unmapped": {
+            "jit": {"event_type": event.TYPE, "subject": event.subject, "version": event.version}
+            | {"actor": event.actor.name}
+        },
+    }
+    return _draft(event, clean(record), event_id=event_id, code=TRANSLATION_FAILED)
+
+
+def _record(
+    entry: Entry, fields: Json, *, event_id: str, source: str, event: Event, product: Product
+) -> Json:
+    own = {name: value for name, value in fields.items() if name not in BASE}
+    shaped = entry.shape(own)
+    decided = entry.disposition.attributes() if entry.disposition else {}
+    activity = shaped.get("activity_id", entry.activity_id), shaped.get("activity_name", entry.activity_name)
+    controlled = bool(decided) or "action_id" in shaped or "authorizations" in shaped
+    record = {
+        "time": milliseconds(event.at),
+        "message": event.why or entry.code,
+        "metadata": _metadata(
+            entry.code, event_id, _ticket_id(event), source, product,
+            ["cloud", "security_control"] if controlled else ["cloud"],
+        ),
+        "cloud": _cloud(product),
+        **decided,
+        **(_who(fields["actor"]) if entry.ocsf.takes_actor else {}),
+        **shaped,
+        **_class(entry.ocsf, *activity),
+        **_outcome(shaped.get("severity_id", entry.severity), entry.status),
+        "unmapped": {"jit": _context(event, fields) | shaped.get("unmapped", {})},
+    }  # fmt: skip
+    cleaned: Json = clean(record)
+    return cleaned
+
+
+def _class(cls: OcsfClass, activity_id: int, activity_name: str) -> Json:
+    return {
+        "category_uid": cls.category,
+        "class_uid": cls.uid,
+        "class_name": cls.name,
+        "activity_id": activity_id,
+        "activity_name": activity_name,
+        "type_uid": cls.uid * 100 + activity_id,
+    }
+
+
+def _outcome(severity: Severity, status: Status) -> Json:
+    return {
+        "severity_id": int(severity),
+        "severity": severity.name.capitalize(),
+        "status_id": int(status),
+        "status": _STATUS[status],
+    }
+
+
+def _metadata(
+    code: str, event_id: str, ticket_id: str | None, source: str, product: Product, profiles: list[str]
+) -> Json:
+    return present(
+        version=VERSION,
+        profiles=profiles,
+        uid=event_id,
+        event_code=code,
+        correlation_uid=ticket_id,
+        log_name=AUDIT_OCSF,
+        tenant_uid=product.instance,
+        product={
+            "name": "JIT",
+            "vendor_name": "JIT",
+            "version": product.version,
+            "feature": {"name": source},
+        },
+    )
+
+
+def _cloud(product: Product) -> Json:
+    return {"provider": "AWS", "org": present(name=product.instance, uid=product.org_id)}
+
+
+def _who(actor: Json) -> Json:
+    """`actor` and `src_endpoint`. A service acts under its own name."""
+    if actor["kind"] == "service":
+        name = f"jit-{actor['name']}"
+        return {"actor": {"app_name": name}, "src_endpoint": endpoint(None, otherwise=name)}
+    person = user(actor["user_id"], name=actor["name"]) if "user_id" in actor else {"name": actor["name"]}
+    session = present(issuer=actor.get("iss"), created_time=milliseconds(actor.get("auth_time")))
+    return {
+        "actor": present(
+            user=person | present(uid_alt=actor.get("sub")),
+            session=session or None,
+            app_name=actor.get("client"),
+        ),
+        "src_endpoint": endpoint(actor.get("ip"), otherwise="unknown"),
+    }
+
+
+def _context(event: Event, fields: Json) -> Json:
+    """What every fact of ours says and OCSF has no attribute for."""
+    return present(
+        event_type=event.TYPE,
+        subject=event.subject,
+        version=event.version,
+        why=event.why or None,
+        cause=event.cause,
+        acr=fields["actor"].get("acr"),
+        # Email and error classes know no actor, but who caused it must not be lost.
+        actor=fields["actor"].get("user_id", fields["actor"]["name"]),
+    )
+
+
+def _draft(event: Event, record: Json, *, event_id: str, code: str) -> Draft:
+    ticket_id = _ticket_id(event)
+    return Draft(
+        event_id=event_id,
+        code=code,
+        key=_plain(ticket_id or event.subject),
+        ticket_id=None if ticket_id is None else _plain(ticket_id),
+        actor_id=_plain(event.actor.user_id or event.actor.name),
+        account_ids=tuple(_plain(account_id) for account_id in _account_ids(event)),
+        party_ids=tuple(_plain(user_id) for user_id in _party_ids(event)),
+        occurred_at=event.at,
+        ocsf=record,
+    )
+
+
+def _ticket_id(event: Event) -> str | None:
+    if isinstance(event, TicketFact):
+        return event.ticket.id
+    if isinstance(event, AuthzDenied):
+        return event.subject if event.subject != event.actor.user_id else None
+    return getattr(event, "ticket_id", None) or None
+
+
+def _account_ids(event: Event) -> list[str]:
+    """The accounts the fact is about: all of a ticket's unless it names targets."""
+    if isinstance(event, TicketFact):
+        about = set(event.target_ids) or {target.id for target in event.ticket.targets}
+        return sorted({target.account_id for target in event.ticket.targets if target.id in about})
+    if isinstance(event, AccessFact):
+        return [event.account_id]
+    if isinstance(event, ConfigurationFact):
+        return _document_accounts(event)
+    return []
+
+
+def _document_accounts(event: ConfigurationFact) -> list[str]:
+    """The account that was registered, or those that a scope or rule names by id, before or after."""
+    kind, _, document_id = event.document.partition("/")
+    if kind == "registered_account":
+        return [document_id]
+    selectors = [str(body.get("accounts", "")) for body in (event.before, event.after) if body]
+    return sorted({one.removeprefix("acct:") for one in selectors if one.startswith("acct:")})
+
+
+def _party_ids(event: Event) -> list[str]:
+    if isinstance(event, TicketFact):
+        people = (event.ticket.requester, *event.ticket.beneficiaries)
+        return sorted({person.user_id for person in people})
+    return [event.user_id] if isinstance(event, AccessFact) else []
+
+
+def _plain(text: str) -> str:
+    cleaned: str = clean(text)
+    return cleaned
+
+
+def _encode(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,289 @@
+"""The one table of what is audited: every event type, its OCSF class and activity, and its allow-list.
+
+A new event type needs one entry here and nothing else in this service; tests/audit/test_registry.py fails
+until it has it. Codes are event types without their version; they are never renamed or reused.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from services.audit.domain import ocsf, shapes
+from services.audit.domain.allowed import PERSON, REVISIONS, STAGE, TICKET, VOTE, WINDOW, Allowed, each, only
+from services.audit.domain.ocsf import Disposition, Json, OcsfClass, Severity, Status
+from shared.contracts import access, approval, configuration, notification, ticket
+from shared.contracts.event import Event
+
+Shape: TypeAlias = Callable[[Json], Json]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What becomes of one event type."""
+
+    event: type[Event]
+    when: str
+    """What it says; for the reference page."""
+    ocsf: OcsfClass
+    activity_id: int
+    activity_name: str
+    shape: Shape
+    fields: Allowed
+    """The event's own fields that are kept; those of every event are in allowed.BASE."""
+    severity: Severity = Severity.INFORMATIONAL
+    status: Status = Status.SUCCESS
+    disposition: Disposition | None = None
+
+    @property
+    def code(self) -> str:
+        return code_of(self.event)
+
+
+def code_of(cls: type[Event]) -> str:
+    """`ticket.submitted` of `ticket.submitted.v1`."""
+    return cls.TYPE.rpartition(".")[0]
+
+
+TRANSLATION_FAILED: Final = "audit.translation_failed"
+"""The code of a record whose event could not be mapped; the only one without an event type of its own."""
+
+_FACT = only("target_ids", "grant_ids", ticket=TICKET)
+_REVIEW = only("review_id", "ticket_id", "target_id", "revision", "ticket_version")
+_CLAIM = only("ticket_id", "grant_id", "target_id", "instance", "user_id", "account_id", "set_id", "ends_at")
+_DOCUMENT = only("document", "name", "revision", "before", "after")
+_MAIL = only("ticket_id", "event_id", "recipient", "address", "template", "message_id")
+
+
+def _ticket(
+    event: type[Event],
+    when: str,
+    activity_id: int,
+    activity_name: str,
+    *,
+    more: Allowed | None = None,
+    severity: Severity = Severity.INFORMATIONAL,
+    disposition: Disposition | None = None,
+) -> Entry:
+    return Entry(
+        event, when, ocsf.ENTITY_MANAGEMENT, activity_id, activity_name, shapes.ticket, _FACT | (more or {}),
+        severity=severity, disposition=disposition,
+    )  # fmt: skip
+
+
+def _review(
+    event: type[Event],
+    when: str,
+    activity_id: int,
+    activity_name: str,
+    *,
+    more: Allowed | None = None,
+    shape: Shape = shapes.review,
+    disposition: Disposition | None = None,
+) -> Entry:
+    return Entry(
+        event, when, ocsf.ENTITY_MANAGEMENT, activity_id, activity_name, shape, _REVIEW | (more or {}),
+        disposition=disposition,
+    )  # fmt: skip
+
+
+def _access(
+    event: type[Event],
+    when: str,
+    activity_id: int,
+    activity_name: str,
+    *,
+    more: Allowed | None = None,
+    shape: Shape = shapes.access,
+    severity: Severity = Severity.INFORMATIONAL,
+    status: Status = Status.SUCCESS,
+) -> Entry:
+    return Entry(
+        event, when, ocsf.USER_ACCESS, activity_id, activity_name, shape, _CLAIM | (more or {}),
+        severity=severity, status=status,
+    )  # fmt: skip
+
+
+def _document(
+    event: type[Event],
+    when: str,
+    activity_id: int,
+    activity_name: str,
+    shape: Shape,
+    *,
+    severity: Severity = Severity.INFORMATIONAL,
+) -> Entry:
+    return Entry(
+        event, when, ocsf.ENTITY_MANAGEMENT, activity_id, activity_name, shape, _DOCUMENT, severity=severity
+    )
+
+
+def _registration(
+    registered: type[Event], changed: type[Event], removed: type[Event], noun: str
+) -> tuple[Entry, ...]:
+    """Something of AWS that enters, changes in, or leaves JIT's catalogue."""
+    return (
+        _document(registered, f"{noun} was registered", 6, "Enroll", shapes.created_document),
+        _document(changed, f"{noun}'s registration was changed", 3, "Update", shapes.changed_document),
+        _document(removed, f"{noun} was removed from the catalogue", 7, "Unenroll", shapes.removed_document),
+    )
+
+
+def _policy(
+    registered: type[Event],
+    changed: type[Event],
+    removed: type[Event],
+    noun: str,
+    *,
+    change: Shape = shapes.changed_document,
+    severity: Severity = Severity.LOW,
+) -> tuple[Entry, ...]:
+    """A document that says who may get what: never less than Low."""
+    return (
+        _document(registered, f"{noun} was made", 1, "Create", shapes.created_document, severity=severity),
+        _document(changed, f"{noun} was changed", 3, "Update", change, severity=severity),
+        _document(removed, f"{noun} was removed", 4, "Delete", shapes.removed_document, severity=severity),
+    )
+
+
+_TICKETS = (
+    _ticket(
+        ticket.TicketSubmitted, "somebody asked for access", 1, "Create", more=only("allowed_by")
+    ),
+    _ticket(
+        ticket.TicketApproved, "one target of a ticket was approved", ocsf.OTHER, "Approve",
+        more=only("content_hash"), disposition=ocsf.APPROVED,
+    ),
+    _ticket(
+        ticket.TicketRejected, "one target of a ticket was rejected", ocsf.OTHER, "Reject",
+        disposition=ocsf.REJECTED,
+    ),
+    _ticket(ticket.TicketTimedOut, "targets were not decided in time", 11, "Deactivate"),
+    _ticket(ticket.TicketWithdrawn, "the requester dropped what was not yet granted", 11, "Deactivate"),
+    _ticket(
+        ticket.TicketTerminated, "an approver or administrator stopped access", 11, "Deactivate",
+        severity=Severity.LOW, disposition=ocsf.ACCESS_REVOKED,
+    ),
+    _ticket(
+        ticket.TicketReturned, "the beneficiary gave access back", 11, "Deactivate",
+        disposition=ocsf.ACCESS_REVOKED,
+    ),
+    _ticket(ticket.TicketClosed, "no credential of the ticket can live any more", ocsf.OTHER, "Close"),
+)  # fmt: skip
+
+_REVIEWS = (
+    _review(
+        approval.ReviewOpened, "the approval of one target began", 1, "Create",
+        more=only("auto_approved_by", "expires_at", stages=each(STAGE), revisions=REVISIONS),
+    ),
+    _review(
+        approval.ReviewStageOpened, "a stage waits for votes", ocsf.OTHER, "Open Stage",
+        more=only(
+            "stage", "stages", "needed", "other_grants", "earlier_rejections", approvers=each(PERSON)
+        ),
+    ),
+    _review(
+        approval.ReviewDecided, "somebody voted", ocsf.OTHER, "Approve or Reject",
+        more=only(vote=VOTE), shape=shapes.vote,
+    ),
+    _review(
+        approval.ReviewApproved, "all stages approved: the witness", ocsf.OTHER, "Approve",
+        more=only(
+            "content_hash", "auto_approved_by", window=WINDOW, votes=each(VOTE), revisions=REVISIONS
+        ),
+        disposition=ocsf.APPROVED,
+    ),
+    _review(
+        approval.ReviewRejected, "a stage rejected, or nobody could approve", ocsf.OTHER, "Reject",
+        more=only("code", votes=each(VOTE)), disposition=ocsf.REJECTED,
+    ),
+    _review(approval.ReviewTimedOut, "the review was not decided in time", 11, "Deactivate"),
+    _review(approval.ReviewVoided, "the review counts no longer", 11, "Deactivate"),
+)  # fmt: skip
+
+# Only what was read back from AWS is called Assign or Revoke; intentions have names of their own.
+_ACCESS = (
+    _access(
+        access.AccessScheduled, "a claim with its end is stored; AWS was not asked", ocsf.OTHER, "Schedule",
+        more=only("starts_at"),
+    ),
+    _access(access.AccessGranting, "AWS is about to be asked", ocsf.OTHER, "Begin Assign"),
+    _access(
+        access.AccessGranted, "read back: the assignment is there", 1, "Assign Privileges",
+        more=only("request_id", "already_held", "credentials_until"), shape=shapes.assigned,
+    ),
+    _access(
+        access.AccessFailed, "not granted, and verified absent", 1, "Assign Privileges",
+        more=only("code", "detail", "request_id"), shape=shapes.assigned,
+        severity=Severity.MEDIUM, status=Status.FAILURE,
+    ),
+    _access(
+        access.AccessRevokeDue, "a claim is over and is to be taken away", ocsf.OTHER, "Begin Revoke",
+        more=only("cause_of_end", "late_by"),
+    ),
+    _access(
+        access.AccessRevoked, "read back: the assignment is gone", 2, "Revoke Privileges",
+        more=only("cause_of_end", "request_id", "late_by", "credentials_until"), shape=shapes.unassigned,
+    ),
+    _access(
+        access.AccessReleased, "the claim ended but the access remains", ocsf.OTHER, "Release",
+        more=only("cause_of_end", "kept_by", "credentials_until"), severity=Severity.LOW,
+    ),
+    _access(
+        access.AccessRevokeOverdue, "a revoke is late beyond the objective", 2, "Revoke Privileges",
+        more=only("overdue_by", "last_error"), severity=Severity.HIGH, status=Status.FAILURE,
+    ),
+)  # fmt: skip
+
+_CONFIGURATION = (
+    *_registration(
+        configuration.AccountRegistered, configuration.AccountChanged, configuration.AccountRemoved,
+        "an account",
+    ),
+    *_registration(
+        configuration.SetRegistered, configuration.SetChanged, configuration.SetRemoved, "a permission set"
+    ),
+    *_policy(
+        configuration.SetGroupRegistered, configuration.SetGroupChanged, configuration.SetGroupRemoved,
+        "a set group",
+    ),
+    *_policy(
+        configuration.ScopeRegistered, configuration.ScopeChanged, configuration.ScopeRemoved,
+        "an access scope",
+    ),
+    *_policy(
+        configuration.RuleRegistered, configuration.RuleChanged, configuration.RuleRemoved,
+        "an approval rule", change=shapes.changed_rule,
+    ),
+)  # fmt: skip
+
+_CALLS = (
+    Entry(
+        configuration.AuthzDenied, "somebody was told no", ocsf.API_ACTIVITY, ocsf.OTHER,
+        "by the route's method", shapes.denial, only("verb", "code", "rules", "route", "object_id"),
+        severity=Severity.LOW, status=Status.FAILURE, disposition=ocsf.UNAUTHORIZED,
+    ),
+    Entry(
+        configuration.AuditRead, "somebody looked into the audit log", ocsf.API_ACTIVITY, 2, "Read",
+        shapes.reading, only("query", "returned"),
+    ),
+)  # fmt: skip
+
+_MAILS = (
+    Entry(
+        notification.NotificationSent, "a mail was handed over", ocsf.EMAIL_ACTIVITY, 1, "Send",
+        shapes.mail, _MAIL | only("attempts"),
+    ),
+    Entry(
+        notification.NotificationFailed, "a mail was given up", ocsf.EMAIL_ACTIVITY, 1, "Send",
+        shapes.mail, _MAIL | only("smtp_code", "detail"),
+        severity=Severity.MEDIUM, status=Status.FAILURE,
+    ),
+)  # fmt: skip
+
+REGISTRY: Final[dict[type[Event], Entry]] = {
+    entry.event: entry for entry in (*_TICKETS, *_REVIEWS, *_ACCESS, *_CONFIGURATION, *_CALLS, *_MAILS)
+}
+"""Every event type of shared/contracts, by its class."""
+
+CODES: Final = frozenset(entry.code for entry in REGISTRY.values()) | {TRANSLATION_FAILED}
+"""Every value `metadata.event_code` can have."""

@@ -1,0 +1,205 @@
+"""Which attribute of OCSF takes which field of ours: one function per kind of fact.
+
+A shape gets the fields its registry entry allows, as JSON, and never the event itself: what is not on the
+allow-list cannot get past here. It may also set activity, severity or disposition where the fact decides.
+"""
+
+import re
+from typing import Any, Final
+
+from services.audit.domain.ocsf import (
+    APPROVED,
+    OTHER,
+    REJECTED,
+    Json,
+    Severity,
+    authorizations,
+    entity,
+    milliseconds,
+    present,
+    user,
+)
+from shared.contracts.documents import DOCUMENTS, ApprovalRule, RuleStage
+
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~.]+@[A-Za-z0-9-]+\.[A-Za-z0-9.-]+")
+_ENTITY_OF_KIND: Final = {
+    "registered_account": "AWS Account",
+    "registered_set": "AWS Permission Set",
+    "set_group": "JIT Set Group",
+    "scope": "JIT Access Scope",
+    "rule": "JIT Approval Rule",
+}
+_API_ACTIVITY: Final = {
+    "POST": (1, "Create"),
+    "GET": (2, "Read"),
+    "HEAD": (2, "Read"),
+    "PUT": (3, "Update"),
+    "PATCH": (3, "Update"),
+    "DELETE": (4, "Delete"),
+}
+
+
+def ticket(fields: Json) -> Json:
+    """The ticket, whole, as it was after the fact. The comment is the requester's reason."""
+    whole = fields["ticket"]
+    return {
+        "entity": entity(whole["id"], "JIT Ticket", data=whole, version=whole["version"]),
+        "comment": whole["reason"],
+        "unmapped": _rest(fields, "ticket"),
+    }
+
+
+def review(fields: Json) -> Json:
+    """The review, with what this fact says about it."""
+    return {
+        "entity": entity(fields["review_id"], "JIT Review", data=_rest(fields, "review_id")),
+    }
+
+
+def vote(fields: Json) -> Json:
+    """One decision: its verdict is the activity, its proof the authorisations."""
+    cast = fields["vote"]
+    approve = cast["verdict"] == "approve"
+    return {
+        **review(fields),
+        "activity_id": OTHER,
+        "activity_name": "Approve" if approve else "Reject",
+        **(APPROVED if approve else REJECTED).attributes(),
+        **present(
+            authorizations=authorizations("Allowed", cast.get("proof", ())),
+            comment=cast.get("comment") or None,
+        ),
+    }
+
+
+def access(fields: Json) -> Json:
+    """A claim: who has (or had) which set on which account until when, and what AWS was asked."""
+    return present(
+        user=user(fields["user_id"]),
+        privileges=[fields["set_id"]],
+        resources=[{"uid": fields["account_id"], "type": "AWS::Organizations::Account"}],
+        start_time=milliseconds(fields.get("starts_at")),
+        end_time=milliseconds(fields["ends_at"]),
+        status_code=fields.get("code"),
+        status_detail=fields.get("detail") or fields.get("last_error") or fields.get("cause_of_end"),
+        unmapped=_rest(fields, "user_id", "set_id", "account_id", "starts_at"),
+    )
+
+
+def assigned(fields: Json) -> Json:
+    """A claim that was read back as there. No request id: it had been there before."""
+    return {**access(fields), **_call("CreateAccountAssignment", fields.get("request_id"))}
+
+
+def unassigned(fields: Json) -> Json:
+    """A claim that was read back as gone."""
+    return {**access(fields), **_call("DeleteAccountAssignment", fields.get("request_id"))}
+
+
+def created_document(fields: Json) -> Json:
+    return {"entity": _document(fields, "after"), "unmapped": _rest(fields, "before", "after")}
+
+
+def changed_document(fields: Json) -> Json:
+    """`entity` is the document before, `entity_result` after the change."""
+    return {
+        "entity": _document(fields, "before"),
+        "entity_result": _document(fields, "after"),
+        "unmapped": _rest(fields, "before", "after"),
+    }
+
+
+def removed_document(fields: Json) -> Json:
+    return {"entity": _document(fields, "before"), "unmapped": _rest(fields, "before", "after")}
+
+
+def changed_rule(fields: Json) -> Json:
+    """As any document; louder when fewer approvals are needed than before."""
+    weaker = _approvals(fields.get("after")) < _approvals(fields.get("before"))
+    severity = {"severity_id": Severity.MEDIUM} if weaker else {}
+    return {**changed_document(fields), **severity}
+
+
+def denial(fields: Json) -> Json:
+    """A call that was refused, by the route's method; `authorizations` are the rules that said no."""
+    method, _, path = fields.get("route", "").partition(" ")
+    activity_id, activity_name = _API_ACTIVITY.get(method, (OTHER, "Other"))
+    return present(
+        activity_id=activity_id,
+        activity_name=activity_name,
+        api={"operation": fields["verb"], "service": {"name": "jit"}},
+        http_request=present(http_method=method, url={"path": path}) if method in _API_ACTIVITY else None,
+        authorizations=authorizations("Denied", fields.get("rules", ())),
+        resources=[{"uid": fields["object_id"]}] if fields.get("object_id") else None,
+        status_code=fields["code"],
+        unmapped=_rest(fields, "rules", "object_id"),
+    )
+
+
+def reading(fields: Json) -> Json:
+    return {
+        "api": {"operation": "audit.read", "service": {"name": "jit"}},
+        "unmapped": _rest(fields),
+    }
+
+
+def mail(fields: Json) -> Json:
+    """One mail to one person, without its text. An address OCSF would not take stays in `unmapped`."""
+    address = fields.get("address")
+    fits = address is not None and _ADDRESS.fullmatch(address) is not None
+    code = fields.get("smtp_code")
+    return present(
+        direction_id=2,
+        direction="Outbound",
+        email=present(to=[address] if fits else [], message_uid=fields["message_id"]),
+        attempt=fields.get("attempts"),
+        status_code=None if code is None else str(code),
+        status_detail=fields.get("detail") or None,
+        unmapped=_rest(fields, "message_id", "attempts", *(("address",) if fits else ())),
+    )
+
+
+def _call(operation: str, request_id: str | None) -> Json:
+    """The call to AWS that did it; nothing where none was made."""
+    if request_id is None:
+        return {}
+    return {
+        "api": {
+            "operation": operation,
+            "service": {"name": "sso.amazonaws.com"},
+            "request": {"uid": request_id},
+        }
+    }
+
+
+def _document(fields: Json, state: str) -> Json:
+    """A catalogue or rule document, with those of its fields that its contract names."""
+    kind, _, document_id = fields["document"].partition("/")
+    body = fields.get(state)
+    data = None if body is None else _known(kind, body)
+    described = entity(
+        document_id, _ENTITY_OF_KIND[kind], data=data, version=data.get("revision") if data else None
+    )
+    return {**described, **present(name=fields.get("name") or None)}
+
+
+def _known(kind: str, body: Json) -> Json:
+    known = {name: body[name] for name in DOCUMENTS[kind].model_fields if name in body}
+    if DOCUMENTS[kind] is ApprovalRule and "stages" in known:
+        known["stages"] = [
+            {name: stage[name] for name in RuleStage.model_fields if name in stage}
+            for stage in known["stages"]
+        ]
+    return known
+
+
+def _approvals(rule: Json | None) -> int:
+    """How many approvals a rule asks for; none where it approves by itself."""
+    if rule is None or rule.get("auto_approve_up_to") is not None:
+        return 0
+    return sum(stage.get("needed", 1) for stage in rule.get("stages", ()))
+
+
+def _rest(fields: Json, *taken: str) -> dict[str, Any]:
+    """The allowed fields that have no home of their own in the class."""
+    return {name: value for name, value in fields.items() if name not in taken}

@@ -1,0 +1,170 @@
+"""HTTP for auditors, and each ticket's trail for its parties. Every reading is a record before it is shown.
+
+Records are served as the bytes that are stored and published, never rendered again.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Final, TypeAlias
+
+from fastapi import APIRouter, Depends, Path, Query
+from fastapi.responses import Response, StreamingResponse
+from pydantic import AwareDatetime
+
+from services.audit import commands, views
+from services.audit.domain.ocsf import Json
+from services.audit.domain.registry import CODES
+from services.audit.views import Filters, Item, Range
+from shared.access import PERSON, Caller, requires
+from shared.context import Context
+from shared.errors import FieldError, Invalid, NotFound
+
+NDJSON: Final = "application/x-ndjson"
+_BATCH: Final = 500
+"""Records per query of an export: large enough to be quick, small enough to hold no connection for long."""
+
+Responses: TypeAlias = dict[int | str, Json]
+
+_ITEMS: Final[Json] = {
+    "type": "object",
+    "required": ["items", "next"],
+    "properties": {
+        "items": {"type": "array", "items": {"type": "object", "description": "an OCSF 1.8.0 event"}},
+        "next": {
+            "type": ["integer", "null"],
+            "description": "pass it as after_sequence for the next page; null on the last page",
+        },
+    },
+}
+_PAGE_RESPONSE: Final[Responses] = {200: {"content": {"application/json": {"schema": _ITEMS}}}}
+_ONE_RESPONSE: Final[Responses] = {
+    200: {
+        "content": {"application/json": {"schema": {"type": "object", "description": "an OCSF 1.8.0 event"}}}
+    }
+}
+_EXPORT_RESPONSE: Final[Responses] = {
+    200: {
+        "content": {NDJSON: {"schema": {"type": "string", "description": "one OCSF 1.8.0 event per line"}}},
+        "headers": {
+            "Jit-Count": {"schema": {"type": "integer"}, "description": "lines that follow"},
+            "Jit-Last-Sequence": {
+                "schema": {"type": "integer"},
+                "description": "the log's end when it began",
+            },
+        },
+    }
+}
+
+AfterSequence: TypeAlias = Annotated[int, Query(ge=0, le=2**63 - 1, description="records after this one")]
+Limit: TypeAlias = Annotated[int, Query(ge=1, le=1000)]
+Sequence: TypeAlias = Annotated[int, Path(ge=1, le=2**63 - 1)]
+TicketId: TypeAlias = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+_Text: TypeAlias = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+
+
+def _filters(
+    ticket_id: _Text = None,
+    actor: _Text = None,
+    account_id: Annotated[str | None, Query(pattern=r"^[0-9]{12}$")] = None,
+    type: _Text = None,  # noqa: A002 (the parameter's public name)
+    since: AwareDatetime | None = None,
+    until: AwareDatetime | None = None,
+) -> Filters:
+    if type is not None and type not in CODES:
+        raise Invalid(
+            f"there is no event type {type}",
+            code="event_type_unknown",
+            fields=[FieldError("type", "event_type_unknown", "use an event code such as ticket.submitted")],
+        )
+    return Filters(ticket_id, actor, account_id, type, since, until)
+
+
+Wanted: TypeAlias = Annotated[Filters, Depends(_filters)]
+
+
+def router(context: Context) -> APIRouter:
+    routes = APIRouter(prefix="/v1/audit", tags=["audit"])
+
+    @routes.get("/events", response_class=Response, responses=_PAGE_RESPONSE)
+    async def list_events(
+        filters: Wanted,
+        after_sequence: AfterSequence = 0,
+        limit: Limit = 100,
+        caller: Caller = requires("audit.read"),
+    ) -> Response:
+        items = await _read(context, filters, after_sequence, limit)
+        query = {"route": "events", "after_sequence": str(after_sequence), **filters.named()}
+        await commands.note_reading(context, caller, query=query, returned=len(items))
+        return _page(items, limit)
+
+    @routes.get("/events/{sequence}", response_class=Response, responses=_ONE_RESPONSE)
+    async def show_event(sequence: Sequence, caller: Caller = requires("audit.read")) -> Response:
+        async with context.pool.acquire() as conn:
+            item = await views.one(conn, sequence)
+        query = {"route": "event", "sequence": str(sequence)}
+        await commands.note_reading(context, caller, query=query, returned=int(item is not None))
+        if item is None:
+            raise NotFound(f"the log has no record {sequence} yet", code="record_unknown")
+        return Response(item.ocsf, media_type="application/json")
+
+    @routes.get("/tickets/{ticket_id}", response_class=Response, responses=_PAGE_RESPONSE)
+    async def show_trail(
+        ticket_id: TicketId,
+        after_sequence: AfterSequence = 0,
+        limit: Limit = 200,
+        caller: Caller = requires(PERSON),
+    ) -> Response:
+        """Everything recorded about one ticket: for auditors, and for its requester and beneficiaries."""
+        await commands.admit(context, caller, ticket_id)
+        items = await _read(context, Filters(ticket_id=ticket_id), after_sequence, limit)
+        query = {"route": "ticket", "ticket_id": ticket_id, "after_sequence": str(after_sequence)}
+        await commands.note_reading(context, caller, query=query, returned=len(items))
+        if not items and not after_sequence:
+            raise commands.no_trail()
+        return _page(items, limit)
+
+    @routes.get("/export", response_class=StreamingResponse, responses=_EXPORT_RESPONSE)
+    async def export_events(
+        filters: Wanted,
+        after_sequence: AfterSequence = 0,
+        caller: Caller = requires("audit.read"),
+    ) -> StreamingResponse:
+        """What matches, up to the log's present end, one record per line.
+
+        Fewer lines than `Jit-Count` mean that the transfer broke: continue with `after_sequence` set to
+        the sequence of the last line.
+        """
+        async with context.pool.acquire() as conn:
+            piece = Range(after_sequence, await views.head(conn))
+            count = await views.count(conn, filters, piece)
+        query = {"route": "export", "after_sequence": str(after_sequence), **filters.named()}
+        await commands.note_reading(context, caller, query=query, returned=count)
+        return StreamingResponse(
+            _lines(context, filters, piece),
+            media_type=NDJSON,
+            headers={"Jit-Count": str(count), "Jit-Last-Sequence": str(piece.last)},
+        )
+
+    return routes
+
+
+async def _read(context: Context, filters: Filters, after: int, limit: int) -> list[Item]:
+    async with context.pool.acquire() as conn:
+        return await views.page(conn, filters, Range(after, await views.head(conn)), limit=limit)
+
+
+def _page(items: list[Item], limit: int) -> Response:
+    following = b"%d" % items[-1].sequence if len(items) == limit else b"null"
+    body = b'{"items":[' + b",".join(item.ocsf for item in items) + b'],"next":' + following + b"}"
+    return Response(body, media_type="application/json")
+
+
+async def _lines(context: Context, filters: Filters, piece: Range) -> AsyncIterator[bytes]:
+    """The piece in batches; a slow reader holds no connection while it reads."""
+    after = piece.after
+    while True:
+        async with context.pool.acquire() as conn:
+            items = await views.page(conn, filters, Range(after, piece.last), limit=_BATCH)
+        if not items:
+            return
+        yield b"".join(item.ocsf + b"\n" for item in items)
+        after = items[-1].sequence
