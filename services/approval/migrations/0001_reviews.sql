@@ -1,0 +1,129 @@
+-- Reviews, their votes, and what is known of the tickets they belong to.
+
+-- One row per ticket heard of. Its lock orders everything that is said about the ticket, since facts
+-- carry the ticket's id as their key.
+CREATE TABLE ticket (
+    id      text PRIMARY KEY,
+    version bigint NOT NULL CHECK (version >= 0) -- the newest heard of
+);
+
+-- Stops are absorbing: kept also when they arrive before what they stop. A later revision is not stopped.
+CREATE TABLE stop (
+    target_id text PRIMARY KEY,
+    ticket_id text NOT NULL REFERENCES ticket,
+    revision  integer NOT NULL, -- and every earlier one
+    why       text NOT NULL,
+    at        timestamptz NOT NULL
+);
+
+CREATE TABLE review (
+    id               text PRIMARY KEY,
+    ticket_id        text NOT NULL REFERENCES ticket,
+    target_id        text NOT NULL,
+    revision         integer NOT NULL,
+    ticket_version   bigint NOT NULL,
+    requester        text NOT NULL,
+    account_id       text NOT NULL,
+    set_id           text NOT NULL,
+    reviewed         jsonb NOT NULL,
+    stages           jsonb NOT NULL,
+    revisions        jsonb NOT NULL,
+    state            text NOT NULL CHECK (state IN ('open', 'approved', 'rejected', 'voided')),
+    version          bigint NOT NULL CHECK (version > 0),
+    stage            integer NOT NULL,
+    auto_approved_by text,
+    code             text CHECK (code IN ('rejected', 'no_rule', 'unapprovable')),
+    approved_window  jsonb,
+    content_hash     text,
+    opened_at        timestamptz NOT NULL,
+    expires_at       timestamptz NOT NULL,
+    closed_at        timestamptz,
+    CHECK ((state = 'open') = (closed_at IS NULL)),
+    CHECK ((state = 'approved') = (content_hash IS NOT NULL)),
+    CHECK ((state = 'rejected') = (code IS NOT NULL))
+);
+-- A target is reviewed by one review at a time.
+CREATE UNIQUE INDEX review_open ON review (target_id) WHERE state = 'open';
+CREATE INDEX review_of_ticket ON review (ticket_id, id);
+CREATE INDEX review_of_target ON review (target_id, revision);
+CREATE INDEX review_by_state ON review (state, id);
+CREATE INDEX review_rejected ON review (requester, account_id, set_id) WHERE code = 'rejected';
+
+CREATE TABLE vote (
+    id        text PRIMARY KEY,
+    review_id text NOT NULL REFERENCES review,
+    number    integer NOT NULL CHECK (number > 0),
+    voter     text NOT NULL,
+    body      jsonb NOT NULL,
+    at        timestamptz NOT NULL,
+    UNIQUE (review_id, number),
+    UNIQUE (review_id, voter) -- a person counts once per review, whatever the stage
+);
+CREATE INDEX vote_of_voter ON vote (voter, review_id);
+
+-- Who could vote when a stage opened, kept up to date with memberships: finds rows for the inbox, never
+-- authorises. A superset of those who may vote now.
+CREATE TABLE review_approver (
+    user_id   text NOT NULL,
+    review_id text NOT NULL REFERENCES review,
+    stage     integer NOT NULL,
+    PRIMARY KEY (user_id, review_id, stage)
+);
+CREATE INDEX review_approver_of_review ON review_approver (review_id, stage);
+
+CREATE TABLE review_party (
+    user_id   text NOT NULL,
+    review_id text NOT NULL REFERENCES review,
+    PRIMARY KEY (user_id, review_id)
+);
+
+-- Grants approved here whose window is not over and that no stop was heard of: "other live grants" in an
+-- approver's mail. Whether AWS has them is the provisioner's to say.
+CREATE TABLE live_grant (
+    grant_id    text PRIMARY KEY,
+    target_id   text NOT NULL,
+    beneficiary text NOT NULL,
+    ends_at     timestamptz NOT NULL
+);
+CREATE INDEX live_grant_of ON live_grant (beneficiary, ends_at);
+CREATE INDEX live_grant_end ON live_grant (ends_at);
+CREATE INDEX live_grant_target ON live_grant (target_id);
+
+-- A review with its votes as one JSON object, named field by field once and read as domain.review.Review.
+CREATE VIEW whole_review AS
+SELECT
+    r.id,
+    r.ticket_id,
+    r.target_id,
+    r.revision,
+    r.state,
+    r.stage,
+    jsonb_build_object(
+        'id', r.id,
+        'ticket_id', r.ticket_id,
+        'target_id', r.target_id,
+        'revision', r.revision,
+        'ticket_version', r.ticket_version,
+        'reviewed', r.reviewed,
+        'stages', r.stages,
+        'revisions', r.revisions,
+        'opened_at', r.opened_at,
+        'expires_at', r.expires_at,
+        'state', r.state,
+        'version', r.version,
+        'stage', r.stage,
+        'auto_approved_by', r.auto_approved_by,
+        'code', r.code,
+        'approved_window', r.approved_window,
+        'content_hash', r.content_hash,
+        'closed_at', r.closed_at,
+        'votes', coalesce(
+            (SELECT jsonb_agg(v.body ORDER BY v.number) FROM vote v WHERE v.review_id = r.id), '[]'
+        )
+    ) AS whole
+FROM review r;
+
+GRANT SELECT, INSERT, UPDATE ON ticket, stop, review TO :app;
+GRANT SELECT, INSERT ON vote, review_party TO :app;
+GRANT SELECT, INSERT, DELETE ON review_approver, live_grant TO :app;
+GRANT SELECT ON whole_review TO :app;
