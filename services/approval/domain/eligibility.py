@@ -1,0 +1,96 @@
+"""Who may vote on a review and who may see it, asked of the documents as they are now.
+
+Pure reads of a `World`. What is frozen in a review (review.py) says what is needed; this says who may
+give it, each time anew.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from services.approval.domain.review import Electorate, Review, Reviewed, ReviewState
+from services.approval.domain.votes import verb_now
+from shared.contracts.approval import Stage
+from shared.contracts.documents import User
+from shared.contracts.event import Revisions
+from shared.contracts.people import Person
+from shared.policy.row import Answer
+from shared.policy.rows import approve_verb
+from shared.policy.selection import RuleChoice
+from shared.policy.world import World
+
+
+def rules_now(world: World, reviewed: Reviewed) -> RuleChoice:
+    """The rules, stages or auto-approval that hold for what is reviewed."""
+    return world.rules_for(reviewed.target.account_id, reviewed.target.set_id, reviewed.duration)
+
+
+def electorate_of(world: World, stages: Sequence[Stage], reviewed: Reviewed, now: datetime) -> Electorate:
+    """Stage by stage, everybody whom the policy lets vote there, by user name."""
+    return tuple(
+        _persons(
+            world,
+            world.who_may(
+                approve_verb(stage.rule_id, stage.index),
+                reviewed.target.account_id,
+                reviewed.target.set_id,
+                duration=reviewed.duration,
+                now=now,
+            ),
+        )
+        for stage in stages
+    )
+
+
+def ask(world: World, review: Review, user_id: str, now: datetime) -> Answer:
+    """The policy's answer to this person's vote on the open stage."""
+    reviewed = review.reviewed
+    return world.may(
+        user_id,
+        verb_now(review),
+        reviewed.target.account_id,
+        reviewed.target.set_id,
+        duration=reviewed.duration,
+        now=now,
+    )
+
+
+def may_decide(world: World, review: Review, user_id: str, now: datetime) -> bool:
+    """Whether a vote of this person would be counted now, as far as guards and policy go."""
+    waiting = review.state is ReviewState.OPEN and now < review.expires_at
+    return waiting and user_id not in review.spent and ask(world, review, user_id, now).allowed
+
+
+def deciders(world: World, review: Review, now: datetime) -> tuple[Person, ...]:
+    """Who may still decide on the open stage; nobody once the review is closed or out of time."""
+    if review.state is not ReviewState.OPEN or now >= review.expires_at:
+        return ()
+    (people,) = electorate_of(world, review.stages[review.stage - 1 : review.stage], review.reviewed, now)
+    return tuple(person for person in people if person.user_id not in review.spent)
+
+
+def may_see(world: World, review: Review, user_id: str, now: datetime) -> bool:
+    """Parties and voters; and whoever may read tickets there, as every approver of the target's rules may."""
+    if user_id in review.reviewed.parties or user_id in review.voters:
+        return True
+    target = review.reviewed.target
+    return world.may(user_id, "ticket.read", target.account_id, target.set_id, now=now).allowed
+
+
+def sees_everything(world: World, user_id: str, now: datetime) -> bool:
+    return world.may(user_id, "ticket.read", now=now).allowed
+
+
+def covers(have: Revisions, wanted: Revisions) -> bool:
+    """Whether documents read here are at least as new as those an earlier decision was made on."""
+    return (
+        have.catalog >= wanted.catalog and have.rules >= wanted.rules and have.inventory >= wanted.inventory
+    )
+
+
+def _persons(world: World, user_ids: frozenset[str]) -> tuple[Person, ...]:
+    users = (world.user(user_id) for user_id in user_ids)
+    return tuple(sorted((_person(user) for user in users if user), key=lambda person: person.user_name))
+
+
+def _person(user: User) -> Person:
+    return Person(user_id=user.id, user_name=user.user_name, display_name=user.display_name, email=user.email)

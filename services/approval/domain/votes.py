@@ -1,0 +1,201 @@
+"""One vote: the guards, in their order, and what follows from it.
+
+Pure. The guards are code and come before the policy, so that no mistyped row can switch them off. The
+caller has already made sure that the voter may see the review (commands/decisions.py).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+from typing import Literal
+
+from services.approval.domain.review import (
+    Change,
+    Electorate,
+    Origin,
+    Review,
+    ReviewState,
+    Weighing,
+    approve,
+    open_stage,
+    reject,
+    say,
+)
+from shared.contracts.approval import ReviewDecided, Vote
+from shared.contracts.event import Revisions
+from shared.contracts.people import Person
+from shared.errors import Conflict, Denied, FieldError, Forbidden, Invalid
+from shared.policy.row import Answer
+from shared.policy.rows import approve_verb
+
+Verdict = Literal["approve", "reject"]
+
+SHORTEST_COMMENT = 3
+"""Characters: a rejection must tell the requester something."""
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """A vote as it was cast, before anybody has said that it counts."""
+
+    id: str
+    voter: Person
+    verdict: Verdict
+    comment: str
+    revisions: Revisions
+
+
+class Outcome(Enum):
+    """What the votes of a review's open stage amount to."""
+
+    WAITING = auto()
+    STAGE_MET = auto()
+    ALL_MET = auto()
+    REFUSED = auto()
+
+
+def verb_now(review: Review) -> str:
+    """The verb a vote on the open stage asks for."""
+    stage = review.stages[review.stage - 1]
+    return approve_verb(stage.rule_id, stage.index)
+
+
+def guard(review: Review, user_id: str, now: datetime) -> None:
+    """STATE, SELF_APPROVAL, ALREADY_ACTED: raises for the first that says no."""
+    _guard_state(review, now)
+    if user_id in review.reviewed.parties:
+        raise Forbidden(
+            "you asked for this access or would get it, so others have to decide on it",
+            code="self_approval",
+            denied=_denied(review),
+        )
+    if user_id in review.voters:
+        raise Conflict(
+            "you have voted in this review already; a person counts once, over all its stages",
+            code="already_acted",
+            denied=_denied(review),
+        )
+
+
+def vote(
+    review: Review,
+    ballot: Ballot,
+    answer: Answer,
+    electorate: Electorate,
+    weighing: Weighing,
+    origin: Origin,
+) -> Change:
+    """Count a vote in the open stage. Raises what the guards, the policy or the review's need of people say.
+
+    `answer` is the policy's to `verb_now(review)` for this voter; its rows become the vote's proof.
+    """
+    guard(review, ballot.voter.user_id, origin.at)
+    _check_allowed(review, answer)
+    _check_comment(ballot)
+    counted = _with_vote(review, ballot, answer, origin.at)
+    if ballot.verdict == "approve":
+        _check_not_blocking(review, counted, electorate)
+    change = say(
+        Change(counted),
+        ReviewDecided,
+        origin,
+        why=ballot.comment or f"approved in stage {review.stage} of {len(review.stages)}",
+        vote=counted.votes[-1],
+    )
+    return _follow(change, ballot, electorate, weighing, origin)
+
+
+def _follow(
+    change: Change, ballot: Ballot, electorate: Electorate, weighing: Weighing, origin: Origin
+) -> Change:
+    review = change.review
+    match outcome(review):
+        case Outcome.WAITING:
+            return change
+        case Outcome.REFUSED:
+            return reject(change, origin, code="rejected", why=ballot.comment)
+        case Outcome.STAGE_MET:
+            return open_stage(change, review.stage + 1, electorate, weighing, origin)
+        case Outcome.ALL_MET:
+            return approve(
+                change, origin, revisions=ballot.revisions, why="every stage has the approvals it needs"
+            )
+
+
+def outcome(review: Review) -> Outcome:
+    """Rejections first: a stage that is refused cannot be met."""
+    stage = review.stages[review.stage - 1]
+    if review.given(review.stage, "reject") >= stage.denials:
+        return Outcome.REFUSED
+    if review.given(review.stage, "approve") < stage.needed:
+        return Outcome.WAITING
+    return Outcome.ALL_MET if review.stage == len(review.stages) else Outcome.STAGE_MET
+
+
+def _guard_state(review: Review, now: datetime) -> None:
+    if review.state in (ReviewState.APPROVED, ReviewState.REJECTED):
+        raise Conflict(
+            f"this review was {review.state} already; nothing is left to decide", code="review_decided"
+        )
+    if review.state is not ReviewState.OPEN:
+        raise Conflict(
+            "this review counts no longer: its ticket was stopped, or the approval rules changed and a new "
+            "review was opened; look at the ticket's reviews",
+            code="state",
+        )
+    if now >= review.expires_at:
+        raise Conflict("the time to decide is over: the request has timed out", code="state")
+
+
+def _check_allowed(review: Review, answer: Answer) -> None:
+    if not answer.allowed:
+        raise Forbidden(
+            f"stage {review.stage} of this review is not yours to decide",
+            code=answer.code.lower(),
+            denied=_denied(review, rules=answer.rules),
+        )
+
+
+def _check_comment(ballot: Ballot) -> None:
+    if ballot.verdict == "reject" and len(ballot.comment) < SHORTEST_COMMENT:
+        sentence = f"say why, in at least {SHORTEST_COMMENT} characters: the requester reads it"
+        raise Invalid(
+            "a rejection needs a comment",
+            code="comment_required",
+            fields=[FieldError("/comment", "comment_required", sentence)],
+        )
+
+
+def _check_not_blocking(before: Review, after: Review, electorate: Electorate) -> None:
+    """Every approval keeps the review solvable; a rejection may end it."""
+    if after.can_be_filled(electorate):
+        return
+    if before.can_be_filled(electorate):
+        raise Conflict(
+            "you are needed in a later stage, where nobody else could take your place: leave this stage to "
+            "its other approvers",
+            code="would_block",
+        )
+    raise Conflict(
+        "there are not enough distinct approvers left to fill every stage; an administrator has to add "
+        "some before anybody can approve. You can still reject.",
+        code="would_block",
+    )
+
+
+def _with_vote(review: Review, ballot: Ballot, answer: Answer, now: datetime) -> Review:
+    counted = Vote(
+        id=ballot.id,
+        stage=review.stage,
+        verdict=ballot.verdict,
+        voter=ballot.voter,
+        comment=ballot.comment,
+        proof=answer.proof,
+        revisions=ballot.revisions,
+        at=now,
+    )
+    return review.model_copy(update={"votes": (*review.votes, counted)})
+
+
+def _denied(review: Review, *, rules: tuple[str, ...] = ()) -> Denied:
+    return Denied(verb_now(review), review.ticket_id, rules=rules, object_id=review.id)
