@@ -1,0 +1,103 @@
+"""Open reviews follow the documents: new stages reopen them, new memberships rewrite who may vote.
+
+Level-triggered: what is frozen is compared with what holds now, on a nudge (a revision moved) and on a
+timer, with the same result once or ten times. A background task of the service runs `keep_fresh`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from services.approval import store
+from services.approval.commands.reviews import begin_review
+from services.approval.domain import eligibility
+from services.approval.domain.review import Change, Origin, Review, ReviewState, outdated, void
+from services.approval.settings import ApprovalSettings
+from shared import outbox
+from shared.context import Context
+from shared.contracts.event import Revisions
+from shared.db import Conn, transaction
+from shared.logs import logger
+
+BATCH = 200
+
+log = logger("refresh")
+
+
+async def keep_fresh(context: Context, settings: ApprovalSettings) -> None:
+    """Refresh whenever the documents' revisions moved, and now and then without."""
+    loop = asyncio.get_running_loop()
+    seen: Revisions | None = None
+    due = loop.time()
+    while True:
+        revisions = context.world.revisions
+        if context.tables.ready and (revisions != seen or loop.time() >= due):
+            await refresh_reviews(context)
+            seen, due = revisions, loop.time() + settings.refresh_every_s
+        await asyncio.sleep(settings.refresh_poll_s)
+
+
+async def refresh_reviews(context: Context) -> int:
+    """Bring every open review in line with the documents; returns how many were opened anew."""
+    async with transaction(context.pool) as conn:
+        await store.drop_ended_grants(conn, now=context.clock.now())
+    reopened = 0
+    async for batch in _batches(context):
+        for review in batch:
+            reopened += await _refresh(context, review)
+    if reopened:
+        log.info("reviews opened anew", count=reopened)
+    return reopened
+
+
+async def _batches(context: Context) -> AsyncIterator[list[Review]]:
+    after = ""
+    while True:
+        async with context.pool.acquire() as conn:
+            batch = await store.some_open_reviews(conn, after=after, limit=BATCH)
+        if not batch:
+            return
+        yield batch
+        after = batch[-1].id
+
+
+async def _refresh(context: Context, seen: Review) -> bool:
+    """Look without a lock first: nearly always there is nothing to do."""
+    if not _is_ours(context, seen):
+        return False
+    if not _outdated(context, seen):
+        async with context.pool.acquire() as conn:
+            if await store.snapshot(conn, seen.id, stage=seen.stage) == _deciders(context, seen):
+                return False
+    async with transaction(context.pool) as conn:
+        review = await store.lock_review(conn, seen.id)
+        if review is None or not _is_ours(context, review):
+            return False
+        if _outdated(context, review):
+            await _reopen(context, conn, review)
+            return True
+        people = _deciders(context, review)
+        await store.replace_approvers(conn, review.id, stage=review.stage, user_ids=people)
+        return False
+
+
+async def _reopen(context: Context, conn: Conn, review: Review) -> None:
+    origin = Origin(context.actor, None, context.clock.now())
+    change = void(Change(review), origin, why="the approval rules for this target changed")
+    await store.save(conn, review, change)
+    await outbox.append(conn, context.service, *change.facts)
+    await begin_review(context, conn, review.reviewed, ticket_version=review.ticket_version, origin=origin)
+
+
+def _is_ours(context: Context, review: Review) -> bool:
+    """Not timed out, and not opened on newer documents: a replica that lags would turn the review back."""
+    waiting = review.state is ReviewState.OPEN and context.clock.now() < review.expires_at
+    return waiting and context.tables.ready and eligibility.covers(context.world.revisions, review.revisions)
+
+
+def _outdated(context: Context, review: Review) -> bool:
+    return outdated(review, eligibility.rules_now(context.world, review.reviewed))
+
+
+def _deciders(context: Context, review: Review) -> frozenset[str]:
+    people = eligibility.deciders(context.world, review, context.clock.now())
+    return frozenset(person.user_id for person in people)

@@ -1,0 +1,135 @@
+"""Reviews follow their ticket: one opens per pending target, and a stop voids it.
+
+Called by consumers.py. Deciding is in decisions.py; following the approval rules in refresh.py.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from services.approval import store
+from services.approval.domain import eligibility
+from services.approval.domain.review import Change, Origin, Reviewed, Weighing, open_review, void
+from shared import inbox, outbox
+from shared.clock import new_id
+from shared.context import Context
+from shared.contracts.event import Revisions
+from shared.contracts.ticket import (
+    TargetState,
+    Ticket,
+    TicketClosed,
+    TicketFact,
+    TicketRejected,
+    TicketReturned,
+    TicketSubmitted,
+    TicketTerminated,
+    TicketTimedOut,
+    TicketWithdrawn,
+)
+from shared.db import Conn, transaction
+from shared.envelope import Received
+from shared.errors import NotReady
+
+STOPS: Final[Mapping[type[TicketFact], str]] = {
+    TicketWithdrawn: "the ticket was withdrawn",
+    TicketTerminated: "the ticket was terminated",
+    TicketReturned: "the access was returned",
+    TicketTimedOut: "the request timed out",
+    TicketRejected: "the request was rejected",
+    TicketClosed: "the ticket is closed",
+}
+"""Facts after which the targets they name need no review, and how the void says it."""
+
+
+async def open_reviews(context: Context, received: Received[TicketSubmitted]) -> None:
+    """Open a review for each pending target that was neither stopped nor reviewed in this revision yet.
+
+    Raises NotReady, to be tried again, until the documents here are at least those of the submit.
+    """
+    ticket, fact = received.event.ticket, received.event
+    async with transaction(context.pool) as conn:
+        if not await inbox.first_time(conn, received.id, now=context.clock.now()):
+            return
+        await store.lock_ticket(conn, ticket.id, version=ticket.version)
+        origin = Origin(context.actor, received.id, context.clock.now())
+        concerned = _targets_of(fact)
+        for target in ticket.targets:
+            if target.id not in concerned or target.state is not TargetState.PENDING:
+                continue
+            if await store.is_settled(conn, target.id, revision=target.revision):
+                continue
+            require_documents(context, ticket.revisions)
+            reviewed = Reviewed.of(ticket, target)
+            await begin_review(context, conn, reviewed, ticket_version=ticket.version, origin=origin)
+
+
+async def begin_review(
+    context: Context, conn: Conn, reviewed: Reviewed, *, ticket_version: int, origin: Origin
+) -> Change:
+    """Open one review on the documents as they are now. Needs the ticket's lock."""
+    choice = eligibility.rules_now(context.world, reviewed)
+    change = open_review(
+        reviewed,
+        choice,
+        eligibility.electorate_of(context.world, choice.stages, reviewed, origin.at),
+        await weigh(conn, reviewed, origin),
+        review_id=new_id(),
+        ticket_version=ticket_version,
+        revisions=context.world.revisions,
+        origin=origin,
+    )
+    await store.save_new(conn, change)
+    await outbox.append(conn, context.service, *change.facts)
+    return change
+
+
+async def weigh(conn: Conn, reviewed: Reviewed, origin: Origin) -> Weighing:
+    beneficiaries = [grant.beneficiary for grant in reviewed.grants]
+    return Weighing(
+        other_grants=await store.count_other_grants(
+            conn, beneficiaries, target_id=reviewed.target.id, now=origin.at
+        ),
+        earlier_rejections=await store.count_rejections(
+            conn,
+            requester=reviewed.requester.user_id,
+            account_id=reviewed.target.account_id,
+            set_id=reviewed.target.set_id,
+        ),
+    )
+
+
+def require_documents(context: Context, wanted: Revisions) -> None:
+    """Raise NotReady unless what is known here is complete and as new as an earlier decision's."""
+    context.tables.require_ready()
+    if not eligibility.covers(context.world.revisions, wanted):
+        raise NotReady(
+            "policy and inventory are older here than where this was decided before; try again in a moment",
+            code="tables_behind",
+        )
+
+
+async def void_reviews(context: Context, received: Received[TicketFact], *, why: str) -> None:
+    """Void the open reviews of the targets that a stop names, and of those it stops before they open.
+
+    Needs no policy and no order: a stop is applied whenever it comes.
+    """
+    fact = received.event
+    async with transaction(context.pool) as conn:
+        if not await inbox.first_time(conn, received.id, now=context.clock.now()):
+            return
+        await store.lock_ticket(conn, fact.ticket.id, version=fact.ticket.version)
+        origin = Origin(context.actor, received.id, context.clock.now())
+        concerned = _targets_of(fact)
+        for target_id, revision in concerned.items():
+            await store.note_stop(conn, fact, target_id, revision=revision, why=why)
+            for review in await store.open_reviews_of(conn, target_id, revision=revision):
+                change = void(Change(review), origin, why=why)
+                await store.save(conn, review, change)
+                await outbox.append(conn, context.service, *change.facts)
+        await store.drop_live_grants(conn, grant_ids=fact.grant_ids, target_ids=list(concerned))
+
+
+def _targets_of(fact: TicketFact) -> dict[str, int]:
+    """What a fact is about: its targets, or those of the grants it names, or all; with their revisions."""
+    ticket: Ticket = fact.ticket
+    named = set(fact.target_ids) or {g.target_id for g in ticket.grants if g.id in fact.grant_ids}
+    return {target.id: target.revision for target in ticket.targets if not named or target.id in named}

@@ -1,0 +1,17 @@
+"""Which ticket fact leads to which command. Nothing is decided here."""
+
+from functools import partial
+
+from services.approval.commands.reviews import STOPS, open_reviews, void_reviews
+from shared import topics
+from shared.consumer import Handler, Subscription
+from shared.context import Context
+from shared.contracts.event import Event
+from shared.contracts.ticket import TicketSubmitted
+
+
+def subscriptions(context: Context) -> list[Subscription]:
+    handlers: dict[type[Event], Handler] = {TicketSubmitted: partial(open_reviews, context)}
+    for stop, why in STOPS.items():
+        handlers[stop] = partial(void_reviews, context, why=why)
+    return [Subscription(topics.TICKET, handlers)]

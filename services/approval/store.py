@@ -1,0 +1,262 @@
+"""All SQL that writes reviews or loads them for a decision. The rules are in domain/, lists in views.py.
+
+Everything about one ticket is written under the lock of its row, so that the order of facts in the
+outbox is the order of commits.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from services.approval.domain.review import Change, Review
+from shared.contracts.approval import ReviewApproved, ReviewDecided, ReviewStageOpened
+from shared.contracts.event import Contract
+from shared.contracts.ticket import TicketFact
+from shared.db import Conn
+from shared.errors import Bug
+
+# tickets and stops
+
+
+async def lock_ticket(conn: Conn, ticket_id: str, *, version: int) -> None:
+    """Lock a ticket's row, made where this is the first that is heard of it; the newest version is kept."""
+    await conn.execute(
+        """
+        INSERT INTO ticket (id, version) VALUES ($1, $2)
+        ON CONFLICT (id) DO UPDATE SET version = greatest(ticket.version, excluded.version)
+        """,
+        ticket_id,
+        version,
+    )
+
+
+async def note_stop(conn: Conn, fact: TicketFact, target_id: str, *, revision: int, why: str) -> None:
+    """Remember that a target was stopped in this revision and all before it."""
+    await conn.execute(
+        """
+        INSERT INTO stop (target_id, ticket_id, revision, why, at) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (target_id) DO UPDATE
+        SET revision = excluded.revision, why = excluded.why, at = excluded.at
+        WHERE stop.revision < excluded.revision
+        """,
+        target_id,
+        fact.ticket.id,
+        revision,
+        why,
+        fact.at,
+    )
+
+
+async def is_settled(conn: Conn, target_id: str, *, revision: int) -> bool:
+    """Whether nothing is to be opened for the target: stopped, or reviewed in this or a later revision."""
+    settled: bool = await conn.fetchval(
+        """
+        SELECT EXISTS (SELECT 1 FROM stop WHERE target_id = $1 AND revision >= $2)
+            OR EXISTS (SELECT 1 FROM review WHERE target_id = $1 AND revision >= $2)
+        """,
+        target_id,
+        revision,
+    )
+    return settled
+
+
+# loading for a decision
+
+
+async def lock_review(conn: Conn, review_id: str) -> Review | None:
+    """The review, with its ticket's row locked: a second vote waits here and then sees the first."""
+    await conn.execute(
+        "SELECT id FROM ticket WHERE id = (SELECT ticket_id FROM review WHERE id = $1) FOR UPDATE", review_id
+    )
+    whole = await conn.fetchval("SELECT whole FROM whole_review WHERE id = $1", review_id)
+    return None if whole is None else Review.model_validate(whole)
+
+
+async def open_reviews_of(conn: Conn, target_id: str, *, revision: int) -> list[Review]:
+    """Open reviews of a target in this revision or an earlier one. Needs the ticket's lock."""
+    rows = await conn.fetch(
+        """
+        SELECT whole FROM whole_review
+        WHERE target_id = $1 AND revision <= $2 AND state = 'open' ORDER BY id
+        """,
+        target_id,
+        revision,
+    )
+    return [Review.model_validate(row["whole"]) for row in rows]
+
+
+async def some_open_reviews(conn: Conn, *, after: str, limit: int) -> list[Review]:
+    """Open reviews by id, without a lock: to find those that a change of the documents concerns."""
+    rows = await conn.fetch(
+        "SELECT whole FROM whole_review WHERE state = 'open' AND id > $1 ORDER BY id LIMIT $2", after, limit
+    )
+    return [Review.model_validate(row["whole"]) for row in rows]
+
+
+async def snapshot(conn: Conn, review_id: str, *, stage: int) -> frozenset[str]:
+    """User ids that were written down as able to vote in a stage."""
+    rows = await conn.fetch(
+        "SELECT user_id FROM review_approver WHERE review_id = $1 AND stage = $2", review_id, stage
+    )
+    return frozenset(row["user_id"] for row in rows)
+
+
+async def count_other_grants(
+    conn: Conn, beneficiaries: Collection[str], *, target_id: str, now: datetime
+) -> int:
+    count: int = await conn.fetchval(
+        "SELECT count(*) FROM live_grant WHERE beneficiary = ANY($1) AND ends_at > $3 AND target_id <> $2",
+        list(beneficiaries),
+        target_id,
+        now,
+    )
+    return count
+
+
+async def count_rejections(conn: Conn, *, requester: str, account_id: str, set_id: str) -> int:
+    """How often approvers have said no to this requester for the same account and set."""
+    count: int = await conn.fetchval(
+        """
+        SELECT count(*) FROM review
+        WHERE requester = $1 AND account_id = $2 AND set_id = $3 AND code = 'rejected'
+        """,
+        requester,
+        account_id,
+        set_id,
+    )
+    return count
+
+
+# saving
+
+
+async def save_new(conn: Conn, change: Change) -> None:
+    """Store a review that has just begun, with everything its facts say."""
+    review = change.review
+    await conn.execute(
+        """
+        INSERT INTO review (
+            id, ticket_id, target_id, revision, ticket_version, requester, account_id, set_id, reviewed,
+            stages, revisions, state, version, stage, auto_approved_by, code, approved_window, content_hash,
+            opened_at, expires_at, closed_at
+        ) VALUES (
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21
+        )
+        """,
+        review.id,
+        review.ticket_id,
+        review.target_id,
+        review.revision,
+        review.ticket_version,
+        review.reviewed.requester.user_id,
+        review.reviewed.target.account_id,
+        review.reviewed.target.set_id,
+        _json(review.reviewed),
+        [_json(stage) for stage in review.stages],
+        _json(review.revisions),
+        review.state,
+        review.version,
+        review.stage,
+        review.auto_approved_by,
+        review.code,
+        _json(review.approved_window),
+        review.content_hash,
+        review.opened_at,
+        review.expires_at,
+        review.closed_at,
+    )
+    await conn.executemany(
+        "INSERT INTO review_party (user_id, review_id) VALUES ($1, $2)",
+        [(user_id, review.id) for user_id in sorted(review.reviewed.parties)],
+    )
+    await _save_facts(conn, change)
+
+
+async def save(conn: Conn, before: Review, change: Change) -> None:
+    """Store a review's next state and votes. Raises Bug if it is not open in the version that was loaded."""
+    review = change.review
+    status = await conn.execute(
+        """
+        UPDATE review SET state = $3, version = $4, stage = $5, code = $6, approved_window = $7,
+            content_hash = $8, closed_at = $9
+        WHERE id = $1 AND version = $2 AND state = 'open'
+        """,
+        review.id,
+        before.version,
+        review.state,
+        review.version,
+        review.stage,
+        review.code,
+        _json(review.approved_window),
+        review.content_hash,
+        review.closed_at,
+    )
+    if status != "UPDATE 1":
+        raise Bug(
+            f"review {review.id} changed under its ticket's lock: this is a bug", code="review_lock_missed"
+        )
+    await _save_facts(conn, change)
+
+
+async def replace_approvers(conn: Conn, review_id: str, *, stage: int, user_ids: Collection[str]) -> None:
+    """Write down who may vote in a stage, in place of what was written before."""
+    await conn.execute(
+        "DELETE FROM review_approver WHERE review_id = $1 AND stage = $2 AND user_id <> ALL($3)",
+        review_id,
+        stage,
+        list(user_ids),
+    )
+    await conn.executemany(
+        "INSERT INTO review_approver (user_id, review_id, stage) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        [(user_id, review_id, stage) for user_id in sorted(user_ids)],
+    )
+
+
+async def drop_live_grants(conn: Conn, *, grant_ids: Sequence[str], target_ids: Sequence[str]) -> None:
+    """Forget grants that a stop named, or all of the targets where it named none."""
+    if grant_ids:
+        await conn.execute("DELETE FROM live_grant WHERE grant_id = ANY($1)", list(grant_ids))
+    else:
+        await conn.execute("DELETE FROM live_grant WHERE target_id = ANY($1)", list(target_ids))
+
+
+async def drop_ended_grants(conn: Conn, *, now: datetime) -> None:
+    await conn.execute("DELETE FROM live_grant WHERE ends_at <= $1", now)
+
+
+async def _save_facts(conn: Conn, change: Change) -> None:
+    """Rows that follow from what was said: votes, the snapshot of a stage, grants that begin to live."""
+    for fact in change.facts:
+        if isinstance(fact, ReviewDecided):
+            await _add_vote(conn, change.review, fact)
+        elif isinstance(fact, ReviewStageOpened):
+            people = [person.user_id for person in fact.approvers]
+            await replace_approvers(conn, fact.review_id, stage=fact.stage, user_ids=people)
+        elif isinstance(fact, ReviewApproved):
+            await _add_live_grants(conn, change.review, ends_at=fact.window.ends_at)
+
+
+async def _add_vote(conn: Conn, review: Review, fact: ReviewDecided) -> None:
+    await conn.execute(
+        "INSERT INTO vote (id, review_id, number, voter, body, at) VALUES ($1, $2, $3, $4, $5, $6)",
+        fact.vote.id,
+        review.id,
+        len(review.votes),
+        fact.vote.voter.user_id,
+        _json(fact.vote),
+        fact.vote.at,
+    )
+
+
+async def _add_live_grants(conn: Conn, review: Review, *, ends_at: datetime) -> None:
+    await conn.executemany(
+        """
+        INSERT INTO live_grant (grant_id, target_id, beneficiary, ends_at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (grant_id) DO NOTHING
+        """,
+        [(grant.id, grant.target_id, grant.beneficiary, ends_at) for grant in review.reviewed.grants],
+    )
+
+
+def _json(value: Contract | None) -> Any:
+    return None if value is None else value.model_dump(mode="json")
