@@ -1,0 +1,24 @@
+"""Wires the approval service: rules, reviews, decisions, and the task that keeps reviews up to date."""
+
+from functools import partial
+
+from services.approval.commands.refresh import keep_fresh
+from services.approval.consumers import subscriptions
+from services.approval.http import reviews, rules
+from services.approval.settings import ApprovalSettings
+from shared.service import Parts, Process, Service, serve
+from shared.settings import load
+
+
+def build(settings: ApprovalSettings | None = None, *, process: Process | None = None) -> Service:
+    settings = settings or load(ApprovalSettings)
+    parts = Parts(
+        routers=lambda context: (reviews.router(context), rules.router(context)),
+        subscriptions=subscriptions,
+        background=lambda context: [("refresh", partial(keep_fresh, context, settings))],
+    )
+    return Service("approval", settings, parts, process=process)
+
+
+if __name__ == "__main__":
+    serve(build())

@@ -1,0 +1,142 @@
+"""Routes for reviews and decisions. Whose review it is gets decided on the review, not on the route."""
+
+from functools import partial
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict
+
+from services.approval import views
+from services.approval.commands import decisions
+from services.approval.domain import eligibility
+from services.approval.domain.review import Review, ReviewState
+from services.approval.http.conditions import expected_version
+from services.approval.http.shapes import DecisionShown, ReviewList, ReviewPage, ReviewShown, ReviewWhole
+from services.approval.http.texts import Paragraph
+from shared.access import PERSON, Caller, requires
+from shared.context import Context
+from shared.errors import Denied, NotFound
+from shared.web import etag, respond
+
+IfMatch = Annotated[str | None, Header(description='the ETag of the review as read, such as "2"; or *')]
+
+
+class DecisionBody(BaseModel):
+    """One vote. A rejection needs a comment of at least 3 characters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    verdict: Literal["approve", "reject"]
+    comment: Paragraph = ""
+
+
+def router(context: Context) -> APIRouter:
+    routes = APIRouter(prefix="/v1", tags=["reviews"])
+    _add_lists(routes, context)
+    _add_one(routes, context)
+    return routes
+
+
+def _add_lists(routes: APIRouter, context: Context) -> None:
+    @routes.get("/reviews")
+    async def list_reviews(
+        waiting_for: Literal["me", "all"] = "me",
+        state: ReviewState | None = None,
+        cursor: UUID | None = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        caller: Caller = requires(PERSON),
+    ) -> ReviewPage:
+        """Reviews that wait for you, or all you have to do with.
+
+        `me`: what you can decide now, oldest first. `all`: where you are a party, an approver or a voter,
+        newest first; those who may read every ticket see everybody's.
+        """
+        after = str(cursor) if cursor else None
+        if waiting_for == "me":
+            found, following = await _waiting(context, caller, state=state, after=after, limit=limit)
+        else:
+            found, following = await _all(context, caller, state=state, after=after, limit=limit)
+        return ReviewPage(items=[_shown(context, caller, one) for one in found], next=following)
+
+    @routes.get("/tickets/{ticket_id}/reviews")
+    async def list_reviews_of_ticket(ticket_id: UUID, caller: Caller = requires(PERSON)) -> ReviewList:
+        """All reviews of one ticket that you may see, oldest first, voided ones and earlier revisions too."""
+        async with context.pool.acquire() as conn:
+            found = await views.reviews_of_ticket(conn, str(ticket_id))
+        seen = [review for review in found if _may_see(context, caller, review)]
+        if not seen:
+            raise NotFound(
+                "no reviews of such a ticket are known here, or they are not yours to see",
+                code="ticket_unknown",
+                denied=Denied("ticket.read", str(ticket_id)) if found else None,
+            )
+        return ReviewList(items=[_shown(context, caller, review) for review in seen])
+
+
+def _add_one(routes: APIRouter, context: Context) -> None:
+    @routes.get("/reviews/{review_id}")
+    async def show_review(
+        review_id: UUID, response: Response, caller: Caller = requires(PERSON)
+    ) -> ReviewWhole:
+        """A review with its stages, its votes and who may still decide. Its ETag is needed to decide."""
+        async with context.pool.acquire() as conn:
+            review = await views.review(conn, str(review_id))
+        if review is None or not _may_see(context, caller, review):
+            denied = Denied("ticket.read", review.ticket_id, object_id=review.id) if review else None
+            raise NotFound(
+                "there is no such review, or it is not yours to see", code="review_unknown", denied=denied
+            )
+        response.headers["ETag"] = etag(review.version)
+        deciders = eligibility.deciders(context.world, review, context.clock.now())
+        return ReviewWhole.of(review, you_may_decide=_may_decide(context, caller, review), deciders=deciders)
+
+    @routes.post("/reviews/{review_id}/decisions", status_code=201, response_model=DecisionShown)
+    async def decide(
+        review_id: UUID, body: DecisionBody, if_match: IfMatch = None, caller: Caller = requires(PERSON)
+    ) -> Response:
+        """Approve or reject, as yourself and once per review. Needs If-Match with the review's ETag."""
+        decision = decisions.Decision(body.verdict, body.comment, expected_version(if_match))
+        return respond(await decisions.decide(context, caller, str(review_id), decision))
+
+
+async def _waiting(
+    context: Context, caller: Caller, *, state: ReviewState | None, after: str | None, limit: int
+) -> tuple[list[Review], str | None]:
+    if state not in (None, ReviewState.OPEN):
+        return [], None  # nothing but an open review waits for anybody
+    async with context.pool.acquire() as conn:
+
+        async def fetch(after: str | None, size: int) -> list[Review]:
+            return await views.waiting_for(conn, caller.user_id, after=after, limit=size)
+
+        keep = partial(_may_decide, context, caller)
+        return await views.fill_page(fetch, keep, after=after, limit=limit)
+
+
+async def _all(
+    context: Context, caller: Caller, *, state: ReviewState | None, after: str | None, limit: int
+) -> tuple[list[Review], str | None]:
+    everything = eligibility.sees_everything(context.world, caller.user_id, context.clock.now())
+    async with context.pool.acquire() as conn:
+
+        async def fetch(before: str | None, size: int) -> list[Review]:
+            if everything:
+                return await views.all_reviews(conn, state=state, before=before, limit=size)
+            return await views.reviews_with(conn, caller.user_id, state=state, before=before, limit=size)
+
+        keep = partial(_may_see, context, caller)
+        return await views.fill_page(fetch, keep, after=after, limit=limit)
+
+
+def _may_see(context: Context, caller: Caller, review: Review) -> bool:
+    return eligibility.may_see(context.world, review, caller.user_id, context.clock.now())
+
+
+def _may_decide(context: Context, caller: Caller, review: Review) -> bool:
+    return eligibility.may_decide(context.world, review, caller.user_id, context.clock.now())
+
+
+def _shown(context: Context, caller: Caller, review: Review) -> ReviewShown:
+    return ReviewShown.of(review, you_may_decide=_may_decide(context, caller, review))

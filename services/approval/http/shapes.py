@@ -1,0 +1,180 @@
+"""Reviews as the API shows them: the JSON that OpenAPI documents. Proofs of votes stay in the audit log."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel
+
+from services.approval.domain.review import RejectionCode, Review, ReviewState
+from shared.contracts.approval import Stage, Vote
+from shared.contracts.people import Person
+from shared.contracts.ticket import Window, WindowAsked
+
+StageState = Literal["met", "refused", "open", "waiting", "void"]
+
+
+class StageShown(BaseModel):
+    """A stage with how far it is. `approvers` are the subjects as frozen when the review was opened."""
+
+    stage: int
+    rule_id: str
+    index: int
+    approvers: list[str]
+    needed: int
+    denials: int
+    approvals: int
+    rejections: int
+    state: StageState
+
+
+class VoteShown(BaseModel):
+    id: str
+    stage: int
+    verdict: Literal["approve", "reject"]
+    voter: Person
+    acting_for: str | None
+    comment: str
+    at: datetime
+
+
+class ReviewShown(BaseModel):
+    """A review in a list. `stage` is the open one, absent once the review is closed."""
+
+    id: str
+    ticket_id: str
+    target_id: str
+    revision: int
+    version: int
+    state: ReviewState
+    code: RejectionCode | None
+    account_id: str
+    account_name: str
+    set_id: str
+    set_name: str
+    requester: Person
+    beneficiaries: list[Person]
+    reason: str
+    reference: str | None
+    asked: WindowAsked
+    duration: timedelta
+    submitted_at: datetime
+    opened_at: datetime
+    expires_at: datetime
+    closed_at: datetime | None
+    stage: int | None
+    stages: int
+    auto_approved_by: str | None
+    window: Window | None
+    you_may_decide: bool
+
+    @classmethod
+    def of(cls, review: Review, *, you_may_decide: bool) -> Self:
+        return cls(**_summary(review), you_may_decide=you_may_decide)
+
+
+class ReviewWhole(ReviewShown):
+    """A review on its own page."""
+
+    stage_list: list[StageShown]
+    votes: list[VoteShown]
+    may_decide: list[Person]
+    """Who may still vote on the open stage, by the rules and memberships of now."""
+
+    @classmethod
+    def of(cls, review: Review, *, you_may_decide: bool, deciders: Sequence[Person] = ()) -> Self:
+        return cls(
+            **_summary(review),
+            you_may_decide=you_may_decide,
+            stage_list=[_stage(review, number, one) for number, one in enumerate(review.stages, start=1)],
+            votes=[_vote(one) for one in review.votes],
+            may_decide=list(deciders),
+        )
+
+
+class ReviewPage(BaseModel):
+    items: list[ReviewShown]
+    next: str | None
+    """Cursor of the next page; none at the end."""
+
+
+class ReviewList(BaseModel):
+    items: list[ReviewShown]
+
+
+class DecisionShown(BaseModel):
+    """What came of a vote."""
+
+    review_id: str
+    vote_id: str
+    state: ReviewState
+    stage: int | None
+    stages: int
+    version: int
+
+
+def _summary(review: Review) -> dict[str, Any]:
+    reviewed, target = review.reviewed, review.reviewed.target
+    return {
+        "id": review.id,
+        "ticket_id": review.ticket_id,
+        "target_id": review.target_id,
+        "revision": review.revision,
+        "version": review.version,
+        "state": review.state,
+        "code": review.code,
+        "account_id": target.account_id,
+        "account_name": target.account_name,
+        "set_id": target.set_id,
+        "set_name": target.set_name,
+        "requester": reviewed.requester,
+        "beneficiaries": list(reviewed.beneficiaries),
+        "reason": reviewed.reason,
+        "reference": reviewed.reference,
+        "asked": reviewed.asked,
+        "duration": reviewed.duration,
+        "submitted_at": reviewed.submitted_at,
+        "opened_at": review.opened_at,
+        "expires_at": review.expires_at,
+        "closed_at": review.closed_at,
+        "stage": review.stage if review.state is ReviewState.OPEN else None,
+        "stages": len(review.stages),
+        "auto_approved_by": review.auto_approved_by,
+        "window": review.approved_window,
+    }
+
+
+def _stage(review: Review, number: int, stage: Stage) -> StageShown:
+    approvals, rejections = review.given(number, "approve"), review.given(number, "reject")
+    state: StageState = "waiting"
+    if rejections >= stage.denials:
+        state = "refused"
+    elif approvals >= stage.needed:
+        state = "met"
+    elif review.state is not ReviewState.OPEN:
+        state = "void"
+    elif number == review.stage:
+        state = "open"
+    return StageShown(
+        stage=number,
+        rule_id=stage.rule_id,
+        index=stage.index,
+        approvers=list(stage.approvers),
+        needed=stage.needed,
+        denials=stage.denials,
+        approvals=approvals,
+        rejections=rejections,
+        state=state,
+    )
+
+
+def _vote(vote: Vote) -> VoteShown:
+    return VoteShown(
+        id=vote.id,
+        stage=vote.stage,
+        verdict=vote.verdict,
+        voter=vote.voter,
+        acting_for=vote.acting_for,
+        comment=vote.comment,
+        at=vote.at,
+    )
