@@ -1,0 +1,100 @@
+"""The background tasks: senders that never stop, and a look around that raises and clears alerts."""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+
+from prometheus_client import Counter, Gauge
+
+from services.notifier import store
+from services.notifier.commands.notices import tell_overdue
+from services.notifier.commands.sending import send_next
+from services.notifier.domain.delivery import Deferred, Outcome
+from services.notifier.email.smtp import Mailer
+from services.notifier.settings import NotifierSettings
+from shared.context import Context
+
+STRUGGLING_FROM = 3
+"""Attempts after which a pending mail is worth an alert; a grey-listing server needs two."""
+LONGEST_PAUSE = timedelta(seconds=60)
+STOP_WITHIN_S = 10.0
+
+MAILS = Counter("jit_mails_total", "Attempts to send a mail, by what the server made of it", ["outcome"])
+MAILS_PENDING = Gauge("jit_mails_pending", "Mails that are not sent yet")
+MAILS_STRUGGLING = Gauge("jit_mails_struggling", "Pending mails that were tried several times")
+
+
+async def send_for_ever(context: Context, settings: NotifierSettings, nudge: asyncio.Event) -> None:
+    """One sender. Sends while there is something due, then waits for a nudge or the timer."""
+    mailer = Mailer(settings.smtp, within=settings.mail_send_within)
+    trouble = 0
+    try:
+        while True:
+            nudge.clear()
+            outcome = await _unless_blind(context, settings, mailer)
+            if isinstance(outcome, Deferred) and outcome.server:
+                # All others would fare the same: let the server be for a while, not once per waiting mail.
+                await asyncio.sleep(min(2**trouble, LONGEST_PAUSE.total_seconds()))
+                trouble = min(trouble + 1, 10)
+                continue
+            if outcome is not None:
+                trouble = 0
+                continue
+            await mailer.close()
+            await _wait(nudge, settings.mail_check_every)
+    finally:
+        await mailer.close()
+
+
+async def look_around_for_ever(context: Context, settings: NotifierSettings, nudge: asyncio.Event) -> None:
+    while True:
+        await look_around(context, settings, nudge)
+        await asyncio.sleep(settings.mail_check_every.total_seconds())
+
+
+async def look_around(context: Context, settings: NotifierSettings, nudge: asyncio.Event) -> None:
+    """What has no event of its own: facts that waited too long, and mail that does not get away."""
+    if await tell_overdue(context, settings):
+        nudge.set()
+    async with context.pool.acquire() as conn:
+        waiting = await store.waiting(conn, struggling_from=STRUGGLING_FROM)
+    MAILS_PENDING.set(waiting.pending)
+    MAILS_STRUGGLING.set(waiting.struggling)
+    if waiting.struggling and waiting.oldest is not None:
+        await context.alerts.raise_alert(
+            key="undeliverable_mail",
+            summary="notifier: undeliverable mail",
+            detail=f"{waiting.struggling} of {waiting.pending} pending mails were tried several times, the "
+            f"oldest is of {waiting.oldest:%Y-%m-%d %H:%M:%SZ}; one error: {waiting.last_error}. "
+            "They are tried again. See GET /v1/deliveries?state=pending.",
+        )
+    else:
+        await context.alerts.clear("undeliverable_mail")
+
+
+async def _unless_blind(context: Context, settings: NotifierSettings, mailer: Mailer) -> Outcome | None:
+    """Without the inventory nobody's address is known: the mail waits for it rather than go astray."""
+    if not context.tables.ready:
+        return None
+    outcome = await _to_its_end(context, settings, mailer)
+    if outcome is not None:
+        MAILS.labels(type(outcome).__name__.lower()).inc()
+    return outcome
+
+
+async def _to_its_end(context: Context, settings: NotifierSettings, mailer: Mailer) -> Outcome | None:
+    """A stop lets the mail under way be sent and recorded; cut in between, it would be sent again."""
+    sending = asyncio.ensure_future(send_next(context, settings, mailer))
+    try:
+        return await asyncio.shield(sending)
+    except asyncio.CancelledError:
+        await asyncio.wait({sending}, timeout=STOP_WITHIN_S)
+        sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sending
+        raise
+
+
+async def _wait(nudge: asyncio.Event, longest: timedelta) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(nudge.wait(), longest.total_seconds())

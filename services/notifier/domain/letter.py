@@ -1,0 +1,118 @@
+"""What a mail says, before it is text or HTML: both are written from one `Letter`. Pure.
+
+Strings here may hold what people typed; services/notifier/email makes every one of them inert when it
+writes them. Here they are only cut to length and split into lines.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal, Protocol, TypeVar
+
+from shared.contracts.documents import Document, User
+from shared.contracts.people import Person
+
+DocumentT = TypeVar("DocumentT", bound=Document)
+
+LINE = 300
+"""Longest single value, in characters."""
+PASSAGE = 2000
+"""Longest free text, in characters; the rest is on the page."""
+
+Tone = Literal["action", "good", "bad", "plain"]
+
+
+class Documents(Protocol):
+    """Accounts, sets and users as they are known when the mail is written."""
+
+    def get(self, kind: type[DocumentT], document_id: str, /) -> DocumentT | None: ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """A label and its value, in one or more lines."""
+
+    label: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Letter:
+    subject: str
+    """The same in all mails of a ticket to one person: mail programs thread by it."""
+    headline: str
+    lead: str
+    sections: tuple[Section, ...]
+    link: str
+    """Opens a page; following it changes nothing."""
+    link_label: str
+    tone: Tone = "plain"
+    how_to: str = ""
+    commands: tuple[str, ...] = ()
+    """Lines to type, shown as they are."""
+
+
+def row(label: str, *values: str) -> Row:
+    return Row(label, tuple(cut(value, LINE) for value in values))
+
+
+def passage(label: str, text: str) -> Row:
+    """Free text, with the lines its writer gave it."""
+    lines = cut(text, PASSAGE).splitlines() or [""]
+    return Row(label, tuple(lines))
+
+
+def section(title: str, rows: Iterable[Row | None]) -> Section:
+    """Rows without a value are left out."""
+    return Section(title, tuple(one for one in rows if one is not None and any(one.lines)))
+
+
+def cut(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
+def utc(moment: datetime) -> str:
+    """Seconds only where there are any: windows of the demo are shorter than a minute."""
+    at = moment.astimezone(UTC)
+    clock = f"{at:%H:%M:%S}" if at.second else f"{at:%H:%M}"
+    return f"{at:%a} {at.day} {at:%b %Y}, {clock} UTC"
+
+
+def span(length: timedelta) -> str:
+    """`1 d 2 h`, `45 min`, `10 s`."""
+    seconds = max(0, round(length.total_seconds()))
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def who(person: Person) -> str:
+    """`Ann Smith (ann)`."""
+    if person.display_name and person.display_name != person.user_name:
+        return f"{cut(person.display_name, 80)} ({cut(person.user_name, 80)})"
+    return cut(person.user_name, 80)
+
+
+def who_is(user_id: str, documents: Documents) -> str:
+    """A person of whom only the id is at hand."""
+    user = documents.get(User, user_id)
+    if user is None:
+        return user_id
+    return who(Person(user_id=user.id, user_name=user.user_name, display_name=user.display_name))
+
+
+def and_more(names: Iterable[str]) -> str:
+    """`a`, or `a and 2 more`."""
+    first, *rest = [cut(name, 80) for name in names] or [""]
+    return f"{first} and {len(rest)} more" if rest else first

@@ -1,0 +1,229 @@
+"""The mails that tell requester and beneficiaries how their ticket stands. Pure.
+
+The sentences are the table below; the rows under them say what exactly it is about.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.notifier.domain.letter import (
+    Documents,
+    Letter,
+    Row,
+    Tone,
+    passage,
+    row,
+    section,
+    span,
+    utc,
+    who,
+    who_is,
+)
+from services.notifier.domain.notice import Template, concerned, holders
+from services.notifier.domain.wording import (
+    access_name,
+    access_name_of,
+    between,
+    credentials_row,
+    subject_of,
+    ticket_url,
+    window_text,
+)
+from shared.contracts import access
+from shared.contracts.ticket import Ticket, TicketFact
+
+
+@dataclass(frozen=True)
+class _Words:
+    headline: str
+    lead: str
+    tone: Tone = "plain"
+
+
+WORDS: Mapping[Template, _Words] = {
+    Template.SUBMITTED: _Words(
+        "Request submitted", "Access was asked for as below. Nothing is granted before it is approved."
+    ),
+    Template.APPROVED: _Words(
+        "Request approved",
+        "The access below was approved. It begins and ends by itself at the times shown.",
+        "good",
+    ),
+    Template.REJECTED: _Words(
+        "Request rejected", "The request below was rejected. It gave no access.", "bad"
+    ),
+    Template.TIMED_OUT: _Words(
+        "Request timed out", "Nobody decided about the request below in time. It gave no access.", "bad"
+    ),
+    Template.WITHDRAWN: _Words("Request withdrawn", "The request below was withdrawn. It gives no access."),
+    Template.TERMINATED: _Words(
+        "Access stopped",
+        "The access below was stopped before its end and is being taken away. Another mail follows when AWS "
+        "confirms that it is gone.",
+        "bad",
+    ),
+    Template.RETURNED: _Words(
+        "Access given back",
+        "The access below was given back and is being taken away. Another mail follows when AWS confirms "
+        "that it is gone.",
+    ),
+    Template.SCHEDULED: _Words(
+        "Access scheduled", "The access below is prepared. It starts and ends by itself at the times shown."
+    ),
+    Template.GRANTED: _Words("Access granted", "AWS confirms the access below. It can be used now.", "good"),
+    Template.FAILED: _Words(
+        "Access not granted",
+        "The access below could not be granted. AWS gives none through this ticket.",
+        "bad",
+    ),
+    Template.REVOKED: _Words("Access ended", "AWS confirms that the access below has been taken away."),
+    Template.RELEASED: _Words(
+        "Access ended here, but remains",
+        "This ticket no longer gives the access below, but something else does, so it was not taken away.",
+    ),
+    Template.REVOKE_OVERDUE: _Words(
+        "Access is over, but not yet taken away",
+        "The access below is over, but AWS has not confirmed its removal. Removal is tried again until it "
+        "succeeds, and the operators know. Please do not use the access.",
+        "bad",
+    ),
+    Template.CLOSED: _Words(
+        "Ticket closed", "No credentials that came from this ticket can work any more. Nothing is left to do."
+    ),
+}
+"""What each kind of news says, whatever the ticket."""
+
+ENDED_BY: Mapping[str, str] = {
+    "expired": "its window ended",
+    "terminated": "stopped by an approver or an administrator",
+    "returned": "given back",
+    "withdrawn": "the request was withdrawn",
+    "revoked_by_operator": "revoked by an operator",
+    "failed": "it could not be granted",
+}
+
+
+def ticket_news(event: TicketFact, template: Template, *, public_url: str) -> Letter:
+    """News from the ticket service: about one, some or all of a ticket's targets."""
+    whole = event.ticket
+    targets = concerned(event)
+    rows: list[Row | None] = [
+        row("Access", *(access_name(target) for target in targets)),
+        row("For", *(who(person) for person in holders(event))),
+        row("Window", *dict.fromkeys(window_text(whole, target) for target in targets)),
+    ]
+    if template in {Template.SUBMITTED, Template.APPROVED}:
+        rows += dict.fromkeys(credentials_row(whole, target) for target in targets)
+    if template is Template.SUBMITTED:
+        rows.append(row("Decided until", utc(whole.expires_at)))
+    if template not in {Template.SUBMITTED, Template.APPROVED, Template.CLOSED}:
+        rows.append(_by(event))
+        rows.append(passage("Why", event.why) if event.why else None)
+    return _letter(template, rows, whole, whole.id, public_url=public_url)
+
+
+def access_news(
+    event: access.AccessFact,
+    template: Template,
+    ticket: Ticket | None,
+    documents: Documents,
+    *,
+    public_url: str,
+) -> Letter:
+    """News from the provisioner about one access of one person; no ticket when its fact never came."""
+    rows: list[Row | None] = [
+        row("Access", access_name_of(event, ticket, documents)),
+        row("For", _name(event.user_id, ticket, documents)),
+        *_details(event),
+    ]
+    return _letter(
+        template,
+        rows,
+        ticket,
+        event.ticket_id,
+        public_url=public_url,
+        fallback=access_name_of(event, ticket, documents),
+    )
+
+
+def _letter(
+    template: Template,
+    rows: list[Row | None],
+    ticket: Ticket | None,
+    ticket_id: str,
+    *,
+    public_url: str,
+    fallback: str = "",
+) -> Letter:
+    words = WORDS[template]
+    request = (
+        [
+            row("Asked by", who(ticket.requester)),
+            passage("Reason", ticket.reason),
+            row("Reference", ticket.reference) if ticket.reference else None,
+        ]
+        if ticket
+        else []
+    )
+    sections = (section("Access", rows), section("Request", request))
+    return Letter(
+        subject=f"[JIT] {subject_of(ticket, fallback=fallback)}",
+        headline=words.headline,
+        lead=words.lead,
+        sections=tuple(one for one in sections if one.rows),
+        link=ticket_url(public_url, ticket_id),
+        link_label="Look at the ticket",
+        tone=words.tone,
+    )
+
+
+def _details(event: access.AccessFact) -> list[Row | None]:
+    """What is particular to each access fact."""
+    if isinstance(event, access.AccessScheduled):
+        return [row("Window", between(event.starts_at, event.ends_at))]
+    if isinstance(event, access.AccessGranted):
+        return [
+            row("Ends", utc(event.ends_at)),
+            row("Credentials until", f"{utc(event.credentials_until)} at the latest"),
+            row("Note", _ALREADY_HELD) if event.already_held else None,
+        ]
+    if isinstance(event, access.AccessFailed):
+        return [row("Cause", event.code.replace("_", " ")), passage("Detail", event.detail)]
+    if isinstance(event, access.AccessRevokeOverdue):
+        return [row("Ended", utc(event.ends_at)), row("Late by", span(event.overdue_by))]
+    return _end_details(event)
+
+
+def _end_details(event: access.AccessFact) -> list[Row | None]:
+    if not isinstance(event, access.AccessRevoked | access.AccessReleased):
+        return [row("Ends", utc(event.ends_at))]
+    living = (
+        event.credentials_until if event.credentials_until and event.credentials_until > event.at else None
+    )
+    return [
+        row("Ended because", ENDED_BY.get(event.cause_of_end, event.cause_of_end)),
+        row("Kept by", *(_keeper(keeper) for keeper in event.kept_by))
+        if isinstance(event, access.AccessReleased)
+        else None,
+        row("Note", f"Credentials issued before may still work, until {utc(living)} at the latest.")
+        if living
+        else None,
+    ]
+
+
+_ALREADY_HELD = "The assignment was there before and is not JIT's: it stays when this ticket ends."
+
+
+def _keeper(keeper: str) -> str:
+    return "an assignment that is not JIT's" if keeper == "not_ours" else f"another ticket's grant {keeper}"
+
+
+def _by(event: TicketFact) -> Row | None:
+    return row("By", event.actor.name) if event.actor.kind == "person" else None
+
+
+def _name(user_id: str, ticket: Ticket | None, documents: Documents) -> str:
+    for person in ticket.beneficiaries if ticket else ():
+        if person.user_id == user_id:
+            return who(person)
+    return who_is(user_id, documents)

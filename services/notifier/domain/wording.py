@@ -1,0 +1,80 @@
+"""How tickets, targets and windows are put into words; used by all letters. Pure."""
+
+from datetime import datetime
+from urllib.parse import quote
+
+from services.notifier.domain.letter import Documents, Row, and_more, cut, row, span, utc, who
+from shared.contracts.access import AccessFact
+from shared.contracts.documents import Account, PermissionSet
+from shared.contracts.ticket import Target, Ticket
+
+
+def access_name(target: Target) -> str:
+    """`Administrator on prod-payments (111111111111)`."""
+    return f"{cut(target.set_name, 80)} on {cut(target.account_name, 80)} ({target.account_id})"
+
+
+def access_name_of(fact: AccessFact, ticket: Ticket | None, documents: Documents) -> str:
+    """The same from an access fact, by ids and inventory where the ticket is not known."""
+    for target in ticket.targets if ticket else ():
+        if target.id == fact.target_id:
+            return access_name(target)
+    account = documents.get(Account, fact.account_id)
+    permission_set = documents.get(PermissionSet, fact.set_id)
+    set_name = cut(permission_set.name, 80) if permission_set else fact.set_id
+    return (
+        f"{set_name} on {cut(account.name, 80)} ({fact.account_id})"
+        if account
+        else (f"{set_name} on {fact.account_id}")
+    )
+
+
+def subject_of(ticket: Ticket | None, *, fallback: str) -> str:
+    """What a ticket is called in subjects: from its own words, so that it never changes."""
+    if ticket is None:
+        return cut(fallback, 150)
+    accesses = and_more(f"{target.set_name} on {target.account_name}" for target in ticket.targets)
+    people = and_more(person.display_name or person.user_name for person in ticket.beneficiaries)
+    return cut(f"{accesses} for {people}", 200)
+
+
+def ticket_url(public_url: str, ticket_id: str) -> str:
+    return f"{public_url.rstrip('/')}/tickets/{quote(ticket_id, safe='')}"
+
+
+def window_text(ticket: Ticket, target: Target) -> str:
+    """As approved, else as asked for."""
+    if target.window is not None:
+        return between(target.window.starts_at, target.window.ends_at)
+    asked = ticket.asked
+    ends_at = _end(ticket)
+    if asked.starts_at is not None and ends_at is not None:
+        return between(asked.starts_at, ends_at)
+    if ends_at is not None:
+        return f"from approval until {utc(ends_at)}"
+    return f"{span(asked.duration)}, from approval" if asked.duration else "from approval"
+
+
+def between(starts_at: datetime, ends_at: datetime) -> str:
+    return f"{utc(starts_at)} to {utc(ends_at)} ({span(ends_at - starts_at)})"
+
+
+def credentials_row(ticket: Ticket, target: Target) -> Row:
+    """Until when credentials can work: a session outlives the end by up to its own length."""
+    ends_at = target.window.ends_at if target.window else _end(ticket)
+    if ends_at is None:
+        return row("Credentials until", f"up to {span(target.session_duration)} after the end")
+    return row("Credentials until", f"{utc(ends_at + target.session_duration)} at the latest")
+
+
+def people_row(label: str, ticket: Ticket, user_ids: set[str]) -> Row:
+    return row(label, *(who(person) for person in ticket.beneficiaries if person.user_id in user_ids))
+
+
+def _end(ticket: Ticket) -> datetime | None:
+    asked = ticket.asked
+    if asked.ends_at is not None:
+        return asked.ends_at
+    if asked.starts_at is not None and asked.duration is not None:
+        return asked.starts_at + asked.duration
+    return None

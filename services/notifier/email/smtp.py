@@ -1,0 +1,106 @@
+"""Hands mails to the SMTP server and says what became of them. The one place that knows SMTP's errors.
+
+A connection is kept for the next mail until it breaks. Never called while a transaction is open.
+"""
+
+import asyncio
+import socket
+from datetime import timedelta
+from email.message import EmailMessage
+from email.utils import parseaddr
+
+import aiosmtplib
+
+from services.notifier.domain.delivery import Accepted, Deferred, Outcome, Refused
+from shared.settings import SmtpSettings
+
+
+class Mailer:
+    """One connection to the mail server, used by one sender at a time."""
+
+    def __init__(self, smtp: SmtpSettings, *, within: timedelta) -> None:
+        self._smtp = smtp
+        self._within = within.total_seconds()
+        self._client: aiosmtplib.SMTP | None = None
+
+    async def send(self, message: EmailMessage, address: str) -> Outcome:
+        """Send to this one address. Ends within the time given, whatever the server does."""
+        try:
+            async with asyncio.timeout(self._within):
+                return await self._send(message, address)
+        except TimeoutError:  # also aiosmtplib's, and perhaps after the server took the mail
+            self._drop()
+            return Deferred("the mail server did not answer in time", server=True)
+        except (aiosmtplib.SMTPException, OSError) as error:
+            self._drop()
+            return Deferred(
+                f"no conversation with the mail server: {_describe(error)}",
+                code=error.code if isinstance(error, aiosmtplib.SMTPResponseException) else None,
+                server=True,
+            )
+        except BaseException:
+            self._drop()  # cancelled in mid-sentence: the connection cannot be used again
+            raise
+
+    async def close(self) -> None:
+        """Say goodbye if connected; a server that does not answer is left."""
+        client, self._client = self._client, None
+        if client is None:
+            return
+        try:
+            await client.quit(timeout=2)
+        except (aiosmtplib.SMTPException, OSError):
+            client.close()
+
+    async def _send(self, message: EmailMessage, address: str) -> Outcome:
+        """The table of answers.
+
+        What is said before a recipient is named (greeting, login, sender) is about our server and our
+        settings, never about this mail: it propagates, and is tried again.
+        """
+        client = await self._connected()
+        try:
+            await client.send_message(message, sender=parseaddr(self._smtp.sender)[1], recipients=[address])
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            refusal = error.recipients[0]
+            return _judge(refusal.code, refusal.message)
+        except aiosmtplib.SMTPDataError as error:
+            return _judge(error.code, error.message)
+        except aiosmtplib.SMTPNotSupported as error:
+            return Refused(f"the mail server cannot take this address: {error.message}")
+        except ValueError as error:
+            return Refused(f"the address cannot be used: {error}")
+        return Accepted()
+
+    async def _connected(self) -> aiosmtplib.SMTP:
+        if self._client is not None and self._client.is_connected:
+            return self._client
+        self._drop()
+        client = aiosmtplib.SMTP(
+            hostname=self._smtp.host,
+            port=self._smtp.port,
+            username=self._smtp.username or None,
+            password=self._smtp.password.get_secret_value() or None,
+            use_tls=self._smtp.tls == "implicit",
+            start_tls=self._smtp.tls == "starttls",
+            timeout=self._smtp.timeout_s,
+            local_hostname=socket.gethostname(),  # its default asks the name server, blocking
+        )
+        self._client = client
+        await client.connect()
+        return client
+
+    def _drop(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+
+def _judge(code: int, text: str) -> Outcome:
+    """SMTP's own division: 5xx is for good, everything else for later."""
+    detail = f"{code} {' '.join(text.split())[:500]}"
+    return Refused(detail, code) if 500 <= code <= 599 else Deferred(detail, code)
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
