@@ -1,0 +1,344 @@
+"""One believable example of every event, with fixed ids and times: `example(TicketSubmitted)`.
+
+For golden files, the audit log's mapping and whoever needs some event. A new event class needs a line in
+`_FIELDS`; tests/contracts/test_golden.py says so.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+from shared.contracts.access import (
+    AccessFact,
+    AccessFailed,
+    AccessGranted,
+    AccessReleased,
+    AccessRevoked,
+    AccessRevokeDue,
+    AccessRevokeOverdue,
+    AccessScheduled,
+)
+from shared.contracts.approval import (
+    ReviewApproved,
+    ReviewDecided,
+    ReviewFact,
+    ReviewOpened,
+    ReviewRejected,
+    ReviewStageOpened,
+    Stage,
+    Vote,
+)
+from shared.contracts.configuration import AuditRead, AuthzDenied, ConfigurationFact
+from shared.contracts.documents import (
+    AccessScope,
+    ApprovalRule,
+    Document,
+    RegisteredAccount,
+    RegisteredSet,
+    RuleStage,
+    SetGroup,
+)
+from shared.contracts.event import EVENTS, Actor, Event, Revisions
+from shared.contracts.notification import NotificationFact, NotificationFailed, NotificationSent
+from shared.contracts.people import Person
+from shared.contracts.ticket import (
+    Grant,
+    GrantState,
+    Target,
+    TargetState,
+    Ticket,
+    TicketApproved,
+    TicketClosed,
+    TicketFact,
+    TicketRejected,
+    TicketReturned,
+    TicketState,
+    TicketSubmitted,
+    TicketTerminated,
+    TicketTimedOut,
+    TicketWithdrawn,
+    Window,
+    WindowAsked,
+)
+from shared.contracts.witness import ticket_content_hash
+from tests.support.harness import NOW
+from tests.support.organisation import ADMIN, ISSUER, P, user_id
+
+E = TypeVar("E", bound=Event)
+
+TICKET_ID: Final = "0195556a-0000-7000-8000-000000000001"
+TARGET_ID: Final = "0195556a-0000-7000-8000-000000000002"
+GRANT_ID: Final = "0195556a-0000-7000-8000-000000000003"
+REVIEW_ID: Final = "0195556a-0000-7000-8000-000000000004"
+REQUEST_ID: Final = "0195556a-0000-7000-8000-000000000005"
+AWS_REQUEST_ID: Final = "5d7f1f2f-9e11-4f1a-8a51-000000000006"
+
+REVISIONS: Final = Revisions(catalog=12, rules=3, inventory=40)
+WINDOW: Final = Window(starts_at=NOW + timedelta(minutes=9), ends_at=NOW + timedelta(minutes=69))
+
+
+def example(cls: type[E]) -> E:
+    """The example of an event class; the same one every time."""
+    for base, fields in _FIELDS.items():
+        if issubclass(cls, base):
+            return cls.model_validate({**_common(cls), **_family(cls), **fields})
+    return cls.model_validate({**_common(cls), **_family(cls)})
+
+
+def contract_events() -> list[type[Event]]:
+    """Every event class of shared/contracts, and none that a test has made up."""
+    return [cls for cls in EVENTS.values() if cls.__module__.startswith("shared.contracts.")]
+
+
+def person(name: str) -> Person:
+    return Person(
+        user_id=user_id(name), user_name=name, display_name=name.title(), email=f"{name}@example.com"
+    )
+
+
+def somebody(name: str) -> Actor:
+    """A person as an actor, by a token."""
+    return Actor(
+        kind="person",
+        name=name,
+        user_id=user_id(name),
+        iss=ISSUER,
+        sub=f"sub-{name}",
+        client="jit-portal",
+        ip="192.0.2.10",
+        auth_time=NOW - timedelta(minutes=5),
+        acr="mfa",
+    )
+
+
+def ticket(
+    target: TargetState = TargetState.PENDING,
+    grant: GrantState | None = None,
+    state: TicketState = TicketState.PENDING,
+    **grant_fields: Any,
+) -> Ticket:
+    """The request of ann for Administrator on prod-payments, one hour."""
+    return Ticket(
+        id=TICKET_ID,
+        instance="default",
+        version=2,
+        revision=1,
+        requester=person("ann"),
+        beneficiaries=(person("ann"),),
+        targets=(_target(target),),
+        grants=(
+            Grant(id=GRANT_ID, target_id=TARGET_ID, beneficiary=user_id("ann"), state=grant, **grant_fields),
+        ),
+        asked=WindowAsked(duration=timedelta(hours=1)),
+        reason="Deploy the payments hotfix of change 4711",
+        reference="CHG-4711",
+        submitted_at=NOW,
+        expires_at=NOW + timedelta(hours=24),
+        state=state,
+        revisions=REVISIONS,
+    )
+
+
+def _target(state: TargetState) -> Target:
+    decided = state is not TargetState.PENDING
+    return Target(
+        id=TARGET_ID,
+        account_id=P,
+        account_name="prod-payments",
+        set_id=ADMIN,
+        set_name="Administrator",
+        set_digest="digest-Administrator",
+        session_duration=timedelta(hours=1),
+        state=state,
+        window=WINDOW if state is TargetState.APPROVED else None,
+        decided_at=NOW + timedelta(minutes=9) if decided else None,
+    )
+
+
+def _vote(verdict: str) -> Vote:
+    return Vote.model_validate(
+        {
+            "id": "0195556a-0000-7000-8000-000000000007",
+            "stage": 1,
+            "verdict": verdict,
+            "voter": person("carl"),
+            "comment": "seen with the team",
+            "proof": ("rule/prod allow group:group-owners-prod approve/prod/1 ou:ou-prod *",),
+            "revisions": REVISIONS,
+            "at": NOW + timedelta(minutes=4),
+        }
+    )
+
+
+def _common(cls: type[Event]) -> dict[str, Any]:
+    return {
+        "subject": TICKET_ID,
+        "version": 2,
+        "actor": _actor(cls),
+        "why": f"an example of {cls.TYPE}",
+        "cause": REQUEST_ID,
+        "at": NOW + timedelta(minutes=10),
+    }
+
+
+def _actor(cls: type[Event]) -> Actor:
+    """Persons decide; services carry out."""
+    if issubclass(cls, ReviewDecided):
+        return somebody("carl")
+    if issubclass(cls, ConfigurationFact | TicketTerminated):
+        return somebody("root")
+    if issubclass(cls, TicketSubmitted | TicketWithdrawn | TicketReturned | AuthzDenied):
+        return somebody("ann")
+    if issubclass(cls, AuditRead):
+        return somebody("aud")
+    services: tuple[tuple[type[Event], str], ...] = (
+        (ReviewFact, "approval"),
+        (AccessFact, "provisioner"),
+        (NotificationFact, "notifier"),
+    )
+    return Actor.service(next((name for base, name in services if issubclass(cls, base)), "ticket"))
+
+
+def _family(cls: type[Event]) -> dict[str, Any]:
+    """What all facts of a noun have."""
+    if issubclass(cls, TicketFact):
+        return {"ticket": _TICKETS[cls], "target_ids": (TARGET_ID,)}
+    if issubclass(cls, ReviewFact):
+        return {
+            "review_id": REVIEW_ID, "ticket_id": TICKET_ID, "target_id": TARGET_ID, "revision": 1,
+            "ticket_version": 1,
+        }  # fmt: skip
+    if issubclass(cls, AccessFact):
+        return {
+            "ticket_id": TICKET_ID, "grant_id": GRANT_ID, "target_id": TARGET_ID, "instance": "default",
+            "user_id": user_id("ann"), "account_id": P, "set_id": ADMIN, "ends_at": WINDOW.ends_at,
+        }  # fmt: skip
+    if issubclass(cls, NotificationFact):
+        return {
+            "ticket_id": TICKET_ID, "event_id": "0195556a-0000-7000-8000-000000000008",
+            "recipient": user_id("carl"), "address": "carl@example.com", "template": "stage_opened",
+            "message_id": "<0195556a-0000-7000-8000-000000000008.carl@jit>",
+        }  # fmt: skip
+    return _change(cls) if issubclass(cls, ConfigurationFact) else {}
+
+
+def _change(cls: type[ConfigurationFact]) -> dict[str, Any]:
+    """A document made, changed or removed, by the words of the type's name."""
+    noun, verb, _version = cls.TYPE.split(".")
+    before, after = _DOCUMENTS[noun]
+    return {
+        "subject": after.id,
+        "document": after.key,
+        "name": getattr(after, "name", ""),
+        "revision": after.revision,
+        "before": None if verb == "registered" else before.model_dump(mode="json"),
+        "after": None if verb == "removed" else after.model_dump(mode="json"),
+    }
+
+
+def _at(**after: float) -> datetime:
+    return NOW + timedelta(**after)
+
+
+_DOCUMENTS: Final[Mapping[str, tuple[Document, Document]]] = {
+    "account": (
+        RegisteredAccount(id=P, revision=11),
+        RegisteredAccount(id=P, revision=12, labels={"owner": "payments"}),
+    ),
+    "set": (
+        RegisteredSet(id=ADMIN, revision=11),
+        RegisteredSet(id=ADMIN, revision=12, long_session_acknowledged=True),
+    ),
+    "set_group": (
+        SetGroup(id="elevated", revision=11, name="elevated"),
+        SetGroup(id="elevated", revision=12, name="elevated", sets=(ADMIN,)),
+    ),
+    "scope": (
+        AccessScope(
+            id="prod-admin", revision=11, name="prod-admin", subjects=("group:group-dev",),
+            accounts=f"acct:{P}", sets=f"ps:{ADMIN}", max_duration=timedelta(hours=1),
+        ),
+        AccessScope(
+            id="prod-admin", revision=12, name="prod-admin", subjects=("group:group-dev",),
+            accounts=f"acct:{P}", sets=f"ps:{ADMIN}", max_duration=timedelta(hours=4),
+        ),
+    ),
+    "rule": (
+        ApprovalRule(
+            id="prod", revision=2, name="production", accounts="ou:ou-prod", sets="*",
+            stages=(
+                RuleStage(approvers=("group:group-owners-prod",)),
+                RuleStage(approvers=("group:group-secops",)),
+            ),
+        ),
+        ApprovalRule(
+            id="prod", revision=3, name="production", accounts="ou:ou-prod", sets="*",
+            stages=(RuleStage(approvers=("group:group-owners-prod",)),),
+        ),
+    ),
+}  # fmt: skip
+"""Noun of the event type to the document before and after."""
+
+_REVOKED: Final = {"granted_at": _at(minutes=10), "ended_at": _at(minutes=60), "code": "terminated"}
+_TICKETS: Final[Mapping[type[TicketFact], Ticket]] = {
+    TicketSubmitted: ticket(),
+    TicketApproved: ticket(TargetState.APPROVED, GrantState.SCHEDULED, TicketState.SCHEDULED),
+    TicketRejected: ticket(TargetState.REJECTED, state=TicketState.REJECTED),
+    TicketTimedOut: ticket(TargetState.TIMED_OUT, state=TicketState.TIMED_OUT),
+    TicketWithdrawn: ticket(TargetState.WITHDRAWN, state=TicketState.WITHDRAWN),
+    TicketTerminated: ticket(TargetState.APPROVED, GrantState.REVOKING, TicketState.REVOKING),
+    TicketReturned: ticket(TargetState.APPROVED, GrantState.REVOKING, TicketState.REVOKING),
+    TicketClosed: ticket(TargetState.APPROVED, GrantState.REVOKED, TicketState.CLOSED, **_REVOKED),
+}
+_APPROVED: Final = _TICKETS[TicketApproved]
+_HASH: Final = ticket_content_hash(_APPROVED, _APPROVED.targets[0], WINDOW)
+
+_FIELDS: Final[Mapping[type[Event], dict[str, Any]]] = {
+    TicketSubmitted: {"allowed_by": ("prod-admin",), "target_ids": ()},
+    TicketApproved: {"content_hash": _HASH},
+    TicketTerminated: {"grant_ids": (GRANT_ID,)},
+    TicketReturned: {"grant_ids": (GRANT_ID,)},
+    ReviewOpened: {
+        "stages": (
+            Stage(rule_id="prod", index=1, approvers=("group:group-owners-prod",), needed=1),
+            Stage(rule_id="prod", index=2, approvers=("group:group-secops",), needed=1),
+        ),
+        "expires_at": _at(hours=24),
+        "revisions": REVISIONS,
+    },
+    ReviewStageOpened: {
+        "stage": 1, "stages": 2, "needed": 1, "approvers": (person("carl"), person("cora")),
+        "other_grants": 1, "earlier_rejections": 0,
+    },
+    ReviewDecided: {"vote": _vote("approve")},
+    ReviewApproved: {
+        "window": WINDOW, "content_hash": _HASH, "votes": (_vote("approve"),), "revisions": REVISIONS,
+    },
+    ReviewRejected: {"code": "rejected", "votes": (_vote("reject"),)},
+    AccessScheduled: {"starts_at": WINDOW.starts_at},
+    AccessGranted: {"request_id": AWS_REQUEST_ID, "credentials_until": _at(minutes=129)},
+    AccessFailed: {
+        "code": "no_witness", "detail": "the approval's own statement did not arrive",
+        "request_id": AWS_REQUEST_ID,
+    },
+    AccessRevokeDue: {"cause_of_end": "expired", "late_by": timedelta(milliseconds=40)},
+    AccessRevoked: {
+        "cause_of_end": "expired", "request_id": AWS_REQUEST_ID, "late_by": timedelta(seconds=2),
+        "credentials_until": _at(minutes=129),
+    },
+    AccessReleased: {
+        "cause_of_end": "expired", "kept_by": ("0195556a-0000-7000-8000-000000000009",),
+        "credentials_until": _at(minutes=200),
+    },
+    AccessRevokeOverdue: {"overdue_by": timedelta(minutes=5), "last_error": "ThrottlingException"},
+    AuthzDenied: {
+        "verb": "terminate", "code": "not_permitted", "rules": ("scope/no-contractors",),
+        "route": f"POST /v1/tickets/{TICKET_ID}/terminate", "object_id": TICKET_ID,
+    },
+    AuditRead: {
+        "subject": user_id("aud"), "query": {"route": "events", "ticket_id": TICKET_ID}, "returned": 17,
+    },
+    NotificationSent: {"attempts": 1},
+    NotificationFailed: {"smtp_code": 550, "detail": "no such mailbox"},
+}  # fmt: skip
+"""Event class to the fields only it has."""
