@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Path
 from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from shared.policy.validation import validate_scope
 
 from services.ticket.commands import catalog as commands
 from services.ticket.domain import catalog as domain
@@ -22,7 +23,6 @@ from shared.contracts.documents import (
     SetGroup,
 )
 from shared.errors import Invalid, NotFound
-from shared.policy.validation import validate_scope
 from shared.web import etag, respond
 
 AccountId = Annotated[str, Path(pattern=r"^\d{12}$")]

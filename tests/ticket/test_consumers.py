@@ -1,0 +1,116 @@
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from local.issuer import DevelopmentIssuer
+from services.ticket import views
+from services.ticket.commands import facts
+from services.ticket.consumers import subscriptions
+from shared import topics
+from shared.clock import ManualClock, new_id
+from shared.contracts import access
+from shared.contracts.ticket import Ticket, TicketApproved, TicketRejected, TicketSubmitted, Window
+from shared.envelope import Received
+from shared.service import Service
+from tests.support.builders import access_fact, review_approved, review_rejected
+from tests.support.harness import NOW, received, said
+from tests.ticket.test_http import submitted
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def ticket(service: Service, issuer: DevelopmentIssuer) -> Ticket:
+    made = await submitted(service, issuer)
+    (fact,) = [one for one in await said(service, TicketSubmitted) if one.subject == made["id"]]
+    assert isinstance(fact, TicketSubmitted)
+    return fact.ticket
+
+
+async def now_of(service: Service, ticket: Ticket) -> Ticket:
+    async with service.context.pool.acquire() as conn:
+        found = await views.ticket(conn, ticket.id)
+    assert found is not None
+    return found
+
+
+async def deliver(service: Service, message: Received[Any]) -> None:
+    """Through the table of consumers, as the broker would."""
+    for subscription in subscriptions(service.context):
+        if handler := subscription.handlers.get(type(message.event)):
+            await handler(message)
+
+
+async def test_approved_twice_approves_once_with_the_same_content(service: Service, ticket: Ticket) -> None:
+    message = received(review_approved(ticket, ticket.targets[0], at=NOW), event_id=new_id())
+    await deliver(service, message)
+    await deliver(service, message)
+    (fact,) = await said(service, TicketApproved)
+    assert isinstance(fact, TicketApproved)
+    assert fact.content_hash == message.event.content_hash
+    assert fact.ticket.targets[0].window == Window(starts_at=NOW, ends_at=NOW + HOUR)
+    assert (await now_of(service, ticket)).version == 2
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda _: {"content_hash": "0" * 64},
+        lambda _: {"window": Window(starts_at=NOW, ends_at=NOW + 2 * HOUR)},
+        lambda _: {"window": Window(starts_at=NOW - HOUR, ends_at=NOW)},
+        lambda _: {"at": NOW + HOUR},
+    ],
+)
+async def test_approval_that_does_not_fit_the_ticket_is_not_honoured(
+    service: Service, ticket: Ticket, forge: Callable[[Ticket], dict[str, Any]]
+) -> None:
+    changes = forge(ticket)
+    event = review_approved(ticket, ticket.targets[0], at=NOW).model_copy(update=changes)
+    await deliver(service, received(event))
+    assert await said(service, TicketApproved) == []
+    assert [alert.key for alert in service.context.alerts.active] == [f"approval_mismatch/{event.review_id}"]
+
+
+async def test_outcome_for_another_revision_is_ignored(service: Service, ticket: Ticket) -> None:
+    await deliver(service, received(review_approved(ticket, ticket.targets[0], at=NOW, revision=2)))
+    await deliver(service, received(review_rejected(ticket, ticket.targets[0], at=NOW, revision=2)))
+    assert await said(service, TicketApproved, TicketRejected) == []
+
+
+async def test_rejected_after_approved_changes_nothing(service: Service, ticket: Ticket) -> None:
+    await deliver(service, received(review_approved(ticket, ticket.targets[0], at=NOW)))
+    await deliver(service, received(review_rejected(ticket, ticket.targets[0], at=NOW)))
+    assert await said(service, TicketRejected) == []
+
+
+async def test_rejected_ends_the_target(service: Service, ticket: Ticket) -> None:
+    await deliver(service, received(review_rejected(ticket, ticket.targets[0], at=NOW)))
+    assert (await now_of(service, ticket)).state == "rejected"
+    (fact,) = await said(service, TicketRejected)
+    assert fact.subject == ticket.id
+
+
+async def test_access_facts_twice_and_late_lead_to_one_state(service: Service, ticket: Ticket) -> None:
+    await deliver(service, received(review_approved(ticket, ticket.targets[0], at=NOW)))
+    grant = ticket.grants[0]
+    granted = access_fact(access.AccessGranted, ticket, grant, at=NOW, credentials_until=NOW + 2 * HOUR)
+    revoked = access_fact(access.AccessRevoked, ticket, grant, at=NOW + HOUR, cause_of_end="expired")
+    for event in (granted, granted, revoked, granted, revoked):
+        await deliver(service, received(event))
+    assert (await now_of(service, ticket)).state == "ended"
+
+
+async def test_access_fact_of_an_unknown_ticket_is_ignored(service: Service, ticket: Ticket) -> None:
+    stranger = ticket.model_copy(update={"id": new_id()})
+    fact = access_fact(access.AccessGranting, stranger, ticket.grants[0], at=NOW)
+    await facts.note_access(service.context, received(fact))
+    assert (await now_of(service, ticket)).state == "pending"
+
+
+async def test_subscriptions_read_only_topics_that_list_this_service(
+    service: Service, clock: ManualClock
+) -> None:
+    for subscription in subscriptions(service.context):
+        assert "ticket" in topics.TOPICS[subscription.topic].readers

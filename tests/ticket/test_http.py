@@ -1,0 +1,339 @@
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+import pytest
+
+from local.issuer import DevelopmentIssuer
+from services.ticket.commands import facts, timers
+from shared.clock import ManualClock, new_id
+from shared.contracts.configuration import AuthzDenied, ScopeChanged, ScopeRegistered, ScopeRemoved
+from shared.contracts.ticket import (
+    TicketClosed,
+    TicketReturned,
+    TicketSubmitted,
+    TicketTerminated,
+    TicketTimedOut,
+    TicketWithdrawn,
+)
+from shared.service import Service
+from tests.support import organisation as org
+from tests.support.builders import review_approved
+from tests.support.harness import received, said
+from tests.support.http import api
+
+BODY: dict[str, Any] = {
+    "targets": [{"account": org.P, "set": org.ADMIN}],
+    "duration": "PT1H",
+    "reason": "restart the payment workers",
+}
+
+
+async def submitted(
+    service: Service, issuer: DevelopmentIssuer, who: str = "ann", **more: Any
+) -> dict[str, Any]:
+    async with api(service, issuer, who) as client:
+        answer = await client.post("/v1/tickets", json=BODY | more)
+    assert answer.status_code == 201, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+async def approve_all(service: Service, ticket_id: str) -> None:
+    """Let approval say yes to every target of a ticket."""
+    fact = next(one for one in await said(service, TicketSubmitted) if one.subject == ticket_id)
+    assert isinstance(fact, TicketSubmitted)
+    for target in fact.ticket.targets:
+        event = review_approved(fact.ticket, target, at=service.context.clock.now())
+        await facts.approve(service.context, received(event))
+
+
+async def test_submit_of_a_good_request_is_created_and_told(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    async with api(service, issuer, "ann") as client:
+        answer = await client.post("/v1/tickets", json=BODY)
+        assert answer.status_code == 201
+        assert answer.headers["ETag"] == '"1"'
+        shown = await client.get(answer.headers["Location"])
+    assert shown.json() == answer.json()
+    assert shown.json()["state"] == "pending"
+    (fact,) = await said(service, TicketSubmitted)
+    assert isinstance(fact, TicketSubmitted)
+    assert (fact.actor.name, fact.actor.user_id, fact.why) == ("ann", org.user_id("ann"), BODY["reason"])
+    assert fact.ticket.id == answer.json()["id"]
+    assert fact.actor.ip == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "code"),
+    [
+        ({"duration": "PT0S"}, "/duration", "duration_not_positive"),
+        ({"duration": "P400D"}, "/duration", "duration_absurd"),
+        ({"duration": None, "ends_at": "2020-01-01T00:00:00Z"}, "/ends_at", "end_in_past"),
+        (
+            {"duration": None, "starts_at": "2026-03-02T12:00:00Z", "ends_at": "2026-03-02T11:00:00Z"},
+            "/ends_at",
+            "end_before_start",
+        ),
+        ({"duration": "PT2H"}, "/targets/0", "not_permitted"),
+        ({"reason": ""}, "/reason", "reason_too_short"),
+        ({"reason": "key AKIAIOSFODNN7EXAMPLE for you"}, "/reason", "looks_secret"),
+        ({"beneficiaries": ["nobody"]}, "/beneficiaries/0", "beneficiary_unknown"),
+        ({"beneficiaries": ["gone"]}, "/beneficiaries/0", "beneficiary_disabled"),
+        ({"targets": [{"account": "123"}]}, "/targets/0/account", "string_pattern_mismatch"),
+        ({"targets": [{"account": org.P}]}, "/targets/0", "set_or_group"),
+        (
+            {"targets": [{"account": org.MANAGEMENT, "set": org.ADMIN}]},
+            "/targets/0/account",
+            "account_not_registered",
+        ),
+        ({"starts_at": "2026-03-02T12:00:00"}, "/starts_at", "timezone_aware"),
+        ({"surprise": 1}, "/surprise", "extra_forbidden"),
+        ({"duration": "tomorrow"}, "/duration", "time_delta_parsing"),
+    ],
+)
+async def test_submit_of_a_wrong_request_names_the_field(
+    service: Service, issuer: DevelopmentIssuer, changes: dict[str, Any], field: str, code: str
+) -> None:
+    async with api(service, issuer, "ann") as client:
+        answer = await client.post("/v1/tickets", json=BODY | changes)
+    assert answer.status_code == 422
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert (field, code) in [(one["field"], one["code"]) for one in answer.json()["errors"]]
+    assert await said(service, TicketSubmitted) == []
+
+
+async def test_submit_twice_with_one_idempotency_key_makes_one_ticket(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    headers = {"Idempotency-Key": new_id()}
+    async with api(service, issuer, "ann", headers=headers) as client:
+        first, second = await asyncio.gather(*(client.post("/v1/tickets", json=BODY) for _ in range(2)))
+        other = await client.post("/v1/tickets", json=BODY | {"reason": "another reason entirely"})
+    assert {first.status_code, second.status_code} == {201}
+    assert first.json() == second.json()
+    assert [r.headers.get("Idempotency-Replayed") for r in (first, second)].count("true") == 1
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
+    assert len(await said(service, TicketSubmitted)) == 1
+
+
+async def test_denied_request_becomes_a_fact(service: Service, issuer: DevelopmentIssuer) -> None:
+    async with api(service, issuer, "eve") as client:
+        answer = await client.post("/v1/tickets", json=BODY)
+    assert answer.json()["errors"][0]["code"] == "denied"
+    (fact,) = await said(service, AuthzDenied)
+    assert isinstance(fact, AuthzDenied)
+    assert (fact.verb, fact.actor.name) == ("request", "eve")
+
+
+async def test_preview_shows_stages_people_and_problems(service: Service, issuer: DevelopmentIssuer) -> None:
+    async with api(service, issuer, "ann") as client:
+        good = (await client.post("/v1/tickets/preview", json=BODY)).json()
+        bad = (await client.post("/v1/tickets/preview", json=BODY | {"duration": "PT9H"})).json()
+    assert good["acceptable"]
+    names = [[one["user_name"] for one in stage["approvers"]] for stage in good["targets"][0]["stages"]]
+    assert names == [["carl", "cora"], ["dora"]]
+    assert not bad["acceptable"]
+    assert bad["errors"][0]["code"] == "not_permitted"
+    assert await said(service, TicketSubmitted) == []
+
+
+@pytest.mark.parametrize(
+    ("who", "status"), [("ann", 200), ("carl", 200), ("dora", 200), ("root", 200), ("aud", 200), ("bob", 404)]
+)
+async def test_show_is_for_parties_approvers_and_readers_only(
+    service: Service, issuer: DevelopmentIssuer, who: str, status: int
+) -> None:
+    ticket = await submitted(service, issuer)
+    async with api(service, issuer, who) as client:
+        assert (await client.get(f"/v1/tickets/{ticket['id']}")).status_code == status
+
+
+async def test_list_shows_own_tickets_in_pages_and_all_to_readers(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    for _ in range(3):
+        await submitted(service, issuer)
+    async with api(service, issuer, "ann") as client:
+        first = (await client.get("/v1/tickets", params={"limit": 2})).json()
+        rest = (await client.get("/v1/tickets", params={"limit": 2, "cursor": first["next"]})).json()
+        refused = await client.get("/v1/tickets", params={"mine": "false"})
+        tampered = await client.get("/v1/tickets", params={"cursor": "x"})
+    seen = [ticket["id"] for ticket in first["items"] + rest["items"]]
+    assert len(first["items"]) == 2
+    assert seen == sorted(seen, reverse=True)
+    assert refused.status_code == 403
+    assert tampered.status_code == 422
+    async with api(service, issuer, "aud") as client:
+        assert (await client.get("/v1/tickets")).json()["items"] == []
+        everybody = (await client.get("/v1/tickets", params={"mine": "false", "account": org.P})).json()
+    assert {ticket["id"] for ticket in everybody["items"]} >= set(seen)
+
+
+async def test_withdraw_by_the_requester_drops_a_pending_ticket_once(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    ticket = await submitted(service, issuer)
+    async with api(service, issuer, "carl") as client:
+        assert (await client.post(f"/v1/tickets/{ticket['id']}/withdraw")).status_code == 403
+    async with api(service, issuer, "ann") as client:
+        first = await client.post(f"/v1/tickets/{ticket['id']}/withdraw", json={"reason": "not needed"})
+        second = await client.post(f"/v1/tickets/{ticket['id']}/withdraw")
+    assert (first.status_code, first.json()["state"]) == (200, "withdrawn")
+    assert (second.status_code, second.json()["code"]) == (409, "nothing_to_withdraw")
+    (fact,) = await said(service, TicketWithdrawn)
+    assert fact.why == "not needed"
+
+
+async def test_return_is_for_the_beneficiary_of_live_access(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    ticket = await submitted(service, issuer)
+    path = f"/v1/tickets/{ticket['id']}/return"
+    async with api(service, issuer, "ann") as client:
+        assert (await client.post(path)).status_code == 409
+        await approve_all(service, ticket["id"])
+        answer = await client.post(path)
+    assert answer.json()["grants"][0]["state"] == "revoking"
+    (fact,) = await said(service, TicketReturned)
+    assert isinstance(fact, TicketReturned)
+    assert fact.grant_ids == (ticket["grants"][0]["id"],)
+
+
+async def test_terminate_ends_the_same_access_of_every_ticket(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    first, second = await submitted(service, issuer), await submitted(service, issuer)
+    for ticket in (first, second):
+        await approve_all(service, ticket["id"])
+    async with api(service, issuer, "carl") as client:
+        answer = await client.post(f"/v1/tickets/{first['id']}/terminate", json={"reason": "incident over"})
+    assert answer.status_code == 202
+    assert {one["ticket_id"] for one in answer.json()["ending"]} >= {first["id"], second["id"]}
+    assert {fact.subject for fact in await said(service, TicketTerminated)} >= {first["id"], second["id"]}
+
+
+@pytest.mark.parametrize(
+    ("who", "status"), [("ann", 403), ("bob", 404), ("aud", 403), ("root", 202), ("dora", 202)]
+)
+async def test_terminate_is_for_approvers_and_administrators(
+    service: Service, issuer: DevelopmentIssuer, who: str, status: int
+) -> None:
+    ticket = await submitted(service, issuer)
+    await approve_all(service, ticket["id"])
+    async with api(service, issuer, who) as client:
+        answer = await client.post(f"/v1/tickets/{ticket['id']}/terminate")
+    assert answer.status_code == status, answer.text
+
+
+async def test_terminate_twice_is_accepted_while_access_may_live(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    ticket = await submitted(service, issuer)
+    await approve_all(service, ticket["id"])
+    async with api(service, issuer, "root") as client:
+        assert (await client.post(f"/v1/tickets/{ticket['id']}/terminate")).status_code == 202
+        again = await client.post(f"/v1/tickets/{ticket['id']}/terminate")
+    # What is being taken away may be stopped again: a stop is never refused while access may live.
+    assert again.status_code == 202
+
+
+async def test_two_terminations_at_once_of_overlapping_tickets_both_answer(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    tickets = [await submitted(service, issuer) for _ in range(3)]
+    for ticket in tickets:
+        await approve_all(service, ticket["id"])
+    async with api(service, issuer, "root") as client:
+        calls = [client.post(f"/v1/tickets/{ticket['id']}/terminate") for ticket in tickets]
+        answers: list[httpx2.Response] = await asyncio.gather(*calls)
+    assert {answer.status_code for answer in answers} == {202}
+
+
+async def test_time_out_ends_a_ticket_nobody_decided(
+    service: Service, issuer: DevelopmentIssuer, clock: ManualClock
+) -> None:
+    ticket = await submitted(service, issuer)
+    clock.advance(timedelta(hours=24) - timedelta(seconds=1))
+    await timers.time_out_due(service.context)
+    assert ticket["id"] not in {fact.subject for fact in await said(service, TicketTimedOut)}
+    clock.advance(timedelta(seconds=1))
+    while await timers.time_out_due(service.context):
+        pass
+    assert ticket["id"] in {fact.subject for fact in await said(service, TicketTimedOut)}
+    while await timers.close_due(service.context):
+        pass
+    assert ticket["id"] in {fact.subject for fact in await said(service, TicketClosed)}
+    async with api(service, issuer, "ann") as client:
+        assert (await client.get(f"/v1/tickets/{ticket['id']}")).json()["state"] == "timed_out"
+
+
+# the catalogue
+
+SCOPE = {
+    "name": "temporary",
+    "subjects": [f"group:{org.group_id('dev')}"],
+    "accounts": f"acct:{org.D}",
+    "sets": f"ps:{org.READ}",
+    "max_duration": "PT1H",
+}
+
+
+async def test_scope_is_created_changed_with_its_etag_and_removed_for_ever(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    path = f"/v1/scopes/s-{new_id()[-12:]}"
+    async with api(service, issuer, "root") as client:
+        made = await client.put(path, json=SCOPE)
+        blind = await client.put(path, json=SCOPE)
+        stale = await client.put(path, json=SCOPE, headers={"If-Match": '"999999"'})
+        changed = await client.put(
+            path, json=SCOPE | {"name": "x"}, headers={"If-Match": made.headers["ETag"]}
+        )
+        gone = await client.delete(path, headers={"If-Match": changed.headers["ETag"]})
+        again = await client.put(path, json=SCOPE)
+    statuses = [answer.status_code for answer in (made, blind, stale, changed, gone, again)]
+    assert statuses == [201, 428, 412, 200, 204, 409]
+    assert made.headers["Jit-Revision"].startswith("catalog=")
+    facts_said = await said(service, ScopeRegistered, ScopeChanged, ScopeRemoved)
+    assert [fact.TYPE for fact in facts_said] == [
+        "scope.registered.v1",
+        "scope.changed.v1",
+        "scope.removed.v1",
+    ]
+    assert facts_said[1].before["name"] == "temporary"  # type: ignore[attr-defined]
+    assert facts_said[1].after["name"] == "x"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("who", ["ann", "carl", "aud", None])
+async def test_catalogue_is_changed_by_administrators_only(
+    service: Service, issuer: DevelopmentIssuer, who: str | None
+) -> None:
+    async with api(service, issuer, who) as client:
+        answer = await client.put(f"/v1/accounts/{org.D}", json={})
+    assert answer.status_code == (401 if who is None else 403)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        (f"/v1/accounts/{org.MANAGEMENT}", {}, 422, "account_protected"),
+        (f"/v1/accounts/{org.SUSPENDED}", {}, 422, "account_protected"),  # listed in the settings
+        ("/v1/accounts/555555555555", {}, 404, "account_unknown"),
+        ("/v1/accounts/12", {}, 422, "request_invalid"),
+        ("/v1/sets/ps-0000000000000000", {}, 404, "set_unknown"),
+        (f"/v1/sets/{org.LONG}", {}, 422, "long_session"),
+        ("/v1/set-groups/new", {"name": "n", "sets": ["ps-0000000000000000"]}, 422, "set_group_invalid"),
+        ("/v1/scopes/new", SCOPE | {"subjects": ["*"]}, 422, "scope_invalid"),
+        ("/v1/scopes/new", SCOPE | {"accounts": "acct:555555555555"}, 422, "scope_invalid"),
+        ("/v1/scopes/NOT-A-SLUG", SCOPE, 422, "request_invalid"),
+    ],
+)
+async def test_catalogue_refuses_what_does_not_fit(
+    service: Service, issuer: DevelopmentIssuer, path: str, body: dict[str, Any], status: int, code: str
+) -> None:
+    async with api(service, issuer, "root") as client:
+        answer = await client.put(path, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
