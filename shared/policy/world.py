@@ -5,7 +5,7 @@ and sets into the sets of exact ids the engine matches, so a change of a user, g
 set group recompiles nothing. No I/O, and no await: no question sees half a change.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
@@ -52,6 +52,7 @@ class World:
         *,
         protected: Collection[str] = (),
         ready: bool = True,
+        policy: Policy | None = None,
     ) -> None:
         self.ready = ready
         self._roles = {role: frozenset(groups) for role, groups in (roles or {}).items()}
@@ -63,7 +64,7 @@ class World:
         self._groups = Memberships()
         self._set_groups = Memberships()
         self._rules: dict[str, dict[str, ApprovalRule]] = {}
-        self._policy = Policy()
+        self._policy = Policy() if policy is None else policy
         for role in self._roles:
             if role not in ROLES:
                 raise ValueError(f"there is no role {role!r}: the roles are {', '.join(sorted(ROLES))}")
@@ -145,6 +146,12 @@ class World:
     def members_of(self, group_id: str) -> frozenset[str]:
         return self._groups.members(group_id)
 
+    def people(self, subjects: Iterable[str]) -> frozenset[str]:
+        """The enabled users whom the subjects name, by themselves or through groups and roles."""
+        return frozenset(
+            user_id for subject in subjects for user_id in self._people(subject) if self._is_enabled(user_id)
+        )
+
     def roles_of(self, user_id: str) -> frozenset[str]:
         groups = self.groups_of(user_id)
         return frozenset(role for role, holders in self._roles.items() if holders & groups)
@@ -223,12 +230,10 @@ class World:
             return frozenset()
         scopes, sets = self.scopes(account_id), self.sets(set_id)
         relevant = self._policy.subjects_with(verb, scopes)
-        people = {user_id for subject in relevant for user_id in self._people(subject)}
         # Only subjects with a row for this verb decide: people who share those share the answer.
         alike: dict[frozenset[str], list[str]] = {}
-        for user_id in people:
-            if self._is_enabled(user_id):
-                alike.setdefault(self.subjects(user_id) & relevant, []).append(user_id)
+        for user_id in self.people(relevant):
+            alike.setdefault(self.subjects(user_id) & relevant, []).append(user_id)
         return frozenset(
             user_id
             for subjects, user_ids in alike.items()
