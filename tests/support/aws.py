@@ -1,0 +1,65 @@
+"""AWS for tests of the provisioner: the simulator in process, and the real adapter pointed at it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from services.provisioner.identity_center import (
+    AssignmentKey,
+    Credentials,
+    IdentityCenter,
+    IdentityCenterError,
+    Limiter,
+)
+from services.provisioner.identity_center.calls import unlimited
+from simulator.clock import ManualClock
+from simulator.server import Simulator
+from simulator.settings import Settings
+
+CREDENTIALS = Credentials("AKIDEXAMPLE", "made-up")
+REGION = "eu-central-1"
+
+
+@asynccontextmanager
+async def simulated_aws(**settings: Any) -> AsyncIterator[Simulator]:
+    """The shipped organisation on a free port, its clock moved by hand, without rate limits unless given."""
+    chosen = Settings.model_validate({"rate_per_second": {}} | settings)
+    async with Simulator(clock=ManualClock(), settings=chosen).serve() as simulator:
+        yield simulator
+
+
+@asynccontextmanager
+async def adapter(simulator: Simulator, *, limiter: Limiter = unlimited) -> AsyncIterator[IdentityCenter]:
+    async with IdentityCenter(
+        region=REGION, endpoint=simulator.url, credentials=CREDENTIALS, limiter=limiter
+    ) as centre:
+        yield centre
+
+
+def operations(simulator: Simulator) -> list[str]:
+    """The calls that came in, in order."""
+    return [record["operation"] for record in simulator.records.calls]
+
+
+def assignment_key(aws: Simulator, *, user: str = "ann", account: str = "orders-prod") -> AssignmentKey:
+    """A demo person with Administrator on an account of the shipped organisation."""
+    return AssignmentKey(
+        aws.directory.find_user(user).id,
+        aws.directory.find_account(account).id,
+        aws.directory.find_set("Administrator").arn,
+    )
+
+
+def finish(aws: Simulator) -> None:
+    """Let every asynchronous request of the simulator end."""
+    clock = aws.clock
+    assert isinstance(clock, ManualClock)
+    clock.advance(60)
+
+
+async def failure(call: Any) -> IdentityCenterError:
+    with pytest.raises(IdentityCenterError) as caught:
+        await call
+    return caught.value
