@@ -7,12 +7,14 @@ event of that ticket may be its revoke. Unknown event types are counted and skip
 """
 
 import asyncio
+import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.structs import TopicPartition
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
@@ -40,6 +42,8 @@ from shared.settings import KafkaSettings
 Handler: TypeAlias = Callable[[Received[Any]], Awaitable[None]]
 """A command for one event type. It opens its own transaction and begins with the inbox claim."""
 
+Outcome: TypeAlias = Literal["handled", "skipped", "parked"]
+
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 30.0
 
@@ -59,13 +63,17 @@ class Subscription:
 def make_broker(service: str, settings: KafkaSettings) -> KafkaBroker:
     """A broker that only consumes: publishing belongs to the relay."""
     return KafkaBroker(
-        **kafka.connection(settings),
+        list(settings.bootstrap),
+        security=kafka.security(settings),
         client_id=f"jit-{service}",
         consumer_only=True,
         allow_auto_create_topics=False,
         graceful_timeout=30,
         request_timeout_ms=40_000,
         apply_types=False,
+        # Given one, FastStream installs no handler of its own that prints two lines for each message.
+        logger=logging.getLogger("faststream"),
+        log_level=logging.DEBUG,
     )
 
 
@@ -80,6 +88,7 @@ class Consumer:
     alerts: Alerts
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _failures: dict[tuple[str, int, int], int] = field(default_factory=dict)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _subscriber: Any = None
 
     @property
@@ -98,15 +107,27 @@ class Consumer:
             max_poll_interval_ms=300_000,
             fetch_max_wait_ms=settings.fetch_wait_ms,
             no_reply=True,
+            listener=_Rebalances(self),
             parser=_tolerant_parser,
-            decoder=_leave_undecoded,
+            decoder=_the_record,
         )
-        self._subscriber(self._on_message)
+        self._subscriber(self.run_record)
 
     def assigned(self) -> bool:
-        """Whether this member really has partitions; a started consumer may have none."""
+        """Whether this member really has partitions and reads them; a started consumer may have none."""
         consumer = getattr(self._subscriber, "consumer", None)
-        return consumer is not None and bool(consumer.assignment())
+        reading = any(not task.done() for task in getattr(self._subscriber, "tasks", ()))
+        return consumer is not None and reading and bool(consumer.assignment())
+
+    def stop(self) -> None:
+        """Let a handler that waits for its next try go; the record stays where it is."""
+        self._stopping.set()
+
+    async def keep_only(self, partitions: set[TopicPartition]) -> None:
+        """Forget the failures of partitions that another member has now, and their alerts."""
+        for place in [place for place in self._failures if TopicPartition(*place[:2]) not in partitions]:
+            del self._failures[place]
+            await self.alerts.clear(_alert_key(*place[:2]))
 
     def lag(self) -> int | None:
         """Records between our position and the end, over our partitions; None before the first fetch."""
@@ -121,10 +142,6 @@ class Consumer:
                 total += max(0, end - position)
         return total
 
-    async def _on_message(self, message: KafkaMessage) -> None:
-        record: ConsumerRecord = message.raw_message
-        await self.run_record(record)
-
     async def run_record(self, record: ConsumerRecord) -> None:
         """Handle, park or raise. A raise seeks back to the record (NACK), after a pause."""
         place = (record.topic, record.partition, record.offset)
@@ -133,25 +150,41 @@ class Consumer:
         except Exception as error:
             attempt = self._failures[place] = self._failures.get(place, 0) + 1
             await self._make_noise(record, attempt, error)
-            await self.sleep(min(FIRST_DELAY_S * 2 ** (attempt - 1), LONGEST_DELAY_S))
+            # The exponent is bounded too: 2 ** 1100 is no float, and a revoke may fail for a week.
+            await self._pause(min(FIRST_DELAY_S * 2 ** min(attempt - 1, 20), LONGEST_DELAY_S))
             raise
         if self._failures.pop(place, 0):
-            await self.alerts.clear(self._alert_key(record))
+            await self.alerts.clear(_alert_key(record.topic, record.partition))
 
-    async def _handle(self, record: ConsumerRecord) -> None:
+    async def replay(self, record: ConsumerRecord) -> Outcome:
+        """Handle a parked record once more, now; raises what the handler raises."""
+        return await self._handle(record)
+
+    async def _pause(self, seconds: float) -> None:
+        waits = {
+            asyncio.ensure_future(self.sleep(seconds)),
+            asyncio.ensure_future(self._stopping.wait()),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await wait
+
+    async def _handle(self, record: ConsumerRecord) -> Outcome:
         try:
             envelope = read_envelope(read_headers(record.headers))
             self._check_owner(envelope)
             cls = event_class(envelope)
             handler = self._handler_for(cls)
             if cls is None or handler is None:
-                self._count(envelope.type if cls else "unknown", "skipped")
-                return
+                return self._count(envelope.type if cls else "unknown", "skipped")
             event = read_body(cls, record.value)
         except Undecodable as error:
-            await self._park(record, error)
-            return
-        await self._call(handler, Received(event, envelope))
+            return await self._park(record, error)
+        return await self._call(handler, Received(event, envelope))
 
     def _handler_for(self, cls: type[Event] | None) -> Handler | None:
         return self.subscription.handlers.get(cls, self.subscription.otherwise) if cls else None
@@ -163,7 +196,7 @@ class Consumer:
                 f"ce_source is {envelope.source!r}, but {self.topic} belongs to {owner}: forged or misrouted"
             )
 
-    async def _call(self, handler: Handler, received: Received[Any]) -> None:
+    async def _call(self, handler: Handler, received: Received[Any]) -> Outcome:
         envelope = received.envelope
         started = time.perf_counter()
         with (
@@ -172,11 +205,10 @@ class Consumer:
         ):
             await handler(received)
         metrics.HANDLING.labels(self.service, envelope.type).observe(time.perf_counter() - started)
-        self._count(envelope.type, "handled")
+        return self._count(envelope.type, "handled")
 
-    async def _park(self, record: ConsumerRecord, error: Undecodable) -> None:
+    async def _park(self, record: ConsumerRecord, error: Undecodable) -> Outcome:
         await park(self.pool(), record, error=str(error), now=self.clock.now())
-        self._count("undecodable", "parked")
         log.error(
             "record parked",
             service=self.service,
@@ -192,9 +224,10 @@ class Consumer:
             f"See GET /v1/ops/{self.service}/dead-letters.",
             once=True,
         )
+        return self._count("undecodable", "parked")
 
     async def _make_noise(self, record: ConsumerRecord, attempt: int, error: Exception) -> None:
-        self._count("failing", "retried")
+        metrics.CONSUMED.labels(self.service, self.topic, "failing", "retried").inc()
         log.error(
             "handler failed, will be retried",
             service=self.service,
@@ -206,17 +239,15 @@ class Consumer:
         )
         if attempt >= 3:
             await self.alerts.raise_alert(
-                key=self._alert_key(record),
+                key=_alert_key(record.topic, record.partition),
                 summary=f"{self.service}: an event on {record.topic} fails and is retried",
                 detail=f"partition {record.partition}, offset {record.offset}, attempt {attempt}: "
                 f"{type(error).__name__}: {error}",
             )
 
-    def _alert_key(self, record: ConsumerRecord) -> str:
-        return f"handler/{record.topic}/{record.partition}"
-
-    def _count(self, type_name: str, outcome: str) -> None:
+    def _count(self, type_name: str, outcome: Outcome) -> Outcome:
         metrics.CONSUMED.labels(self.service, self.topic, type_name, outcome).inc()
+        return outcome
 
 
 def make_consumers(
@@ -227,8 +258,34 @@ def make_consumers(
     clock: Clock,
     alerts: Alerts,
 ) -> list[Consumer]:
-    """One consumer per topic: FastStream silently drops all but the first of several."""
+    """One consumer per topic: FastStream silently drops all but the first of several.
+
+    Raises ValueError for a topic named twice, or one this service is not a reader of (no ACL lets it).
+    """
+    wanted = [subscription.topic for subscription in subscriptions]
+    for topic in wanted:
+        if wanted.count(topic) > 1:
+            raise ValueError(f"{service} subscribes twice to {topic}: put its handlers into one table")
+        if service not in topics.TOPICS[topic].readers:
+            raise ValueError(f"{service} is not a reader of {topic}: add it to shared/topics.py")
     return [Consumer(service, subscription, pool, clock, alerts) for subscription in subscriptions]
+
+
+def _alert_key(topic: str, partition: int) -> str:
+    return f"handler/{topic}/{partition}"
+
+
+class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka publishes no types
+    """Tells a consumer which partitions it has; what fails elsewhere is no longer its alert."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+
+    async def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
+        """Nothing: the record at hand is finished, and inboxes serialise it with its next reader."""
+
+    async def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
+        await self._consumer.keep_only(set(assigned))
 
 
 _Parser: TypeAlias = Callable[[ConsumerRecord], Awaitable[KafkaMessage]]
@@ -241,8 +298,9 @@ async def _tolerant_parser(record: ConsumerRecord, original: _Parser) -> KafkaMe
     return message
 
 
-async def _leave_undecoded(message: KafkaMessage) -> bytes:
-    return message.body if isinstance(message.body, bytes) else b""
+async def _the_record(message: KafkaMessage) -> ConsumerRecord:
+    """What the handler is called with: the record as it came, for our own reading of it."""
+    return message.raw_message
 
 
 def _position(consumer: Any, partition: TopicPartition) -> int | None:

@@ -16,9 +16,7 @@ import asyncpg
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
-    Conn: TypeAlias = (
-        asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
-    )
+    Conn: TypeAlias = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 else:  # asyncpg's classes are generic in their stubs only
     Pool = asyncpg.Pool
     Conn = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy

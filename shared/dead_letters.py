@@ -12,17 +12,21 @@ from shared.errors import NotFound
 
 
 async def park(pool: Pool, record: ConsumerRecord, *, error: str, now: datetime) -> None:
-    """Store a record with its coordinates; headers are base64, since they may be anything."""
+    """Store a record with its coordinates; headers are base64, since they may be anything.
+
+    PostgreSQL has no NUL in text: one in a name must not keep the record from being parked.
+    """
     headers = [
-        [name, None if value is None else base64.b64encode(value).decode()] for name, value in record.headers
+        [name.replace("\0", "\ufffd"), None if value is None else base64.b64encode(value).decode()]
+        for name, value in record.headers
     ]
     await pool.execute(
         """
         INSERT INTO dead_letter (id, topic, partition, "offset", key, value, headers, error, parked_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING
         """,
         new_id(), record.topic, record.partition, record.offset,
-        record.key, record.value, headers, error, now,
+        record.key, record.value, headers, error.replace("\0", "\ufffd"), now,
     )  # fmt: skip
 
 
@@ -47,15 +51,15 @@ async def page(conn: Conn, *, after: str | None, limit: int) -> list[dict[str, A
     ]  # fmt: skip
 
 
-async def take(conn: Conn, letter_id: str, *, now: datetime) -> ConsumerRecord:
-    """Mark a letter as replayed and return it as the record it was."""
+async def mark_replayed(conn: Conn, letter_id: str, *, now: datetime) -> None:
+    """Note that a letter was dealt with; only after that is true."""
+    await conn.execute("UPDATE dead_letter SET replayed_at = $2 WHERE id = $1", letter_id, now)
+
+
+async def find(conn: Conn, letter_id: str) -> ConsumerRecord:
+    """A letter as the record it was."""
     row = await conn.fetchrow(
-        """
-        UPDATE dead_letter SET replayed_at = $2 WHERE id = $1
-        RETURNING topic, partition, "offset", key, value, headers
-        """,
-        letter_id,
-        now,
+        'SELECT topic, partition, "offset", key, value, headers FROM dead_letter WHERE id = $1', letter_id
     )
     if row is None:
         raise NotFound("there is no such dead letter", code="dead_letter_unknown")

@@ -6,6 +6,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from shared.settings import KafkaSettings
 from shared.topics import TOPICS, Topic
@@ -18,12 +19,27 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "security_protocol": settings.security,
     }
     if settings.security.endswith("SSL"):
-        arguments["ssl_context"] = ssl.create_default_context(cafile=settings.ca_file)
+        arguments["ssl_context"] = _ssl_context(settings)
     if settings.security.startswith("SASL"):
         arguments["sasl_mechanism"] = settings.sasl_mechanism
         arguments["sasl_plain_username"] = settings.username
         arguments["sasl_plain_password"] = settings.password.get_secret_value()
     return arguments
+
+
+def security(settings: KafkaSettings) -> BaseSecurity:
+    """The same connection as FastStream wants to be told about it."""
+    context = _ssl_context(settings) if settings.security.endswith("SSL") else None
+    if not settings.security.startswith("SASL"):
+        return BaseSecurity(ssl_context=context)
+    mechanisms = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+    return mechanisms[settings.sasl_mechanism](
+        settings.username, settings.password.get_secret_value(), ssl_context=context
+    )
+
+
+def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=settings.ca_file)
 
 
 def producer(settings: KafkaSettings, *, client_id: str) -> AIOKafkaProducer:
@@ -71,4 +87,7 @@ def _new(topic: Topic, replication: int) -> NewTopic:
     configs = {"cleanup.policy": topic.cleanup, "min.insync.replicas": str(max(1, replication - 1))}
     if topic.cleanup == "delete":
         configs["retention.ms"] = str(30 * 24 * 3600 * 1000)
+    else:
+        # Only closed segments are compacted: a week's markers (the default) would be read at every start.
+        configs["segment.ms"] = str(3600 * 1000)
     return NewTopic(topic.name, topic.partitions, replication, topic_configs=configs)

@@ -7,16 +7,20 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+from aiokafka import ConsumerRecord
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 
 from shared import dead_letters, documents, outbox
 from shared.access import requires
-from shared.consumer import Consumer
+from shared.consumer import Consumer, Outcome
 from shared.context import Context
 from shared.db import transaction
-from shared.errors import NotReady
+from shared.errors import Conflict
+from shared.logs import logger
 from shared.topics import COMPACTED
+
+log = logger("operations")
 
 
 class ReplayBody(BaseModel):
@@ -42,13 +46,20 @@ def operations_router(context: Context, consumers: list[Consumer]) -> APIRouter:
     @router.post("/dead-letters/{letter_id}/replay", status_code=202, dependencies=[requires("ops.write")])
     async def replay_dead_letter(letter_id: UUID) -> dict[str, Any]:
         """Handle a parked record as if it had just arrived; if that still cannot be, it is parked anew."""
-        async with transaction(context.pool) as conn:
-            record = await dead_letters.take(conn, str(letter_id), now=context.clock.now())
+        async with context.pool.acquire() as conn:
+            record = await dead_letters.find(conn, str(letter_id))
         consumer = next((one for one in consumers if one.topic == record.topic), None)
         if consumer is None:
-            raise NotReady(f"nothing here reads {record.topic} any more", code="topic_not_read")
-        await consumer.run_record(record)
-        return {"id": str(letter_id), "topic": record.topic, "offset": record.offset}
+            raise Conflict(f"nothing here reads {record.topic} any more", code="topic_not_read")
+        outcome = await _replay(consumer, record)
+        async with transaction(context.pool) as conn:
+            await dead_letters.mark_replayed(conn, str(letter_id), now=context.clock.now())
+        return {
+            "id": str(letter_id),
+            "topic": record.topic,
+            "offset": record.offset,
+            "outcome": outcome,
+        }
 
     @router.post("/outbox/replay", status_code=202, dependencies=[requires("ops.write")])
     async def replay_outbox(body: ReplayBody) -> dict[str, int]:
@@ -75,3 +86,15 @@ def operations_router(context: Context, consumers: list[Consumer]) -> APIRouter:
             return {"documents": count}
 
     return router
+
+
+async def _replay(consumer: Consumer, record: ConsumerRecord) -> Outcome:
+    """Once, and without back-off: somebody waits for the answer."""
+    try:
+        return await consumer.replay(record)
+    except Exception as error:
+        log.exception("dead letter fails again", topic=record.topic, offset=record.offset)
+        raise Conflict(
+            f"its handler fails ({type(error).__name__}, see the log); it stays parked: mend the cause",
+            code="replay_failed",
+        ) from error

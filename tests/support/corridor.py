@@ -1,0 +1,143 @@
+"""Two tiny services out of the factory, for what is true of every service: the road between them.
+
+`ticket` says numbered facts about keys; `approval` notes each once and answers with a fact of its own,
+which `ticket` notes in turn. The effect is a row in a table of theirs, so losses, doubles and order show.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from shared import inbox, outbox, topics
+from shared.clock import Clock
+from shared.consumer import Subscription
+from shared.context import Context
+from shared.contracts.configuration import AccountChanged, ConfigurationFact
+from shared.contracts.event import Actor
+from shared.db import Conn, Pool, transaction
+from shared.envelope import Received
+from shared.service import Parts, Process, Service
+from shared.settings import KafkaSettings, ServiceSettings
+from shared.tables import Tables
+from tests.support.harness import service_database
+from tests.support.servers import Broker
+
+_EFFECT = """
+    CREATE TABLE effect (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        key text NOT NULL, number integer NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp()
+    );
+    GRANT SELECT, INSERT ON effect TO {app};
+"""
+
+
+def fact(key: str, number: int, *, at: datetime = datetime(2026, 3, 2, tzinfo=UTC)) -> AccountChanged:
+    """The `number`th fact about `key`."""
+    return AccountChanged(
+        subject=key, actor=Actor.service("test"), at=at, document=f"account/{key}", revision=number
+    )
+
+
+async def say(pool: Pool, service: str, key: str, number: int) -> None:
+    """Commit one fact, as a command would."""
+    async with transaction(pool) as conn:
+        await outbox.append(conn, service, fact(key, number))
+
+
+@dataclass
+class Note:
+    """A command: note the fact in `effect`, once, and say `answer` (if any) about it."""
+
+    context: Context
+    answers: bool
+    before: Callable[[Received[Any]], Awaitable[None]] | None = None
+    seen: list[tuple[str, int]] = field(default_factory=list)
+    """Every delivery, repeated ones too."""
+
+    async def __call__(self, received: Received[ConfigurationFact]) -> None:
+        event = received.event
+        self.seen.append((event.subject, event.revision))
+        if self.before is not None:
+            await self.before(received)
+        async with transaction(self.context.pool) as conn:
+            if not await inbox.first_time(conn, received.id, now=self.context.clock.now()):
+                return
+            await conn.execute(
+                "INSERT INTO effect (key, number) VALUES ($1, $2)", event.subject, event.revision
+            )
+            if self.answers:
+                await outbox.append(conn, self.context.service, fact(event.subject, event.revision))
+
+
+async def effects(pool: Pool | Conn) -> list[tuple[str, int]]:
+    """What was noted, in the order of noting."""
+    rows = await pool.fetch("SELECT key, number FROM effect ORDER BY id")
+    return [(row["key"], row["number"]) for row in rows]
+
+
+@asynccontextmanager
+async def effect_database(admin_dsn: str, service: str) -> AsyncIterator[str]:
+    """A database of `service` with the table of effects; the DSN is its app role's."""
+    async with service_database(admin_dsn, service) as dsn:
+        parts = urlsplit(dsn)
+        conn = await asyncpg.connect(admin_dsn, database=parts.path.removeprefix("/"))
+        try:
+            await conn.execute(_EFFECT.format(app=parts.username))
+        finally:
+            await conn.close()
+        yield dsn
+
+
+def kafka_settings(broker: Broker) -> KafkaSettings:
+    """Short waits on the mock, which neither wakes a waiting fetch nor lets a group rejoin quickly."""
+    return KafkaSettings(
+        bootstrap=tuple(broker.servers),
+        fetch_wait_ms=20 if broker.mock else 500,
+        session_timeout_ms=2000 if broker.mock else 6000,
+    )
+
+
+def settings_for(dsn: str, broker: Broker | None = None, **more: Any) -> ServiceSettings:
+    given: dict[str, Any] = {"env": "development", "database_url": dsn, **more}
+    if broker is not None:
+        given["kafka"] = kafka_settings(broker)
+    return ServiceSettings(**given)
+
+
+async def create_topics(broker: Broker) -> None:
+    """The project's topics with their real partitions; those that exist stay."""
+    await broker.create_topics({topic.name: topic.partitions for topic in topics.TOPICS.values()})
+
+
+def tiny_service(
+    name: str,
+    settings: ServiceSettings,
+    *,
+    hears: str | None,
+    answers: bool = False,
+    tables: Tables | None = None,
+    before: Callable[[Received[Any]], Awaitable[None]] | None = None,
+) -> tuple[Service, list[Note]]:
+    """A service that notes the facts of the topic `hears`; its note is made with the service."""
+    notes: list[Note] = []
+
+    def subscriptions(context: Context) -> Sequence[Subscription]:
+        if hears is None:
+            return []
+        note = Note(context, answers, before)
+        notes.append(note)
+        return [Subscription(hears, {AccountChanged: note})]
+
+    service = Service(name, settings, Parts(subscriptions=subscriptions), process=Process(Clock(), tables))
+    return service, notes
+
+
+def unique(word: str) -> str:
+    """A name no other test uses."""
+    return f"{word}-{secrets.token_hex(4)}"
