@@ -5,6 +5,7 @@ Keys come from the issuer's key set only, never from a token. A token can make u
 """
 
 import asyncio
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -151,13 +152,18 @@ def _read_key(entry: dict[str, Any]) -> VerificationKey | None:
         return None
     try:
         if entry.get("kty") == "RSA" and entry.get("alg", "RS256") == "RS256":
-            rsa = RSAKey.import_key({"kty": "RSA", "n": entry["n"], "e": entry["e"]})
-            return rsa if rsa.public_key.key_size >= _SMALLEST_RSA_BITS else None
+            if _bits(entry["n"]) < _SMALLEST_RSA_BITS:
+                return None
+            return RSAKey.import_key({"kty": "RSA", "n": entry["n"], "e": entry["e"]})
         if entry.get("kty") == "EC" and entry.get("crv") == "P-256" and entry.get("alg", "ES256") == "ES256":
             return ECKey.import_key({"kty": "EC", "crv": "P-256", "x": entry["x"], "y": entry["y"]})
     except (JoseError, ValueError, TypeError, KeyError):
         return None
     return None
+
+
+def _bits(number: str) -> int:
+    return int.from_bytes(base64.urlsafe_b64decode(number + "==")).bit_length()
 
 
 def _candidates(keys: _Keys, kid: str | None) -> tuple[VerificationKey, ...]:

@@ -1,10 +1,12 @@
 import contextlib
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from shared.contracts.documents import Group
 from shared.policy import row
 from shared.policy.engine import MODEL_TEXT, Policy
 from shared.policy.row import ALWAYS, FOREVER, Ask, Row, RowRefused
@@ -29,7 +31,7 @@ def test_decide_after_the_account_moved_follows_its_new_place() -> None:
 
 def test_decide_after_leaving_the_group_is_refused() -> None:
     world = example.world()
-    dev = world.get(example.Group, "dev")
+    dev = world.get(Group, "dev")
     assert dev is not None
     world.apply(dev.model_copy(update={"members": ("bob",), "revision": 2}))
     assert world.may("ann", "request", D, RO, now=NINE).code == "NO_RULE"
@@ -161,7 +163,7 @@ def test_an_engine_that_keeps_old_rows_is_noticed(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_engine_that_accepts_everybody_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row, "SUBJECT", row.re.compile(".*"))
+    monkeypatch.setattr(row, "SUBJECT", re.compile(".*"))
     assert not _survives(Policy)
 
 

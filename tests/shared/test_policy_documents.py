@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from shared.contracts.documents import Account, ExternalId, Group, Marker, SetGroup, User
+from shared.contracts.documents import (
+    AccessScope,
+    Account,
+    Document,
+    ExternalId,
+    Group,
+    Marker,
+    SetGroup,
+    User,
+)
 from shared.errors import Bug
 from shared.policy.engine import MODEL_TEXT, Policy
 from shared.policy.row import ALWAYS, FOREVER, Ask, Row, RowRefused
@@ -162,7 +171,7 @@ def test_apply_of_a_stale_document_changes_nothing() -> None:
     assert world.may("ann", "request", D, ADMIN, now=NINE).code == "NO_RULE"
 
 
-def _delete(world: World, kind: type, document_id: str) -> None:
+def _delete(world: World, kind: type[Document], document_id: str) -> None:
     document = world.get(kind, document_id)
     assert document is not None
     assert world.apply(document.model_copy(update={"deleted": True, "revision": document.revision + 1}))
@@ -175,11 +184,11 @@ def _delete(world: World, kind: type, document_id: str) -> None:
         (User, "ann", lambda world: world.user("ann") is None and not world.find_by_user_name("ann")),
         (SetGroup, "elevated", lambda world: world.sets(ADMIN) == {f"ps:{ADMIN}", "*"}),
         (Account, D, lambda world: world.scopes(D) == {f"acct:{D}", "*"}),
-        (example.AccessScope, "S1", lambda world: len(world.all(example.AccessScope)) == 6),
+        (AccessScope, "S1", lambda world: len(world.all(AccessScope)) == 6),
     ],
 )
 def test_apply_of_a_deletion_takes_its_rights_away(
-    kind: type, document_id: str, gone: Callable[[World], bool]
+    kind: type[Document], document_id: str, gone: Callable[[World], bool]
 ) -> None:
     world = example.world()
     assert world.may("ann", "request", D, ADMIN, now=NINE).allowed

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.contracts.documents import ApprovalRule, RuleStage
+from shared.contracts.documents import AccessScope, ApprovalRule, RuleStage
 from shared.policy.matching import solvable
 from shared.policy.validation import validate_rule, validate_scope
 from shared.policy.world import World
@@ -161,7 +161,7 @@ def test_solvable_with_sequences_that_do_not_fit_is_refused() -> None:
 def test_validate_of_the_example_finds_nothing() -> None:
     world = example.world()
     assert [error for one in world.all(ApprovalRule) for error in validate_rule(one, world)] == []
-    assert [error for one in world.all(example.AccessScope) for error in validate_scope(one, world)] == []
+    assert [error for one in world.all(AccessScope) for error in validate_scope(one, world)] == []
 
 
 @pytest.mark.parametrize(
@@ -213,5 +213,5 @@ def test_validate_rule_names_what_is_wrong(wrong: ApprovalRule, expected: set[st
         (scope("s", ANN, "tag:cost center=a b/c", "*", 1), set()),
     ],
 )
-def test_validate_scope_names_what_is_wrong(wrong: example.AccessScope, expected: set[str]) -> None:
+def test_validate_scope_names_what_is_wrong(wrong: AccessScope, expected: set[str]) -> None:
     assert {error.code for error in validate_scope(wrong, example.world())} == expected

@@ -182,5 +182,5 @@ TABLE = (
 )
 """The table without relayed and delegated votes and without guards, which are not the policy's.
 
-The numbers are those of the study the table comes from; the same number twice is a limit from both sides.
+A number says which question it is; the same number twice is a limit from both sides.
 """
