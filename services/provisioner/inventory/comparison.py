@@ -1,7 +1,7 @@
 """What is different between the stored inventory and the one just read, and whether to believe it. Pure."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.contracts import documents as doc
@@ -100,7 +100,7 @@ def mass_disappearance(difference: Difference, stored: Sequence[doc.Document], *
     return f"{', '.join(suspicious)} disappeared at once" if suspicious else None
 
 
-def without(difference: Difference, keys: Mapping[str, object] | frozenset[str]) -> Difference:
+def without(difference: Difference, keys: frozenset[str]) -> Difference:
     """The difference without new documents under these keys."""
     kept = tuple(change for change in difference.changes if change.after.key not in keys)
     return Difference(kept, difference.removed)

@@ -28,9 +28,8 @@ async def _accounts(centre: IdentityCenter, units: Sequence[doc.OrganizationalUn
     parents = {unit.id: unit.parent for unit in units}
     found = []
     for account in await centre.accounts():
-        ous = account.ous or _chain(parents, await centre.parent(account.id))
         facts = {
-            "ous": ous,
+            "ous": await _units_of(centre, account, parents),
             "tags": await centre.account_tags(account.id),
             "management": account.id == management,
             "delegated_administrator": account.id in delegated,
@@ -39,19 +38,26 @@ async def _accounts(centre: IdentityCenter, units: Sequence[doc.OrganizationalUn
     return found
 
 
-def _chain(parents: Mapping[str, str | None], unit: str) -> tuple[str, ...]:
-    """Unit ids from the root down to `unit`.
+async def _units_of(
+    centre: IdentityCenter, account: doc.Account, parents: Mapping[str, str | None]
+) -> tuple[str, ...]:
+    """Unit ids from the root down to the account's own.
 
-    A unit made after the tree was read is an error: an account without its units would lose the rules
-    that name them. The next reading has both.
+    An account whose unit was made after the tree was read is an error: without its units it would
+    escape the rules that name them. The next reading has both.
     """
+    units = account.ous or _chain(parents, await centre.parent(account.id))
+    if missing := [unit for unit in units if unit not in parents]:
+        raise HalfRead(f"account {account.id} is in {', '.join(missing)}, not there a moment ago")
+    return units
+
+
+def _chain(parents: Mapping[str, str | None], unit: str) -> tuple[str, ...]:
     chain: list[str] = []
     step: str | None = unit
     while step is not None:
-        if step not in parents:
-            raise HalfRead(f"an account is in unit {step}, which was not there a moment ago")
         chain.insert(0, step)
-        step = parents[step]
+        step = parents.get(step)
     return tuple(chain)
 
 

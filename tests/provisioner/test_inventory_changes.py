@@ -1,0 +1,218 @@
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.provisioner.identity_center import IdentityCenter, IdentityCenterError
+from services.provisioner.inventory import InventorySync
+from shared.context import Context
+from shared.contracts import documents as doc
+from shared.errors import NotReady
+from simulator.server import Simulator
+from tests.support.aws import adapter, simulated_aws
+from tests.support.harness import service_database
+from tests.support.inventory import alerts, changed_keys, provisioner_context, published, stored
+
+
+@pytest.fixture
+async def aws() -> AsyncIterator[Simulator]:
+    async with simulated_aws() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+async def centre(aws: Simulator) -> AsyncIterator[IdentityCenter]:
+    async with adapter(aws) as centre:
+        yield centre
+
+
+@pytest.fixture
+def sync(centre: IdentityCenter) -> InventorySync:
+    return InventorySync(centre)
+
+
+@pytest.fixture(scope="session")
+async def dsn(admin_dsn: str) -> AsyncIterator[str]:
+    async with service_database(admin_dsn, "provisioner") as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def context(admin_dsn: str, dsn: str) -> AsyncIterator[Context]:
+    async with provisioner_context(admin_dsn, dsn) as context:
+        yield context
+
+
+async def test_sync_again_without_a_change_writes_nothing(sync: InventorySync, context: Context) -> None:
+    await sync.sync_once(context)
+    before = await published(context)
+    result = await sync.sync_once(context)
+    assert (result.changed, result.removed, await published(context)) == ((), (), before)
+
+
+async def test_sync_writes_only_what_is_different(
+    aws: Simulator, sync: InventorySync, context: Context
+) -> None:
+    await sync.sync_once(context)
+    aws.edit(action="tag_account", account="orders-dev", key="env", value="test")
+    aws.edit(action="move_account", account="orders-test", unit="sandbox")
+    aws.edit(action="add_member", user="ann", group="managers")
+    find = aws.directory
+    assert changed_keys(await sync.sync_once(context)) == {
+        f"account/{find.find_account('orders-dev').id}",
+        f"account/{find.find_account('orders-test').id}",
+        f"group/{find.find_group('managers').id}",
+    }
+
+
+async def test_sync_tells_which_users_were_lost(
+    aws: Simulator, sync: InventorySync, context: Context
+) -> None:
+    await sync.sync_once(context)
+    bob, eve = (aws.directory.find_user(name).id for name in ("bob", "eve"))
+    aws.edit(action="disable_user", user="bob")
+    aws.edit(action="delete_user", user="eve")
+    result = await sync.sync_once(context)
+    assert result.difference.users_lost == {bob, eve}
+    assert [document.key for document in result.removed] == [f"user/{eve}"]
+    assert all(document.deleted for document in result.removed)
+    users = await stored(context, doc.User)
+    assert eve not in users
+    assert not users[bob].enabled
+    assert eve not in {
+        member for group in (await stored(context, doc.Group)).values() for member in group.members
+    }
+
+
+async def test_sync_tells_which_accounts_were_lost(
+    aws: Simulator, sync: InventorySync, context: Context
+) -> None:
+    await sync.sync_once(context)
+    lost = aws.directory.find_account("orders-dev").id
+    aws.edit(action="set_account_state", account="orders-dev", state="SUSPENDED")
+    assert (await sync.sync_once(context)).difference.accounts_lost == {lost}
+    aws.edit(action="set_account_state", account="orders-dev", state="CLOSED")
+    assert (await sync.sync_once(context)).difference.accounts_lost == frozenset()  # told before
+    assert (await stored(context, doc.Account))[lost].state == "CLOSED"
+
+
+async def test_sync_tells_which_sets_allow_something_else(
+    aws: Simulator, sync: InventorySync, context: Context
+) -> None:
+    await sync.sync_once(context)
+    edited, gone = (aws.directory.find_set(name).arn for name in ("KeyAdmin", "Auditor"))
+    aws.directory.change("permission_sets", aws.directory.find_set("Billing").arn, description="Money")
+    aws.edit(
+        action="edit_set",
+        permission_set="KeyAdmin",
+        inline_policy='{"Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]}',
+    )
+    aws.edit(action="delete_set", permission_set="Auditor")
+    result = await sync.sync_once(context)
+    assert result.difference.set_digests_changed == {edited.rsplit("/", 1)[1]}
+    assert result.difference.sets_lost == {gone.rsplit("/", 1)[1]}
+    assert len(result.changed) == 2
+
+
+async def test_sync_makes_changes_known_here_before_the_broker_does(
+    aws: Simulator, sync: InventorySync, context: Context
+) -> None:
+    await sync.sync_once(context)
+    ann = aws.directory.find_user("ann").id
+    assert context.world.get(doc.User, ann) is not None
+    aws.edit(action="delete_user", user="ann")
+    await sync.sync_once(context)
+    assert context.world.get(doc.User, ann) is None
+
+
+async def test_sync_of_an_id_that_was_removed_leaves_it_out_and_says_so(
+    aws: Simulator, sync: InventorySync, context: Context
+) -> None:
+    await sync.sync_once(context)
+    left = aws.directory.find_account("loyalty-dev")
+    del aws.directory.accounts[left.id]
+    await sync.sync_once(context)
+    aws.directory.accounts[left.id] = left
+    aws.edit(action="disable_user", user="bob")
+    result = await sync.sync_once(context)
+    assert changed_keys(result) == {f"user/{aws.directory.find_user('bob').id}"}
+    assert "inventory_returned" in alerts(context)
+    del aws.directory.accounts[left.id]
+    await sync.sync_once(context)
+    assert "inventory_returned" not in alerts(context)
+
+
+async def test_sync_where_many_disappear_keeps_the_old_copy_until_confirmed(
+    aws: Simulator, sync: InventorySync, context: Context
+) -> None:
+    await sync.sync_once(context)
+    before = await published(context)
+    vanishing = list(aws.directory.users)[:16]
+    for user in vanishing:
+        aws.edit(action="delete_user", user=user)
+    result = await sync.sync_once(context)
+    assert result.held == sync.held == "16 of 300 users disappeared at once"
+    assert (result.changed, result.removed, await published(context)) == ((), (), before)
+    assert "inventory_held" in alerts(context)
+    confirmed = await sync.sync_once(context, confirm=True)
+    assert {document.id for document in confirmed.removed} == set(vanishing)
+    assert sync.held is None
+    assert "inventory_held" not in alerts(context)
+
+
+async def test_sync_where_they_are_back_clears_the_hold(
+    aws: Simulator, sync: InventorySync, context: Context
+) -> None:
+    await sync.sync_once(context)
+    groups = dict(aws.directory.groups)
+    for group in list(groups)[:6]:
+        del aws.directory.groups[group]
+    assert (await sync.sync_once(context)).held == "6 of 40 groups disappeared at once"
+    aws.directory.groups.update(groups)
+    assert (await sync.sync_once(context)).held is None
+    assert "inventory_held" not in alerts(context)
+
+
+@pytest.mark.parametrize(("vanish", "held"), [(5, False), (6, False), (7, True)])
+async def test_sync_holds_above_the_share_and_not_at_it(
+    aws: Simulator, sync: InventorySync, context: Context, vanish: int, held: bool
+) -> None:
+    await sync.sync_once(context)
+    management = aws.directory.management
+    members = [account for account in aws.directory.accounts if account != management]
+    for account in members[:vanish]:
+        del aws.directory.accounts[account]
+    assert ((await sync.sync_once(context)).held is not None) == held
+
+
+@pytest.mark.parametrize(
+    "operation",
+    ["ListUsers", "ListGroupMemberships", "DescribePermissionSet", "ListTagsForResource", "ListAccounts"],
+)
+async def test_sync_that_fails_in_the_middle_publishes_nothing(
+    aws: Simulator, sync: InventorySync, context: Context, operation: str
+) -> None:
+    await sync.sync_once(context)
+    before = await published(context)
+    aws.edit(action="disable_user", user="ann")
+    aws.edit(action="tag_account", account="orders-dev", key="env", value="test")
+    aws.fault(operation=operation, kind="error", code="AccessDeniedException", probability=0.5, seed=1)
+    with pytest.raises(IdentityCenterError):
+        await sync.sync_once(context)
+    assert await published(context) == before
+    aws.faults.clear()
+    assert len((await sync.sync_once(context)).changed) == 2
+
+
+async def test_sync_that_cannot_write_changes_nothing_here(
+    aws: Simulator, sync: InventorySync, context: Context
+) -> None:
+    await sync.sync_once(context)
+    aws.edit(action="disable_user", user="ann")
+    pool = context.pool
+    context.set_pool(None)
+    with pytest.raises(NotReady):
+        await sync.sync_once(context)
+    context.set_pool(pool)
+    ann = context.world.user(aws.directory.find_user("ann").id)
+    assert ann is not None
+    assert ann.enabled

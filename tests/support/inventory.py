@@ -1,0 +1,61 @@
+"""The provisioner's context on a database without documents, and looks into what a sync left there."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+from pydantic import SecretStr
+
+from services.provisioner.inventory import SyncResult
+from shared import documents
+from shared.clock import ManualClock
+from shared.context import Context
+from shared.contracts import documents as doc
+from shared.policy.world import World
+from shared.service import Parts, Process, Service
+from shared.settings import KafkaSettings, ServiceSettings
+from shared.tables import Tables
+from tests.support.harness import NOW, with_pool
+
+
+@asynccontextmanager
+async def provisioner_context(admin_dsn: str, dsn: str) -> AsyncIterator[Context]:
+    """On `dsn`, emptied of documents first (which the app role must not do)."""
+    conn = await asyncpg.connect(urlsplit(admin_dsn)._replace(path=urlsplit(dsn).path).geturl())
+    await conn.execute("TRUNCATE document, outbox; UPDATE document_counter SET revision = 0, count = 0")
+    await conn.execute("UPDATE document_counter SET digest = decode(repeat('00', 32), 'hex')")
+    await conn.close()
+    settings = ServiceSettings(env="development", database_url=SecretStr(dsn))
+    clock = ManualClock(NOW)
+    process = Process(clock, empty_tables(clock))
+    async with with_pool(Service("provisioner", settings, Parts(), process=process)) as service:
+        yield service.context
+
+
+def empty_tables(clock: ManualClock) -> Tables:
+    return Tables(
+        world=World(roles={}), settings=KafkaSettings(), clock=clock, stale_after=timedelta(minutes=1)
+    )
+
+
+async def stored(context: Context, cls: type[doc.Document]) -> dict[str, Any]:
+    """Live documents of a class by id."""
+    async with context.pool.acquire() as conn:
+        return {document.id: document for document in await documents.all_of(conn, cls)}
+
+
+async def published(context: Context) -> int:
+    """How many documents were ever handed to the relay."""
+    count: int = await context.pool.fetchval("SELECT count(*) FROM outbox")
+    return count
+
+
+def alerts(context: Context) -> set[str]:
+    return {alert.key for alert in context.alerts.active}
+
+
+def changed_keys(result: SyncResult) -> set[str]:
+    return {document.key for document in (*result.changed, *result.removed)}
