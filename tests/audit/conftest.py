@@ -1,0 +1,39 @@
+"""The audit service on a database of its own per test: nobody, a test neither, can empty an audit log."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from pydantic import SecretStr
+
+from local.issuer import DevelopmentIssuer
+from services.audit.__main__ import build
+from services.audit.settings import AuditSettings
+from shared.clock import ManualClock
+from shared.service import Process, Service
+from tests.support.harness import NOW, ready_tables, service_database, with_pool
+from tests.support.http import trusted
+from tests.support.organisation import ROLES
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW)
+
+
+@pytest.fixture
+async def audit_dsn(admin_dsn: str) -> AsyncIterator[str]:
+    async with service_database(admin_dsn, "audit") as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def service(audit_dsn: str, clock: ManualClock, issuer: DevelopmentIssuer) -> AsyncIterator[Service]:
+    settings = AuditSettings(
+        env="development",
+        database_url=SecretStr(audit_dsn),
+        issuers=(trusted(issuer),),
+        role_admin=tuple(ROLES["admin"]),
+        role_auditor=tuple(ROLES["auditor"]),
+    )
+    async with with_pool(build(settings, process=Process(clock, ready_tables(clock)))) as built:
+        yield built

@@ -1,0 +1,101 @@
+import base64
+from collections.abc import Mapping
+
+from aiokafka import ConsumerRecord
+
+from shared import topics
+from shared.clock import new_id
+from shared.consumer import Consumer
+from shared.contracts.event import EVENTS, Event
+from shared.contracts.ticket import TicketSubmitted
+from shared.envelope import headers_for
+from shared.service import Service
+from tests.support.audit_log import records, sequences
+from tests.support.facts import contract_events, example
+
+CANARY = "c4n4ry-authorization"
+
+
+def consumer(service: Service, topic: str) -> Consumer:
+    return next(one for one in service.consumers if one.topic == topic)
+
+
+def from_kafka(
+    event: Event, topic: str, *, event_id: str | None = None, headers: Mapping[str, str] | None = None
+) -> ConsumerRecord[bytes, bytes]:
+    """The record as the owner's relay sends it."""
+    sent = headers_for(
+        event_id=event_id or new_id(),
+        type_name=event.TYPE,
+        subject=event.subject,
+        source=topics.TOPICS[topic].owner,
+        time=event.at,
+    ) | (headers or {})
+    return ConsumerRecord(
+        topic=topic, partition=0, offset=7, timestamp=0, timestamp_type=0, key=event.subject.encode(),
+        value=event.model_dump_json().encode(), checksum=None, serialized_key_size=0,
+        serialized_value_size=0, headers=tuple((name, value.encode()) for name, value in sent.items()),
+    )  # fmt: skip
+
+
+def test_subscriptions_are_all_topics_of_facts_that_audit_reads(service: Service) -> None:
+    facts = {
+        name
+        for name, topic in topics.TOPICS.items()
+        if "audit" in topic.readers and topic.cleanup == "delete"
+    }
+    assert {one.topic for one in service.consumers} == facts
+
+
+async def test_consume_known_types_from_any_topic_keeps_each(service: Service) -> None:
+    classes = contract_events()
+    for cls in classes:
+        await consumer(service, topics.TICKET).run_record(from_kafka(example(cls), topics.TICKET))
+    kept = await records(service)
+    assert [f"{record['metadata']['event_code']}.v1" for record in kept] == [cls.TYPE for cls in classes]
+    assert {record["metadata"]["product"]["feature"]["name"] for record in kept} == {"ticket"}
+
+
+async def test_consume_after_crash_before_offset_commit_absorbs_the_redelivery(service: Service) -> None:
+    record = from_kafka(example(TicketSubmitted), topics.TICKET, event_id=new_id())
+    await consumer(service, topics.TICKET).run_record(record)
+    await consumer(service, topics.TICKET).run_record(record)
+    assert await sequences(service) == [1]
+
+
+async def test_consume_unknown_type_is_skipped(service: Service) -> None:
+    event = example(TicketSubmitted)
+    record = from_kafka(event, topics.TICKET, headers={"ce_type": "ticket.of_tomorrow.v9"})
+    assert "ticket.of_tomorrow.v9" not in EVENTS
+    await consumer(service, topics.TICKET).run_record(record)
+    assert await sequences(service) == []
+    assert await service.context.pool.fetchval("SELECT count(*) FROM dead_letter") == 0
+
+
+async def test_consume_fact_of_wrong_owner_is_parked_and_not_logged(service: Service) -> None:
+    record = from_kafka(example(TicketSubmitted), topics.TICKET, headers={"ce_source": "notifier"})
+    await consumer(service, topics.TICKET).run_record(record)
+    assert await sequences(service) == []
+    assert await service.context.pool.fetchval("SELECT count(*) FROM dead_letter") == 1
+
+
+async def test_consume_secrets_in_headers_and_unknown_fields_reach_no_record(service: Service) -> None:
+    clean = from_kafka(
+        example(TicketSubmitted),
+        topics.TICKET,
+        headers={"authorization": f"Bearer {CANARY}", "cookie": f"session={CANARY}"},
+    )
+    value = (clean.value or b"").replace(b'"subject":', f'"token":"{CANARY}","subject":'.encode(), 1)
+    assert CANARY.encode() in value
+    await consumer(service, topics.TICKET).run_record(_with_value(clean, value))
+    stored = await service.context.pool.fetchval("SELECT ocsf FROM audit_event")
+    sent = await service.context.pool.fetchrow("SELECT payload, headers::text FROM outbox")
+    for text in (stored, sent["payload"], str(sent["headers"]).encode()):
+        assert CANARY.encode() not in text
+        assert base64.b64encode(CANARY.encode()) not in text
+
+
+def _with_value(record: ConsumerRecord[bytes, bytes], value: bytes) -> ConsumerRecord[bytes, bytes]:
+    return ConsumerRecord(
+        **{**{name: getattr(record, name) for name in record.__dataclass_fields__}, "value": value}
+    )
