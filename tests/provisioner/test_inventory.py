@@ -153,7 +153,7 @@ async def test_run_syncs_at_once_and_when_wanted(
     aws: Simulator, sync: InventorySync, context: Context
 ) -> None:
     results: asyncio.Queue[SyncResult] = asyncio.Queue()
-    task = asyncio.create_task(sync.run(context, results.put_nowait))
+    task = asyncio.create_task(sync.run(context, results.put))
     try:
         async with asyncio.timeout(30):
             assert len((await results.get()).changed) > 400

@@ -6,7 +6,7 @@ published of a directory that was read in part, or of which too much disappeared
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -41,6 +41,9 @@ class SyncResult:
     difference: Difference = NOTHING
 
 
+React = Callable[[SyncResult], Awaitable[None]]
+
+
 class InventorySync:
     """One per process. `wanted` asks for a run now; `held` and `last_read` say how far to trust the copy."""
 
@@ -64,8 +67,11 @@ class InventorySync:
         self.last_read: datetime | None = None
         """When AWS was last read completely."""
 
-    async def run(self, context: Context, react: Callable[[SyncResult], None] | None = None) -> None:
-        """For ever: at once, then every interval or when `wanted`. `react` is told each result."""
+    async def run(self, context: Context, react: React | None = None) -> None:
+        """For ever: at once, then every interval or when `wanted`. `react` is told each result.
+
+        A kill may come between the write and `react`: what it does must also be found by other means.
+        """
         while True:
             self.wanted.clear()
             pause = self._interval
@@ -91,7 +97,7 @@ class InventorySync:
             await self._tell(context, result)
             return result
 
-    async def _attempt(self, context: Context, react: Callable[[SyncResult], None] | None) -> timedelta:
+    async def _attempt(self, context: Context, react: React | None) -> timedelta:
         """One run; the pause until the next, shorter after a failure."""
         try:
             result = await self.sync_once(context)
@@ -105,7 +111,7 @@ class InventorySync:
         self._failures = 0
         await context.alerts.clear("inventory_failing")
         if react is not None:
-            react(result)
+            await react(result)
         return self._interval
 
     async def _write(
