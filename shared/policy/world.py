@@ -42,7 +42,7 @@ class World:
     """The documents, the policy compiled from them, and the indexes over them.
 
     `roles` names, for each role, the Identity Store groups whose members have it; `protected` are
-    accounts that need an override to be registered. Whoever fills it sets `ready` to False until it is
+    accounts that need an override to be registered. Whoever fills it sets `ready` once it is
     complete: until then every right is denied as NOT_READY, since an allow may be here without its deny.
     """
 
@@ -51,7 +51,7 @@ class World:
         roles: Mapping[str, Collection[str]] | None = None,
         *,
         protected: Collection[str] = (),
-        ready: bool = True,
+        ready: bool = False,
         policy: Policy | None = None,
     ) -> None:
         self.ready = ready
@@ -136,9 +136,6 @@ class World:
     def find_user(self, lookup: Lookup, value: str, *, issuer: str = "") -> list[User]:
         """Every user, enabled or not, whom a claim of that value names."""
         return self._directory.find(lookup, value, issuer=issuer)
-
-    def find_by_user_name(self, user_name: str) -> list[User]:
-        return self.find_user("user_name", user_name)
 
     def groups_of(self, user_id: str) -> frozenset[str]:
         return self._groups.containers(user_id)

@@ -74,7 +74,7 @@ def user(user_id: str, name: str, *, email: str = "", revision: int = 1, enabled
 
 
 def world() -> World:
-    people = World()
+    people = World(ready=True)
     for one in (user("u-ann", "ann"), user("u-bob", "bob"), user("u-off", "off", enabled=False)):
         people.apply(one)
     return people

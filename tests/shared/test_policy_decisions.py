@@ -10,6 +10,7 @@ from shared.contracts.documents import Group
 from shared.policy import row
 from shared.policy.engine import MODEL_TEXT, Policy
 from shared.policy.row import ALWAYS, FOREVER, Ask, Row, RowRefused
+from shared.policy.world import World
 from tests.support import policy_example as example
 from tests.support.policy_example import ADMIN, NINE, RO, TABLE, Case, D, P
 
@@ -46,6 +47,7 @@ def test_may_of_a_disabled_user_is_refused() -> None:
 
 def test_may_before_everything_is_read_says_not_ready() -> None:
     world = example.world()
+    assert not World().ready, "whoever fills a world says when it is complete"
     world.ready = False
     answer = world.may("ann", "request", D, RO, now=NINE)
     assert (answer.allowed, answer.code) == (False, "NOT_READY")

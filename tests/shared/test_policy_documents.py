@@ -181,7 +181,7 @@ def _delete(world: World, kind: type[Document], document_id: str) -> None:
     ("kind", "document_id", "gone"),
     [
         (Group, "dev", lambda world: not world.groups_of("ann")),
-        (User, "ann", lambda world: world.user("ann") is None and not world.find_by_user_name("ann")),
+        (User, "ann", lambda world: world.user("ann") is None and not world.find_user("user_name", "ann")),
         (SetGroup, "elevated", lambda world: world.sets(ADMIN) == {f"ps:{ADMIN}", "*"}),
         (Account, D, lambda world: world.scopes(D) == {f"acct:{D}", "*"}),
         (AccessScope, "S1", lambda world: len(world.all(AccessScope)) == 6),

@@ -42,7 +42,7 @@ PEOPLE = {
 
 def world(policy: Policy | None = None) -> World:
     """The example, complete; `policy` stands in for the engine."""
-    example = World(ROLES, policy=policy)
+    example = World(ROLES, ready=True, policy=policy)
     for document in documents():
         assert example.apply(document), example.refused
     return example
