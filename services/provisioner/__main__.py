@@ -1,0 +1,137 @@
+"""Wiring of the provisioner: the only place that names its concrete classes."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from services.provisioner.consumers import subscriptions
+from services.provisioner.domain.claims import SERVICE
+from services.provisioner.expiry import Expiry
+from services.provisioner.http import router
+from services.provisioner.identity_center import IdentityCenter, Limiter
+from services.provisioner.inventory import InventorySync, preload
+from services.provisioner.lease import Lease
+from services.provisioner.limits import Gate, Slots, TokenBucket
+from services.provisioner.reconcile.engine import Engine
+from services.provisioner.reconcile.tools import Tools
+from services.provisioner.settings import ProvisionerSettings
+from services.provisioner.store.lease import LeaseLost
+from shared.context import Context
+from shared.service import Parts, Process, Service, Task, serve
+from shared.settings import load
+
+IdentityCenterFactory = Callable[[ProvisionerSettings, Limiter], IdentityCenter]
+
+
+@dataclass(frozen=True)
+class Machinery:
+    """Everything that works beside the requests. `nudge` says that claims have changed."""
+
+    identity_center: IdentityCenter
+    lease: Lease
+    engine: Engine
+    expiry: Expiry
+    inventory: InventorySync
+
+    def nudge(self) -> None:
+        self.expiry.nudge()
+        self.engine.nudge()
+
+    def tasks(self, context: Context) -> list[Task]:
+        return [
+            ("lease", self.lease.run),
+            ("engine", self.engine.run),
+            ("expiry", self.expiry.run),
+            ("inventory", lambda: self._keep_inventory(context)),
+        ]
+
+    async def _keep_inventory(self, context: Context) -> None:
+        """Only the lease's holder reads; one that lost it in the middle waits for its turn."""
+        await preload(context)
+        while True:
+            try:
+                await self.inventory.run(context)
+            except LeaseLost:
+                await asyncio.sleep(1)
+
+
+def connect(settings: ProvisionerSettings, limiter: Limiter) -> IdentityCenter:
+    """AWS itself, with the credentials of the process."""
+    return IdentityCenter(
+        region=settings.aws_region,
+        endpoint=settings.aws_endpoint,
+        instance_arn=settings.sso_instance_arn,
+        limiter=limiter,
+    )
+
+
+def assemble(
+    context: Context, settings: ProvisionerSettings, *, identity_center: IdentityCenterFactory = connect
+) -> Machinery:
+    inventory: InventorySync | None = None
+
+    def on_taken() -> None:
+        if inventory is not None:
+            inventory.wanted.set()
+
+    lease = Lease(
+        pool=lambda: context.pool,
+        clock=context.clock,
+        holder=settings.replica_name,
+        ttl=timedelta(seconds=settings.lease_ttl_s),
+        call_timeout=timedelta(seconds=settings.call_timeout_s),
+        on_taken=on_taken,
+    )
+    bucket = TokenBucket(settings.calls_per_second)
+    centre = identity_center(settings, Gate(bucket, lease.check))
+    inventory = InventorySync(
+        centre, interval=timedelta(seconds=settings.inventory_interval_s), may_run=lambda: lease.held
+    )
+    tools = Tools(
+        context=context, identity_center=centre, lease=lease, bucket=bucket, limits=settings.limits,
+        jitter=random.random,
+    )  # fmt: skip
+    engine = Engine(tools, Slots(settings.slots, settings.grant_slots), concurrency=settings.concurrency)
+    expiry = Expiry(context, objectives=settings.objectives, nudge=engine.nudge)
+    return Machinery(centre, lease, engine, expiry, inventory)
+
+
+def build(
+    settings: ProvisionerSettings | None = None,
+    *,
+    process: Process | None = None,
+    identity_center: IdentityCenterFactory = connect,
+) -> Service:
+    settings = settings or load(ProvisionerSettings)
+    made: list[Machinery] = []
+
+    def machinery(context: Context) -> Machinery:
+        if not made:
+            made.append(assemble(context, settings, identity_center=identity_center))
+        return made[0]
+
+    return Service(
+        SERVICE,
+        settings,
+        Parts(
+            routers=lambda context: [router(context, machinery(context).nudge, machinery(context).inventory)],
+            subscriptions=lambda context: subscriptions(context, machinery(context).nudge),
+            background=lambda context: machinery(context).tasks(context),
+            closing=_closing(made),
+        ),
+        process=process,
+    )
+
+
+def _closing(made: list[Machinery]) -> Callable[[], Awaitable[None]]:
+    async def close() -> None:
+        for machinery in made:
+            await machinery.identity_center.close()
+
+    return close
+
+
+if __name__ == "__main__":
+    serve(build())

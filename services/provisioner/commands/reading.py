@@ -1,0 +1,63 @@
+"""What a caller may see of grants: his own, and those of others where the policy lets him read tickets."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from services.provisioner import views
+from services.provisioner.domain.claims import ClaimState
+from shared.access import Caller
+from shared.context import Context
+from shared.errors import Denied, NotFound
+
+VERB = "ticket.read"
+
+
+async def list_grants(
+    context: Context,
+    caller: Caller,
+    *,
+    ticket_id: str | None,
+    account_id: str | None,
+    user_id: str | None,
+    states: Sequence[ClaimState] | None,
+    cursor: str | None,
+    limit: int,
+) -> dict[str, Any]:
+    """A page. Who may not read everything asks for his own, whatever user he names."""
+    everything = context.world.may(caller.user_id, VERB, now=context.clock.now()).allowed
+    if not everything and user_id not in {None, caller.user_id}:
+        return {"items": [], "next_cursor": None}
+    async with context.pool.acquire() as conn:
+        items = await views.grants(
+            conn,
+            user_id=user_id if everything else caller.user_id,
+            ticket_id=ticket_id,
+            account_id=account_id,
+            states=[state.value for state in states] if states else None,
+            after=cursor,
+            limit=limit + 1,
+        )
+    more = len(items) > limit
+    return {"items": items[:limit], "next_cursor": items[limit - 1]["id"] if more else None}
+
+
+async def read_grant(context: Context, caller: Caller, grant_id: str) -> dict[str, Any]:
+    """One grant; 404 for who may not see it, as if it were not there."""
+    async with context.pool.acquire() as conn:
+        found = await views.grant(conn, grant_id)
+    if found is None:
+        raise NotFound("there is no such grant", code="grant_unknown")
+    if found["user_id"] == caller.user_id:
+        return found
+    answer = context.world.may(
+        caller.user_id, VERB, found["account_id"], found["set_id"], now=context.clock.now()
+    )
+    if not answer.allowed:
+        denied = Denied(VERB, found["ticket_id"], rules=answer.rules, object_id=grant_id)
+        raise NotFound("there is no such grant", code="grant_unknown", denied=denied)
+    return found
+
+
+async def read_operations(context: Context) -> dict[str, Any]:
+    async with context.pool.acquire() as conn:
+        return await views.operations(conn, now=context.clock.now())

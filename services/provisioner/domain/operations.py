@@ -1,0 +1,87 @@
+"""What becomes of the calls we make: accepted, lost, refused, succeeded, failed, forgotten.
+
+Pure. Each takes the assignment with its operation and returns the row as it is to be saved. Nothing
+here says what is true in AWS: every way ends in a reading, decided on in assignments.py.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from services.provisioner.domain.assignments import Assignment, Limits, Observed, Op
+from services.provisioner.domain.claims import Stamp
+
+
+def accepted(row: Assignment, request_id: str, stamp: Stamp, limits: Limits) -> Assignment:
+    """AWS took the call. That proves nothing; the request id says what to ask after."""
+    op = row.op or Op("create", stamp.at)
+    return replace(
+        row,
+        op=replace(op, request_id=request_id),
+        request_id=request_id,
+        next_at=stamp.at + limits.poll_every,
+    )
+
+
+def lost(row: Assignment, error: str, stamp: Stamp, limits: Limits) -> Assignment:
+    """The call broke off: AWS may have taken it. The operation stays open until it is looked for."""
+    return replace(row, last_error=error, next_at=stamp.at + limits.poll_every)
+
+
+_FINAL: Final = frozenset({"not_found", "denied", "quota", "invalid", "kms"})
+"""No for a creation, however often it is asked; a deletion is asked again for ever."""
+_SOFT: Final = frozenset({"throttled", "slots_full", "conflict"})
+"""Not now: no attempt is used up."""
+
+
+def refused(
+    row: Assignment, code: str, error: str, *, stamp: Stamp, jitter: float, limits: Limits
+) -> Assignment:
+    """AWS did not take the call: `code` is the adapter's word for why."""
+    kind = row.op.kind if row.op else "delete"
+    row = replace(row, op=None, settled_at=stamp.at, last_code=code, last_error=error)
+    if kind == "delete":
+        return _delete_refused(row, code, stamp=stamp, jitter=jitter, limits=limits)
+    row = replace(row, observed=Observed.DOUBTFUL if row.observed is Observed.DOUBTFUL else Observed.ABSENT)
+    if code in _FINAL:
+        return replace(row, attempt=limits.attempts, next_at=stamp.at)
+    attempt = row.attempt if code in _SOFT else row.attempt + 1
+    return replace(row, attempt=attempt, next_at=stamp.at + limits.back_off(max(1, attempt), jitter))
+
+
+def _delete_refused(row: Assignment, code: str, *, stamp: Stamp, jitter: float, limits: Limits) -> Assignment:
+    if code == "not_found":
+        # Nothing to delete, says AWS; believed after reading back.
+        return replace(row, observed=Observed.DELETED, next_at=stamp.at)
+    attempt = row.attempt + 1
+    return replace(row, attempt=attempt, next_at=stamp.at + limits.back_off(attempt, jitter))
+
+
+def succeeded(row: Assignment, stamp: Stamp) -> Assignment:
+    """AWS says the operation is done; read back next."""
+    created = row.op is not None and row.op.kind == "create"
+    return replace(
+        row, op=None, observed=Observed.CREATED if created else Observed.DELETED, settled_at=stamp.at,
+        absent_seen=0, absent_first=None, next_at=stamp.at, last_code="", last_error="",
+    )  # fmt: skip
+
+
+def failed(row: Assignment, reason: str, *, stamp: Stamp, jitter: float, limits: Limits) -> Assignment:
+    """AWS says the operation FAILED; what it left behind is for the next reading."""
+    created = row.op is not None and row.op.kind == "create"
+    attempt = row.attempt + 1
+    return replace(
+        row, op=None, observed=Observed.DOUBTFUL if created else Observed.UNKNOWN, settled_at=stamp.at,
+        attempt=attempt, last_code="failed", last_error=reason,
+        next_at=stamp.at + limits.back_off(attempt, jitter),
+    )  # fmt: skip
+
+
+def forgotten(row: Assignment, stamp: Stamp, *, error: str = "") -> Assignment:
+    """Nobody can tell what became of the operation: look, and act again. Both are harmless."""
+    return replace(row, op=None, observed=Observed.UNKNOWN, settled_at=stamp.at, next_at=stamp.at,
+                   last_error=error or row.last_error)  # fmt: skip
+
+
+def unreadable(row: Assignment, error: str, *, stamp: Stamp, jitter: float, limits: Limits) -> Assignment:
+    """AWS could not be read; nothing is concluded, and it is read again soon."""
+    return replace(row, last_error=error, next_at=stamp.at + limits.back_off(2, jitter))

@@ -1,0 +1,139 @@
+"""The re-check at the moment of granting, whether everything that was approved still holds.
+
+Pure. Asked twice by reconcile/: before the first AWS call with what this replica knows, and again with
+what AWS itself says about the person and the account, in the transaction that commits to the call.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.provisioner.domain.claims import Claim
+from shared.contracts.documents import Account, PermissionSet, RegisteredAccount, RegisteredSet, User
+from shared.contracts.ticket import Window
+from shared.contracts.witness import content_hash
+from shared.policy.row import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Final: the claim fails with this code and AWS is never asked."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """Nobody can tell at the moment; waited out."""
+
+    why: str
+
+
+Verdict = Passed | Refused | NotYet
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What this replica knows. Without `ready` the rest may be missing for no other reason."""
+
+    instance: str
+    ready: bool
+    account: Account | None
+    registered_account: RegisteredAccount | None
+    permission_set: PermissionSet | None
+    registered_set: RegisteredSet | None
+    user: User | None
+    may_request: Answer
+    witness: str | None
+    """The content hash approval vouched for."""
+    content: str
+    """The same hash over what is about to be done; see `content_of`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What AWS itself said a moment ago; None where it knows no such user or account."""
+
+    user_enabled: bool | None
+    account_state: str | None
+
+
+def content_of(claim: Claim, siblings: Sequence[Claim]) -> str:
+    """The content hash over the claims as they are stored: every claim of the target is one beneficiary."""
+    return content_hash(
+        instance=claim.instance,
+        ticket_id=claim.ticket_id,
+        target_id=claim.target_id,
+        revision=claim.revision,
+        beneficiaries=[sibling.user_id for sibling in siblings],
+        account_id=claim.account_id,
+        set_id=claim.set_id,
+        set_digest=claim.set_digest,
+        window=Window(starts_at=claim.starts_at, ends_at=claim.ends_at),
+    )
+
+
+def recheck(claim: Claim, known: Known, live: Live | None) -> Verdict:
+    """`live` is None before AWS was asked."""
+    if refusal := _witness(claim, known):
+        return refusal
+    if not known.ready:
+        return NotYet("policy not ready")
+    return _account(claim, known, live) or _set(claim, known) or _person(claim, known, live) or Passed()
+
+
+def witness_verdict(*, witness: str | None, said: str, content: str) -> Verdict:
+    """Approval's own word, ticket's word and what is to be done must be the same."""
+    if witness is None:
+        return NotYet("approval has not been heard")
+    if len({witness, said, content}) != 1:
+        return Refused(
+            "witness_mismatch", "what ticket asks for is not what the approval service says was approved"
+        )
+    return Passed()
+
+
+def _witness(claim: Claim, known: Known) -> Refused | None:
+    if claim.instance != known.instance:
+        return Refused("instance_unknown", f"it is for the instance {claim.instance}, not {known.instance}")
+    if known.witness is None:
+        return Refused("no_witness", "the approval service's own word is missing")
+    verdict = witness_verdict(witness=known.witness, said=claim.content_hash, content=known.content)
+    return verdict if isinstance(verdict, Refused) else None
+
+
+def _account(claim: Claim, known: Known, live: Live | None) -> Refused | None:
+    if known.account is None or (live is not None and live.account_state is None):
+        return Refused("account_unknown", f"account {claim.account_id} is not in the organisation")
+    state = known.account.state if live is None else live.account_state
+    if state != "ACTIVE":
+        return Refused("account_not_active", f"account {claim.account_id} is {state}")
+    if known.registered_account is None:
+        return Refused("account_not_registered", f"account {claim.account_id} is no longer registered")
+    return None
+
+
+def _set(claim: Claim, known: Known) -> Refused | None:
+    if known.permission_set is None:
+        return Refused("set_unknown", f"permission set {claim.set_id} does not exist any more")
+    if known.registered_set is None:
+        return Refused("set_not_registered", f"permission set {claim.set_id} is no longer registered")
+    if known.permission_set.digest != claim.set_digest:
+        return Refused("set_changed", "the permission set allows something else than when it was approved")
+    return None
+
+
+def _person(claim: Claim, known: Known, live: Live | None) -> Refused | None:
+    if known.user is None or (live is not None and live.user_enabled is None):
+        return Refused("user_unknown", f"user {claim.user_id} is not in the Identity Store any more")
+    if not known.user.enabled or (live is not None and not live.user_enabled):
+        return Refused("user_disabled", f"user {claim.user_id} is disabled")
+    if not known.may_request.allowed:
+        rules = f" ({', '.join(known.may_request.rules)})" if known.may_request.rules else ""
+        return Refused("not_permitted", f"the policy does not allow it any more{rules}")
+    return None

@@ -1,0 +1,89 @@
+"""Routes: grants, the operator's revocation, the inventory, and what the engine does."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from services.provisioner.commands import inventory as inventory_commands
+from services.provisioner.commands import reading
+from services.provisioner.commands.stops import revoke
+from services.provisioner.domain.claims import ClaimState
+from services.provisioner.inventory import InventorySync
+from shared.access import PERSON, Caller, requires
+from shared.context import Context
+from shared.web import respond
+
+
+class Revocation(BaseModel):
+    """Exactly one of ticket, user and account says whose access ends."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ticket_id: str | None = Field(default=None, min_length=1, max_length=100)
+    user_id: str | None = Field(default=None, min_length=1, max_length=100)
+    account_id: str | None = Field(default=None, pattern=r"^\d{12}$")
+    reason: str = Field(min_length=10, max_length=1000)
+
+    @model_validator(mode="after")
+    def _one_of_three(self) -> "Revocation":
+        if sum(value is not None for value in (self.ticket_id, self.user_id, self.account_id)) != 1:
+            raise ValueError("give exactly one of ticket_id, user_id and account_id")
+        return self
+
+
+class Sync(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    confirm: bool = False
+    """Believe AWS although a large part of the inventory is gone: somebody has looked."""
+
+
+def router(context: Context, nudge: Callable[[], None], inventory: InventorySync) -> APIRouter:
+    routes = APIRouter(prefix="/v1", tags=["provisioner"])
+
+    @routes.get("/grants")
+    async def list_grants(
+        ticket_id: str | None = None,
+        account_id: str | None = None,
+        user_id: str | None = None,
+        state: Annotated[list[ClaimState] | None, Query()] = None,
+        cursor: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        caller: Caller = requires(PERSON),
+    ) -> dict[str, Any]:
+        """The caller's own grants; all grants for who may read tickets everywhere."""
+        return await reading.list_grants(
+            context, caller, ticket_id=ticket_id, account_id=account_id, user_id=user_id,
+            states=state, cursor=cursor, limit=limit,
+        )  # fmt: skip
+
+    @routes.get("/grants/{grant_id}")
+    async def read_grant(grant_id: str, caller: Caller = requires(PERSON)) -> dict[str, Any]:
+        """One grant, with what was last read of it in AWS."""
+        return await reading.read_grant(context, caller, grant_id)
+
+    @routes.post("/revocations")
+    async def post_revocation(
+        body: Revocation, caller: Caller = requires("terminate", stop=True)
+    ) -> Response:
+        """End all access of a ticket, a user or an account now. Works without the broker."""
+        return respond(
+            await revoke(
+                context, nudge, caller, reason=body.reason, ticket_id=body.ticket_id,
+                user_id=body.user_id, account_id=body.account_id,
+            )
+        )  # fmt: skip
+
+    @routes.post("/inventory/sync")
+    async def post_inventory_sync(body: Sync, caller: Caller = requires("config.write")) -> Response:
+        """Read AWS now, instead of at the next interval."""
+        return respond(await inventory_commands.sync(context, inventory, caller, confirm=body.confirm))
+
+    @routes.get("/operations")
+    async def read_operations(caller: Caller = requires("ops.read")) -> dict[str, Any]:  # noqa: ARG001 (declares who may)
+        """The engine: who is active, what waits, what is in flight."""
+        return await reading.read_operations(context)
+
+    return routes

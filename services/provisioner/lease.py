@@ -1,0 +1,115 @@
+"""One active engine: the lease as this process holds it, checked right before each call to AWS.
+
+The row and its SQL are in store/lease.py. A holder that cannot renew stops sending by itself, before the
+row lets a standby take over; a holder that was paused finds its deadline passed when it wakes.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+from services.provisioner.store.errors import DATABASE_AWAY
+from services.provisioner.store.lease import LeaseLost, release_lease, renew_lease, take_lease
+from shared.clock import Clock
+from shared.db import Pool, transaction
+from shared.logs import logger
+
+RENEW_EVERY_S = 1.0
+
+log = logger("lease")
+
+
+class Lease:
+    """`ttl` must exceed `call_timeout`: a call is only begun if it must have ended before the deadline."""
+
+    def __init__(
+        self,
+        *,
+        pool: Callable[[], Pool],
+        clock: Clock,
+        holder: str,
+        ttl: timedelta,
+        call_timeout: timedelta,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_taken: Callable[[], None] = lambda: None,
+    ) -> None:
+        if ttl <= call_timeout:
+            raise ValueError("the lease must last longer than a call to AWS may take")
+        self.holder = holder
+        self._pool = pool
+        self._clock = clock
+        self._ttl = ttl
+        self._call_timeout = call_timeout
+        self._sleep = sleep
+        self._on_taken = on_taken
+        self._epoch: int | None = None
+        self._deadline: datetime | None = None
+        self._first_attempt = True
+
+    @property
+    def held(self) -> bool:
+        """Whether a call begun now would end before anybody else may become active."""
+        return (
+            self._epoch is not None
+            and self._deadline is not None
+            and self._deadline - self._clock.now() > self._call_timeout
+        )
+
+    @property
+    def epoch(self) -> int:
+        """The fence for writes. Raises LeaseLost when there is none."""
+        if self._epoch is None:
+            raise LeaseLost("the lease is not held")
+        return self._epoch
+
+    def check(self) -> None:
+        """To be asked right before each send. Raises LeaseLost."""
+        if not self.held:
+            raise LeaseLost("the lease is about to run out or already has")
+
+    async def renew(self) -> bool:
+        """Renew, or take what has run out; whether it is held afterwards."""
+        now = self._clock.now()
+        deadline = now + self._ttl
+        async with transaction(self._pool()) as conn:
+            if self._epoch is not None and await renew_lease(conn, epoch=self._epoch, deadline=deadline):
+                self._deadline = deadline
+                return self.held
+            # Only once: two replicas of one name would otherwise take it from each other for ever.
+            first, self._first_attempt = self._first_attempt, False
+            lost, self._epoch = self._epoch, None
+            self._epoch = await take_lease(
+                conn, holder=self.holder, now=now, deadline=deadline, from_predecessor=first
+            )
+        if self._epoch is not None:
+            log.info("lease taken", holder=self.holder, epoch=self._epoch)
+            self._deadline = deadline
+            self._on_taken()
+        elif lost is not None:
+            log.warning("lease lost", holder=self.holder, epoch=lost)
+        return self.held
+
+    async def release(self) -> None:
+        """At a clean stop: the standby takes over at once."""
+        epoch, self._epoch = self._epoch, None
+        if epoch is not None:
+            async with transaction(self._pool()) as conn:
+                await release_lease(conn, epoch=epoch, now=self._clock.now())
+
+    async def run(self) -> None:
+        """Keep it, or wait for it; ends by cancellation, letting it go if the database is there."""
+        try:
+            while True:
+                try:
+                    await self.renew()
+                except DATABASE_AWAY as error:
+                    log.warning("lease not renewed", error=f"{type(error).__name__}: {error}")
+                await self._sleep(RENEW_EVERY_S)
+        finally:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        try:
+            await asyncio.wait_for(self.release(), 2)
+        except DATABASE_AWAY as error:
+            log.warning("lease not released, it runs out", error=f"{type(error).__name__}: {error}")

@@ -1,0 +1,177 @@
+"""The engine: finds what is due, begins visits within AWS's limits, and polls. Only the lease's holder acts.
+
+Woken by nudges and by a timer, and the same either way. `run` keeps visits going side by side, so that a
+slow call holds nobody up; `step` does one round and waits for it, for tests and for virtual time.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime, timedelta
+from typing import Any
+
+from services.provisioner.domain.assignments import likely_call
+from services.provisioner.limits import Slots
+from services.provisioner.reconcile.polling import poll
+from services.provisioner.reconcile.tools import Tools
+from services.provisioner.reconcile.visit import visit
+from services.provisioner.store import assignments
+from services.provisioner.store.assignments import Due, InFlight
+from services.provisioner.store.errors import DATABASE_AWAY
+from services.provisioner.store.lease import LeaseLost
+from shared.logs import logger
+
+_LOOK_AT = 500
+"""Due assignments looked at per round; those that need no slot are found behind those that do."""
+_TIMER_S = 1.0
+_STANDBY_S = 0.25
+_HOLD_BACK = timedelta(seconds=5)
+"""A visit that failed for no reason we know is not repeated at once."""
+
+log = logger("engine")
+
+
+class Engine:
+    """One per process. `nudge` says that something may be due; it costs nothing if not."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        slots: Slots,
+        *,
+        concurrency: int,
+        sleep: Callable[[float], Awaitable[None]] | None = None,
+    ) -> None:
+        self.tools = tools
+        self.slots = slots
+        self._concurrency = concurrency
+        self._nudged = asyncio.Event()
+        self._sleep = sleep or self._sleep_until_nudged
+        self._visits: dict[int, asyncio.Task[None]] = {}
+        self._poll: asyncio.Task[None] | None = None
+        self._polled_at: datetime | None = None
+        self._held_back: dict[int, datetime] = {}
+
+    def nudge(self) -> None:
+        self._nudged.set()
+
+    async def run(self) -> None:
+        """For ever; ends by cancellation, which takes the visits with it."""
+        try:
+            while True:
+                await self._sleep(await self._guarded_round())
+        finally:
+            await self.stop()
+
+    async def step(self) -> None:
+        """One whole round: what is due now is visited, what is in flight polled. Raises what they raise."""
+        if not await self.tools.lease.renew():
+            return
+        self._polled_at = None
+        await self._round()
+        await self._settled()
+
+    async def stop(self) -> None:
+        tasks = self._tasks()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _guarded_round(self) -> float:
+        try:
+            return await self._round()
+        except DATABASE_AWAY as error:
+            log.warning("the engine waits for the database", error=f"{type(error).__name__}: {error}")
+            return _TIMER_S
+
+    async def _round(self) -> float:
+        """Begin what can begin; the seconds until there may be more to do, if nobody nudges."""
+        self._nudged.clear()
+        if not self.tools.lease.held:
+            return _STANDBY_S
+        now = self.tools.now
+        async with self.tools.context.pool.acquire() as conn:
+            flights = await assignments.in_flight(conn)
+            due = await assignments.due_assignments(conn, now=now, limit=_LOOK_AT)
+            next_due = await assignments.next_due(conn)
+        self.slots.correct(
+            ((flight.id, flight.account_id, flight.op.kind) for flight in flights), visiting=set(self._visits)
+        )
+        for candidate in due:
+            self._begin(candidate, now)
+        self._begin_poll([flight for flight in flights if flight.id not in self._visits], now)
+        if flights or next_due is None or next_due <= now:
+            return _TIMER_S
+        return min(_TIMER_S, (next_due - now).total_seconds())
+
+    def _begin(self, due: Due, now: datetime) -> None:
+        """A visit, if there is room and the slot it may need is free."""
+        if due.id in self._visits or len(self._visits) >= self._concurrency:
+            return
+        if self._held_back.get(due.id, now) > now:
+            return
+        self._held_back.pop(due.id, None)
+        call = likely_call(wanted=due.wanted, observed=due.observed)
+        if call is not None and not self.slots.take(due.id, due.account_id, call):
+            return
+        self._visits[due.id] = self._start(self._visit(due.id, may_send=call is not None))
+
+    async def _visit(self, assignment_id: int, *, may_send: bool) -> None:
+        in_flight = False
+        try:
+            in_flight = await visit(self.tools, assignment_id, may_send=may_send)
+        except LeaseLost as error:
+            log.warning("visit given up", assignment=assignment_id, reason=str(error))
+        except Exception:
+            self._held_back[assignment_id] = self.tools.now + _HOLD_BACK
+            raise
+        finally:
+            self._visits.pop(assignment_id, None)
+            if not in_flight:
+                self.slots.give_back(assignment_id)
+            self.nudge()
+
+    def _begin_poll(self, flights: list[InFlight], now: datetime) -> None:
+        polling = self._poll is not None and not self._poll.done()
+        early = self._polled_at is not None and now - self._polled_at < self.tools.limits.poll_every
+        if flights and not polling and not early:
+            self._polled_at = now
+            self._poll = self._start(self._poll_once(flights))
+
+    async def _poll_once(self, flights: list[InFlight]) -> None:
+        try:
+            await poll(self.tools, flights)
+        except LeaseLost as error:
+            log.warning("poll given up", reason=str(error))
+        finally:
+            self.nudge()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(self._report)
+        return task
+
+    def _report(self, task: asyncio.Task[None]) -> None:
+        """A task nobody waits for must not fail in silence."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, DATABASE_AWAY):
+            log.warning("a visit waits for the database", error=f"{type(error).__name__}: {error}")
+        else:
+            log.error("a visit failed; this is a bug", exc_info=error)
+
+    async def _settled(self) -> None:
+        """Everything begun has ended; the first failure is raised once all have."""
+        outcomes = await asyncio.gather(*self._tasks(), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        polling = [self._poll] if self._poll is not None and not self._poll.done() else []
+        return [*self._visits.values(), *polling]
+
+    async def _sleep_until_nudged(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._nudged.wait(), seconds)
+        except TimeoutError:
+            return

@@ -1,0 +1,86 @@
+"""Settings of the provisioner: where AWS is, its limits, and how long things are waited for."""
+
+import socket
+from datetime import timedelta
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from services.provisioner.domain.assignments import Limits
+from services.provisioner.expiry import Objectives
+from shared.settings import ServiceSettings
+
+
+class ProvisionerSettings(ServiceSettings):
+    """Environment variables `JIT_<NAME>`; every one has a default but those of ServiceSettings."""
+
+    aws_region: str = "us-east-1"
+    """The Region of the Identity Center instance. AWS's own default, wrong for most outside America."""
+    aws_endpoint: str | None = None
+    """Another endpoint for all of AWS (the simulator); refused in production, where it could be anybody's."""
+    sso_instance_arn: str | None = None
+    """The instance, where the caller can see several; the only one is found by itself."""
+    replica: str | None = None
+    """Name of this process in the lease, unique among replicas. Host name and port unless given: a process
+    that comes back under its name takes its own lease without waiting for it to run out."""
+
+    inventory_interval_s: float = Field(default=600.0, ge=10)
+    """Seconds between two readings of accounts, sets and people. Ten minutes: a reading of 1,000 accounts
+    takes a tenth of AWS's quota for a minute."""
+
+    calls_per_second: float | None = Field(default=18.0, gt=0)
+    """Our share of AWS's 20 calls per second; two are left to others. None: no limit."""
+    slots: int = Field(default=10, ge=1)
+    """Asynchronous operations outstanding at once; AWS's quota."""
+    grant_slots: int = Field(default=7, ge=1)
+    """How many of these creations may take, so that a deletion never waits for a burst of grants."""
+    concurrency: int = Field(default=32, ge=1, le=200)
+    """Assignments looked after at once; more than slots, since reading back needs none."""
+
+    witness_wait_s: float = Field(default=60.0, gt=0)
+    """Seconds the approval service may take to confirm what ticket says; the bus delivers within one."""
+    settle_checks: int = Field(default=3, ge=2)
+    """How often an assignment must be read absent before it counts as revoked. One look lies: lists lag."""
+    settle_time_s: float = Field(default=20.0, gt=0)
+    """Seconds from the first to the last of these looks; longer than AWS's lists have been seen to lag."""
+    revoke_objective_s: float = Field(default=120.0, gt=0)
+    """Seconds after a claim's end from which on a revoke that is not verified is called late, loudly."""
+    operation_patience_s: float = Field(default=300.0, gt=0)
+    """Seconds an operation may be in progress before it is asked for again; Terraform waits as long."""
+    create_attempts: int = Field(default=5, ge=1)
+    """Tries of a creation that AWS reports FAILED. A deletion is tried for ever."""
+
+    lease_ttl_s: float = Field(default=15.0, gt=0)
+    """Seconds the lease lasts without renewal (each second); a standby takes over after so long."""
+    call_timeout_s: float = Field(default=13.0, gt=0)
+    """Seconds a call to AWS takes at most (3 to connect, 10 to read); none is begun with less lease left."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.aws_endpoint and self.env == "production":
+            raise ValueError("JIT_AWS_ENDPOINT: an endpoint override needs JIT_ENV=development")
+        if self.grant_slots > self.slots:
+            raise ValueError("JIT_GRANT_SLOTS must not exceed JIT_SLOTS")
+        if self.lease_ttl_s <= self.call_timeout_s:
+            raise ValueError("JIT_LEASE_TTL_S must exceed JIT_CALL_TIMEOUT_S")
+        return self
+
+    @property
+    def replica_name(self) -> str:
+        return self.replica or f"{socket.gethostname()}:{self.port}"
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            settle_checks=self.settle_checks,
+            settle_time=timedelta(seconds=self.settle_time_s),
+            attempts=self.create_attempts,
+            operation_patience=timedelta(seconds=self.operation_patience_s),
+        )
+
+    @property
+    def objectives(self) -> Objectives:
+        return Objectives(
+            witness_wait=timedelta(seconds=self.witness_wait_s),
+            revoke_objective=timedelta(seconds=self.revoke_objective_s),
+        )

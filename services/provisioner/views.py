@@ -1,0 +1,98 @@
+"""Read-only SQL for people and tools: grants as they stand, and what the engine is doing."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from services.provisioner.domain.claims import Claim
+from shared.db import Conn
+
+GRANT_FIELDS = (
+    "id", "ticket_id", "target_id", "user_id", "account_id", "set_id", "state", "version", "starts_at",
+    "ends_at", "granted_at", "already_held", "request_id", "ended_at", "end_cause", "code", "detail",
+    "kept_by", "credentials_until",
+)  # fmt: skip
+
+
+def shown(claim: Claim) -> dict[str, Any]:
+    """A claim as the API shows it."""
+    return {name: _plain(getattr(claim, name)) for name in GRANT_FIELDS}
+
+
+async def grants(
+    conn: Conn,
+    *,
+    user_id: str | None,
+    ticket_id: str | None,
+    account_id: str | None,
+    states: Sequence[str] | None,
+    after: str | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Newest first (ids are sortable by time); `after` is the last id of the page before."""
+    rows = await conn.fetch(
+        """
+        SELECT id, ticket_id, target_id, user_id, account_id, set_id, state, version, starts_at, ends_at,
+            granted_at, already_held, request_id, ended_at, end_cause, code, detail, kept_by,
+            credentials_until
+        FROM claim
+        WHERE ($1::text IS NULL OR user_id = $1) AND ($2::text IS NULL OR ticket_id = $2)
+            AND ($3::text IS NULL OR account_id = $3) AND ($4::text[] IS NULL OR state = ANY($4))
+            AND ($5::text IS NULL OR id < $5)
+        ORDER BY id DESC LIMIT $6
+        """,
+        user_id,
+        ticket_id,
+        account_id,
+        None if states is None else list(states),
+        after,
+        limit,
+    )
+    return [{name: _plain(value) for name, value in row.items()} for row in rows]
+
+
+async def grant(conn: Conn, grant_id: str) -> dict[str, Any] | None:
+    """One grant, with what was last read of its assignment in AWS."""
+    row = await conn.fetchrow(
+        """
+        SELECT c.id, c.ticket_id, c.target_id, c.user_id, c.account_id, c.set_id, c.state, c.version,
+            c.starts_at, c.ends_at, c.granted_at, c.already_held, c.request_id, c.ended_at, c.end_cause,
+            c.code, c.detail, c.kept_by, c.credentials_until,
+            a.observed, a.verified_at, a.last_error, a.next_at
+        FROM claim c JOIN assignment a ON a.id = c.assignment_id WHERE c.id = $1
+        """,
+        grant_id,
+    )
+    return None if row is None else {name: _plain(value) for name, value in row.items()}
+
+
+async def operations(conn: Conn, *, now: datetime) -> dict[str, Any]:
+    """Who is the active engine, what waits, and what AWS is working on for us."""
+    lease = await conn.fetchrow("SELECT holder, epoch, deadline FROM lease")
+    states = await conn.fetch(
+        """
+        SELECT state, count(*) AS count FROM claim
+        WHERE state IN ('waiting', 'scheduled', 'granting', 'active', 'revoking') GROUP BY state
+        """
+    )
+    flights = await conn.fetch(
+        """
+        SELECT user_id, account_id, set_id, op_kind AS kind, op_request_id AS request_id,
+            op_started AS started_at, attempt, last_error
+        FROM assignment WHERE op_kind IS NOT NULL ORDER BY op_started
+        """
+    )
+    due = await conn.fetchval("SELECT count(*) FROM assignment WHERE next_at <= $1 AND op_kind IS NULL", now)
+    return {
+        "engine": {name: _plain(value) for name, value in lease.items()} if lease else None,
+        "active": bool(lease and lease["deadline"] > now),
+        "grants": {row["state"]: row["count"] for row in states},
+        "due": due,
+        "in_flight": [{name: _plain(value) for name, value in row.items()} for row in flights],
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return list(value) if isinstance(value, tuple) else value
