@@ -77,14 +77,14 @@ async def learn_ticket(conn: Conn, ticket: Ticket, *, now: datetime) -> None:
         """,
         ticket.id,
         ticket.version,
-        ticket.model_dump(mode="json"),
+        ticket.model_dump_json(),
         now,
     )
 
 
 async def known_ticket(conn: Conn, ticket_id: str) -> Ticket | None:
     body = await conn.fetchval("SELECT body FROM known_ticket WHERE id = $1", ticket_id)
-    return None if body is None else Ticket.model_validate(body)
+    return None if body is None else Ticket.model_validate_json(body)
 
 
 async def add_notice(
@@ -105,8 +105,8 @@ async def add_notice(
         event_id,
         ticket_id,
         event.TYPE,
-        event.model_dump(mode="json"),
-        ticket.model_dump(mode="json") if ticket else None,
+        event.model_dump_json(),
+        ticket.model_dump_json() if ticket else None,
         held,
         event.at,
         now,
@@ -151,7 +151,7 @@ async def release_held(conn: Conn, ticket: Ticket) -> list[Held]:
         SELECT event_id, type, fact FROM released ORDER BY received_at, event_id
         """,
         ticket.id,
-        ticket.model_dump(mode="json"),
+        ticket.model_dump_json(),
     )
     return [_held(row) for row in rows]
 
@@ -213,8 +213,9 @@ async def settle(
     row = await conn.fetchval(
         """
         UPDATE delivery
-        SET state = $3, leased_until = NULL, next_attempt_at = coalesce($4, next_attempt_at), address = $5,
-            smtp_code = $6, detail = $7, settled_at = CASE WHEN $3 = 'pending' THEN NULL ELSE $8 END
+        SET state = $3, leased_until = NULL, next_attempt_at = coalesce($4::timestamptz, next_attempt_at),
+            address = $5, smtp_code = $6, detail = $7,
+            settled_at = CASE WHEN $3 = 'pending' THEN NULL ELSE $8::timestamptz END
         WHERE id = $1 AND attempts = $2 AND state = 'pending'
         RETURNING id
         """,
@@ -277,15 +278,15 @@ def _state_after(settlement: Settlement) -> State:
 
 
 def _held(row: Any) -> Held:
-    return Held(str(row["event_id"]), EVENTS[row["type"]].model_validate(row["fact"]))
+    return Held(str(row["event_id"]), EVENTS[row["type"]].model_validate_json(row["fact"]))
 
 
 def _claimed(row: Any) -> Claimed:
     return Claimed(
         id=str(row["id"]),
         event_id=str(row["event_id"]),
-        event=EVENTS[row["type"]].model_validate(row["fact"]),
-        ticket=None if row["ticket"] is None else Ticket.model_validate(row["ticket"]),
+        event=EVENTS[row["type"]].model_validate_json(row["fact"]),
+        ticket=None if row["ticket"] is None else Ticket.model_validate_json(row["ticket"]),
         ticket_id=row["ticket_id"],
         template=Template(row["template"]),
         recipient=Recipient(row["recipient"], row["snapshot"]),

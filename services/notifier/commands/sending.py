@@ -19,6 +19,7 @@ from services.notifier.domain.delivery import (
     settle,
     thread_id,
 )
+from services.notifier.domain.notice import usable
 from services.notifier.email.message import BadAddress, Envelope, compose
 from services.notifier.email.smtp import Mailer
 from services.notifier.settings import NotifierSettings
@@ -78,7 +79,7 @@ async def _send(
 def _address(context: Context, claimed: Claimed) -> str | None:
     """The inventory's, as it is now; else what the fact knew."""
     user: User | None = context.world.user(claimed.recipient.user_id)
-    return (user.email if user else None) or claimed.recipient.address or None
+    return usable(user.email if user else None) or claimed.recipient.address
 
 
 async def _record(

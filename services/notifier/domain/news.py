@@ -108,7 +108,7 @@ def ticket_news(event: TicketFact, template: Template, *, public_url: str) -> Le
     whole = event.ticket
     targets = concerned(event)
     rows: list[Row | None] = [
-        row("Access", *(access_name(target) for target in targets)),
+        row("To", *(access_name(target) for target in targets)),
         row("For", *(who(person) for person in holders(event))),
         row("Window", *dict.fromkeys(window_text(whole, target) for target in targets)),
     ]
@@ -132,7 +132,7 @@ def access_news(
 ) -> Letter:
     """News from the provisioner about one access of one person; no ticket when its fact never came."""
     rows: list[Row | None] = [
-        row("Access", access_name_of(event, ticket, documents)),
+        row("To", access_name_of(event, ticket, documents)),
         row("For", _name(event.user_id, ticket, documents)),
         *_details(event),
     ]

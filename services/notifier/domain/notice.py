@@ -107,7 +107,7 @@ def _holder(event: Event, known: Ticket | None) -> tuple[Recipient, ...]:
     if known is None:
         return (Recipient(event.user_id),)
     people = {person.user_id: person for person in (*known.beneficiaries, known.requester)}
-    address = people[event.user_id].email if event.user_id in people else None
+    address = usable(people[event.user_id].email) if event.user_id in people else None
     others = [one for one in _each_once(known.requester) if one.user_id != event.user_id]
     return (Recipient(event.user_id, address), *others)
 
@@ -117,7 +117,14 @@ def _approvers(event: Event, _known: Ticket | None) -> tuple[Recipient, ...]:
 
 
 def _each_once(*people: Person) -> tuple[Recipient, ...]:
-    return tuple({person.user_id: Recipient(person.user_id, person.email) for person in people}.values())
+    return tuple(
+        {person.user_id: Recipient(person.user_id, usable(person.email)) for person in people}.values()
+    )
+
+
+def usable(address: str | None) -> str | None:
+    """None for what no mail address looks like: empty, or with line breaks and the like in it."""
+    return address if address and address.isprintable() else None
 
 
 def _starts_later(event: Event, _known: Ticket | None) -> bool:

@@ -46,14 +46,15 @@ def approval_needed(
             f"POST {public_url.rstrip('/')}/v1/reviews/{review}/decisions",
             "Authorization: Bearer <your token>",
             "Content-Type: application/json",
-            '{"verdict": "approve", "comment": "..."}',
-            'or {"verdict": "reject", "comment": "..."}',
+            'If-Match: "<ETag of the review as you read it>"',
+            '{"verdict": "approve"} or {"verdict": "reject", "comment": "<why not>"}',
         ),
     )
 
 
 def _lead(event: ReviewStageOpened, ticket: Ticket | None, target: Target | None) -> str:
-    stage = f"This is stage {event.stage} of {event.stages}; it needs {event.needed} approval(s)."
+    needed = "1 approval" if event.needed == 1 else f"{event.needed} approvals"
+    stage = f"This is stage {event.stage} of {event.stages}; it needs {needed}."
     if ticket is None or target is None:
         return f"A request for access waits for your decision; see the page for what it asks. {stage}"
     asked_for = _beneficiaries(ticket, target)
@@ -94,7 +95,7 @@ def _account(target: Target, documents: Documents) -> list[Row | None]:
     account = documents.get(Account, target.account_id)
     registered = documents.get(RegisteredAccount, target.account_id)
     return [
-        row("Account", f"{cut(target.account_name, 120)} ({target.account_id})"),
+        row("Name", f"{cut(target.account_name, 120)} ({target.account_id})"),
         row("Unit", " / ".join(_unit_names(account, documents))) if account else None,
         row("Labels", *_pairs(registered.labels)) if registered else None,
         row("Tags", *_pairs(account.tags)) if account else None,
@@ -104,7 +105,7 @@ def _account(target: Target, documents: Documents) -> list[Row | None]:
 def _set(target: Target, documents: Documents) -> list[Row | None]:
     found = documents.get(PermissionSet, target.set_id)
     return [
-        row("Permission set", target.set_name),
+        row("Name", target.set_name),
         row("Description", found.description) if found else None,
         row("It allows", *_at_most(found.summary)) if found else None,
         row("Session", f"{span(target.session_duration)} at most"),

@@ -21,6 +21,9 @@ from services.notifier.domain.letter import Letter
 FOOTER = "Sent by JIT. Answers to this address are not read. All times are UTC."
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
+LONGEST_NAME = 64
+"""Characters of a recipient's name; a name cannot be folded, and SMTP's lines end at 998 bytes."""
+
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 """Control characters, what reorders or hides text (bidi controls, zero width), lone surrogates, private
 use, and line separators that are not ours."""
@@ -54,7 +57,7 @@ def compose(letter: Letter, envelope: Envelope) -> EmailMessage:
     message = EmailMessage()
     message["From"] = _sender(envelope.sender)
     message["To"] = _recipient(envelope)
-    message["Subject"] = inert(letter.subject)
+    message["Subject"] = _header_text(letter.subject)
     message["Date"] = format_datetime(envelope.at)
     message["Message-ID"] = envelope.message_id
     message["In-Reply-To"] = envelope.thread_id
@@ -95,16 +98,22 @@ _TEMPLATES = Environment(
 )
 
 
+def _header_text(text: str) -> str:
+    """Surprise: Python's headers decode encoded words in what is *assigned* to them.
+
+    A name such as `=?utf-8?q?=0d=0aBcc:_x?=` would become a line break and a new header.
+    """
+    return inert(text).replace("=?", "= ?")
+
+
 def _sender(sender: str) -> Address:
     name, address = parseaddr(sender)
     return Address(display_name=name or "JIT", addr_spec=address)
 
 
 def _recipient(envelope: Envelope) -> Address:
-    """Exactly one address; a list, a comment or a line break in it is refused, not sent."""
-    if not envelope.address.isprintable():
-        raise BadAddress("the address has characters that no mail address has")
+    """Exactly one address; a list or a comment in it is refused, not sent."""
     try:
-        return Address(display_name=inert(envelope.name), addr_spec=envelope.address)
+        return Address(display_name=_header_text(envelope.name[:LONGEST_NAME]), addr_spec=envelope.address)
     except (ValueError, IndexError, MessageError) as error:  # the parser's own ways of saying no
         raise BadAddress(f"the address cannot be used: {type(error).__name__}") from error

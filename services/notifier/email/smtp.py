@@ -98,9 +98,15 @@ class Mailer:
 
 def _judge(code: int, text: str) -> Outcome:
     """SMTP's own division: 5xx is for good, everything else for later."""
-    detail = f"{code} {' '.join(text.split())[:500]}"
+    detail = f"{code} {_printable(text)}"
     return Refused(detail, code) if 500 <= code <= 599 else Deferred(detail, code)
 
 
 def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return f"{type(error).__name__}: {_printable(str(error))}"
+
+
+def _printable(text: str) -> str:
+    """One line of what a server said; it may say any bytes, and the database does not take them all."""
+    line = " ".join(text.split())[:500]
+    return "".join(char if char.isprintable() else "?" for char in line)

@@ -1,9 +1,12 @@
 -- What is told to whom: tickets as last known, the facts that make mail, and one delivery per fact and person.
+--
+-- json and not jsonb for what others wrote: jsonb refuses "\u0000", and a fact that cannot be stored would
+-- block its partition for ever.
 
 CREATE TABLE known_ticket (
     id         text PRIMARY KEY,
     version    bigint NOT NULL,
-    body       jsonb NOT NULL,
+    body       json NOT NULL,
     learned_at timestamptz NOT NULL
 );
 
@@ -12,8 +15,8 @@ CREATE TABLE notice (
     event_id    uuid PRIMARY KEY,
     ticket_id   text NOT NULL,
     type        text NOT NULL,
-    fact        jsonb NOT NULL,
-    ticket      jsonb, -- as it was known then; ticket facts carry theirs inside
+    fact        json NOT NULL,
+    ticket      json, -- as it was known then; ticket facts carry theirs inside
     held        boolean NOT NULL,
     overdue     boolean NOT NULL DEFAULT false, -- held too long: delivered without its ticket
     happened_at timestamptz NOT NULL,

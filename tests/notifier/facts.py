@@ -1,0 +1,133 @@
+"""A ticket and the facts about it, as the other services publish them."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared.contracts import access, approval, ticket
+from shared.contracts.event import Actor
+from shared.contracts.people import Person
+from tests.support.harness import NOW
+from tests.support.organisation import ADMIN, READ, P, S, user_id
+
+HOUR = timedelta(hours=1)
+TICKET = "0190a000-0000-7000-8000-000000000001"
+REVIEW = "0190a000-0000-7000-8000-0000000000aa"
+TARGET, GRANT = "target-1", "grant-1"
+
+
+def person(name: str, **changes: Any) -> Person:
+    known = {"user_name": name, "display_name": name.title(), "email": f"{name}@example.com"}
+    return Person(user_id=user_id(name), **(known | changes))
+
+
+def target(**changes: Any) -> ticket.Target:
+    known: dict[str, Any] = {
+        "id": TARGET,
+        "account_id": P,
+        "account_name": "prod-payments",
+        "set_id": ADMIN,
+        "set_name": "Administrator",
+        "set_digest": "digest-Administrator",
+        "session_duration": HOUR,
+    }
+    return ticket.Target(**(known | changes))
+
+
+def second_target(**changes: Any) -> ticket.Target:
+    return target(
+        id="target-2", account_id=S, account_name="prod-cards", set_id=READ, set_name="ReadOnly", **changes
+    )
+
+
+def grant(**changes: Any) -> ticket.Grant:
+    return ticket.Grant(**({"id": GRANT, "target_id": TARGET, "beneficiary": user_id("ann")} | changes))
+
+
+def a_ticket(**changes: Any) -> ticket.Ticket:
+    """Bob asks for ann, for an hour from ten on."""
+    known: dict[str, Any] = {
+        "id": TICKET,
+        "instance": "default",
+        "version": 1,
+        "revision": 1,
+        "requester": person("bob"),
+        "beneficiaries": (person("ann"),),
+        "targets": (target(),),
+        "grants": (grant(),),
+        "asked": ticket.WindowAsked(starts_at=NOW + HOUR, duration=HOUR),
+        "reason": "Investigate the failing payments of this morning",
+        "reference": "CHG-4711",
+        "submitted_at": NOW,
+        "expires_at": NOW + 2 * HOUR,
+        "state": ticket.TicketState.PENDING,
+    }
+    return ticket.Ticket(**(known | changes))
+
+
+def ticket_fact(
+    cls: type[ticket.TicketFact] = ticket.TicketSubmitted,
+    whole: ticket.Ticket | None = None,
+    *,
+    at: datetime = NOW,
+    **fields: Any,
+) -> ticket.TicketFact:
+    whole = whole or a_ticket()
+    if cls is ticket.TicketApproved:
+        fields = {"content_hash": "hash", "target_ids": (TARGET,)} | fields
+    known: dict[str, Any] = {
+        "subject": whole.id,
+        "version": whole.version,
+        "actor": Actor(kind="person", name="bob", user_id=user_id("bob")),
+        "why": "asked for",
+        "at": at,
+        "ticket": whole,
+    }
+    return cls(**(known | fields))
+
+
+def access_fact(
+    cls: type[access.AccessFact] = access.AccessGranted, *, at: datetime = NOW, **fields: Any
+) -> access.AccessFact:
+    particular: dict[type[access.AccessFact], dict[str, Any]] = {
+        access.AccessScheduled: {"starts_at": NOW + HOUR},
+        access.AccessGranted: {"credentials_until": NOW + 3 * HOUR},
+        access.AccessFailed: {"code": "no_witness", "detail": "approval never said so"},
+        access.AccessRevoked: {"cause_of_end": "expired", "credentials_until": NOW + 3 * HOUR},
+        access.AccessReleased: {"cause_of_end": "expired", "kept_by": ("not_ours",)},
+        access.AccessRevokeOverdue: {"overdue_by": timedelta(minutes=7)},
+        access.AccessRevokeDue: {"cause_of_end": "expired"},
+    }
+    known: dict[str, Any] = {
+        "subject": TICKET,
+        "actor": Actor.service("provisioner"),
+        "at": at,
+        "ticket_id": TICKET,
+        "grant_id": GRANT,
+        "target_id": TARGET,
+        "instance": "default",
+        "user_id": user_id("ann"),
+        "account_id": P,
+        "set_id": ADMIN,
+        "ends_at": NOW + 2 * HOUR,
+    }
+    return cls(**(known | particular.get(cls, {}) | fields))
+
+
+def stage_opened(**fields: Any) -> approval.ReviewStageOpened:
+    known: dict[str, Any] = {
+        "subject": TICKET,
+        "actor": Actor.service("approval"),
+        "at": NOW,
+        "review_id": REVIEW,
+        "ticket_id": TICKET,
+        "target_id": TARGET,
+        "revision": 1,
+        "ticket_version": 1,
+        "stage": 1,
+        "stages": 2,
+        "needed": 1,
+        "approvers": (person("carl"), person("cora")),
+        "other_grants": 3,
+        "earlier_rejections": 2,
+    }
+    return approval.ReviewStageOpened(**(known | fields))

@@ -1,0 +1,339 @@
+"""Facts in, mails out: against a real database and a real SMTP receiver."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from services.notifier.commands import notices
+from services.notifier.commands.rounds import look_around
+from services.notifier.commands.sending import NO_ADDRESS, send_next
+from services.notifier.domain.delivery import Accepted, Deferred, Outcome, Refused
+from services.notifier.email.smtp import Mailer
+from shared.contracts import access, ticket
+from shared.contracts.documents import User
+from shared.contracts.notification import NotificationFailed, NotificationSent
+from tests.notifier.facts import (
+    HOUR,
+    REVIEW,
+    TICKET,
+    a_ticket,
+    access_fact,
+    person,
+    stage_opened,
+    ticket_fact,
+)
+from tests.notifier.post import Post
+from tests.support.harness import NOW, received, said
+from tests.support.organisation import user_id
+
+SECOND = timedelta(seconds=1)
+
+
+class DiesAfterAccept(Mailer):
+    """The process ends where it hurts: the server has the mail, we have not written that down."""
+
+    async def send(self, *args: object) -> Outcome:
+        await super().send(*args)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+
+def dying(post: Post) -> Mailer:
+    return DiesAfterAccept(post.settings.smtp, within=post.settings.mail_send_within)
+
+
+async def test_fact_delivered_twice_makes_one_mail_per_recipient(post: Post) -> None:
+    await post.hear(ticket_fact())
+    await post.send_all()
+    await post.hear(stage_opened())
+    await post.send_all()
+    assert [len(post.to(name)) for name in ("ann", "bob", "carl", "cora")] == [1, 1, 1, 1]
+    assert len(post.box.mails()) == 4
+
+
+async def test_event_delivered_to_two_replicas_at_once_makes_one_mail(post: Post) -> None:
+    arrived = received(ticket_fact())
+    await asyncio.gather(*(notices.hear_of_ticket(post.context, post.settings, arrived) for _ in range(4)))
+    await post.send_all()
+    assert len(post.box.mails()) == 2
+
+
+async def test_send_says_so_with_the_cause_and_the_message_id(post: Post) -> None:
+    event_id = await post.hear(ticket_fact())
+    await post.send_all()
+    facts = await said(post.service)
+    assert {fact.recipient for fact in facts if isinstance(fact, NotificationSent)} == {
+        user_id("ann"),
+        user_id("bob"),
+    }
+    for fact in facts:
+        assert isinstance(fact, NotificationSent)
+        assert (fact.subject, fact.ticket_id, fact.cause, fact.event_id) == (
+            TICKET,
+            TICKET,
+            event_id,
+            event_id,
+        )
+        assert fact.template == "submitted"
+        assert fact.message_id in {mail.receipt.message_id for mail in post.box.mails()}
+
+
+async def test_send_while_receiver_is_down_waits_and_sends_once_it_is_up(post: Post) -> None:
+    port = post.box.port
+    await post.box.stop()
+    await post.hear(ticket_fact())
+    outcomes = await post.send_all()
+    assert all(isinstance(outcome, Deferred) and outcome.server for outcome in outcomes)
+    assert len(outcomes) == 2
+    await post.box.start(port)
+    assert await post.send_all() == []
+    post.clock.advance(post.settings.mail_first_delay)
+    assert await post.send_all() == [Accepted(), Accepted()]
+    assert [len(post.to(name)) for name in ("ann", "bob")] == [1, 1]
+
+
+async def test_send_answered_4xx_is_tried_again_with_growing_pauses(post: Post) -> None:
+    post.box.refuse(451, times=2, recipient="ann@example.com")
+    await post.hear(ticket_fact())
+    await post.send_all()
+    for pause in (post.settings.mail_first_delay, 2 * post.settings.mail_first_delay):
+        post.clock.advance(pause - SECOND)
+        assert await post.send_all() == []
+        post.clock.advance(SECOND)
+        assert len(await post.send_all()) == 1
+    assert len(post.to("ann")) == 1
+    sent = [one for one in await said(post.service, NotificationSent) if isinstance(one, NotificationSent)]
+    assert {one.recipient: one.attempts for one in sent} == {user_id("ann"): 3, user_id("bob"): 1}
+
+
+async def test_send_answered_4xx_for_a_day_is_given_up_and_said(post: Post) -> None:
+    post.box.refuse(451, recipient="ann@example.com")
+    await post.hear(ticket_fact())
+    await post.send_all()
+    post.clock.advance(post.settings.mail_give_up_after - SECOND)
+    await post.send_all()
+    assert await said(post.service, NotificationFailed) == []
+    post.clock.advance(post.settings.mail_longest_delay)
+    await post.send_all()
+    (failed,) = await said(post.service, NotificationFailed)
+    assert isinstance(failed, NotificationFailed)
+    assert (failed.recipient, failed.smtp_code) == (user_id("ann"), 451)
+    assert failed.detail.startswith("given up after 3 attempts")
+
+
+@pytest.mark.parametrize("recipient", ["ann@example.com", None], ids=["at RCPT", "after DATA"])
+async def test_send_answered_5xx_fails_at_once_and_alerts(post: Post, recipient: str | None) -> None:
+    post.box.refuse(550, recipient=recipient, reason="no such user")
+    await post.hear(access_fact())
+    await post.hear(ticket_fact(ticket.TicketClosed))
+    await post.send_all()
+    failed = await said(post.service, NotificationFailed)
+    assert {(one.smtp_code, one.recipient) for one in failed if isinstance(one, NotificationFailed)} >= {
+        (550, user_id("ann"))
+    }
+    alerts = [alert for alert in post.context.alerts.active if alert.key.startswith("undeliverable_mail/")]
+    assert alerts
+    assert "no such user" in alerts[0].detail
+    post.clock.advance(HOUR)
+    assert await post.send_all() == []
+
+
+async def test_look_around_with_mail_that_does_not_get_away_alerts_until_it_does(post: Post) -> None:
+    nudge = asyncio.Event()
+    post.box.refuse(451, recipient="ann@example.com")
+    await post.hear(ticket_fact())
+    for _ in range(3):
+        await post.send_all()
+        post.clock.advance(post.settings.mail_longest_delay)
+    await look_around(post.context, post.settings, nudge)
+    (alert,) = post.context.alerts.active
+    assert alert.key == "undeliverable_mail"
+    assert "451" in alert.detail
+    post.box.accept_all()
+    await post.send_all()
+    await look_around(post.context, post.settings, nudge)
+    assert [alert.key for alert in post.context.alerts.active if not alert.once] == []
+
+
+async def test_send_cut_after_the_data_was_accepted_repeats_the_same_message_id(post: Post) -> None:
+    await post.hear(access_fact(), event_id=None)
+    await post.hear(ticket_fact(ticket.TicketClosed))
+    post.box.cut_after_data()
+    (first, *_) = await post.send_all()
+    assert isinstance(first, Deferred)
+    post.clock.advance(post.settings.mail_first_delay)
+    await post.send_all()
+    cut, *others = post.box.mails()
+    repeats = [mail for mail in others if mail.receipt.message_id == cut.receipt.message_id]
+    assert len(repeats) == 1
+    assert repeats[0].receipt.recipients == cut.receipt.recipients
+    assert repeats[0].text == cut.text
+
+
+async def test_kill_between_accept_and_record_repeats_the_same_message_id(post: Post) -> None:
+    await post.hear(stage_opened(approvers=(person("carl"),)))
+    await post.hear(ticket_fact(ticket.TicketClosed))
+    mailer = dying(post)
+    with pytest.raises(KeyboardInterrupt):
+        await send_next(post.context, post.settings, mailer)
+    await mailer.close()
+    assert await post.send_all() == []
+    post.clock.advance(post.settings.mail_lease)
+    assert await post.send_all() == [Accepted()]
+    first, second = post.to("carl")
+    assert first.receipt.message_id == second.receipt.message_id
+    assert first.text == second.text
+    (sent,) = await said(post.service, NotificationSent)
+    assert isinstance(sent, NotificationSent)
+    assert sent.attempts == 2
+
+
+async def test_two_senders_at_once_send_each_mail_once(post: Post) -> None:
+    for number in range(10):
+        whole = a_ticket(id=f"ticket-{number}")
+        await post.hear(ticket_fact(whole=whole))
+    mailers = [Mailer(post.settings.smtp, within=post.settings.mail_send_within) for _ in range(3)]
+    await asyncio.gather(*(post.send_all(mailer) for mailer in mailers))
+    for mailer in mailers:
+        await mailer.close()
+    await post.send_all()
+    ids = [mail.receipt.message_id for mail in post.box.mails()]
+    assert len(ids) == len(set(ids)) == 20
+    assert len(await said(post.service, NotificationSent)) == 20
+
+
+async def test_sender_slower_than_its_lease_leaves_the_record_to_the_other(post: Post) -> None:
+    await post.hear(ticket_fact(whole=a_ticket(beneficiaries=(person("bob"),))))
+
+    class Overtaken(Mailer):
+        async def send(self, *args: object) -> Outcome:
+            post.clock.advance(post.settings.mail_lease)
+            await send_next(post.context, post.settings, post.mailer)
+            return await super().send(*args)  # type: ignore[arg-type]
+
+    slow = Overtaken(post.settings.smtp, within=post.settings.mail_send_within)
+    await send_next(post.context, post.settings, slow)
+    await slow.close()
+    assert len({mail.receipt.message_id for mail in post.box.mails()}) == 1
+    assert len(await said(post.service, NotificationSent)) == 1
+
+
+async def test_mails_of_one_ticket_keep_their_order_while_one_is_refused(post: Post) -> None:
+    await post.hear(ticket_fact())
+    post.box.refuse(451, times=1, recipient="ann@example.com")
+    await post.send_all()
+    approved = ticket_fact(ticket.TicketApproved, a_ticket(version=2), at=NOW + SECOND)
+    await post.hear(access_fact(at=NOW + 2 * SECOND))
+    await post.hear(approved)
+    await post.send_all()
+    assert post.to("ann") == []
+    assert len(post.to("bob")) == 3
+    post.clock.advance(post.settings.mail_first_delay)
+    await post.send_all()
+    for name in ("ann", "bob"):
+        heads = [(mail.text or "").splitlines()[0] for mail in post.to(name)]
+        assert heads == ["Request submitted", "Request approved", "Access granted"]
+
+
+async def test_access_fact_before_its_ticket_is_told_when_the_ticket_is_known(post: Post) -> None:
+    await post.hear(access_fact(at=NOW + SECOND))
+    assert await post.send_all() == []
+    await post.hear(ticket_fact())
+    await post.send_all()
+    heads = [(mail.text or "").splitlines()[0] for mail in post.to("ann")]
+    assert heads == ["Request submitted", "Access granted"]
+    assert "Investigate the failing payments" in (post.to("ann")[1].text or "")
+    assert len(post.to("bob")) == 2
+
+
+async def test_access_fact_whose_ticket_does_not_come_is_told_all_the_same(post: Post) -> None:
+    nudge = asyncio.Event()
+    await post.hear(access_fact())
+    await post.hear(stage_opened())
+    await look_around(post.context, post.settings, nudge)
+    assert not nudge.is_set()
+    post.clock.advance(post.settings.mail_hold + SECOND)
+    await look_around(post.context, post.settings, nudge)
+    assert nudge.is_set()
+    await look_around(post.context, post.settings, nudge)
+    await post.send_all()
+    (granted,) = post.to("ann")
+    assert "Administrator on prod-payments (111111111111)" in (granted.text or "")
+    assert f"https://jit.example.com/reviews/{REVIEW}" in (post.to("carl")[0].text or "")
+    assert post.to("bob") == []
+    await post.hear(ticket_fact())
+    await post.send_all()
+    assert [len(post.to(name)) for name in ("ann", "bob", "carl")] == [2, 2, 1]
+
+
+async def test_fact_and_ticket_at_once_are_both_told(post: Post) -> None:
+    for number in range(10):
+        whole = a_ticket(id=f"ticket-{number}")
+        granted = access_fact(subject=whole.id, ticket_id=whole.id)
+        await asyncio.gather(
+            notices.hear_of_access_or_review(post.context, post.settings, received(granted)),
+            notices.hear_of_ticket(post.context, post.settings, received(ticket_fact(whole=whole))),
+        )
+    assert await post.context.pool.fetchval("SELECT count(*) FROM notice WHERE held") == 0
+    assert len(await post.rows("id")) == 40
+
+
+async def test_older_ticket_fact_does_not_replace_a_newer_ticket(post: Post) -> None:
+    await post.hear(ticket_fact(ticket.TicketApproved, a_ticket(version=2, reason="the newer reason")))
+    await post.hear(ticket_fact(ticket.TicketSubmitted, a_ticket(version=1)))
+    await post.hear(access_fact())
+    await post.send_all()
+    assert "the newer reason" in (post.to("ann")[-1].text or "")
+    assert len(post.to("ann")) == 3
+
+
+async def test_address_is_the_inventorys_at_sending_time(post: Post) -> None:
+    await post.hear(ticket_fact())
+    user = post.context.world.user(user_id("ann"))
+    assert isinstance(user, User)
+    post.context.tables.take(
+        "provisioner", user.model_copy(update={"email": "married@example.com", "revision": 10_000})
+    )
+    await post.send_all()
+    assert len(post.to("married")) == 1
+    assert post.to("ann") == []
+
+
+async def test_person_unknown_to_the_inventory_is_reached_at_the_facts_address(post: Post) -> None:
+    await post.hear(stage_opened(approvers=(person("zoe"),)))
+    await post.hear(ticket_fact())
+    await post.send_all()
+    assert len(post.to("zoe")) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "detail"),
+    [
+        (None, NO_ADDRESS),
+        ("", NO_ADDRESS),
+        ("nobody", "cannot be used"),
+        ("a@example.com, b@example.com", "cannot be used"),
+        ("a@example.com\r\nBcc: b@example.com", NO_ADDRESS),
+        ("nul\x00@example.com", NO_ADDRESS),
+        ("jürgen@example.com", "cannot be used"),
+        ("<script>@example.com", "cannot be used"),
+    ],
+)
+async def test_person_without_a_usable_address_is_said_to_have_failed(
+    post: Post, address: str | None, detail: str
+) -> None:
+    await post.hear(stage_opened(approvers=(person("zoe", email=address),)))
+    await post.hear(ticket_fact(ticket.TicketClosed))
+    outcomes = await post.send_all()
+    assert [type(outcome) for outcome in outcomes] == [Refused]
+    (failed,) = await said(post.service, NotificationFailed)
+    assert isinstance(failed, NotificationFailed)
+    assert detail in failed.detail
+    assert post.box.mails() == []
+
+
+@pytest.mark.parametrize("event", [access.AccessGranting, access.AccessRevokeDue])
+async def test_fact_that_is_no_news_makes_no_mail(post: Post, event: type[access.AccessFact]) -> None:
+    await post.hear(ticket_fact(ticket.TicketClosed))
+    await post.hear(access_fact(event))
+    assert await post.rows("id") == []

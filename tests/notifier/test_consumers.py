@@ -1,0 +1,83 @@
+"""What is listened to, and the background tasks that do the sending."""
+
+import asyncio
+
+from services.notifier import consumers
+from services.notifier.commands.rounds import send_for_ever
+from services.notifier.domain.notice import TABLE
+from shared import topics
+from shared.contracts import access
+from shared.contracts.notification import NotificationSent
+from shared.contracts.ticket import TicketSubmitted
+from tests.notifier.facts import a_ticket, access_fact, stage_opened, ticket_fact
+from tests.notifier.post import Post
+from tests.support import organisation
+from tests.support.harness import NOW, mark, received, said
+
+
+async def test_subscriptions_cover_the_table_each_on_its_owners_topic(post: Post) -> None:
+    found = consumers.subscriptions(post.context, post.settings, asyncio.Event())
+    assert [one.topic for one in found] == [topics.TICKET, topics.APPROVAL, topics.ACCESS]
+    assert {kind for one in found for kind in one.handlers} == set(TABLE)
+    for one in found:
+        owner = {"provisioner": "access", "ticket": "ticket", "approval": "review"}[
+            topics.TOPICS[one.topic].owner
+        ]
+        assert {kind.TYPE.split(".")[0] for kind in one.handlers} == {owner}
+
+
+async def test_handlers_delivered_twice_each_nudge_and_make_one_mail(post: Post) -> None:
+    nudge = asyncio.Event()
+    table = {
+        kind: handler
+        for one in consumers.subscriptions(post.context, post.settings, nudge)
+        for kind, handler in one.handlers.items()
+    }
+    for event in (ticket_fact(), stage_opened(), access_fact()):
+        arrived = received(event)
+        for _ in range(2):
+            nudge.clear()
+            await table[type(event)](arrived)
+            assert nudge.is_set()
+    await post.send_all()
+    assert len(post.box.mails()) == 6
+
+
+async def test_sender_sends_on_a_nudge_and_stops_without_losing_what_is_under_way(post: Post) -> None:
+    nudge = asyncio.Event()
+    table = consumers.subscriptions(post.context, post.settings, nudge)[0].handlers
+    senders = [asyncio.create_task(send_for_ever(post.context, post.settings, nudge)) for _ in range(2)]
+    for number in range(5):
+        await table[TicketSubmitted](received(ticket_fact(whole=a_ticket(id=f"ticket-{number}"))))
+    await post.until_sent(3)
+    for sender in senders:
+        sender.cancel()
+    await asyncio.gather(*senders, return_exceptions=True)
+    stopped_at = len(post.box.mails())
+    assert len(await said(post.service, NotificationSent)) == stopped_at
+    await post.send_all()
+    ids = [mail.receipt.message_id for mail in post.box.mails()]
+    assert len(ids) == len(set(ids)) == 10
+
+
+async def test_sender_without_the_inventory_waits_for_it(post: Post) -> None:
+    await post.hear(ticket_fact())
+    tables, documents = post.context.tables, organisation.everything()["provisioner"]
+    mark(tables, "provisioner", documents[1:], at=NOW)
+    nudge = asyncio.Event()
+    sender = asyncio.create_task(send_for_ever(post.context, post.settings, nudge))
+    for _ in range(20):
+        await post.context.pool.fetchval("SELECT 1")
+    assert post.box.mails() == []
+    mark(tables, "provisioner", documents, at=NOW)
+    nudge.set()
+    await post.until_sent(2)
+    sender.cancel()
+    await asyncio.gather(sender, return_exceptions=True)
+    assert len(post.box.mails()) == 2
+
+
+async def test_silent_access_facts_are_not_listened_to(post: Post) -> None:
+    handlers = consumers.subscriptions(post.context, post.settings, asyncio.Event())[2].handlers
+    assert access.AccessGranting not in handlers
+    assert access.AccessRevokeDue not in handlers
