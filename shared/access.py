@@ -20,7 +20,10 @@ from shared.db import transaction
 from shared.errors import Denied, Forbidden, Invalid, JitError, Unauthenticated
 from shared.idempotency import RequestKey
 from shared.identity import Principal, bind
+from shared.logs import logger
 from shared.policy.world import World
+
+log = logger("access")
 
 PERSON: Final = "person"
 """Any enabled person; what he may see or do is decided on the object, in the command."""
@@ -173,5 +176,8 @@ async def record_denial(context: Context, request: Request, error: JitError) -> 
         route=f"{request.method} {request.url.path}",
         object_id=error.denied.object_id,
     )
-    async with transaction(context.pool) as conn:
-        await context.record(conn, fact)
+    try:
+        async with transaction(context.pool) as conn:
+            await context.record(conn, fact)
+    except Exception:
+        log.exception("a refusal could not be recorded", code=error.code, verb=error.denied.verb)

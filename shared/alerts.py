@@ -23,6 +23,9 @@ from shared.settings import ServiceSettings, SmtpSettings
 EVERY = timedelta(minutes=1)
 REPEAT = timedelta(minutes=15)
 SUBJECT_LIMIT = 99  # SNS refuses a longer one
+MESSAGE_BYTES = 200_000  # SNS refuses more than 256 KiB
+MOST_TOLD = 50
+"""Alerts written out in one message; a storm's others are counted."""
 
 log = logger("alerts")
 
@@ -61,6 +64,7 @@ class Alerts:
 
     async def raise_alert(self, *, key: str, summary: str, detail: str, once: bool = False) -> None:
         known = self._alerts.get(key)
+        self._alerts.pop(f"cleared/{key}", None)
         if known is None:
             log.error("alert", service=self._service, key=key, summary=summary, detail=detail)
             self._alerts[key] = Alert(key, summary, detail, since=self._clock.now(), once=once)
@@ -74,10 +78,12 @@ class Alerts:
         if alert is not None:
             log.info("alert cleared", service=self._service, key=key)
             if alert.sent_at is not None:
-                self._alerts[f"cleared/{key}"] = Alert(
-                    f"cleared/{key}", f"cleared: {alert.summary}", "", since=self._clock.now(), once=True
-                )
+                self._tell_cleared(alert)
         self._measure()
+
+    def _tell_cleared(self, alert: Alert) -> None:
+        key = f"cleared/{alert.key}"
+        self._alerts[key] = Alert(key, f"cleared: {alert.summary}", "", since=self._clock.now(), once=True)
 
     async def run(self) -> None:
         """Send what is due, once a second looked at; ends by cancellation."""
@@ -95,18 +101,28 @@ class Alerts:
         if not await self._deliver(due):
             return
         for alert in due:
-            if alert.once:
-                self._alerts.pop(alert.key, None)
-            elif alert.key in self._alerts:
-                self._alerts[alert.key] = replace(self._alerts[alert.key], sent_at=now)
+            self._note_sent(alert, now)
         self._measure()
+
+    def _note_sent(self, alert: Alert, now: datetime) -> None:
+        """What happened to an alert while it was being sent counts: it may be gone, or say more by now."""
+        current = self._alerts.get(alert.key)
+        if current is None and not alert.once:
+            self._tell_cleared(alert)
+        elif current is not None and not alert.once:
+            self._alerts[alert.key] = replace(current, sent_at=now)
+        elif current == alert:
+            del self._alerts[alert.key]
 
     async def _deliver(self, due: list[Alert]) -> bool:
         """Through every channel; True when at least one took it, or when there is none but the log."""
         subject = due[0].summary if len(due) == 1 else f"{len(due)} alerts, first: {due[0].summary}"
         text = "\n\n".join(
-            f"{alert.summary}\nsince {alert.since:%Y-%m-%d %H:%M:%SZ}\n{alert.detail}" for alert in due
+            f"{alert.summary}\nsince {alert.since:%Y-%m-%d %H:%M:%SZ}\n{alert.detail}"
+            for alert in due[:MOST_TOLD]
         )
+        if len(due) > MOST_TOLD:
+            text += f"\n\nand {len(due) - MOST_TOLD} more"
         taken = not self._channels
         for channel in self._channels:
             try:
@@ -142,7 +158,7 @@ class SnsChannel:
             await sns.publish(
                 TopicArn=self._topic_arn,
                 Subject=_one_ascii_line(subject)[:SUBJECT_LIMIT],
-                Message=text[:200_000],
+                Message=text.encode()[:MESSAGE_BYTES].decode(errors="ignore"),
             )
 
 

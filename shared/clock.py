@@ -9,6 +9,8 @@ from typing import Final, Protocol
 
 import uuid_utils
 
+LONGEST_ROUND_TRIP: Final = timedelta(seconds=1)
+
 
 class ReadsClock(Protocol):
     """What `Clock.sync` needs of a database connection."""
@@ -25,6 +27,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._offset = timedelta(0)
+        self._synced = False
 
     @property
     def offset(self) -> timedelta:
@@ -35,11 +38,16 @@ class Clock:
         return _machine_time() + self._offset
 
     async def sync(self, conn: ReadsClock) -> timedelta:
-        """Measure the offset against the database, taking the middle of the round trip as the moment."""
+        """Measure the offset against the database, taking the middle of the round trip as the moment.
+
+        A slow round trip (a blocked loop, a stalled server) may be off by half of itself: after the
+        first one, what took over a second is thrown away.
+        """
         before = _machine_time()
         theirs = await conn.fetchval("SELECT clock_timestamp()")
         after = _machine_time()
-        if theirs is not None:
+        if theirs is not None and (not self._synced or after - before <= LONGEST_ROUND_TRIP):
+            self._synced = True
             self._offset = theirs - (before + (after - before) / 2)
         return self._offset
 

@@ -6,6 +6,7 @@ service starts (`jit migrate`); the service itself runs as an app role that owns
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ else:  # asyncpg's classes are generic in their stubs only
     Pool = asyncpg.Pool
     Conn = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
+_APP = re.compile(r"(?<!:):app\b")
+"""The app role's placeholder in a migration."""
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -83,14 +86,15 @@ async def apply_migrations(conn: Conn, migrations: Iterable[Migration], *, app_r
     Refuses a database that is newer than the code, and a shipped file that was edited. Two runners
     at once are safe: the second waits for the first.
     """
-    await conn.execute(
-        "CREATE TABLE IF NOT EXISTS schema_migration ("
-        "name text PRIMARY KEY, digest text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
-    )
-    await conn.execute(f"GRANT SELECT ON schema_migration TO {_identifier(app_role)}")
     wanted = list(migrations)
     await conn.execute("SELECT pg_advisory_lock(7301)")
     try:
+        # Under the lock as well: IF NOT EXISTS and GRANT both fail when two runners meet in them.
+        await conn.execute(
+            "CREATE TABLE IF NOT EXISTS schema_migration ("
+            "name text PRIMARY KEY, digest text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        await conn.execute(f"GRANT SELECT ON schema_migration TO {_identifier(app_role)}")
         applied = {
             row["name"]: row["digest"]
             for row in await conn.fetch("SELECT name, digest FROM schema_migration")
@@ -121,7 +125,7 @@ def _refuse_mismatch(wanted: list[Migration], applied: dict[str, Any]) -> None:
 async def _apply(conn: Conn, migration: Migration, *, app_role: str) -> None:
     async with conn.transaction():
         await conn.execute("SET LOCAL lock_timeout = '5s'")
-        await conn.execute(migration.sql.replace(":app", _identifier(app_role)))
+        await conn.execute(_APP.sub(_identifier(app_role), migration.sql))
         await conn.execute(
             "INSERT INTO schema_migration (name, digest) VALUES ($1, $2)", migration.name, migration.digest
         )

@@ -55,6 +55,9 @@ async def migrate_database(admin_url: str, service: str, *, database: str, passw
     """Bring one database to this release, with its roles."""
     admin = await asyncpg.connect(admin_url)
     try:
+        # Two runners at once: roles and databases belong to the whole server, and PostgreSQL fails
+        # rather than waits when two sessions change the same one. Closing the connection unlocks.
+        await admin.execute("SELECT pg_advisory_lock(7300)")
         await _ensure_roles(admin, service, password=password)
         await _ensure_database(admin, service, database=database)
     finally:

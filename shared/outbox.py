@@ -38,10 +38,16 @@ async def append(conn: Conn, service: str, *events: Event) -> list[str]:
 
 async def append_document(conn: Conn, service: str, document: Document, *, at: datetime) -> str:
     """Store a document's new state for sending; only shared/documents.py calls this."""
+    topic = topics.documents_topic(service)
+    if document.kind not in topics.TOPICS[topic].kinds:
+        raise Bug(
+            f"{service} wrote a {document.kind}, which belongs to another service; this is a bug",
+            code="document_owner",
+        )
     return await _insert(
         conn,
         service,
-        topic=topics.documents_topic(service),
+        topic=topic,
         key=document.key,
         type_name=document_type(document.kind),
         body=document,

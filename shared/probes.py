@@ -72,8 +72,10 @@ class RequestScope:
             bound_contextvars(service=self._service, request=request_id),
             tracing.span(f"{scope['method']} {scope['path']}", carrier=carrier, kind=SpanKind.SERVER),
         ):
-            await self._app(scope, receive, noting)
-        route = getattr(scope.get("route"), "path", "unmatched")
-        metrics.REQUESTS.labels(self._service, route, scope["method"], str(status)).observe(
-            time.perf_counter() - started
-        )
+            try:
+                await self._app(scope, receive, noting)
+            finally:
+                route = getattr(scope.get("route"), "path", "unmatched")
+                metrics.REQUESTS.labels(self._service, route, scope["method"], str(status)).observe(
+                    time.perf_counter() - started
+                )

@@ -8,23 +8,30 @@ rows in the same order; inboxes drop them. It is woken by NOTIFY and looks once 
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from shared import metrics
-from shared.clock import Clock
+from shared.clock import EPOCH, Clock
 from shared.db import Conn
 from shared.logs import logger
+from shared.outbox import MARKER_TYPE
 
 LOCK_KEY = 7302
 BATCH = 200
 KEEP_SENT = timedelta(days=30)
 KEEP_INBOX = timedelta(days=45)
 KEEP_IDEMPOTENCY = timedelta(days=7)
+KEEP_MARKERS = timedelta(days=1)
+"""One is written every ten seconds by each replica, and only the newest says anything."""
+FIRST_DELAY_S = 0.1
+LONGEST_DELAY_S = 5.0
+STOP_WITHIN_S = 5.0
 
 _KEEPALIVE = {
     "application_name": "jit-relay",
@@ -49,12 +56,14 @@ class Relay:
         self._make_producer = producer
         self._clock = clock
         self._wake = asyncio.Event()
-        self._last_purge = clock.now()
+        self._last_purge = EPOCH
+        self._worked = False
         self.state: Literal["down", "standby", "active"] = "down"
 
     async def run(self) -> None:
-        delay = 0.1
+        delay = FIRST_DELAY_S
         while True:
+            self._worked = False
             try:
                 await self._hold_and_send()
             except Exception as error:  # noqa: BLE001 (whatever went wrong: drop the lock, new producer, start again)
@@ -62,15 +71,17 @@ class Relay:
             finally:
                 self.state = "down"
                 metrics.RELAY_ACTIVE.labels(self._service).set(0)
+            delay = FIRST_DELAY_S if self._worked else min(delay * 2, LONGEST_DELAY_S)
             await asyncio.sleep(delay)
-            delay = min(delay * 2, 5.0)
 
     def wake(self, *_: object) -> None:
         """Look now; called by NOTIFY and by whoever appended in this process."""
         self._wake.set()
 
     async def _hold_and_send(self) -> None:
-        conn = await asyncpg.connect(self._dsn, server_settings=_KEEPALIVE, timeout=10)
+        conn = await asyncpg.connect(self._dsn, server_settings=_KEEPALIVE, timeout=10, command_timeout=60)
+        lost = asyncio.Event()
+        conn.add_termination_listener(lambda _conn: lost.set())
         try:
             await self._wait_for_lock(conn)
             async with _producing(self._make_producer()) as producer:
@@ -79,8 +90,9 @@ class Relay:
                 await conn.add_listener("outbox", self.wake)
                 while True:
                     self._wake.clear()
-                    if not await self._send_batch(conn, producer):
+                    if not await self._send_batch(conn, producer, lost):
                         await self._rest(conn)
+                    self._worked = True
         finally:
             # Terminate rather than close: a hung server must not keep us from starting again.
             conn.terminate()
@@ -99,7 +111,7 @@ class Relay:
             self._last_purge = now
             await purge(conn, now=now)
 
-    async def _send_batch(self, conn: Conn, producer: AIOKafkaProducer) -> int:
+    async def _send_batch(self, conn: Conn, producer: AIOKafkaProducer, lost: asyncio.Event) -> int:
         rows = await conn.fetch(
             "SELECT id, topic, key, payload, headers FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1",
             BATCH,
@@ -113,7 +125,7 @@ class Relay:
             )
             for row in rows
         ]
-        await asyncio.gather(*sent)
+        await _all_of(sent, unless=lost)
         await conn.execute(
             "UPDATE outbox SET sent_at = $2 WHERE id = ANY($1::bigint[])",
             [row["id"] for row in rows],
@@ -125,13 +137,43 @@ class Relay:
 
 @contextlib.asynccontextmanager
 async def _producing(producer: AIOKafkaProducer) -> AsyncIterator[AIOKafkaProducer]:
-    """Start and stop a producer; bounded, since an idempotent one waits for its broker for ever."""
     try:
         await producer.start()
         yield producer
     finally:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(producer.stop(), 5)
+        await _stop(producer)
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    """Bounded, since an idempotent producer waits for its broker for ever; then it is torn down.
+
+    Raises nothing: an error here would take the place of the cancellation that led here. What the
+    producer still held is unsent in the outbox.
+    """
+    try:
+        async with asyncio.timeout(STOP_WITHIN_S):
+            await producer.stop()
+    except Exception as error:  # noqa: BLE001 (see above)
+        log.warning("producer abandoned", error=f"{type(error).__name__}: {error}")
+        producer._message_accumulator.set_exception(KafkaError("abandoned"))  # noqa: SLF001 (aiokafka offers no abort)
+        with contextlib.suppress(Exception):
+            await producer._sender.close()  # noqa: SLF001 (same)
+            await producer.client.close()
+
+
+async def _all_of(sent: Sequence[asyncio.Future[Any]], *, unless: asyncio.Event) -> None:
+    """Wait for every acknowledgement, however long the broker is away; but not after the lock was lost."""
+    sending = asyncio.gather(*sent)
+    losing = asyncio.ensure_future(unless.wait())
+    waits: set[asyncio.Future[Any]] = {sending, losing}
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if not sending.done():
+            raise ConnectionError("the connection that holds the relay's lock was lost")
+        await sending
+    finally:
+        losing.cancel()
+        sending.cancel()
 
 
 def _encode(headers: str) -> list[tuple[str, bytes]]:
@@ -141,6 +183,11 @@ def _encode(headers: str) -> list[tuple[str, bytes]]:
 async def purge(conn: Conn, *, now: datetime) -> None:
     """Forget what is past its retention; unsent rows are never forgotten."""
     await conn.execute("DELETE FROM outbox WHERE sent_at IS NOT NULL AND created_at < $1", now - KEEP_SENT)
+    await conn.execute(
+        "DELETE FROM outbox WHERE sent_at IS NOT NULL AND type = $1 AND created_at < $2",
+        MARKER_TYPE,
+        now - KEEP_MARKERS,
+    )
     await conn.execute("DELETE FROM inbox WHERE received_at < $1", now - KEEP_INBOX)
     await conn.execute("DELETE FROM idempotency_key WHERE created_at < $1", now - KEEP_IDEMPOTENCY)
 
@@ -153,3 +200,9 @@ async def backlog(conn: Conn, *, now: datetime) -> tuple[int, timedelta]:
     if row is None or row["oldest"] is None:
         return 0, timedelta(0)
     return row["waiting"], max(now - row["oldest"], timedelta(0))
+
+
+async def head(conn: Conn) -> int | None:
+    """The id of the row the relay is at; None when nothing waits."""
+    found: int | None = await conn.fetchval("SELECT min(id) FROM outbox WHERE sent_at IS NULL")
+    return found

@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 from faststream.kafka import KafkaBroker
 
-from shared import documents, kafka, logs, metrics, outbox, probes, relay, topics, tracing, web
+from shared import documents, kafka, logs, metrics, outbox, probes, topics, tracing, web
 from shared.access import record_denial
 from shared.alerts import make_alerts
 from shared.auth import TokenVerifier
@@ -31,9 +31,11 @@ from shared.policy.world import World
 from shared.relay import Relay
 from shared.settings import ServiceSettings
 from shared.tables import Tables
+from shared.watch import Watch
 
 MARKER_EVERY_S = 10.0
-STUCK_AFTER = timedelta(seconds=30)
+SETTLED_AFTER_S = 30.0
+"""A restarted task that has run so long works again: its alert is cleared, its next delay is short."""
 STOP_WITHIN_S = 30.0
 
 log = logger("service")
@@ -90,6 +92,7 @@ class Service:
             producer=lambda: kafka.producer(settings.kafka, client_id=f"jit-{name}-relay"),
             clock=process.clock,
         )
+        self._watch = Watch(self.context, self.relay, self.consumers, tables=self._own_tables)
         self._broker: KafkaBroker | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._problem: str | None = "starting"
@@ -123,6 +126,7 @@ class Service:
         )  # fmt: skip
         app.state.context = self.context
         app.add_middleware(web.BodyGuard)
+        app.add_middleware(web.BugGuard)
         app.add_middleware(probes.RequestScope, service=self.name)
         web.install_errors(app, on_refusal=lambda request, error: record_denial(self.context, request, error))
         app.include_router(probes.router(self))
@@ -147,18 +151,27 @@ class Service:
     async def stop(self) -> None:
         """Consumers first, then background work and relay, then the pool; bounded."""
         self._problem = "stopping"
-        for task in self._tasks[:1]:
-            task.cancel()
+        await self._end(self._tasks[:1])  # what is still starting must not start while we stop
+        for consumer in self.consumers:
+            consumer.stop()
         if self._broker is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._broker.stop(), STOP_WITHIN_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._broker = None
+        await self._end(self._tasks)
+        self._tasks.clear()
         if self._parts.closing is not None:
             await self._parts.closing()
         if self.context.has_pool:
             await _close_pool(self.context)
+
+    async def _end(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, hanging = await asyncio.wait(tasks, timeout=STOP_WITHIN_S)
+            for task in hanging:
+                log.error("task does not stop", service=self.name, task=task.get_name())
 
     def problem(self) -> str | None:
         """Why this service cannot do its work right now; None when it can."""
@@ -175,6 +188,17 @@ class Service:
     # bringing up, in order
 
     async def _bring_up(self) -> None:
+        try:
+            await self._bring_up_in_order()
+        except Exception as error:
+            # Absent servers are waited for; whatever else goes wrong is a bug and must not be silent.
+            self._problem = f"cannot start, this is a bug: {type(error).__name__}"
+            log.exception("service cannot start", service=self.name)
+            await self.context.alerts.raise_alert(
+                key="start", summary=f"{self.name} cannot start", detail=f"{type(error).__name__}: {error}"
+            )
+
+    async def _bring_up_in_order(self) -> None:
         await self._until_done("database", self._connect_database)
         self._spawn("relay", self.relay.run)
         if self._own_tables:
@@ -183,7 +207,7 @@ class Service:
             await self._until_done("documents", self._republish)
             self._spawn("markers", self._publish_markers)
         self._spawn("clock", self._keep_clock)
-        self._spawn("watch", self._watch)
+        self._spawn("watch", self._watch.run)
         for task_name, run in self._parts.background(self.context):
             self._spawn(task_name, run)
         await self._until_done("broker", self._start_consumers)
@@ -192,6 +216,7 @@ class Service:
 
     async def _until_done(self, what: str, step: Callable[[], Awaitable[None]]) -> None:
         delay = 0.2
+        self._problem = f"waiting for the {what}"
         while True:
             try:
                 await step()
@@ -241,15 +266,16 @@ class Service:
 
     def _spawn(self, task_name: str, run: Callable[[], Awaitable[None]], *, once: bool = False) -> None:
         keep = run() if once else self._keep(task_name, run)
-        self._tasks.append(asyncio.ensure_future(_as_coroutine(keep)))
+        self._tasks.append(asyncio.create_task(_as_coroutine(keep), name=f"{self.name}/{task_name}"))
 
     async def _keep(self, task_name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run for ever; a crash is loud and the task starts again."""
         delay = 0.5
         while True:
+            started = asyncio.get_running_loop().time()
             try:
-                await run()
-                await self.context.alerts.clear(f"task/{task_name}")
+                async with self._settling(task_name):
+                    await run()
             except Exception as error:
                 log.exception("background task failed", service=self.name, task=task_name)
                 await self.context.alerts.raise_alert(
@@ -257,8 +283,24 @@ class Service:
                     summary=f"{self.name}: the task {task_name} fails and is started again",
                     detail=f"{type(error).__name__}: {error}",
                 )
+            if asyncio.get_running_loop().time() - started > SETTLED_AFTER_S:
+                delay = 0.5
             await asyncio.sleep(delay)
             delay = min(delay * 2, 30.0)
+
+    @asynccontextmanager
+    async def _settling(self, task_name: str) -> AsyncIterator[None]:
+        """Clear the task's alert once it has run for a while; a loop that ends never would say so itself."""
+
+        async def clear() -> None:
+            await asyncio.sleep(SETTLED_AFTER_S)
+            await self.context.alerts.clear(f"task/{task_name}")
+
+        clearing = asyncio.create_task(clear())
+        try:
+            yield
+        finally:
+            clearing.cancel()
 
     async def _publish_markers(self) -> None:
         while True:
@@ -272,34 +314,6 @@ class Service:
             async with self.context.pool.acquire() as conn:
                 offset = await self.context.clock.sync(conn)
             metrics.CLOCK_OFFSET.labels(self.name).set(offset.total_seconds())
-
-    async def _watch(self) -> None:
-        """Measure what has no event of its own: backlog, lag, age of the tables, a blocked loop."""
-        while True:
-            started = asyncio.get_running_loop().time()
-            await asyncio.sleep(5)
-            metrics.LOOP_LAG.labels(self.name).set(asyncio.get_running_loop().time() - started - 5)
-            await self._watch_outbox()
-            for consumer in self.consumers:
-                if (lag := consumer.lag()) is not None:
-                    metrics.CONSUMER_LAG.labels(self.name, consumer.topic).set(lag)
-            metrics.TABLES_READY.labels(self.name).set(int(self.context.tables.ready))
-            metrics.TABLES_AGE.labels(self.name).set(self.context.tables.age().total_seconds())
-
-    async def _watch_outbox(self) -> None:
-        async with self.context.pool.acquire() as conn:
-            waiting, age = await relay.backlog(conn, now=self.context.clock.now())
-        metrics.OUTBOX_UNSENT.labels(self.name).set(waiting)
-        metrics.OUTBOX_OLDEST.labels(self.name).set(age.total_seconds())
-        if age > STUCK_AFTER:
-            await self.context.alerts.raise_alert(
-                key="relay_stuck",
-                summary=f"{self.name}: events are not leaving the outbox",
-                detail=f"{waiting} waiting, the oldest for {int(age.total_seconds())} s; "
-                f"the relay is {self.relay.state}",
-            )
-        else:
-            await self.context.alerts.clear("relay_stuck")
 
 
 async def _as_coroutine(awaitable: Awaitable[None]) -> None:

@@ -5,15 +5,55 @@ with exit code 2 and a sentence that names the variable; see `load`.
 """
 
 import os
+import re
 import sys
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from shared.auth import TrustedIssuer
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+class WrongSettings(Exception):
+    """Settings that cannot be used: one line for each, beginning with the variable's name."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = lines
+
+
+def read(cls: type[SettingsT], **given: Any) -> SettingsT:
+    """Settings out of the environment and the folder of secrets; raises `WrongSettings`."""
+    prefix = str(cls.model_config.get("env_prefix", ""))
+    try:
+        return cls(_secrets_dir=_secrets_dir(), **given)
+    except ValidationError as error:
+        # Values themselves are not in it: they may be secrets.
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        raise WrongSettings([_line(prefix, problem["loc"], problem["msg"]) for problem in found]) from None
+    except SettingsError as error:
+        name = re.search(r'field "(\w+)"', str(error))
+        loc = (name[1],) if name else ()
+        raise WrongSettings([_line(prefix, loc, "must be JSON, such as a list in brackets")]) from None
+
+
+def _secrets_dir() -> str | None:
+    folder = os.environ.get("JIT_SECRETS_DIR")
+    if folder and not Path(folder).is_dir():
+        raise WrongSettings(["JIT_SECRETS_DIR: there is no such folder"])
+    return folder
+
+
+def _line(prefix: str, loc: tuple[int | str, ...], message: str) -> str:
+    """`JIT_ISSUERS: 0.audience: Field required`; a rule about several variables names them itself."""
+    message = message.removeprefix("Value error, ")
+    inside = "".join(f"{part}: " for part in (".".join(map(str, loc[1:])),) if part)
+    return f"{prefix}{str(loc[0]).upper()}: {inside}{message}" if loc else message
 
 
 class KafkaSettings(BaseSettings):
@@ -69,7 +109,7 @@ class ServiceSettings(BaseSettings):
     pool_size: int = Field(default=8, ge=2, le=100)
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
-    public_url: str = "http://127.0.0.1:8080"
+    public_url: str = Field(default="http://127.0.0.1:8080", pattern=r"^https?://[^\s/]+")
     """Where people reach JIT; links in mails begin with it."""
     issuers: tuple[TrustedIssuer, ...] = ()
     """Who may issue tokens, as a JSON list; see shared/auth.py."""
@@ -77,7 +117,9 @@ class ServiceSettings(BaseSettings):
     """Group ids whose members administer: catalogue, rules, terminate; never request or approve."""
     role_auditor: tuple[str, ...] = ()
     """Identity Store group ids whose members may read everything."""
-    alerts_topic_arn: str | None = None
+    alerts_topic_arn: str | None = Field(
+        default=None, pattern=r"^arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_.-]+$"
+    )
     """SNS topic for operations alerts; mail alone when absent."""
     alerts_mail_to: tuple[str, ...] = ()
     """Addresses for operations alerts, as a JSON list."""
@@ -89,8 +131,15 @@ class ServiceSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     table_stale_after_s: float = Field(default=60.0, gt=0)
     """Markers older than this refuse writes: the copy of policy and inventory may be out of date."""
-    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
-    smtp: SmtpSettings = Field(default_factory=SmtpSettings)
+    kafka: KafkaSettings = Field(default_factory=partial(read, KafkaSettings))
+    smtp: SmtpSettings = Field(default_factory=partial(read, SmtpSettings))
+
+    @field_validator("database_url", "relay_database_url")
+    @classmethod
+    def _is_a_dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must look like postgresql://user:password@host:port/database")
+        return value
 
     @model_validator(mode="after")
     def _refuse_development_in_production(self) -> Self:
@@ -113,16 +162,9 @@ class ServiceSettings(BaseSettings):
 
 
 def load(cls: type[SettingsT], **given: Any) -> SettingsT:
-    """Read settings or leave with exit code 2, naming each variable that is missing or wrong.
-
-    Values themselves are not printed: they may be secrets.
-    """
+    """Read settings or leave with exit code 2, naming each variable that is missing or wrong."""
     try:
-        return cls(_secrets_dir=os.environ.get("JIT_SECRETS_DIR"), **given)
-    except ValidationError as error:
-        prefix = cls.model_config.get("env_prefix", "")
-        for problem in error.errors(include_url=False, include_input=False, include_context=False):
-            path = "_".join(str(part) for part in problem["loc"][:1]).upper()
-            name = f"{prefix}{path}" if path else "settings"
-            print(f"{name}: {problem['msg'].removeprefix('Value error, ')}", file=sys.stderr)  # noqa: T201 (before logs exist)
+        return read(cls, **given)
+    except WrongSettings as error:
+        print("\n".join(error.lines), file=sys.stderr)  # noqa: T201 (before logs exist)
         raise SystemExit(2) from None

@@ -6,6 +6,7 @@ A marker older than the setting refuses writes, since the copy may be out of dat
 """
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
@@ -22,7 +23,9 @@ from shared.logs import logger
 from shared.outbox import MARKER_TYPE, document_type
 from shared.policy.world import World
 from shared.settings import KafkaSettings
-from shared.topics import COMPACTED, TOPICS
+from shared.topics import COMPACTED, TOPICS, Topic
+
+MOST_LEFT_OUT = 100
 
 _CLASSES = {document_type(kind): cls for kind, cls in DOCUMENTS.items()}
 
@@ -76,43 +79,75 @@ class Tables:
         self._stale_after = stale_after
         self._copies = {topic.owner: OwnerCopy() for topic in COMPACTED}
         self._changed = asyncio.Condition()
+        self._behind: dict[TopicPartition, int] | None = None
+        """What the first reader has still to reach; None before it looked (and where nobody reads)."""
+        self.left_out: dict[str, str] = {}
+        """Records that could not be taken over, by place, with the reason; somebody must be told."""
+        world.ready = self.ready
 
     async def run(self) -> None:
         """Read for ever; a lost broker is waited for, and what was read stays."""
         while True:
-            consumer = kafka.table_consumer(self._settings, client_id="jit-tables")
             try:
-                await consumer.start()
-                await _assign_everything(consumer)
-                while True:
-                    await self._take_batch(await consumer.getmany(timeout_ms=1000))
+                await self._read()
             except Exception as error:  # noqa: BLE001 (whatever it was: a new consumer reads everything again)
                 log.warning("table reader restarts", error=f"{type(error).__name__}: {error}")
-            finally:
-                await consumer.stop()
             await asyncio.sleep(1)
+
+    async def _read(self) -> None:
+        consumer = kafka.table_consumer(self._settings, client_id="jit-tables")
+        try:
+            await consumer.start()
+            partitions = await _assign_everything(consumer)
+            if self._behind is None:
+                self._behind = await consumer.end_offsets(partitions)
+            while True:
+                batch = await consumer.getmany(timeout_ms=1000)
+                await self._take_batch(batch)
+                await self._catch_up(consumer)
+        finally:
+            with contextlib.suppress(Exception):  # else it would take the place of a cancellation
+                await consumer.stop()
+
+    async def _catch_up(self, consumer: AIOKafkaConsumer) -> None:
+        """Until the first reader has been at every end it found, markers on the way there prove nothing."""
+        for partition, end in list((self._behind or {}).items()):
+            if await consumer.position(partition) >= end:
+                del self._behind[partition]  # type: ignore[union-attr] # not None: it has this item
+                self.world.ready = self.ready
 
     async def _take_batch(self, batch: dict[TopicPartition, list[ConsumerRecord]]) -> None:
         if not batch:
             return
         for partition, records in batch.items():
             for record in records:
-                self._take_record(TOPICS[partition.topic].owner, record)
+                self._take_record(TOPICS[partition.topic], record)
         async with self._changed:
             self._changed.notify_all()
 
-    def _take_record(self, owner: str, record: ConsumerRecord) -> None:
-        """Apply one record; what is unreadable or forged is left out, and the marker will not verify."""
+    def _take_record(self, topic: Topic, record: ConsumerRecord) -> None:
+        """Apply one record; what is unreadable or forged is left out and kept for the alert."""
         try:
             envelope = read_envelope(read_headers(record.headers))
-            if envelope.source != owner:
-                raise Undecodable(f"ce_source is {envelope.source!r}, not the owner {owner}")
+            if envelope.source != topic.owner:
+                raise Undecodable(f"ce_source is {envelope.source!r}, not the owner {topic.owner}")
             if envelope.type == MARKER_TYPE:
-                self.note_marker(read_body(Marker, record.value))
+                self._take_marker(topic, record)
             elif cls := _CLASSES.get(envelope.type):
-                self.take(owner, read_body(cls, record.value))
+                if cls.KIND not in topic.kinds:
+                    raise Undecodable(f"a {cls.KIND} is not {topic.owner}'s to publish")
+                self.take(topic.owner, read_body(cls, record.value))
         except Undecodable as error:
             log.error("table record left out", topic=record.topic, offset=record.offset, error=str(error))  # noqa: TRY400
+            self.left_out[f"{record.topic}/{record.partition}/{record.offset}"] = str(error)
+            if len(self.left_out) > MOST_LEFT_OUT:
+                del self.left_out[next(iter(self.left_out))]
+
+    def _take_marker(self, topic: Topic, record: ConsumerRecord) -> None:
+        marker = read_body(Marker, record.value)
+        if marker.owner != topic.owner:
+            raise Undecodable(f"a marker of {marker.owner!r} is not {topic.owner}'s to publish")
+        self.note_marker(marker)
 
     def take(self, owner: str, document: Document) -> None:
         """Apply one document; older ones than known are ignored."""
@@ -128,7 +163,7 @@ class Tables:
     @property
     def ready(self) -> bool:
         """Every owner's documents are completely here."""
-        return all(copy.verified for copy in self._copies.values())
+        return not self._behind and all(copy.verified for copy in self._copies.values())
 
     @property
     def unready_owners(self) -> list[str]:
@@ -154,7 +189,7 @@ class Tables:
         self.require_ready()
         if refused := sorted(self.world.refused):
             raise NotReady(
-                f"the policy refused {', '.join(refused)}; an administrator must correct it before writes go on",
+                f"the policy refused {', '.join(refused)}; an administrator must correct it first",
                 code="tables_refused",
             )
         if (age := self.age()) > self._stale_after:
@@ -176,12 +211,13 @@ class Tables:
             ) from None
 
 
-async def _assign_everything(consumer: AIOKafkaConsumer) -> None:
+async def _assign_everything(consumer: AIOKafkaConsumer) -> list[TopicPartition]:
     partitions = [
         TopicPartition(topic.name, index) for topic in COMPACTED for index in range(topic.partitions)
     ]
     consumer.assign(partitions)
     await consumer.seek_to_beginning(*partitions)
+    return partitions
 
 
 def _covers(have: Revisions, wanted: Revisions) -> bool:

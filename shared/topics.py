@@ -26,6 +26,8 @@ class Topic:
     cleanup: Cleanup
     readers: tuple[str, ...]
     content: str
+    kinds: tuple[str, ...] = ()
+    """The documents that are this topic's; one of another kind is its owner overreaching."""
 
 
 _ALL: Final = ("ticket", "approval", "provisioner", "notifier", "audit")
@@ -86,6 +88,7 @@ TOPICS: Final = {
             "compact",
             _ALL,
             "registered accounts and sets, set groups, access scopes",
+            ("registered_account", "registered_set", "set_group", "scope"),
         ),
         Topic(
             RULES,
@@ -95,6 +98,7 @@ TOPICS: Final = {
             "compact",
             _ALL,
             "approval rules",
+            ("rule",),
         ),
         Topic(
             INVENTORY,
@@ -104,6 +108,7 @@ TOPICS: Final = {
             "compact",
             _ALL,
             "accounts, OUs, tags, permission sets, users, groups, memberships",
+            ("account", "ou", "set", "user", "group"),
         ),
     )
 }

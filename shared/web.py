@@ -4,16 +4,27 @@ The only place that renders errors. Routes declare who may call them with `requi
 """
 
 import json
+import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
+import asyncpg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.errors import Bug, FieldError, Invalid, JitError, Malformed, TooLarge, UnsupportedMedia
+from shared.errors import (
+    Bug,
+    FieldError,
+    Invalid,
+    JitError,
+    Malformed,
+    NotReady,
+    TooLarge,
+    UnsupportedMedia,
+)
 from shared.idempotency import Answer
 from shared.logs import logger
 
@@ -107,7 +118,8 @@ def install_errors(app: FastAPI, *, on_refusal: OnRefusal) -> None:
     app.add_exception_handler(JitError, on_jit_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_bug)
+    for lost in _LOST_DATABASE:
+        app.add_exception_handler(lost, _on_lost_database)
 
 
 async def _on_invalid(_request: Request, error: Exception) -> Response:
@@ -145,34 +157,88 @@ async def _on_http(_request: Request, error: Exception) -> Response:
     return JSONResponse(body, status_code=error.status_code, media_type=PROBLEM_TYPE, headers=error.headers)
 
 
-async def _on_bug(request: Request, error: Exception) -> Response:
-    log.error("unexpected error", path=request.url.path, exc_info=error)
+_LOST_DATABASE: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.InterfaceError,
+)
+"""What asyncpg raises when the server is gone, going, full or blocked, and the network below it."""
+
+
+async def _on_lost_database(request: Request, error: Exception) -> Response:
+    # asyncpg says InterfaceError both for a lost connection and for wrong use of it, which is a bug.
+    if isinstance(error, asyncpg.InterfaceError) and "clos" not in str(error):
+        raise error
+    log.warning("database lost", path=request.url.path, error=f"{type(error).__name__}: {error}")
     return problem(
-        Bug(
-            "something went wrong on our side; this is a bug. Nothing was changed unless you see it.",
-            code="bug",
+        NotReady(
+            "the database cannot be reached or is too busy; try again, with the same Idempotency-Key",
+            code="database_unavailable",
         )
     )
 
 
+class BugGuard:
+    """Answers what nobody expected. Inside the request's scope, so that the log line has its ids."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception:
+            if scope["type"] != "http" or started:
+                raise
+            log.exception("unexpected error", path=scope["path"])
+            await problem(_bug())(scope, receive, send)
+
+
+def _bug() -> Bug:
+    return Bug(
+        "something went wrong on our side; this is a bug. Nothing was changed unless you see it.", code="bug"
+    )
+
+
 class BodyGuard:
-    """Refuses bodies that are too large or not JSON before anything reads them."""
+    """Refuses bodies that are too large or not JSON before anything reads them, and NUL anywhere."""
 
     def __init__(self, app: ASGIApp, *, limit: int = BODY_LIMIT) -> None:
         self._app = app
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] not in {"POST", "PUT", "PATCH"}:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            await problem(_nul())(scope, receive, send)
+            return
+        if scope["method"] not in {"POST", "PUT", "PATCH"}:
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if refusal := self._refuse(headers):
             await problem(refusal)(scope, receive, send)
             return
-        body = await self._read(receive)
-        if body is None:
-            await problem(self._too_large())(scope, receive, send)
+        try:
+            body = await self._read(receive)
+        except _Gone:
+            return
+        except JitError as error:
+            await problem(error)(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)
 
@@ -191,20 +257,36 @@ class BodyGuard:
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the body is larger than {self._limit // 1024} KiB", code="body_too_large")
 
-    async def _read(self, receive: Receive) -> bytes | None:
-        """The whole body, or None as soon as it exceeds the limit."""
+    async def _read(self, receive: Receive) -> bytes:
+        """The whole body. A part of one may mean more: a stop without its targets stops everything."""
         chunks: list[bytes] = []
         size = 0
         while True:
             message = await receive()
             if message["type"] != "http.request":
-                return b"".join(chunks)
+                raise _Gone
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
             if size > self._limit:
-                return None
+                raise self._too_large()
             if not message.get("more_body", False):
-                return b"".join(chunks)
+                break
+        body = b"".join(chunks)
+        if _NUL.search(body):
+            raise _nul()
+        return body
+
+
+class _Gone(Exception):
+    """The client went away before its request was complete."""
+
+
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def _nul() -> Malformed:
+    # PostgreSQL has no NUL in text, so that the error would come late and look like a bug.
+    return Malformed("the character U+0000 has no place in a request", code="nul_character")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
