@@ -1,0 +1,75 @@
+# What a person runs; CI runs the same targets. `make` alone lists them.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+PYTEST_ARGS ?=
+ARGS ?=
+BIN := $(VENV)/bin
+COMPILE := uv pip compile --python-version 3.11 --universal --generate-hashes --quiet
+
+.PHONY: help run test check format generate bench day compose-test lock clean venv-local venv-dev
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: venv-local ## Run all of JIT here, with a stand-in for AWS (ARGS="--port 9000" and so on)
+	@exec $(BIN)/python -m local $(ARGS)
+
+test: venv-dev ## Run every test that needs no container (PYTEST_ARGS, JOBS=2)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not compose" $(PYTEST_ARGS)
+
+check: venv-dev ## Format, lint, types, import contracts, generated files, lock files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m cli.main events | diff -u docs/events.md - || { echo "docs/events.md: run make generate" >&2; exit 1; }
+	$(BIN)/python -m deploy.locks
+
+format: venv-dev ## Rewrite the code as `make check` wants it
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+generate: venv-dev ## Write the generated documents anew
+	$(BIN)/python -m cli.main events > docs/events.md
+
+bench: venv-dev ## Measure what design targets exist for; JSON lines
+	$(BIN)/python -m bench $(ARGS)
+
+day: venv-dev ## A working day under kills on real servers; one JSON object (ARGS="--seconds 120 --seed 7")
+	$(BIN)/python -m bench.day $(ARGS)
+
+compose-test: venv-dev ## Bring docker-compose.yml up, walk through it, take it down (needs a container engine)
+	JIT_TEST_COMPOSE=1 $(BIN)/python -m pytest tests/compose $(PYTEST_ARGS)
+
+lock: ## Resolve pyproject.toml into requirements/ again (needs uv and the package index)
+	$(COMPILE) pyproject.toml --extra local --extra dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra local --constraint requirements/dev.txt -o requirements/local.txt
+	$(COMPILE) pyproject.toml --constraint requirements/dev.txt -o requirements/service.txt
+	echo hatchling | $(COMPILE) - --constraint requirements/dev.txt -o requirements/build.txt
+
+clean: ## Remove caches and build output; data/ and the virtual environments stay
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+# A virtual environment that holds a lock file is recognised by a copy of that file inside it: comparing
+# takes no time, and a changed lock installs again.
+venv-local:
+	@cmp -s requirements/local.txt $(VENV)/local.txt || $(MAKE) --no-print-directory install LOCK=local
+
+venv-dev:
+	@cmp -s requirements/dev.txt $(VENV)/dev.txt || $(MAKE) --no-print-directory install LOCK=dev
+
+.PHONY: install
+install:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "JIT needs Python 3.11 or newer and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo not there)." \
+	    "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "No virtual environment could be made; on Debian: apt install python3-venv" >&2; exit 1; }
+	@echo "Installing requirements/$(LOCK).txt into $(VENV) (a minute or two, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/$(LOCK).txt
+	@cp requirements/$(LOCK).txt $(VENV)/$(LOCK).txt
