@@ -236,3 +236,11 @@ async def test_list_from_a_moment_that_moved_finds_later_facts(log: Service, aud
     await keep(log, later)
     since = (NOW + timedelta(hours=12)).isoformat()
     assert found(await aud.get("/v1/audit/events", params={"since": since})) == [5]
+
+
+async def test_read_leaves_no_token_of_the_reader_in_the_log(log: Service, aud: AsyncClient) -> None:
+    token = aud.headers["Authorization"].removeprefix("Bearer ")
+    await aud.get("/v1/audit/events", params={"actor": f"Bearer {token}"[:199]})
+    await aud.get("/v1/audit/tickets/no-such-ticket")
+    for row in await log.context.pool.fetch("SELECT ocsf FROM audit_event"):
+        assert token[:40].encode() not in row["ocsf"]
