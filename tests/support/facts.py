@@ -26,25 +26,12 @@ from shared.contracts.approval import (
     ReviewRejected,
     ReviewStageOpened,
     Stage,
-    Vote,
 )
 from shared.contracts.configuration import AuditRead, AuthzDenied, ConfigurationFact
-from shared.contracts.documents import (
-    AccessScope,
-    ApprovalRule,
-    Document,
-    RegisteredAccount,
-    RegisteredSet,
-    RuleStage,
-    SetGroup,
-)
-from shared.contracts.event import EVENTS, Actor, Event, Revisions
+from shared.contracts.event import EVENTS, Actor, Event
 from shared.contracts.notification import NotificationFact, NotificationFailed, NotificationSent
-from shared.contracts.people import Person
 from shared.contracts.ticket import (
-    Grant,
     GrantState,
-    Target,
     TargetState,
     Ticket,
     TicketApproved,
@@ -57,24 +44,41 @@ from shared.contracts.ticket import (
     TicketTerminated,
     TicketTimedOut,
     TicketWithdrawn,
-    Window,
-    WindowAsked,
 )
 from shared.contracts.witness import ticket_content_hash
+from tests.support.fact_parts import (
+    AWS_REQUEST_ID,
+    DOCUMENTS,
+    GRANT_ID,
+    REQUEST_ID,
+    REVIEW_ID,
+    REVISIONS,
+    TARGET_ID,
+    TICKET_ID,
+    WINDOW,
+    person,
+    somebody,
+    ticket,
+    vote,
+)
 from tests.support.harness import NOW
-from tests.support.organisation import ADMIN, ISSUER, P, user_id
+from tests.support.organisation import ADMIN, P, user_id
+
+__all__ = [
+    "GRANT_ID",
+    "REQUEST_ID",
+    "REVIEW_ID",
+    "TARGET_ID",
+    "TICKET_ID",
+    "WINDOW",
+    "contract_events",
+    "example",
+    "person",
+    "somebody",
+    "ticket",
+]
 
 E = TypeVar("E", bound=Event)
-
-TICKET_ID: Final = "0195556a-0000-7000-8000-000000000001"
-TARGET_ID: Final = "0195556a-0000-7000-8000-000000000002"
-GRANT_ID: Final = "0195556a-0000-7000-8000-000000000003"
-REVIEW_ID: Final = "0195556a-0000-7000-8000-000000000004"
-REQUEST_ID: Final = "0195556a-0000-7000-8000-000000000005"
-AWS_REQUEST_ID: Final = "5d7f1f2f-9e11-4f1a-8a51-000000000006"
-
-REVISIONS: Final = Revisions(catalog=12, rules=3, inventory=40)
-WINDOW: Final = Window(starts_at=NOW + timedelta(minutes=9), ends_at=NOW + timedelta(minutes=69))
 
 
 def example(cls: type[E]) -> E:
@@ -88,86 +92,6 @@ def example(cls: type[E]) -> E:
 def contract_events() -> list[type[Event]]:
     """Every event class of shared/contracts, and none that a test has made up."""
     return [cls for cls in EVENTS.values() if cls.__module__.startswith("shared.contracts.")]
-
-
-def person(name: str) -> Person:
-    return Person(
-        user_id=user_id(name), user_name=name, display_name=name.title(), email=f"{name}@example.com"
-    )
-
-
-def somebody(name: str) -> Actor:
-    """A person as an actor, by a token."""
-    return Actor(
-        kind="person",
-        name=name,
-        user_id=user_id(name),
-        iss=ISSUER,
-        sub=f"sub-{name}",
-        client="jit-portal",
-        ip="192.0.2.10",
-        auth_time=NOW - timedelta(minutes=5),
-        acr="mfa",
-    )
-
-
-def ticket(
-    target: TargetState = TargetState.PENDING,
-    grant: GrantState | None = None,
-    state: TicketState = TicketState.PENDING,
-    **grant_fields: Any,
-) -> Ticket:
-    """The request of ann for Administrator on prod-payments, one hour."""
-    return Ticket(
-        id=TICKET_ID,
-        instance="default",
-        version=2,
-        revision=1,
-        requester=person("ann"),
-        beneficiaries=(person("ann"),),
-        targets=(_target(target),),
-        grants=(
-            Grant(id=GRANT_ID, target_id=TARGET_ID, beneficiary=user_id("ann"), state=grant, **grant_fields),
-        ),
-        asked=WindowAsked(duration=timedelta(hours=1)),
-        reason="Deploy the payments hotfix of change 4711",
-        reference="CHG-4711",
-        submitted_at=NOW,
-        expires_at=NOW + timedelta(hours=24),
-        state=state,
-        revisions=REVISIONS,
-    )
-
-
-def _target(state: TargetState) -> Target:
-    decided = state is not TargetState.PENDING
-    return Target(
-        id=TARGET_ID,
-        account_id=P,
-        account_name="prod-payments",
-        set_id=ADMIN,
-        set_name="Administrator",
-        set_digest="digest-Administrator",
-        session_duration=timedelta(hours=1),
-        state=state,
-        window=WINDOW if state is TargetState.APPROVED else None,
-        decided_at=NOW + timedelta(minutes=9) if decided else None,
-    )
-
-
-def _vote(verdict: str) -> Vote:
-    return Vote.model_validate(
-        {
-            "id": "0195556a-0000-7000-8000-000000000007",
-            "stage": 1,
-            "verdict": verdict,
-            "voter": person("carl"),
-            "comment": "seen with the team",
-            "proof": ("rule/prod allow group:group-owners-prod approve/prod/1 ou:ou-prod *",),
-            "revisions": REVISIONS,
-            "at": NOW + timedelta(minutes=4),
-        }
-    )
 
 
 def _common(cls: type[Event]) -> dict[str, Any]:
@@ -225,7 +149,7 @@ def _family(cls: type[Event]) -> dict[str, Any]:
 def _change(cls: type[ConfigurationFact]) -> dict[str, Any]:
     """A document made, changed or removed, by the words of the type's name."""
     noun, verb, _version = cls.TYPE.split(".")
-    before, after = _DOCUMENTS[noun]
+    before, after = DOCUMENTS[noun]
     return {
         "subject": after.id,
         "document": after.key,
@@ -239,45 +163,6 @@ def _change(cls: type[ConfigurationFact]) -> dict[str, Any]:
 def _at(**after: float) -> datetime:
     return NOW + timedelta(**after)
 
-
-_DOCUMENTS: Final[Mapping[str, tuple[Document, Document]]] = {
-    "account": (
-        RegisteredAccount(id=P, revision=11),
-        RegisteredAccount(id=P, revision=12, labels={"owner": "payments"}),
-    ),
-    "set": (
-        RegisteredSet(id=ADMIN, revision=11),
-        RegisteredSet(id=ADMIN, revision=12, long_session_acknowledged=True),
-    ),
-    "set_group": (
-        SetGroup(id="elevated", revision=11, name="elevated"),
-        SetGroup(id="elevated", revision=12, name="elevated", sets=(ADMIN,)),
-    ),
-    "scope": (
-        AccessScope(
-            id="prod-admin", revision=11, name="prod-admin", subjects=("group:group-dev",),
-            accounts=f"acct:{P}", sets=f"ps:{ADMIN}", max_duration=timedelta(hours=1),
-        ),
-        AccessScope(
-            id="prod-admin", revision=12, name="prod-admin", subjects=("group:group-dev",),
-            accounts=f"acct:{P}", sets=f"ps:{ADMIN}", max_duration=timedelta(hours=4),
-        ),
-    ),
-    "rule": (
-        ApprovalRule(
-            id="prod", revision=2, name="production", accounts="ou:ou-prod", sets="*",
-            stages=(
-                RuleStage(approvers=("group:group-owners-prod",)),
-                RuleStage(approvers=("group:group-secops",)),
-            ),
-        ),
-        ApprovalRule(
-            id="prod", revision=3, name="production", accounts="ou:ou-prod", sets="*",
-            stages=(RuleStage(approvers=("group:group-owners-prod",)),),
-        ),
-    ),
-}  # fmt: skip
-"""Noun of the event type to the document before and after."""
 
 _REVOKED: Final = {"granted_at": _at(minutes=10), "ended_at": _at(minutes=60), "code": "terminated"}
 _TICKETS: Final[Mapping[type[TicketFact], Ticket]] = {
@@ -310,11 +195,11 @@ _FIELDS: Final[Mapping[type[Event], dict[str, Any]]] = {
         "stage": 1, "stages": 2, "needed": 1, "approvers": (person("carl"), person("cora")),
         "other_grants": 1, "earlier_rejections": 0,
     },
-    ReviewDecided: {"vote": _vote("approve")},
+    ReviewDecided: {"vote": vote("approve")},
     ReviewApproved: {
-        "window": WINDOW, "content_hash": _HASH, "votes": (_vote("approve"),), "revisions": REVISIONS,
+        "window": WINDOW, "content_hash": _HASH, "votes": (vote("approve"),), "revisions": REVISIONS,
     },
-    ReviewRejected: {"code": "rejected", "votes": (_vote("reject"),)},
+    ReviewRejected: {"code": "rejected", "votes": (vote("reject"),)},
     AccessScheduled: {"starts_at": WINDOW.starts_at},
     AccessGranted: {"request_id": AWS_REQUEST_ID, "credentials_until": _at(minutes=129)},
     AccessFailed: {
