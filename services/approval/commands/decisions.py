@@ -6,7 +6,8 @@ from functools import partial
 from services.approval import store
 from services.approval.commands.reviews import require_documents, weigh
 from services.approval.domain import eligibility
-from services.approval.domain.review import Change, Origin, Review, ReviewState, outdated
+from services.approval.domain.life import outdated
+from services.approval.domain.review import Change, Origin, Review, ReviewState
 from services.approval.domain.votes import Ballot, Verdict, guard, verb_now, vote
 from shared import outbox
 from shared.access import Caller

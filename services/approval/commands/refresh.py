@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 from services.approval import store
 from services.approval.commands.reviews import begin_review
 from services.approval.domain import eligibility
-from services.approval.domain.review import Change, Origin, Review, ReviewState, outdated, void
+from services.approval.domain.life import outdated, void
+from services.approval.domain.review import Change, Origin, Review, ReviewState
 from services.approval.settings import ApprovalSettings
 from shared import outbox
 from shared.context import Context

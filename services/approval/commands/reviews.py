@@ -8,7 +8,8 @@ from typing import Final
 
 from services.approval import store
 from services.approval.domain import eligibility
-from services.approval.domain.review import Change, Origin, Reviewed, Weighing, open_review, void
+from services.approval.domain.life import open_review, void
+from services.approval.domain.review import Change, Origin, Reviewed, Weighing
 from shared import inbox, outbox
 from shared.clock import new_id
 from shared.context import Context
@@ -129,7 +130,7 @@ async def void_reviews(context: Context, received: Received[TicketFact], *, why:
 
 
 def _targets_of(fact: TicketFact) -> dict[str, int]:
-    """What a fact is about: its targets, or those of the grants it names, or all; with their revisions."""
+    """What a fact is about, with revisions: its targets and those of its grants; all where it names none."""
     ticket: Ticket = fact.ticket
-    named = set(fact.target_ids) or {g.target_id for g in ticket.grants if g.id in fact.grant_ids}
+    named = {*fact.target_ids, *(one.target_id for one in ticket.grants if one.id in fact.grant_ids)}
     return {target.id: target.revision for target in ticket.targets if not named or target.id in named}

@@ -9,18 +9,8 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Literal
 
-from services.approval.domain.review import (
-    Change,
-    Electorate,
-    Origin,
-    Review,
-    ReviewState,
-    Weighing,
-    approve,
-    open_stage,
-    reject,
-    say,
-)
+from services.approval.domain.life import approve, open_stage, reject, say
+from services.approval.domain.review import Change, Electorate, Origin, Review, ReviewState, Weighing
 from shared.contracts.approval import ReviewDecided, Vote
 from shared.contracts.event import Revisions
 from shared.contracts.people import Person
