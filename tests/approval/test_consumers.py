@@ -1,0 +1,43 @@
+from services.approval.consumers import subscriptions
+from shared import topics
+from shared.contracts.approval import ReviewOpened, ReviewVoided
+from shared.contracts.event import Actor, Event
+from shared.contracts.ticket import TicketFact, TicketSubmitted, TicketWithdrawn
+from shared.service import Service
+from tests.approval.builders import ticket
+from tests.support.harness import NOW, received, said
+
+STOPPING = {
+    "ticket.withdrawn.v1",
+    "ticket.terminated.v1",
+    "ticket.returned.v1",
+    "ticket.timed_out.v1",
+    "ticket.rejected.v1",
+    "ticket.closed.v1",
+}
+
+
+async def deliver(service: Service, event: Event, event_id: str) -> None:
+    (subscription,) = subscriptions(service.context)
+    await subscription.handlers[type(event)](received(event, event_id=event_id, source="ticket"))
+
+
+def told(cls: type[TicketFact], of: TicketFact | None = None) -> TicketFact:
+    whole = of.ticket if of else ticket()
+    return cls(subject=whole.id, version=1, actor=Actor.service("ticket"), at=NOW, ticket=whole)
+
+
+async def test_subscription_is_the_ticket_topic_and_holds_every_stop(service: Service) -> None:
+    (subscription,) = subscriptions(service.context)
+    assert subscription.topic == topics.TICKET
+    assert {cls.TYPE for cls in subscription.handlers} == STOPPING | {"ticket.submitted.v1"}
+
+
+async def test_each_event_twice_has_its_effect_once(service: Service) -> None:
+    submitted = told(TicketSubmitted)
+    for _ in range(2):
+        await deliver(service, submitted, "01955555-0000-7000-8000-000000000001")
+    for _ in range(2):
+        await deliver(service, told(TicketWithdrawn, submitted), "01955555-0000-7000-8000-000000000002")
+    assert len(await said(service, ReviewOpened)) == 1
+    assert len(await said(service, ReviewVoided)) == 1
