@@ -14,7 +14,7 @@ async def until(
     """Return as soon as `condition` is truthy; fail with `what` (or its name) when it does not become so."""
     try:
         async with asyncio.timeout(timeout_s):
-            while not await _value(condition):
+            while not await _value(condition):  # noqa: ASYNC110 (what is waited for sets no event)
                 await asyncio.sleep(EVERY_S)
     except TimeoutError:
         name = what or getattr(condition, "__qualname__", repr(condition))

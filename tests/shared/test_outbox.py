@@ -1,0 +1,121 @@
+"""What a command stores is what will be sent: exactly when it commits, with its envelope, by its owner."""
+
+import json
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from shared import documents, outbox, topics
+from shared.contracts.documents import ApprovalRule, RegisteredAccount
+from shared.db import Pool, transaction
+from shared.envelope import read_envelope
+from shared.errors import Bug
+from shared.relay import backlog, head, purge
+from tests.support.corridor import fact, say
+from tests.support.harness import NOW
+
+
+async def test_append_stores_the_event_with_its_envelope(pool: Pool) -> None:
+    event = fact("k", 1, at=NOW)
+    async with transaction(pool) as conn:
+        (event_id,) = await outbox.append(conn, "ticket", event)
+    row = await pool.fetchrow("SELECT * FROM outbox")
+    assert row is not None
+    assert (row["topic"], row["key"], row["type"]) == (topics.TICKET, "k", "account.changed.v1")
+    assert json.loads(row["payload"]) == event.model_dump(mode="json")
+    assert row["sent_at"] is None
+    envelope = read_envelope(row["headers"])
+    assert (envelope.id, envelope.source, envelope.subject) == (event_id, "ticket", "k")
+    assert envelope.time == NOW
+    assert UUID(event_id).version == 7
+
+
+async def test_append_keeps_the_order_of_its_events(pool: Pool) -> None:
+    async with transaction(pool) as conn:
+        ids = await outbox.append(conn, "ticket", *(fact("k", number) for number in range(5)))
+    rows = await pool.fetch("SELECT event_id FROM outbox ORDER BY id")
+    assert [str(row["event_id"]) for row in rows] == ids
+
+
+async def append_and_fail(pool: Pool) -> None:
+    async with transaction(pool) as conn:
+        await outbox.append(conn, "ticket", fact("k", 1))
+        raise ValueError("no")
+
+
+async def test_append_leaves_nothing_when_the_transaction_fails(pool: Pool) -> None:
+    with pytest.raises(ValueError, match="no"):
+        await append_and_fail(pool)
+    assert await pool.fetchval("SELECT count(*) FROM outbox") == 0
+
+
+async def test_append_to_another_services_topic_is_a_bug(pool: Pool) -> None:
+    async with transaction(pool) as conn:
+        with pytest.raises(Bug, match="belongs to another service; this is a bug"):
+            await outbox.append_raw(
+                conn, "ticket", topic=topics.AUDIT_OCSF, key="k", event_id="x", type_name="t", value=b"{}",
+                at=NOW,
+            )  # fmt: skip
+
+
+async def test_a_document_of_another_owner_is_a_bug(pool: Pool) -> None:
+    async with transaction(pool) as conn:
+        with pytest.raises(Bug, match="wrote a rule"):
+            await documents.put(
+                conn, "ticket", ApprovalRule(id="r", name="r", accounts="*", sets="*"), at=NOW
+            )
+        await documents.put(conn, "ticket", RegisteredAccount(id="1"), at=NOW)
+
+
+async def test_a_row_too_large_for_the_broker_is_refused_before_it_blocks_the_head(pool: Pool) -> None:
+    async with transaction(pool) as conn:
+        with pytest.raises(asyncpg.CheckViolationError):
+            await outbox.append(conn, "ticket", fact("k", 1).model_copy(update={"name": "x" * 900_000}))
+
+
+async def test_replay_marks_what_was_sent_since_a_moment_as_unsent(pool: Pool) -> None:
+    async with transaction(pool) as conn:
+        for hours in (-2, -1, 0):
+            await outbox.append(conn, "ticket", fact("k", hours, at=NOW + timedelta(hours=hours)))
+    await pool.execute("UPDATE outbox SET sent_at = $1", NOW)
+    async with transaction(pool) as conn:
+        assert await outbox.replay(conn, NOW - timedelta(hours=1)) == 2
+    assert await pool.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NULL") == 2
+
+
+async def test_backlog_counts_the_unsent_and_says_how_old_the_oldest_is(pool: Pool) -> None:
+    assert await backlog(pool, now=NOW) == (0, timedelta(0))
+    assert await head(pool) is None
+    async with transaction(pool) as conn:
+        await outbox.append(conn, "ticket", fact("k", 1, at=NOW - timedelta(minutes=5)), fact("k", 2, at=NOW))
+    assert await backlog(pool, now=NOW) == (2, timedelta(minutes=5))
+    assert await head(pool) == await pool.fetchval("SELECT min(id) FROM outbox")
+
+
+async def test_purge_forgets_what_is_past_its_retention_and_never_the_unsent(pool: Pool) -> None:
+    old = NOW - timedelta(days=46)
+    await say(pool, "ticket", "unsent", 1)
+    async with transaction(pool) as conn:
+        await outbox.append(
+            conn, "ticket", fact("unsent", 2, at=old), fact("sent", 3, at=old), fact("new", 4, at=NOW)
+        )
+        await documents.publish_marker(conn, "ticket", at=NOW - timedelta(days=2))
+        await documents.publish_marker(conn, "ticket", at=NOW)
+        await conn.execute("UPDATE outbox SET sent_at = $1 WHERE key <> 'unsent'", NOW)
+        await conn.execute(
+            "INSERT INTO inbox VALUES (gen_random_uuid(), $1), (gen_random_uuid(), $2)", old, NOW
+        )
+        for key, at in (("a", old), ("b", NOW)):
+            await conn.execute(
+                "INSERT INTO idempotency_key (caller, key, request_hash, created_at) "
+                "VALUES ('c', $1, 'h', $2)",
+                key,
+                at,
+            )
+        await purge(conn, now=NOW)
+    kept = await pool.fetch("SELECT key FROM outbox ORDER BY id")
+    assert [row["key"] for row in kept] == ["unsent", "unsent", "new", "marker/ticket"]
+    assert await pool.fetchval("SELECT count(*) FROM inbox") == 1
+    assert await pool.fetch("SELECT key FROM idempotency_key") == [("b",)]
