@@ -57,8 +57,8 @@ _EXPORT_RESPONSE: Final[Responses] = {
 AfterSequence: TypeAlias = Annotated[int, Query(ge=0, le=2**63 - 1, description="records after this one")]
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=1000)]
 Sequence: TypeAlias = Annotated[int, Path(ge=1, le=2**63 - 1)]
-TicketId: TypeAlias = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
-_Text: TypeAlias = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+TicketId: TypeAlias = Annotated[str, Path(min_length=1, max_length=200)]
+_Text: TypeAlias = Annotated[str | None, Query(min_length=1, max_length=200)]
 
 
 def _filters(

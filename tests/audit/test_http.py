@@ -179,7 +179,7 @@ async def test_list_with_filters_gives_what_matches_all(
         ({"after_sequence": 2**63}, "after_sequence"),
         ({"limit": 0}, "limit"),
         ({"limit": 1001}, "limit"),
-        ({"actor": "a\x00b"}, "actor"),
+        ({"actor": ""}, "actor"),
     ],
     ids=str,
 )
@@ -187,6 +187,11 @@ async def test_list_with_bad_filter_names_it(aud: AsyncClient, params: dict[str,
     answer = await aud.get("/v1/audit/events", params=params)
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize("path", ["/v1/audit/events?actor=a%00b", "/v1/audit/tickets/a%00b"])
+async def test_read_with_a_character_no_store_takes_is_malformed(aud: AsyncClient, path: str) -> None:
+    assert (await aud.get(path)).status_code == 400
 
 
 async def test_list_by_pages_gives_every_record_once_in_order(aud: AsyncClient) -> None:
