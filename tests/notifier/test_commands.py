@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.notifier import store
 from services.notifier.commands import notices
 from services.notifier.commands.rounds import look_around
 from services.notifier.commands.sending import NO_ADDRESS, send_next
@@ -13,6 +14,7 @@ from services.notifier.email.smtp import Mailer
 from shared.contracts import access, ticket
 from shared.contracts.documents import User
 from shared.contracts.notification import NotificationFailed, NotificationSent
+from shared.db import transaction
 from tests.notifier.facts import (
     HOUR,
     REVIEW,
@@ -266,16 +268,19 @@ async def test_access_fact_whose_ticket_does_not_come_is_told_all_the_same(post:
     assert [len(post.to(name)) for name in ("ann", "bob", "carl")] == [2, 2, 1]
 
 
-async def test_fact_and_ticket_at_once_are_both_told(post: Post) -> None:
-    for number in range(10):
-        whole = a_ticket(id=f"ticket-{number}")
-        granted = access_fact(subject=whole.id, ticket_id=whole.id)
-        await asyncio.gather(
-            notices.hear_of_access_or_review(post.context, post.settings, received(granted)),
-            notices.hear_of_ticket(post.context, post.settings, received(ticket_fact(whole=whole))),
-        )
-    assert await post.context.pool.fetchval("SELECT count(*) FROM notice WHERE held") == 0
-    assert len(await post.rows("id")) == 40
+async def test_access_fact_while_its_ticket_is_being_learnt_waits_for_it(post: Post) -> None:
+    pool = post.context.pool
+    async with transaction(pool) as conn:
+        await store.lock_ticket(conn, TICKET)
+        await store.learn_ticket(conn, a_ticket(), now=NOW)
+        hearing = asyncio.create_task(post.hear(access_fact()))
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+        while not hearing.done() and not await pool.fetchval(waiting):
+            pass
+        assert await store.release_held(conn, a_ticket()) == []
+    await hearing
+    assert len(await post.rows("id")) == 2
+    assert await pool.fetchval("SELECT count(*) FROM notice WHERE held") == 0
 
 
 async def test_older_ticket_fact_does_not_replace_a_newer_ticket(post: Post) -> None:

@@ -2,14 +2,19 @@
 
 import asyncio
 
+import pytest
+
 from services.notifier import consumers
+from services.notifier.commands import rounds
 from services.notifier.commands.rounds import send_for_ever
+from services.notifier.domain.delivery import Outcome
 from services.notifier.domain.notice import TABLE
+from services.notifier.email.smtp import Mailer
 from shared import topics
 from shared.contracts import access
 from shared.contracts.notification import NotificationSent
 from shared.contracts.ticket import TicketSubmitted
-from tests.notifier.facts import a_ticket, access_fact, stage_opened, ticket_fact
+from tests.notifier.facts import a_ticket, access_fact, person, stage_opened, ticket_fact
 from tests.notifier.post import Post
 from tests.support import organisation
 from tests.support.harness import NOW, mark, received, said
@@ -58,6 +63,29 @@ async def test_sender_sends_on_a_nudge_and_stops_without_losing_what_is_under_wa
     await post.send_all()
     ids = [mail.receipt.message_id for mail in post.box.mails()]
     assert len(ids) == len(set(ids)) == 10
+
+
+async def test_stop_lets_the_mail_under_way_be_sent_and_recorded(post: Post) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    class Slow(Mailer):
+        async def send(self, *args: object) -> Outcome:
+            begun.set()
+            await go.wait()
+            return await super().send(*args)  # type: ignore[arg-type]
+
+    await post.hear(ticket_fact(whole=a_ticket(requester=person("ann"))))
+    slow = Slow(post.settings.smtp, within=post.settings.mail_send_within)
+    sending = asyncio.create_task(rounds._to_its_end(post.context, post.settings, slow))
+    await begun.wait()
+    sending.cancel()
+    await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    await slow.close()
+    assert len(post.box.mails()) == 1
+    assert await post.rows("state") == [("sent",)]
 
 
 async def test_sender_without_the_inventory_waits_for_it(post: Post) -> None:
