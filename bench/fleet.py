@@ -1,0 +1,281 @@
+"""The whole system in separate processes, on a real broker and PostgreSQL, to be killed at will.
+
+What benches judge is outside of it: the simulator's log, the SMTP receiver, the audit log. Everything is
+in one temporary folder and stops by pid.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import uvicorn
+
+from local.issuer import DevelopmentIssuer
+from local.mailbox import Mailbox, mailbox
+from local.postgres import PostgresServer, postgres
+from local.processes import free_ports, spawn
+from shared import kafka
+from shared.migrate import SERVICES, app_role_of, database_of, migrate_databases
+from shared.settings import KafkaSettings
+from simulator.directory import Directory
+from simulator.server import Simulator
+from tests.support.kafka_server import KafkaServer
+
+AUDIENCE = "jit"
+PASSWORD = "bench"  # noqa: S105 (a server on loopback that lives as long as the run)
+
+
+@dataclass(frozen=True)
+class Down:
+    """A time a process was not there: from its kill until it said it was ready. Epoch seconds."""
+
+    since: float
+    until: float
+
+
+@dataclass
+class ServiceProcess:
+    """One service as its own process; it may be killed and started again."""
+
+    name: str
+    port: int
+    environment: Mapping[str, str]
+    command: tuple[str, ...]
+    folder: Path
+    downs: list[Down] = field(default_factory=list)
+    kills: list[float] = field(default_factory=list)
+    _process: Any = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return int(self._process.pid)
+
+    def start(self) -> None:
+        self._process = spawn(
+            [sys.executable, *self.command, "serve", self.name],
+            log=self.folder / f"{self.name}.log",
+            cwd=Path(__file__).resolve().parent.parent,
+            environment=self.environment,
+        )
+
+    def kill(self) -> None:
+        """SIGKILL: no chance to finish anything."""
+        self._process.kill()
+        self._process.wait()
+        self.kills.append(time.time())
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(40)
+        except Exception:  # noqa: BLE001 (whatever it is doing: the run is over)
+            self._process.kill()
+            self._process.wait()
+
+    async def restart(self, client: httpx2.AsyncClient, *, after: float) -> None:
+        """Kill, wait, start, and note how long it was away."""
+        self.kill()
+        since = self.kills[-1]
+        await asyncio.sleep(after)
+        self.start()
+        await self.until_ready(client)
+        self.downs.append(Down(since, time.time()))
+
+    async def until_ready(self, client: httpx2.AsyncClient, *, seconds: float = 120) -> None:
+        async with asyncio.timeout(seconds):
+            while not await self._ready(client):
+                if self._process.poll() is not None:
+                    raise RuntimeError(f"{self.name} ended by itself; see {self.folder / self.name}.log")
+                await asyncio.sleep(0.1)
+
+    async def _ready(self, client: httpx2.AsyncClient) -> bool:
+        try:
+            return (await client.get(f"{self.url}/readyz")).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+
+@dataclass
+class Fleet:
+    """What runs, and how to reach it."""
+
+    folder: Path
+    postgres: PostgresServer
+    kafka: KafkaServer
+    mailbox: Mailbox
+    issuer: DevelopmentIssuer
+    simulator_url: str
+    organisation: Directory
+    services: dict[str, ServiceProcess]
+    client: httpx2.AsyncClient
+    broker_downs: list[Down] = field(default_factory=list)
+
+    def dsn(self, service: str) -> str:
+        """An administrator's, for judging from outside."""
+        return _with_database(self.postgres.admin_dsn, database_of(service))
+
+    async def bounce_broker(self, *, after: float) -> None:
+        since = time.time()
+        self.kafka.kill()
+        await asyncio.sleep(after)
+        await asyncio.to_thread(self.kafka.start)
+        self.broker_downs.append(Down(since, time.time()))
+
+    async def simulate(self, method: str, path: str, body: Any = None) -> Any:
+        """The simulator's own door, for faults and for its log."""
+        answer = await self.client.request(method, f"{self.simulator_url}/_sim{path}", json=body)
+        answer.raise_for_status()
+        return answer.json()
+
+
+@asynccontextmanager
+async def fleet(
+    folder: Path,
+    *,
+    simulator_settings: Mapping[str, Any],
+    service_settings: Mapping[str, Mapping[str, str]],
+    commands: Mapping[str, tuple[str, ...]] | None = None,
+    seed: int = 0,
+) -> AsyncIterator[Fleet]:
+    """Everything up and ready. `commands` replaces how a service is started (to put a fault in)."""
+    async with AsyncExitStack() as running:
+        server = await running.enter_async_context(postgres(folder / "pg", durable=False))
+        broker = await asyncio.to_thread(KafkaServer, folder / "kafka")
+        (folder / "kafka").mkdir(exist_ok=True)
+        broker.start()
+        running.callback(broker.stop)
+        box = await running.enter_async_context(mailbox(folder / "mailbox"))
+        issuer = running.enter_context(_issuer(folder / "issuer"))
+        simulator_url = running.enter_context(_simulator(folder, simulator_settings, seed))
+        await migrate_databases(server.admin_dsn, passwords=dict.fromkeys(SERVICES, PASSWORD))
+        await kafka.create_topics(KafkaSettings(bootstrap=(broker.bootstrap,)), replication=1)
+        organisation = Simulator().directory
+        client = await running.enter_async_context(httpx2.AsyncClient(timeout=10))
+        common = _environment(broker, box, issuer, simulator_url, organisation)
+        services = {}
+        for name, port in zip(SERVICES, free_ports(len(SERVICES)), strict=True):
+            environment = {
+                **common,
+                "JIT_PORT": str(port),
+                "JIT_DATABASE_URL": _app_dsn(server.admin_dsn, name),
+                **service_settings.get(name, {}),
+            }
+            command = (commands or {}).get(name, ("-m", "cli.main"))
+            services[name] = ServiceProcess(name, port, environment, command, folder)
+            services[name].start()
+            running.callback(services[name].stop)
+        made = Fleet(folder, server, broker, box, issuer, simulator_url, organisation, services, client)
+        await asyncio.gather(*(one.until_ready(client) for one in services.values()))
+        yield made
+
+
+def _environment(
+    broker: KafkaServer,
+    box: Mailbox,
+    issuer: DevelopmentIssuer,
+    simulator_url: str,
+    organisation: Directory,
+) -> dict[str, str]:
+    trusted = {
+        "issuer": issuer.issuer_url,
+        "audience": AUDIENCE,
+        "claim": "preferred_username",
+        "lookup": "user_name",
+    }
+    return {
+        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+        "JIT_ENV": "development",
+        "JIT_ISSUERS": json.dumps([trusted]),
+        "JIT_ROLE_ADMIN": json.dumps([organisation.find_group("admins").id]),
+        "JIT_ROLE_AUDITOR": json.dumps([organisation.find_group("auditors").id]),
+        "JIT_KAFKA_BOOTSTRAP": json.dumps([broker.bootstrap]),
+        "JIT_KAFKA_SESSION_TIMEOUT_MS": "3000",
+        "JIT_SMTP_HOST": "127.0.0.1",
+        "JIT_SMTP_PORT": str(box.port),
+        "JIT_ALERTS_MAIL_TO": '["operations@example.com"]',
+        "JIT_AWS_ENDPOINT": simulator_url,
+        "JIT_AWS_REGION": "eu-central-1",
+        "JIT_LOG_LEVEL": "INFO",
+        "AWS_ACCESS_KEY_ID": "bench",
+        "AWS_SECRET_ACCESS_KEY": "bench",
+    }
+
+
+@contextmanager
+def _issuer(data: Path) -> Any:
+    """The token issuer on loopback, in a thread of the judge's process."""
+    (port,) = free_ports(1)
+    issuer = DevelopmentIssuer(data, f"http://127.0.0.1:{port}", AUDIENCE, {}, environment="development")
+    server = uvicorn.Server(uvicorn.Config(issuer.app, port=port, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    thread.start()
+    try:
+        yield issuer
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@contextmanager
+def _simulator(folder: Path, settings: Mapping[str, Any], seed: int) -> Any:
+    """AWS's stand-in as its own process, which nobody kills: AWS is not ours to kill."""
+    (port,) = free_ports(1)
+    process = spawn(
+        [
+            sys.executable,
+            "-m",
+            "simulator",
+            "--port",
+            str(port),
+            "--seed",
+            str(seed),
+            "--settings",
+            json.dumps(settings),
+        ],
+        log=folder / "simulator.log",
+        cwd=Path(__file__).resolve().parent.parent,
+        environment=os.environ,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _until_answers(f"{url}/_sim/counters")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _until_answers(url: str, *, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            httpx2.get(url)
+        except httpx2.TransportError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _app_dsn(admin_dsn: str, service: str) -> str:
+    address = admin_dsn.rpartition("@")[2].partition("/")[0]
+    return f"postgresql://{app_role_of(service)}:{PASSWORD}@{address}/{database_of(service)}"
+
+
+def _with_database(admin_dsn: str, database: str) -> str:
+    return f"{admin_dsn.rpartition('/')[0]}/{database}"

@@ -1,0 +1,67 @@
+"""What the embedded broker forgot is sent again from the outboxes.
+
+The mock cluster keeps nothing over a restart. While everything is sent and handled, the moment is noted;
+the next start replays since then, and the inboxes drop what they know.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from shared import outbox, relay
+from shared.clock import EPOCH
+from shared.db import transaction
+from shared.service import Service
+
+EVERY_S = 2.0
+MARGIN = timedelta(seconds=5)
+"""Transactions that began before the moment and commit after it are within this margin."""
+
+
+class Checkpoint:
+    """The last moment at which nothing was on its way, kept in a file."""
+
+    def __init__(self, file: Path, services: Sequence[Service]) -> None:
+        self._file = file
+        self._services = services
+
+    def read(self) -> datetime:
+        if not self._file.exists():
+            return EPOCH
+        return datetime.fromisoformat(json.loads(self._file.read_text())["at"])
+
+    async def replay(self) -> int:
+        """Mark everything since the checkpoint as unsent; how many rows."""
+        since = self.read()
+        marked = 0
+        for service in self._services:
+            async with transaction(service.context.pool) as conn:
+                marked += await outbox.replay(conn, since)
+        return marked
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_S)
+            await self.note()
+
+    async def note(self) -> bool:
+        """Write the checkpoint if everything is sent and handled right now."""
+        moment = self._services[0].context.clock.now() - MARGIN
+        if not await self._quiet():
+            return False
+        new = self._file.with_suffix(".new")
+        new.write_text(json.dumps({"at": moment.isoformat()}))
+        new.replace(self._file)
+        return True
+
+    async def _quiet(self) -> bool:
+        for service in self._services:
+            if service.problem() or any(consumer.lag() != 0 for consumer in service.consumers):
+                return False
+            async with service.context.pool.acquire() as conn:
+                waiting, _ = await relay.backlog(conn, now=service.context.clock.now())
+            if waiting:
+                return False
+        return True

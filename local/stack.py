@@ -1,0 +1,277 @@
+"""The embedded run: PostgreSQL, a broker, AWS's stand-in, a mailbox, an issuer and five services.
+
+Everything it makes is in one data folder and survives a restart. Nothing of this is in production.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import uvicorn
+from pydantic import SecretStr
+
+from local.checkpoint import Checkpoint
+from local.gateway import Gateway
+from local.issuer import DevelopmentIssuer
+from local.kafka import MockKafka, mock_kafka
+from local.mailbox import Mailbox, mailbox
+from local.mailbox_page import mailbox_app
+from local.page import front_page
+from local.postgres import postgres
+from local.seed import seed
+from services.approval.__main__ import build as build_approval
+from services.approval.settings import ApprovalSettings
+from services.audit.__main__ import build as build_audit
+from services.audit.settings import AuditSettings
+from services.notifier.__main__ import build as build_notifier
+from services.notifier.settings import NotifierSettings
+from services.provisioner.__main__ import build as build_provisioner
+from services.provisioner.identity_center import Credentials, IdentityCenter, Limiter
+from services.provisioner.settings import ProvisionerSettings
+from services.ticket.__main__ import build as build_ticket
+from services.ticket.settings import TicketSettings
+from shared.auth import TrustedIssuer
+from shared.clock import Clock
+from shared.migrate import SERVICES, app_role_of, database_of, migrate_databases
+from shared.policy.world import World
+from shared.service import Process, Service
+from shared.settings import KafkaSettings, SmtpSettings
+from shared.tables import Tables
+from shared.topics import TOPICS
+from simulator.server import Simulator
+from simulator.settings import Settings as SimulatorSettings
+
+AUDIENCE = "jit"
+PEOPLE = {
+    "ann": "software engineer (dev): asks for access",
+    "bob": "engineering manager (dev, managers): asks for others, decides on development",
+    "carl": "head of production (owners-prod): first stage on production",
+    "dora": "security engineer (secops): second stage on production",
+    "eve": "contractor (dev, contractors): may not touch production",
+    "root": "administrator (admins): catalogue, scopes, rules, terminate; may not approve",
+    "aud": "auditor (auditors): reads everything",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where things are. Fixed ports: an issuer under another address would be another issuer."""
+
+    data: Path
+    port: int = 8080
+    simulator_port: int = 8081
+    smtp_port: int = 8025
+
+
+@dataclass
+class Stack:
+    """What runs, for whoever wants to look at it or call it."""
+
+    options: Options
+    services: list[Service]
+    simulator: Simulator
+    mailbox: Mailbox
+    broker: MockKafka
+    issuer: DevelopmentIssuer
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.options.port}"
+
+
+@asynccontextmanager
+async def stack(options: Options, *, say: Callable[[str], None]) -> AsyncIterator[Stack]:
+    """Start everything in order, seed the demo once, and stop in reverse."""
+    os.environ["JIT_ENV"] = "development"
+    options.data.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as running:
+        say("PostgreSQL")
+        server = await running.enter_async_context(postgres(options.data, durable=True))
+        passwords = _passwords(options.data)
+        await migrate_databases(server.admin_dsn, passwords=passwords)
+        say("broker, simulator, mailbox, issuer")
+        broker = running.enter_context(
+            mock_kafka({topic.name: topic.partitions for topic in TOPICS.values()})
+        )
+        simulator = await running.enter_async_context(_simulator(options))
+        box = await running.enter_async_context(mailbox(options.data / "mailbox", port=options.smtp_port))
+        issuer = DevelopmentIssuer(
+            options.data / "issuer", f"http://127.0.0.1:{options.port}/issuer", AUDIENCE, PEOPLE,
+            environment="development",
+        )  # fmt: skip
+        say("services")
+        dsns = {name: _app_dsn(server.admin_dsn, name, passwords[name]) for name in SERVICES}
+        settings = _settings(options, broker, simulator, box, issuer)
+        services, tables = _build(settings, dsns)
+        made = Stack(options, services, simulator, box, broker, issuer)
+        await running.enter_async_context(_serving(made))
+        await running.enter_async_context(_working(made, tables))
+        say("organisation, catalogue, rules")
+        await _seed(made)
+        await _until_ready(services)
+        yield made
+
+
+def _passwords(data: Path) -> dict[str, str]:
+    """One password a service, made at the first start, readable by the owner of the folder only."""
+    file = data / "passwords.json"
+    if not file.exists():
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+            json.dump({service: secrets.token_urlsafe(24) for service in SERVICES}, opened)
+    passwords: dict[str, str] = json.loads(file.read_text())
+    return passwords
+
+
+def _app_dsn(admin_dsn: str, service: str, password: str) -> SecretStr:
+    address = admin_dsn.rpartition("@")[2].partition("/")[0]
+    return SecretStr(f"postgresql://{app_role_of(service)}:{password}@{address}/{database_of(service)}")
+
+
+@asynccontextmanager
+async def _simulator(options: Options) -> AsyncIterator[Simulator]:
+    folder = options.data / "aws"
+    folder.mkdir(exist_ok=True)
+    simulator = Simulator(
+        state_file=folder / "state.json",
+        call_log=folder / "calls.ndjson",
+        settings=SimulatorSettings(rate_per_second={}),
+    )
+    async with simulator.serve(port=options.simulator_port):
+        yield simulator
+
+
+def _settings(
+    options: Options, broker: MockKafka, simulator: Simulator, box: Mailbox, issuer: DevelopmentIssuer
+) -> dict[str, Any]:
+    """What all five services are told here (and the provisioner about AWS)."""
+    find_group = simulator.directory.find_group
+    return {
+        "env": "development",
+        "public_url": f"http://127.0.0.1:{options.port}",
+        "issuers": (
+            TrustedIssuer(
+                issuer=issuer.issuer_url, audience=AUDIENCE, claim="preferred_username", lookup="user_name"
+            ),
+        ),
+        "role_admin": (find_group("admins").id,),
+        "role_auditor": (find_group("auditors").id,),
+        "alerts_mail_to": ("operations@example.com",),
+        "aws_endpoint": simulator.url,
+        "pool_size": 4,
+        # The mock cluster does not wake a waiting fetch: this is the latency of a hop, and its idle cost.
+        "kafka": KafkaSettings(bootstrap=(broker.bootstrap,), fetch_wait_ms=50),
+        "smtp": SmtpSettings(host="127.0.0.1", port=box.port, sender="jit@example.com"),
+    }
+
+
+def _build(settings: dict[str, Any], dsns: dict[str, SecretStr]) -> tuple[list[Service], Tables]:
+    """Five services that share a clock and one copy of the tables."""
+    clock = Clock()
+    roles = {"admin": settings["role_admin"], "auditor": settings["role_auditor"]}
+    tables = Tables(
+        world=World(roles), settings=settings["kafka"], clock=clock, stale_after=timedelta(seconds=60)
+    )
+    process = Process(clock, tables)
+    # The stand-in below has no rate limit here: the first reading of the organisation takes a second, not 20.
+    aws = {"aws_endpoint": settings.pop("aws_endpoint"), "calls_per_second": None}
+    ticket = TicketSettings(database_url=dsns["ticket"], shortest_window=timedelta(seconds=10), **settings)
+    services = [
+        build_ticket(ticket, process=process),
+        build_approval(ApprovalSettings(database_url=dsns["approval"], **settings), process=process),
+        build_provisioner(
+            ProvisionerSettings(database_url=dsns["provisioner"], **aws, **settings),
+            process=process,
+            identity_center=_stand_in,
+        ),
+        build_notifier(NotifierSettings(database_url=dsns["notifier"], **settings), process=process),
+        build_audit(AuditSettings(database_url=dsns["audit"], **settings), process=process),
+    ]
+    return services, tables
+
+
+def _stand_in(settings: ProvisionerSettings, limiter: Limiter) -> IdentityCenter:
+    """AWS's stand-in wants a signed request and looks at no key."""
+    return IdentityCenter(
+        region="eu-central-1",
+        endpoint=settings.aws_endpoint,
+        credentials=Credentials("embedded", "embedded"),
+        limiter=limiter,
+    )
+
+
+@asynccontextmanager
+async def _serving(made: Stack) -> AsyncIterator[None]:
+    """One port for everything; answers from now on, ready or not."""
+    gateway = Gateway(
+        made.services,
+        {"mailbox": mailbox_app(made.mailbox), "issuer": made.issuer.app},
+        page=front_page(made.url, made.simulator.url, PEOPLE),
+    )
+    config = uvicorn.Config(
+        gateway, host="127.0.0.1", port=made.options.port, log_config=None, access_log=False, lifespan="off",
+        timeout_graceful_shutdown=5, server_header=False,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    # The terminal's Ctrl-C belongs to local/__main__.py, which stops everything in order.
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+    task = asyncio.create_task(server.serve())
+    try:
+        while not server.started:
+            if task.done():
+                raise OSError(f"port {made.options.port} cannot be opened; choose another with --port")
+            await asyncio.sleep(0.01)
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+@asynccontextmanager
+async def _working(made: Stack, tables: Tables) -> AsyncIterator[None]:
+    """Services at work, what the broker forgot sent again, and the checkpoint kept."""
+    checkpoint = Checkpoint(made.options.data / "checkpoint.json", made.services)
+    tasks = [asyncio.create_task(tables.run())]
+    for service in made.services:
+        await service.start()
+    try:
+        await _until(lambda: all(service.context.has_pool for service in made.services))
+        await checkpoint.replay()
+        tasks.append(asyncio.create_task(checkpoint.run()))
+        yield
+        await checkpoint.note()
+    finally:
+        await asyncio.gather(*(service.stop() for service in made.services))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _seed(made: Stack) -> None:
+    headers = {"Authorization": f"Bearer {made.issuer.mint('root')}"}
+    async with httpx2.AsyncClient(base_url=made.url, headers=headers, timeout=30) as client:
+
+        async def call(
+            method: str, path: str, body: dict[str, Any] | None, more: dict[str, str]
+        ) -> httpx2.Response:
+            return await client.request(method, path, json=body, headers=more)
+
+        await seed(call, made.simulator.directory)
+
+
+async def _until_ready(services: list[Service]) -> None:
+    await _until(lambda: not any(service.problem() for service in services))
+
+
+async def _until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 (what is waited for has no event of its own)
+            await asyncio.sleep(0.02)
