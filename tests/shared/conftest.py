@@ -10,7 +10,8 @@ from shared.db import Pool, create_pool
 from tests.support.corridor import effect_database
 
 _EMPTY = """
-    TRUNCATE outbox, inbox, dead_letter, document, idempotency_key, subject_binding, effect;
+    DELETE FROM outbox; DELETE FROM inbox; DELETE FROM dead_letter; DELETE FROM document; DELETE FROM effect;
+    DELETE FROM idempotency_key; DELETE FROM subject_binding;
     UPDATE document_counter SET revision = 0, count = 0, digest = decode(repeat('00', 32), 'hex');
 """
 

@@ -1,0 +1,311 @@
+"""The relay: everything once or more, in order, from one process, whatever is taken away from it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import OutOfOrderSequenceNumber
+from aiokafka.structs import TopicPartition
+
+from shared import kafka, outbox, topics
+from shared.clock import Clock, ManualClock
+from shared.db import Pool, transaction
+from shared.relay import LOCK_KEY, Relay
+from tests.support.corridor import create_topics, fact, kafka_settings, say
+from tests.support.harness import NOW
+from tests.support.servers import Broker, embedded_kafka
+from tests.support.waiting import until
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[Broker]:
+    """A mock cluster of one's own, with all topics."""
+    with embedded_kafka() as mock:
+        found = Broker(mock.bootstrap, mock)
+        await create_topics(found)
+        yield found
+
+
+class Producers:
+    """Makes the relay's producers, and fails where a test says so."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._settings = kafka_settings(broker)
+        self.made = 0
+        self.fail_next: Exception | None = None
+
+    def __call__(self) -> AIOKafkaProducer:
+        self.made += 1
+        producer = kafka.producer(self._settings, client_id="test-relay")
+        if self.fail_next is not None:
+            error, self.fail_next = self.fail_next, None
+            producer.send = _raising(error)
+        return producer
+
+
+def _raising(error: Exception) -> Any:
+    async def send(*_args: object, **_kwargs: object) -> None:
+        raise error
+
+    return send
+
+
+def make_relay(dsn: str, producers: Producers, *, clock: Clock | None = None) -> Relay:
+    return Relay(service="ticket", dsn=dsn, producer=producers, clock=clock or Clock())
+
+
+@asynccontextmanager
+async def running(*relays: Relay) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(relay.run()) for relay in relays]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        _, pending = await asyncio.wait(tasks, timeout=20)
+        assert not pending, "a relay does not stop"
+
+
+@asynccontextmanager
+async def reading(broker: Broker) -> AsyncIterator[list[tuple[str, int]]]:
+    """What arrives on the ticket topic, as (key, number), duplicates too."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=broker.servers, auto_offset_reset="earliest", fetch_max_wait_ms=20
+    )
+    await consumer.start()
+    consumer.assign(
+        [TopicPartition(topics.TICKET, n) for n in range(topics.TOPICS[topics.TICKET].partitions)]
+    )
+    arrived: list[tuple[str, int]] = []
+
+    async def read() -> None:
+        async for record in consumer:
+            event = type(fact("k", 1)).model_validate_json(record.value)
+            arrived.append((record.key.decode(), event.revision))
+
+    task = asyncio.create_task(read())
+    try:
+        yield arrived
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await consumer.stop()
+
+
+async def unsent(pool: Pool) -> int:
+    found: int = await pool.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NULL")
+    return found
+
+
+async def holder(pool: Pool) -> int | None:
+    """The server process of the connection that holds the relay's lock in this database."""
+    found: int | None = await pool.fetchval(
+        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND granted "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        LOCK_KEY,
+    )
+    return found
+
+
+async def kill_holder(admin_dsn: str, pool: Pool) -> None:
+    pid = await holder(pool)
+    assert pid is not None
+    conn = await asyncpg.connect(admin_dsn)
+    await conn.execute("SELECT pg_terminate_backend($1)", pid)
+    await conn.close()
+
+
+def in_order(arrived: list[tuple[str, int]]) -> dict[str, list[int]]:
+    """By key, each number at its first arrival."""
+    seen: dict[str, list[int]] = {}
+    for key, number in arrived:
+        if number not in seen.setdefault(key, []):
+            seen[key].append(number)
+    return seen
+
+
+def expected(keys: int, numbers: int) -> dict[str, list[int]]:
+    return {f"k{key}": list(range(numbers)) for key in range(keys)}
+
+
+async def say_all(pool: Pool, keys: int, numbers: int) -> None:
+    for number in range(numbers):
+        async with transaction(pool) as conn:
+            await outbox.append(conn, "ticket", *(fact(f"k{key}", number) for key in range(keys)))
+
+
+async def test_rows_are_sent_in_order_and_marked_with_the_clocks_time(
+    dsn: str, pool: Pool, broker: Broker
+) -> None:
+    await say_all(pool, 5, 60)  # more than one batch
+    async with (
+        reading(broker) as arrived,
+        running(make_relay(dsn, Producers(broker), clock=ManualClock(NOW))),
+    ):
+        await until(lambda: len(arrived) >= 300)
+    assert in_order(arrived) == expected(5, 60)
+    assert len(arrived) == 300
+    assert await pool.fetch("SELECT DISTINCT sent_at FROM outbox") == [(NOW,)]
+
+
+async def test_a_commit_wakes_the_relay_at_once(
+    dsn: str, pool: Pool, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = make_relay(dsn, Producers(broker))
+    rested = asyncio.Event()
+    rest = relay._rest
+
+    async def without_looking_every_second(conn: Any) -> None:
+        rested.set()
+        await relay._wake.wait()
+        await rest(conn)
+
+    monkeypatch.setattr(relay, "_rest", without_looking_every_second)
+    async with reading(broker) as arrived, running(relay):
+        await until(rested.is_set)
+        await say(pool, "ticket", "k", 1)
+        await until(lambda: arrived == [("k", 1)])
+
+
+async def test_one_of_three_relays_is_active_and_another_takes_over(
+    dsn: str, pool: Pool, broker: Broker
+) -> None:
+    relays = [make_relay(dsn, Producers(broker)) for _ in range(3)]
+    tasks = {id(relay): asyncio.create_task(relay.run()) for relay in relays}
+    try:
+        async with reading(broker) as arrived:
+            await say_all(pool, 4, 20)
+            await until(lambda: len(arrived) >= 80)
+            await until(lambda: sorted(relay.state for relay in relays) == ["active", "standby", "standby"])
+            first = next(relay for relay in relays if relay.state == "active")
+            tasks[id(first)].cancel()
+            await until(lambda: first.state == "down")
+            await say_all(pool, 4, 25)
+            await until(lambda: len(arrived) >= 180)
+            assert in_order(arrived) == expected(4, 25)
+            assert [relay.state for relay in relays].count("active") == 1
+    finally:
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.wait(tasks.values())
+
+
+async def test_a_crash_between_send_and_mark_repeats_in_the_same_order(
+    admin_dsn: str, dsn: str, pool: Pool, broker: Broker
+) -> None:
+    await say_all(pool, 3, 10)
+    conn = await asyncpg.connect(admin_dsn, database=await pool.fetchval("SELECT current_database()"))
+    user = await pool.fetchval("SELECT current_user")
+    await conn.execute(f"REVOKE UPDATE ON outbox FROM {user}")  # the mark fails after every send
+    try:
+        async with reading(broker) as arrived, running(make_relay(dsn, Producers(broker))):
+            await until(lambda: len(arrived) >= 60)
+            await conn.execute(f"GRANT UPDATE ON outbox TO {user}")
+            await until(lambda: _nothing_unsent(pool))
+    finally:
+        await conn.execute(f"GRANT UPDATE ON outbox TO {user}")
+        await conn.close()
+    assert in_order(arrived) == expected(3, 10)
+    assert len(arrived) >= 60
+
+
+async def test_a_killed_connection_is_replaced_and_nothing_is_lost(
+    admin_dsn: str, dsn: str, pool: Pool, broker: Broker
+) -> None:
+    relay = make_relay(dsn, Producers(broker))
+    async with reading(broker) as arrived, running(relay):
+        for round_number in range(3):
+            await until(lambda: relay.state == "active")
+            await say(pool, "ticket", "k", 2 * round_number)
+            await kill_holder(admin_dsn, pool)
+            await say(pool, "ticket", "k", 2 * round_number + 1)
+        await until(lambda: len(in_order(arrived).get("k", [])) == 6)
+    assert in_order(arrived) == {"k": [0, 1, 2, 3, 4, 5]}
+
+
+async def test_a_relay_that_lost_its_lock_does_not_wait_for_the_broker(
+    admin_dsn: str, dsn: str, pool: Pool, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.relay.STOP_WITHIN_S", 0.2)
+    assert broker.mock is not None
+    producers = Producers(broker)
+    relay = make_relay(dsn, producers)
+    async with reading(broker) as arrived, running(relay):
+        await say(pool, "ticket", "k", 1)
+        await until(lambda: arrived == [("k", 1)])
+        broker.mock.set_down()
+        await say(pool, "ticket", "k", 2)
+        await kill_holder(admin_dsn, pool)
+        await until(lambda: relay.state == "down")
+        broker.mock.set_up()
+        await until(lambda: in_order(arrived) == {"k": [1, 2]})
+        await until(lambda: _nothing_unsent(pool))
+
+
+async def test_a_fatal_error_of_the_producer_recycles_it(dsn: str, pool: Pool, broker: Broker) -> None:
+    producers = Producers(broker)
+    producers.fail_next = OutOfOrderSequenceNumber()
+    await say(pool, "ticket", "k", 1)
+    async with reading(broker) as arrived, running(make_relay(dsn, producers)):
+        await until(lambda: arrived == [("k", 1)])
+    assert producers.made == 2
+
+
+async def test_an_absent_broker_is_waited_for(dsn: str, pool: Pool, broker: Broker) -> None:
+    assert broker.mock is not None
+    broker.mock.set_down()
+    producers = Producers(broker)
+    await say(pool, "ticket", "k", 1)
+    async with running(make_relay(dsn, producers)):
+        await until(lambda: producers.made >= 2)
+        assert await unsent(pool) == 1
+        broker.mock.set_up()
+        await until(lambda: _nothing_unsent(pool))
+
+
+async def test_stop_is_bounded_although_the_broker_is_away(
+    dsn: str, pool: Pool, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.relay.STOP_WITHIN_S", 0.2)
+    assert broker.mock is not None
+    relay = make_relay(dsn, Producers(broker))
+    task = asyncio.create_task(relay.run())
+    await until(lambda: relay.state == "active")
+    broker.mock.set_down()
+    await say(pool, "ticket", "k", 1)
+    await until(lambda: _sending(pool))
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=5)
+    assert done
+    assert task.cancelled()
+    assert await holder(pool) is None
+    assert await unsent(pool) == 1
+
+
+async def test_old_rows_are_purged_while_the_relay_rests(dsn: str, pool: Pool, broker: Broker) -> None:
+    async with transaction(pool) as conn:
+        await outbox.append(conn, "ticket", fact("k", 1, at=NOW - timedelta(days=31)))
+    async with running(make_relay(dsn, Producers(broker), clock=ManualClock(NOW))):
+        await until(lambda: _outbox_empty(pool))
+
+
+async def _nothing_unsent(pool: Pool) -> bool:
+    return await unsent(pool) == 0
+
+
+async def _outbox_empty(pool: Pool) -> bool:
+    return bool(await pool.fetchval("SELECT NOT EXISTS (SELECT 1 FROM outbox)"))
+
+
+async def _sending(pool: Pool) -> bool:
+    """Whether the relay has read the row it cannot send."""
+    query = await pool.fetchval(
+        "SELECT query FROM pg_stat_activity WHERE application_name = 'jit-relay' AND pid = $1",
+        await holder(pool),
+    )
+    return query is not None and "WHERE sent_at IS NULL ORDER BY id" in query
