@@ -1,0 +1,383 @@
+"""The whole provisioner in virtual time: its real code on PostgreSQL and on the simulator, one clock for all.
+
+Time moves only by `Lab.run`, which steps the expiry producer and the engine. What is true is read from
+the simulator's own record of assignments, never from the provisioner's word.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import asyncpg
+from pydantic import SecretStr
+
+from services.provisioner.__main__ import Machinery, assemble, build
+from services.provisioner.commands.intents import take_approval, take_witness
+from services.provisioner.commands.stops import take_stop
+from services.provisioner.identity_center import Credentials, IdentityCenter, Limiter
+from services.provisioner.identity_center.calls import unlimited
+from services.provisioner.settings import ProvisionerSettings
+from services.provisioner.store import assignments, claims
+from shared.clock import ManualClock, new_id
+from shared.context import Context
+from shared.contracts import documents as doc
+from shared.contracts import ticket as tk
+from shared.contracts.access import AccessFact
+from shared.contracts.approval import ReviewApproved
+from shared.contracts.event import Actor, Revisions
+from shared.contracts.people import Person
+from shared.contracts.witness import ticket_content_hash
+from shared.envelope import Received
+from shared.service import Process, Service
+from simulator.server import Simulator
+from tests.support.harness import NOW, mark, ready_tables, received, said, with_pool
+from tests.support.organisation import numbered
+
+ACCOUNTS = ("orders-prod", "orders-dev", "sandbox-01", "sandbox-02", "management", "old-webshop")
+SETS = ("ReadOnly", "Administrator", "BreakGlass", "Developer")
+PEOPLE = ("ann", "bob", "eve", "leaver")
+EMPTIED = "claim, assignment, witness, stop, outbox, inbox, idempotency_key"
+
+FactT = TypeVar("FactT", bound=AccessFact)
+
+
+class SharedClock:
+    """The simulator's clock, reading ours."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock = clock
+
+    def now(self) -> float:
+        return self.clock.now().timestamp()
+
+
+@dataclass
+class Lab:
+    """One provisioner with one replica `machinery`; `replica` makes others on the same database."""
+
+    service: Service
+    settings: ProvisionerSettings
+    clock: ManualClock
+    aws: Simulator
+    documents: dict[str, list[doc.Document]]
+    machinery: Machinery = field(init=False)
+    nudges: int = 0
+    _centres: list[IdentityCenter] = field(default_factory=list)
+
+    @property
+    def context(self) -> Context:
+        return self.service.context
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    # organisation, by the names people use
+
+    def user(self, name: str = "ann") -> str:
+        return self.aws.directory.find_user(name).id
+
+    def account(self, name: str = "orders-prod") -> str:
+        return self.aws.directory.find_account(name).id
+
+    def arn(self, name: str = "ReadOnly") -> str:
+        return self.aws.directory.find_set(name).arn
+
+    # what other services say
+
+    def ticket(
+        self,
+        *users: str,
+        account: str = "orders-prod",
+        name: str = "ReadOnly",
+        seconds: float = 60,
+        starts_in: float = 0,
+    ) -> tk.Ticket:
+        """One target for these people, approved for a window from `starts_in` on."""
+        start = self.now + timedelta(seconds=starts_in)
+        window = tk.Window(starts_at=start, ends_at=start + timedelta(seconds=seconds))
+        target = tk.Target(
+            id=new_id(), account_id=self.account(account), account_name=account,
+            set_id=self.arn(name).rsplit("/", 1)[1], set_name=name, set_digest=f"digest-{name}",
+            session_duration=timedelta(hours=1), state=tk.TargetState.APPROVED, window=window,
+            decided_at=self.now,
+        )  # fmt: skip
+        people = [Person(user_id=self.user(user), user_name=user) for user in users or ("ann",)]
+        return tk.Ticket(
+            id=new_id(), instance="default", version=3, revision=1, requester=people[0],
+            beneficiaries=tuple(people), targets=(target,),
+            grants=tuple(
+                tk.Grant(id=new_id(), target_id=target.id, beneficiary=person.user_id) for person in people
+            ),
+            asked=tk.WindowAsked(starts_at=start, ends_at=window.ends_at),
+            reason="looking into incident 4711", submitted_at=self.now, expires_at=window.ends_at,
+            state=tk.TicketState.SCHEDULED,
+        )  # fmt: skip
+
+    def approval(self, ticket: tk.Ticket, **changes: Any) -> Received[tk.TicketApproved]:
+        target = ticket.targets[0]
+        assert target.window is not None
+        fields: dict[str, Any] = {
+            "subject": ticket.id, "version": ticket.version, "actor": Actor.service("ticket"), "at": self.now,
+            "ticket": ticket, "target_ids": (target.id,),
+            "content_hash": ticket_content_hash(ticket, target, target.window),
+        }  # fmt: skip
+        return received(tk.TicketApproved(**(fields | changes)), source="ticket")
+
+    def witness(self, ticket: tk.Ticket, **changes: Any) -> Received[ReviewApproved]:
+        target = ticket.targets[0]
+        assert target.window is not None
+        fields: dict[str, Any] = {
+            "subject": ticket.id, "version": 4, "actor": Actor.service("approval"), "at": self.now,
+            "review_id": new_id(), "ticket_id": ticket.id, "target_id": target.id,
+            "revision": target.revision, "ticket_version": 1, "window": target.window,
+            "content_hash": ticket_content_hash(ticket, target, target.window), "votes": (),
+            "revisions": Revisions(),
+        }  # fmt: skip
+        return received(ReviewApproved(**(fields | changes)), source="approval")
+
+    def stop(
+        self, ticket: tk.Ticket, cls: type[tk.TicketFact] = tk.TicketTerminated, **changes: Any
+    ) -> Received[tk.TicketFact]:
+        fields: dict[str, Any] = {
+            "subject": ticket.id, "version": ticket.version + 1,
+            "actor": Actor(kind="person", name="carl", user_id="user-carl"), "at": self.now,
+            "why": "not needed any more", "ticket": ticket,
+        }  # fmt: skip
+        return received(cls(**(fields | changes)), source="ticket")
+
+    async def take(self, *events: Received[Any]) -> None:
+        """Hand events to the consumers' commands, as the broker would."""
+        for event in events:
+            command: Any = {tk.TicketApproved: take_approval, ReviewApproved: take_witness}.get(
+                type(event.event), take_stop
+            )
+            await command(self.context, self._count_nudge, event)
+
+    async def approve(self, ticket: tk.Ticket) -> tk.Ticket:
+        await self.take(self.witness(ticket), self.approval(ticket))
+        return ticket
+
+    # time
+
+    async def run(self, seconds: float, *, step: float | None = None) -> None:
+        """Let virtual time pass, stepping the expiry producer and the engine.
+
+        Without `step` time jumps to whatever is next: as the timers of the real loops do.
+        """
+        ends = self.now + timedelta(seconds=seconds)
+        while True:
+            await self.machinery.expiry.step()
+            await self.machinery.engine.step()
+            if self.now >= ends:
+                return
+            pause = timedelta(seconds=step) if step else await self._pause()
+            self.clock.advance(min(pause, ends - self.now))
+
+    async def run_until(self, cls: type[FactT], *, within: float = 120) -> FactT:
+        """The next fact of that class to be said; time passes until it is."""
+        before = len(await self.said(cls))
+        ends = self.now + timedelta(seconds=within)
+        while self.now < ends:
+            await self.run(0)
+            if len(facts := await self.said(cls)) > before:
+                return facts[before]
+            self.clock.advance(await self._pause())
+        raise AssertionError(f"no {cls.TYPE} within {within} s; said: {await self.story()}")
+
+    async def _pause(self) -> timedelta:
+        """To the next end or due assignment; a second while AWS works; ten seconds at most."""
+        async with self.context.pool.acquire() as conn:
+            if await assignments.in_flight(conn):
+                return timedelta(seconds=1)
+            moments = [await assignments.next_due(conn), await claims.next_end(conn)]
+        left = [moment - self.now for moment in moments if moment is not None]
+        return max(min([*left, timedelta(seconds=10)]), timedelta(seconds=0.2))
+
+    # what came of it
+
+    async def said(self, cls: type[FactT]) -> list[FactT]:
+        return [fact for fact in await said(self.service, cls) if isinstance(fact, cls)]
+
+    async def story(self, ticket: tk.Ticket | None = None) -> list[str]:
+        """The facts in short, in order: `granted`, `failed(set_changed)`..."""
+        facts = [fact for fact in await said(self.service) if isinstance(fact, AccessFact)]
+        return [_short(fact) for fact in facts if ticket is None or fact.ticket_id == ticket.id]
+
+    def holds(self, user: str = "ann", account: str = "orders-prod", name: str = "ReadOnly") -> bool:
+        """Whether AWS in truth has the assignment now."""
+        return any(
+            (row.principal, row.account, row.permission_set)
+            == (self.user(user), self.account(account), self.arn(name))
+            for row in self.aws.assignments()
+        )
+
+    def presence(self) -> list[tuple[str, datetime, datetime | None]]:
+        """(key, from, until) of every time an assignment was there that JIT's calls or others made."""
+        self.aws.assignments()
+        spans: list[tuple[str, datetime, datetime | None]] = []
+        began: dict[str, datetime] = {}
+        for row in self.aws.records.history:
+            if row["cause"] == "standing":
+                continue
+            key = f"{row['principal']}/{row['account']}/{row['permission_set']}"
+            at = datetime.fromtimestamp(row["time"], UTC)
+            if row["event"] == "appeared":
+                began[key] = at
+            elif key in began:
+                spans.append((key, began.pop(key), at))
+        return spans + [(key, at, None) for key, at in began.items()]
+
+    def calls(self, operation: str) -> int:
+        return sum(row["operation"] == operation for row in self.aws.records.calls)
+
+    def alerts(self) -> set[str]:
+        return {alert.key.split("/")[0] for alert in self.context.alerts.active}
+
+    async def row(self, user: str = "ann", account: str = "orders-prod") -> dict[str, Any]:
+        """The assignment's row."""
+        found = await self.context.pool.fetchrow(
+            "SELECT * FROM assignment WHERE user_id = $1 AND account_id = $2",
+            self.user(user), self.account(account),
+        )  # fmt: skip
+        return dict(found or {})
+
+    # organisation in the tables, which is not read from the simulator while a test runs
+
+    def replace_document(self, owner: str, document: doc.Document) -> None:
+        """A new revision of a document reaches this replica, with its marker."""
+        owned = self.documents[owner]
+        newest = max(known.revision for known in owned) + 1
+        changed = document.model_copy(update={"revision": newest})
+        self.documents[owner] = [known for known in owned if known.key != changed.key] + [changed]
+        self.context.tables.take(owner, changed)
+        mark(self.context.tables, owner, self.documents[owner], at=self.now)
+
+    # replicas
+
+    def replica(self, name: str, *, centre: IdentityCenter | None = None) -> Machinery:
+        """Another engine; with `centre`, one that speaks through a connection that is there already."""
+
+        def connect(_: ProvisionerSettings, limiter: Limiter) -> IdentityCenter:
+            if centre is None:
+                return self._connect(limiter)
+            centre._calls._limiter = limiter
+            return centre
+
+        settings = self.settings.model_copy(update={"replica": name})
+        return assemble(self.context, settings, identity_center=connect, jitter=lambda: 0.5)
+
+    def _connect(self, limiter: Limiter) -> IdentityCenter:
+        centre = connected(self.aws, limiter)
+        self._centres.append(centre)
+        return centre
+
+    def _count_nudge(self) -> None:
+        self.nudges += 1
+
+    async def close(self) -> None:
+        await self.machinery.engine.stop()
+        for centre in self._centres:
+            await centre.close()
+
+
+def connected(aws: Simulator, limiter: Limiter) -> IdentityCenter:
+    return IdentityCenter(
+        region="eu-central-1", endpoint=aws.url, credentials=Credentials("AKIDEXAMPLE", "made-up"),
+        limiter=limiter,
+    )  # fmt: skip
+
+
+@dataclass
+class Premises:
+    """What a session's labs share, since it takes long to make: the simulator and one connection to it."""
+
+    dsn: str
+    admin_dsn: str
+    aws: Simulator
+    aws_clock: SharedClock
+    centre: IdentityCenter
+
+
+@asynccontextmanager
+async def premises(admin_dsn: str, dsn: str) -> AsyncIterator[Premises]:
+    clock = SharedClock(ManualClock(NOW))
+    async with Simulator(clock=clock).serve() as aws:
+        centre = connected(aws, unlimited)
+        try:
+            yield Premises(dsn, admin_dsn, aws, clock, centre)
+        finally:
+            await centre.close()
+
+
+@asynccontextmanager
+async def laboratory(shared: Premises, **settings: Any) -> AsyncIterator[Lab]:
+    """An emptied database, a fresh organisation with operations of 2 to 4 seconds, no rate limit."""
+    await empty(shared.admin_dsn, shared.dsn)
+    clock = shared.aws_clock.clock = ManualClock(NOW)
+    shared.aws.reset()
+    shared.aws.change_settings(rate_per_second={})
+    documents = organisation_of(shared.aws)
+    configured = ProvisionerSettings(
+        env="development",
+        database_url=SecretStr(shared.dsn),
+        replica="one",
+        calls_per_second=None,
+        **settings,
+    )
+    service = build(configured, process=Process(clock, ready_tables(clock, documents)))
+    async with with_pool(service):
+        lab = Lab(service, configured, clock, shared.aws, documents)
+        lab.machinery = lab.replica("one", centre=shared.centre)
+        try:
+            yield lab
+        finally:
+            await lab.close()
+
+
+async def empty(admin_dsn: str, dsn: str) -> None:
+    """As a new database; the app role may not do that."""
+    conn = await asyncpg.connect(urlsplit(admin_dsn)._replace(path=urlsplit(dsn).path).geturl())
+    await conn.execute(f"TRUNCATE {EMPTIED} CASCADE")
+    await conn.execute("UPDATE lease SET holder = 'nobody', epoch = 0, deadline = '-infinity'")
+    await conn.close()
+
+
+def organisation_of(aws: Simulator) -> dict[str, list[doc.Document]]:
+    """The documents of a few accounts, sets and people of the simulated organisation; dev may ask for all."""
+    directory = aws.directory
+    accounts = [directory.find_account(name) for name in ACCOUNTS]
+    sets = [directory.find_set(name) for name in SETS]
+    people = [directory.find_user(name) for name in PEOPLE]
+    inventory: list[doc.Document] = [
+        *(
+            doc.Account(id=found.id, name=found.name, state="ACTIVE", management=found.name == "management")
+            for found in accounts
+        ),
+        *(
+            doc.PermissionSet(
+                id=found.arn.rsplit("/", 1)[1], arn=found.arn, name=found.name, digest=f"digest-{found.name}"
+            )
+            for found in sets
+        ),
+        *(doc.User(id=found.id, user_name=found.user_name) for found in people),
+        doc.Group(id="group-dev", name="dev", members=tuple(found.id for found in people)),
+    ]
+    catalog: list[doc.Document] = [
+        *(doc.RegisteredAccount(id=found.id) for found in accounts),
+        *(doc.RegisteredSet(id=found.arn.rsplit("/", 1)[1]) for found in sets),
+        doc.AccessScope(
+            id="all", name="all", subjects=("group:group-dev",), accounts="*", sets="*",
+            max_duration=timedelta(hours=8),
+        ),
+    ]  # fmt: skip
+    return {"provisioner": numbered(inventory), "ticket": numbered(catalog), "approval": []}
+
+
+def _short(fact: AccessFact) -> str:
+    name = fact.TYPE.split(".")[1]
+    detail = getattr(fact, "code", None) or getattr(fact, "cause_of_end", None)
+    return f"{name}({detail})" if detail else name
