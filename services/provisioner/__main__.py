@@ -68,7 +68,11 @@ def connect(settings: ProvisionerSettings, limiter: Limiter) -> IdentityCenter:
 
 
 def assemble(
-    context: Context, settings: ProvisionerSettings, *, identity_center: IdentityCenterFactory = connect
+    context: Context,
+    settings: ProvisionerSettings,
+    *,
+    identity_center: IdentityCenterFactory = connect,
+    jitter: Callable[[], float] = random.random,
 ) -> Machinery:
     inventory: InventorySync | None = None
 
@@ -91,7 +95,7 @@ def assemble(
     )
     tools = Tools(
         context=context, identity_center=centre, lease=lease, bucket=bucket, limits=settings.limits,
-        jitter=random.random,
+        jitter=jitter,
     )  # fmt: skip
     engine = Engine(tools, Slots(settings.slots, settings.grant_slots), concurrency=settings.concurrency)
     expiry = Expiry(context, objectives=settings.objectives, nudge=engine.nudge)

@@ -76,10 +76,9 @@ def failed(row: Assignment, reason: str, *, stamp: Stamp, jitter: float, limits:
     )  # fmt: skip
 
 
-def forgotten(row: Assignment, stamp: Stamp, *, error: str = "") -> Assignment:
+def forgotten(row: Assignment, stamp: Stamp) -> Assignment:
     """Nobody can tell what became of the operation: look, and act again. Both are harmless."""
-    return replace(row, op=None, observed=Observed.UNKNOWN, settled_at=stamp.at, next_at=stamp.at,
-                   last_error=error or row.last_error)  # fmt: skip
+    return replace(row, op=None, observed=Observed.UNKNOWN, settled_at=stamp.at, next_at=stamp.at)
 
 
 def unreadable(row: Assignment, error: str, *, stamp: Stamp, jitter: float, limits: Limits) -> Assignment:

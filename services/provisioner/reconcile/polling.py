@@ -83,30 +83,33 @@ async def _find(
 
 
 async def _check_patience(tools: Tools, flight: InFlight) -> None:
-    """An operation that never ends is not waited for for ever: look, and act again."""
+    """An operation that does not end is waited for, loudly.
+
+    Acting anew would not help: AWS answers with a conflict while it runs. And absence proves nothing as
+    long as a creation may still come true.
+    """
     if tools.now - flight.op.started < tools.limits.operation_patience:
         return
     await tools.context.alerts.raise_alert(
-        key=f"operation/{flight.id}",
+        key=f"operation/{flight.op.request_id}",
         summary="AWS does not finish an operation",
         detail=f"{flight.op.kind} {flight.op.request_id} on account {flight.account_id}, "
-        f"since {flight.op.started:%Y-%m-%d %H:%M:%SZ}; it is asked for again",
-        once=True,
+        f"since {flight.op.started:%Y-%m-%d %H:%M:%SZ}; nothing else can be done about this assignment",
     )
-    await _save(tools, flight, None, error="AWS did not finish the operation")
 
 
-async def _save(tools: Tools, flight: InFlight, operation: Operation | None, *, error: str = "") -> None:
+async def _save(tools: Tools, flight: InFlight, operation: Operation | None) -> None:
+    await tools.context.alerts.clear(f"operation/{flight.op.request_id}")
     async with transaction(tools.context.pool) as conn:
         await fence(conn, epoch=tools.lease.epoch)
         row = await assignments.lock_assignment(conn, flight.id)
         if row.op == flight.op:
-            await assignments.save_assignment(conn, _after(tools, row, operation, error))
+            await assignments.save_assignment(conn, _after(tools, row, operation))
 
 
-def _after(tools: Tools, row: Assignment, operation: Operation | None, error: str) -> Assignment:
+def _after(tools: Tools, row: Assignment, operation: Operation | None) -> Assignment:
     if operation is None:
-        return operations.forgotten(row, tools.stamp, error=error)
+        return operations.forgotten(row, tools.stamp)
     if operation.status == "IN_PROGRESS":
         return operations.accepted(row, operation.request_id, tools.stamp, tools.limits)
     if operation.status == "SUCCEEDED":
