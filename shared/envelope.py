@@ -68,8 +68,9 @@ def headers_for(
 
 
 def read_headers(raw: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+    """As text; a header without a value is a missing one."""
     try:
-        return {name: (value or b"").decode("utf-8") for name, value in raw}
+        return {name: value.decode("utf-8") for name, value in raw if value is not None}
     except UnicodeDecodeError as error:
         raise Undecodable("a header is not UTF-8") from error
 
@@ -84,13 +85,20 @@ def read_envelope(headers: Mapping[str, str]) -> Envelope:
             type=headers["ce_type"],
             subject=headers["ce_subject"],
             source=headers["ce_source"],
-            time=datetime.fromisoformat(headers["ce_time"]),
+            time=_moment(headers["ce_time"]),
             carrier={name: headers[name] for name in ("traceparent", "tracestate") if name in headers},
         )
     except KeyError as error:
         raise Undecodable(f"the header {error.args[0]} is missing") from error
     except ValueError as error:
-        raise Undecodable("ce_id is not a UUID, or ce_time not an ISO 8601 time") from error
+        raise Undecodable("ce_id is not a UUID, or ce_time not an ISO 8601 time with its zone") from error
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(text)
+    return moment
 
 
 def read_body(cls: type[ContractT], value: bytes | None) -> ContractT:
