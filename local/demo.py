@@ -52,7 +52,7 @@ def make_app(
     """Everything on one port. Ready when every service is and the demo's configuration is in."""
     # Callers of the issuer's own app have to come from loopback; see the head of this file.
     transport = httpx2.ASGITransport(issuer.app, root_path=_ROOT)
-    tokens = httpx2.AsyncClient(transport=transport, base_url=issuer.issuer_url)
+    tokens = httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1")
 
     async def front(_request: Request) -> Response:
         return HTMLResponse(page)
