@@ -7,6 +7,7 @@ import pytest
 from services.notifier import consumers
 from services.notifier.commands import rounds
 from services.notifier.commands.rounds import send_for_ever
+from services.notifier.commands.sending import send_next
 from services.notifier.domain.delivery import Outcome
 from services.notifier.domain.notice import TABLE
 from services.notifier.email.smtp import Mailer
@@ -76,7 +77,7 @@ async def test_stop_lets_the_mail_under_way_be_sent_and_recorded(post: Post) -> 
 
     await post.hear(ticket_fact(whole=a_ticket(requester=person("ann"))))
     slow = Slow(post.settings.smtp, within=post.settings.mail_send_within)
-    sending = asyncio.create_task(rounds._to_its_end(post.context, post.settings, slow))
+    sending = asyncio.create_task(rounds._to_its_end(send_next(post.context, post.settings, slow)))
     await begun.wait()
     sending.cancel()
     await asyncio.sleep(0)
@@ -86,6 +87,37 @@ async def test_stop_lets_the_mail_under_way_be_sent_and_recorded(post: Post) -> 
     await slow.close()
     assert len(post.box.mails()) == 1
     assert await post.rows("state") == [("sent",)]
+
+
+async def test_stop_while_sending_fails_is_still_a_stop(post: Post) -> None:
+    go = asyncio.Event()
+
+    async def failing() -> None:
+        await go.wait()
+        raise OSError("the database went away")
+
+    working = asyncio.create_task(rounds._to_its_end(failing()))
+    await asyncio.sleep(0)
+    working.cancel()
+    await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+
+
+@pytest.mark.parametrize("ticks", range(5))
+async def test_stop_at_the_moment_of_a_nudge_stops_the_sender(post: Post, ticks: int) -> None:
+    nudge = asyncio.Event()
+    sender = asyncio.create_task(send_for_ever(post.context, post.settings, nudge))
+    for _ in range(20):
+        await post.context.pool.fetchval("SELECT 1")
+    nudge.set()
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    sender.cancel()
+    done, _ = await asyncio.wait({sender}, timeout=2)
+    assert done, "the sender swallowed its cancellation: it would go on without a database"
+    assert sender.cancelled()
 
 
 async def test_sender_without_the_inventory_waits_for_it(post: Post) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
 from datetime import timedelta
+from typing import Any, TypeVar
 
 from prometheus_client import Counter, Gauge
 
@@ -13,6 +15,11 @@ from services.notifier.domain.delivery import Deferred, Outcome
 from services.notifier.email.smtp import Mailer
 from services.notifier.settings import NotifierSettings
 from shared.context import Context
+from shared.logs import logger
+
+ResultT = TypeVar("ResultT")
+
+log = logger("notifier")
 
 STRUGGLING_FROM = 3
 """Attempts after which a pending mail is worth an alert; a grey-listing server needs two."""
@@ -40,7 +47,7 @@ async def send_for_ever(context: Context, settings: NotifierSettings, nudge: asy
             if outcome is not None:
                 trouble = 0
                 continue
-            await mailer.close()
+            await _to_its_end(mailer.close())
             await _wait(nudge, settings.mail_check_every)
     finally:
         await mailer.close()
@@ -76,25 +83,32 @@ async def _unless_blind(context: Context, settings: NotifierSettings, mailer: Ma
     """Without the inventory nobody's address is known: the mail waits for it rather than go astray."""
     if not context.tables.ready:
         return None
-    outcome = await _to_its_end(context, settings, mailer)
+    outcome = await _to_its_end(send_next(context, settings, mailer))
     if outcome is not None:
         MAILS.labels(type(outcome).__name__.lower()).inc()
     return outcome
 
 
-async def _to_its_end(context: Context, settings: NotifierSettings, mailer: Mailer) -> Outcome | None:
-    """A stop lets the mail under way be sent and recorded; cut in between, it would be sent again."""
-    sending = asyncio.ensure_future(send_next(context, settings, mailer))
+async def _to_its_end(work: Coroutine[Any, Any, ResultT]) -> ResultT:
+    """A stop lets the mail under way be sent and recorded; cut in between, it would be sent again.
+
+    It also keeps the cancellation away from aiosmtplib, which loses one in `asyncio.wait_for` (Python
+    3.11) when the server answers in that very moment.
+    """
+    working = asyncio.ensure_future(work)
     try:
-        return await asyncio.shield(sending)
+        return await asyncio.shield(working)
     except asyncio.CancelledError:
-        await asyncio.wait({sending}, timeout=STOP_WITHIN_S)
-        sending.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await sending
+        await asyncio.wait({working}, timeout=STOP_WITHIN_S)
+        working.cancel()
+        (result,) = await asyncio.gather(working, return_exceptions=True)
+        if isinstance(result, Exception):  # raised here it would hide the cancellation, and the stop with it
+            log.error("a mail failed while the service stopped", exc_info=result)
         raise
 
 
 async def _wait(nudge: asyncio.Event, longest: timedelta) -> None:
+    """Not `asyncio.wait_for`: in Python 3.11 it swallows a cancellation that comes with the nudge."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(nudge.wait(), longest.total_seconds())
+        async with asyncio.timeout(longest.total_seconds()):
+            await nudge.wait()
