@@ -8,9 +8,9 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from local.kafka import MockKafka, mock_kafka
 from local.mailbox import Mailbox, mailbox
 from local.mailbox_page import mailbox_app
 from local.page import front_page
-from local.postgres import postgres
+from local.postgres import PostgresServer, postgres
 from local.seed import seed
 from services.approval.__main__ import build as build_approval
 from services.approval.settings import ApprovalSettings
@@ -70,17 +70,27 @@ class Options:
     port: int = 8080
     simulator_port: int = 8081
     smtp_port: int = 8025
+    database: str | None = None
+    """DSN of an administrator of a PostgreSQL server that runs already; absent, one is started in `data`."""
+    kafka: str | None = None
+    """Address of a broker that runs already and has the topics; absent, the embedded one is started."""
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What a service is told differently, by its name."""
+    simulator: Mapping[str, Any] = field(default_factory=dict)
+    """What of the simulator is set differently."""
 
 
 @dataclass
 class Stack:
-    """What runs, for whoever wants to look at it or call it."""
+    """What runs, for whoever wants to look at it or call it. Servers that ran already are None."""
 
     options: Options
     services: list[Service]
     simulator: Simulator
     mailbox: Mailbox
-    broker: MockKafka
+    bootstrap: str
+    broker: MockKafka | None
+    database: PostgresServer | None
     issuer: DevelopmentIssuer
 
     @property
@@ -95,13 +105,19 @@ async def stack(options: Options, *, say: Callable[[str], None]) -> AsyncIterato
     options.data.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as running:
         say("PostgreSQL")
-        server = await running.enter_async_context(postgres(options.data, durable=True))
+        server, admin_dsn = None, options.database
+        if admin_dsn is None:
+            server = await running.enter_async_context(postgres(options.data, durable=True))
+            admin_dsn = server.admin_dsn
         passwords = _passwords(options.data)
-        await migrate_databases(server.admin_dsn, passwords=passwords)
+        await migrate_databases(admin_dsn, passwords=passwords)
         say("broker, simulator, mailbox, issuer")
-        broker = running.enter_context(
-            mock_kafka({topic.name: topic.partitions for topic in TOPICS.values()})
-        )
+        broker, bootstrap = None, options.kafka
+        if bootstrap is None:
+            broker = running.enter_context(
+                mock_kafka({topic.name: topic.partitions for topic in TOPICS.values()})
+            )
+            bootstrap = broker.bootstrap
         simulator = await running.enter_async_context(_simulator(options))
         box = await running.enter_async_context(mailbox(options.data / "mailbox", port=options.smtp_port))
         issuer = DevelopmentIssuer(
@@ -109,10 +125,10 @@ async def stack(options: Options, *, say: Callable[[str], None]) -> AsyncIterato
             environment="development",
         )  # fmt: skip
         say("services")
-        dsns = {name: _app_dsn(server.admin_dsn, name, passwords[name]) for name in SERVICES}
-        settings = _settings(options, broker, simulator, box, issuer)
-        services, tables = _build(settings, dsns)
-        made = Stack(options, services, simulator, box, broker, issuer)
+        dsns = {name: _app_dsn(admin_dsn, name, passwords[name]) for name in SERVICES}
+        settings = _settings(options, bootstrap, simulator, box, issuer)
+        services, tables = _build(options, settings, dsns)
+        made = Stack(options, services, simulator, box, bootstrap, broker, server, issuer)
         await running.enter_async_context(_serving(made))
         await running.enter_async_context(_working(made, tables))
         say("organisation, catalogue, rules")
@@ -143,14 +159,14 @@ async def _simulator(options: Options) -> AsyncIterator[Simulator]:
     simulator = Simulator(
         state_file=folder / "state.json",
         call_log=folder / "calls.ndjson",
-        settings=SimulatorSettings(rate_per_second={}),
+        settings=SimulatorSettings(**{"rate_per_second": {}, **options.simulator}),
     )
     async with simulator.serve(port=options.simulator_port):
         yield simulator
 
 
 def _settings(
-    options: Options, broker: MockKafka, simulator: Simulator, box: Mailbox, issuer: DevelopmentIssuer
+    options: Options, bootstrap: str, simulator: Simulator, box: Mailbox, issuer: DevelopmentIssuer
 ) -> dict[str, Any]:
     """What all five services are told here (and the provisioner about AWS)."""
     find_group = simulator.directory.find_group
@@ -168,12 +184,14 @@ def _settings(
         "aws_endpoint": simulator.url,
         "pool_size": 4,
         # The mock cluster does not wake a waiting fetch: this is the latency of a hop, and its idle cost.
-        "kafka": KafkaSettings(bootstrap=(broker.bootstrap,), fetch_wait_ms=50),
+        "kafka": KafkaSettings(bootstrap=tuple(bootstrap.split(",")), fetch_wait_ms=50),
         "smtp": SmtpSettings(host="127.0.0.1", port=box.port, sender="jit@example.com"),
     }
 
 
-def _build(settings: dict[str, Any], dsns: dict[str, SecretStr]) -> tuple[list[Service], Tables]:
+def _build(
+    options: Options, settings: dict[str, Any], dsns: dict[str, SecretStr]
+) -> tuple[list[Service], Tables]:
     """Five services that share a clock and one copy of the tables."""
     clock = Clock()
     roles = {"admin": settings["role_admin"], "auditor": settings["role_auditor"]}
@@ -181,19 +199,21 @@ def _build(settings: dict[str, Any], dsns: dict[str, SecretStr]) -> tuple[list[S
         world=World(roles), settings=settings["kafka"], clock=clock, stale_after=timedelta(seconds=60)
     )
     process = Process(clock, tables)
-    # The stand-in below has no rate limit here: the first reading of the organisation takes a second, not 20.
+
+    def told(name: str, **own: Any) -> dict[str, Any]:
+        return {"database_url": dsns[name], **settings, **own, **options.settings.get(name, {})}
+
+    # The stand-in has no rate limit here: the first reading of the organisation takes a second, not 20.
     aws = {"aws_endpoint": settings.pop("aws_endpoint"), "calls_per_second": None}
-    ticket = TicketSettings(database_url=dsns["ticket"], shortest_window=timedelta(seconds=10), **settings)
+    ticket = TicketSettings(**told("ticket", shortest_window=timedelta(seconds=10)))
     services = [
         build_ticket(ticket, process=process),
-        build_approval(ApprovalSettings(database_url=dsns["approval"], **settings), process=process),
+        build_approval(ApprovalSettings(**told("approval")), process=process),
         build_provisioner(
-            ProvisionerSettings(database_url=dsns["provisioner"], **aws, **settings),
-            process=process,
-            identity_center=_stand_in,
+            ProvisionerSettings(**told("provisioner", **aws)), process=process, identity_center=_stand_in
         ),
-        build_notifier(NotifierSettings(database_url=dsns["notifier"], **settings), process=process),
-        build_audit(AuditSettings(database_url=dsns["audit"], **settings), process=process),
+        build_notifier(NotifierSettings(**told("notifier")), process=process),
+        build_audit(AuditSettings(**told("audit")), process=process),
     ]
     return services, tables
 
