@@ -103,7 +103,7 @@ async def _to_its_end(work: Coroutine[Any, Any, ResultT]) -> ResultT:
         working.cancel()
         (result,) = await asyncio.gather(working, return_exceptions=True)
         if isinstance(result, Exception):  # raised here it would hide the cancellation, and the stop with it
-            log.error("a mail failed while the service stopped", exc_info=result)
+            log.exception("a mail failed while the service stopped", exc_info=result)
         raise
 
 
