@@ -84,12 +84,24 @@ async def test_define_rule_keeps_its_preconditions(
     assert (answer.status_code, answer.json().get("code")) == (status, code)
 
 
-async def test_define_rule_two_at_once_on_one_revision_change_it_once(desk: Desk) -> None:
+async def test_define_rule_two_at_once_on_one_revision_change_it_once(desk: Desk, service: Service) -> None:
     tag = (await desk.put("root", "/v1/rules/cards", RULE)).headers["ETag"]
-    answers = await asyncio.gather(
-        *(desk.put("root", "/v1/rules/cards", RULE | {"name": name}, If_Match=tag) for name in ("a", "b"))
-    )
-    assert sorted(answer.status_code for answer in answers) == [200, 412]
+    async with transaction(service.context.pool) as conn:
+        await conn.execute("SELECT revision FROM document_counter FOR UPDATE")
+        both = asyncio.gather(
+            *(desk.put("root", "/v1/rules/cards", RULE | {"name": name}, If_Match=tag) for name in ("a", "b"))
+        )
+        async with asyncio.timeout(20):
+            # Until both have read the rule and want to write it; asked outside, since a transaction sees
+            # one state of the server's activity only.
+            while await service.context.pool.fetchval(WAITING) < 2:  # noqa: ASYNC110 (no event tells)
+                await asyncio.sleep(0)
+    assert sorted(answer.status_code for answer in await both) == [200, 412]
+
+
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 async def test_define_rule_with_several_problems_names_all_of_them(desk: Desk, service: Service) -> None:
