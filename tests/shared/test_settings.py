@@ -1,0 +1,182 @@
+"""Settings: each that is missing or wrong is named, the process leaves with 2, and no secret is printed."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.clock import ManualClock
+from shared.service import Parts, Process, Service
+from shared.settings import KafkaSettings, ServiceSettings, SmtpSettings, load
+from tests.support.harness import NOW
+
+DSN = "postgresql://app:hunter2@db/ticket"
+ISSUER = {"issuer": "https://login.example.com", "audience": "jit", "claim": "sub", "lookup": "user_name"}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Nothing but a database."""
+    for name in list(os.environ):
+        if name.startswith("JIT_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("JIT_DATABASE_URL", DSN)
+    return monkeypatch
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, values: Mapping[str, str]) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+def refusal(capsys: pytest.CaptureFixture[str]) -> str:
+    """What is said when loading fails, with exit code 2."""
+    with pytest.raises(SystemExit) as left:
+        load(ServiceSettings)
+    assert left.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    return said.err
+
+
+WRONG = {
+    "JIT_ENV": "staging",
+    "JIT_DATABASE_URL": "mysql://hunter2@db",
+    "JIT_RELAY_DATABASE_URL": "hunter2",
+    "JIT_POOL_SIZE": "1",
+    "JIT_PORT": "web",
+    "JIT_PUBLIC_URL": "jit.example.com",
+    "JIT_ISSUERS": "hunter2",
+    "JIT_ROLE_ADMIN": "admins",
+    "JIT_ROLE_AUDITOR": '"auditors"',
+    "JIT_ALERTS_TOPIC_ARN": "alerts",
+    "JIT_ALERTS_MAIL_TO": "ops@example.com",
+    "JIT_LOG_FORMAT": "xml",
+    "JIT_LOG_LEVEL": "loud",
+    "JIT_TABLE_STALE_AFTER_S": "0",
+    "JIT_KAFKA_BOOTSTRAP": "kafka:9092",
+    "JIT_KAFKA_SECURITY": "TLS",
+    "JIT_KAFKA_SASL_MECHANISM": "GSSAPI",
+    "JIT_KAFKA_FETCH_WAIT_MS": "1",
+    "JIT_KAFKA_SESSION_TIMEOUT_MS": "1",
+    "JIT_SMTP_PORT": "0",
+    "JIT_SMTP_TLS": "yes",
+    "JIT_SMTP_TIMEOUT_S": "0",
+    "JIT_SECRETS_DIR": "/nowhere/hunter2",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG.items(), ids=WRONG)
+def test_a_wrong_setting_is_named_and_its_value_is_not_printed(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    said = refusal(capsys)
+    assert said.startswith(f"{name}: ")
+    assert "hunter2" not in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_a_missing_setting_is_named(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.delenv("JIT_DATABASE_URL")
+    assert refusal(capsys) == "JIT_DATABASE_URL: Field required\n"
+
+
+def test_everything_wrong_is_said_at_once(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_all(environment, {"JIT_PORT": "web", "JIT_ENV": "staging", "JIT_POOL_SIZE": "x"})
+    names = {line.partition(":")[0] for line in refusal(capsys).splitlines()}
+    assert names == {"JIT_PORT", "JIT_ENV", "JIT_POOL_SIZE"}
+
+
+def test_an_error_inside_a_list_says_where(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setenv("JIT_ISSUERS", json.dumps([ISSUER, {**ISSUER, "lookup": "shoe size"}]))
+    assert refusal(capsys).startswith("JIT_ISSUERS: 1.lookup: ")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"JIT_ISSUERS": json.dumps([{**ISSUER, "issuer": "http://login.example.com"}])},
+        {"JIT_ISSUERS": json.dumps([{**ISSUER, "issuer": "https://127.0.0.1:9000"}])},
+        {"JIT_ISSUERS": json.dumps([{**ISSUER, "jwks_url": "http://login.example.com/keys"}])},
+        {"JIT_ALERTS_AWS_ENDPOINT": "http://127.0.0.1:4566"},
+    ],
+)
+def test_what_is_for_development_is_refused_in_production(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: dict[str, str]
+) -> None:
+    set_all(environment, given)
+    said = refusal(capsys)
+    assert said.startswith(f"{next(iter(given))}: ")
+    assert "JIT_ENV=development" in said
+    environment.setenv("JIT_ENV", "development")
+    load(ServiceSettings)
+
+
+def test_a_settable_clock_is_refused_in_production() -> None:
+    with pytest.raises(ValueError, match="settable clock"):
+        Service("ticket", load(ServiceSettings), Parts(), process=Process(ManualClock(NOW)))
+
+
+def test_production_is_the_default_and_little_is_needed() -> None:
+    settings = load(ServiceSettings)
+    assert settings.env == "production"
+    assert settings.direct_database_url == DSN
+    assert settings.roles == {"admin": frozenset(), "auditor": frozenset()}
+
+
+def test_secrets_are_not_in_what_settings_print() -> None:
+    settings = load(
+        ServiceSettings,
+        kafka=KafkaSettings(password="hunter2"),  # type: ignore[arg-type] # as the environment gives it
+        smtp=SmtpSettings(password="hunter2"),  # type: ignore[arg-type] # same
+        relay_database_url=DSN,
+    )
+    for text in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "hunter2" not in text
+
+
+def test_secrets_come_from_files_for_every_part(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment.delenv("JIT_DATABASE_URL")
+    environment.setenv("JIT_SECRETS_DIR", str(tmp_path))
+    for name, value in {
+        "jit_database_url": DSN,
+        "jit_kafka_password": "for kafka",
+        "jit_smtp_password": "for mail",
+    }.items():
+        (tmp_path / name).write_text(value)
+    settings = load(ServiceSettings)
+    assert settings.database_url.get_secret_value() == DSN
+    assert settings.kafka.password.get_secret_value() == "for kafka"
+    assert settings.smtp.password.get_secret_value() == "for mail"
+
+
+def test_lists_are_json(environment: pytest.MonkeyPatch) -> None:
+    set_all(
+        environment,
+        {
+            "JIT_ISSUERS": json.dumps([ISSUER]),
+            "JIT_ROLE_ADMIN": '["g-1", "g-2"]',
+            "JIT_KAFKA_BOOTSTRAP": '["a:1", "b:2"]',
+            "JIT_ALERTS_MAIL_TO": '["ops@example.com"]',
+        },
+    )
+    settings = load(ServiceSettings)
+    assert settings.roles["admin"] == {"g-1", "g-2"}
+    assert settings.kafka.bootstrap == ("a:1", "b:2")
+    assert settings.issuers[0].audience == "jit"
+
+
+def test_given_values_win_over_the_environment(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("JIT_PORT", "1234")
+    given: dict[str, Any] = {"port": 4321}
+    assert load(ServiceSettings, **given).port == 4321

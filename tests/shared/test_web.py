@@ -1,0 +1,295 @@
+"""HTTP as all services speak it: every error is a problem document that says what to do."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import httpx2
+import pytest
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from structlog.testing import capture_logs
+
+from shared import errors
+from shared.context import Context
+from shared.service import Parts, Service
+from shared.settings import ServiceSettings
+from shared.web import BODY_LIMIT
+
+RAISED: list[tuple[errors.JitError, int]] = [
+    (errors.Invalid("wrong", code="x", fields=[errors.FieldError("/a", "b", "c")]), 422),
+    (errors.Malformed("wrong", code="x"), 400),
+    (errors.Unauthenticated("wrong", code="x"), 401),
+    (errors.Forbidden("wrong", code="x"), 403),
+    (errors.NotFound("wrong", code="x"), 404),
+    (errors.Conflict("wrong", code="x", extra={"revision": 3}), 409),
+    (errors.PreconditionFailed("wrong", code="x"), 412),
+    (errors.TooLarge("wrong", code="x"), 413),
+    (errors.UnsupportedMedia("wrong", code="x"), 415),
+    (errors.PreconditionRequired("wrong", code="x"), 428),
+    (errors.NotReady("wrong", code="x"), 503),
+    (errors.Bug("wrong", code="x"), 500),
+]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    number: int = Field(ge=1)
+    texts: list[str] = []
+
+
+class Calls:
+    """Routes that fail as told, and what reached them."""
+
+    def __init__(self) -> None:
+        self.bodies: list[Body | None] = []
+        self.error: Exception = RuntimeError("secret detail")
+
+    def router(self, _context: Context) -> Sequence[APIRouter]:
+        routes = APIRouter()
+
+        @routes.post("/echo")
+        async def echo(body: Body, limit: int = 1) -> dict[str, int]:
+            self.bodies.append(body)
+            return {"number": body.number}
+
+        @routes.post("/stop")
+        async def stop(body: Body | None = None) -> dict[str, bool]:
+            self.bodies.append(body)
+            return {"everything": body is None}
+
+        @routes.get("/fail")
+        async def fail() -> None:
+            raise self.error
+
+        return [routes]
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
+
+
+@pytest.fixture
+def service(calls: Calls) -> Service:
+    settings = ServiceSettings(env="development", database_url="postgresql://nobody@127.0.0.1:1/none")
+    return Service("ticket", settings, Parts(routers=calls.router))
+
+
+@pytest.fixture
+async def client(service: Service) -> AsyncIterator[httpx2.AsyncClient]:
+    async with connected(service) as found:
+        yield found
+
+
+@asynccontextmanager
+async def connected(service: Service) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=service.app), base_url="http://jit.test"
+    ) as found:
+        yield found
+
+
+def problem(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert body["type"] == f"urn:jit:problem:{code}"
+    assert (body["code"], body["status"]) == (code, status)
+    assert body["title"]
+    assert body["detail"]
+    assert answer.headers["jit-request-id"]
+    return body
+
+
+@pytest.mark.parametrize(("error", "status"), RAISED, ids=lambda given: type(given).__name__)
+async def test_every_error_leaves_as_its_problem(
+    client: httpx2.AsyncClient, calls: Calls, error: errors.JitError, status: int
+) -> None:
+    calls.error = error
+    answer = await client.get("/fail")
+    body = problem(answer, status, "x")
+    assert body["detail"] == "wrong"
+    assert body.get("errors", []) == [field.as_dict() for field in error.fields]
+    assert ("retry-after" in answer.headers) == error.retryable
+    assert ("www-authenticate" in answer.headers) == (status == 401)
+    assert all(body[name] == value for name, value in error.extra.items())
+
+
+def test_every_error_class_is_tried_here() -> None:
+    assert {type(error) for error, _ in RAISED} == set(errors.JitError.__subclasses__())
+
+
+async def test_a_users_error_logs_no_stack_trace(client: httpx2.AsyncClient, calls: Calls) -> None:
+    calls.error = errors.Conflict("wrong", code="x")
+    with capture_logs() as logs:
+        await client.get("/fail")
+    assert not [entry for entry in logs if entry.get("exc_info")]
+
+
+async def test_a_bug_logs_its_stack_trace_and_hides_it(client: httpx2.AsyncClient) -> None:
+    with capture_logs() as logs:
+        answer = await client.get("/fail")
+    body = problem(answer, 500, "bug")
+    assert "this is a bug" in body["detail"]
+    assert "secret detail" not in answer.text
+    (entry,) = [entry for entry in logs if entry.get("exc_info")]
+    assert entry["path"] == "/fail"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError(),
+        TimeoutError(),
+        asyncpg.ConnectionDoesNotExistError("connection was closed"),
+        asyncpg.InterfaceError("cannot perform operation: connection is closed"),
+        asyncpg.InterfaceError("pool is closing"),
+        asyncpg.CannotConnectNowError("starting up"),
+        asyncpg.AdminShutdownError("terminating connection"),
+        asyncpg.TooManyConnectionsError("too many"),
+        asyncpg.LockNotAvailableError("lock timeout"),
+        asyncpg.DeadlockDetectedError("deadlock"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_lost_database_is_not_ready_and_no_bug(
+    client: httpx2.AsyncClient, calls: Calls, error: Exception
+) -> None:
+    calls.error = error
+    answer = await client.get("/fail")
+    problem(answer, 503, "database_unavailable")
+    assert answer.headers["retry-after"]
+
+
+async def test_wrong_use_of_the_database_is_a_bug(client: httpx2.AsyncClient, calls: Calls) -> None:
+    calls.error = asyncpg.InterfaceError("the server expects 2 arguments for this query, 1 was passed")
+    problem(await client.get("/fail"), 500, "bug")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"", b"{'a': 1}", b'{"number": 1}}', b'{"number": \xff}', b'"\xed\xa0\x80"', b"[" * 100_000],
+)
+async def test_malformed_json_is_refused(client: httpx2.AsyncClient, calls: Calls, body: bytes) -> None:
+    answer = await client.post("/echo", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in {400, 422}, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert calls.bodies == []
+
+
+async def test_wrong_fields_are_named_with_a_pointer(client: httpx2.AsyncClient) -> None:
+    answer = await client.post("/echo?limit=x", json={"number": 0, "texts": ["a", 1], "more": True})
+    fields = {field["field"]: field["code"] for field in problem(answer, 422, "request_invalid")["errors"]}
+    assert fields == {
+        "/number": "greater_than_equal",
+        "/texts/1": "string_type",
+        "/more": "extra_forbidden",
+        "limit": "int_parsing",
+    }
+
+
+async def in_pieces(size: int) -> AsyncIterator[bytes]:
+    """A body whose length is not announced."""
+    for _ in range(size // 65536):
+        yield b" " * 65536
+
+
+async def test_ten_megabytes_are_refused_with_and_without_their_length(
+    client: httpx2.AsyncClient, calls: Calls
+) -> None:
+    headers = {"content-type": "application/json"}
+    announced = await client.post("/echo", content=b" " * 10_000_000, headers=headers)
+    problem(announced, 413, "body_too_large")
+    unannounced = await client.post("/echo", content=in_pieces(10_000_000), headers=headers)
+    problem(unannounced, 413, "body_too_large")
+    assert calls.bodies == []
+
+
+async def test_a_body_at_the_limit_is_read(client: httpx2.AsyncClient) -> None:
+    headers = {"content-type": "application/json"}
+    body = b'{"number": 1}'
+    fits = await client.post("/echo", content=body + b" " * (BODY_LIMIT - len(body)), headers=headers)
+    assert fits.json() == {"number": 1}
+    above = await client.post("/echo", content=body + b" " * (BODY_LIMIT - len(body) + 1), headers=headers)
+    problem(above, 413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    "media", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonp"]
+)
+async def test_another_content_type_is_refused(client: httpx2.AsyncClient, media: str | None) -> None:
+    headers = {} if media is None else {"content-type": media}
+    problem(await client.post("/echo", content=b'{"number": 1}', headers=headers), 415, "not_json")
+
+
+async def test_a_charset_beside_json_is_accepted(client: httpx2.AsyncClient) -> None:
+    headers = {"content-type": "Application/JSON; charset=utf-8"}
+    assert (await client.post("/echo", content=b'{"number": 1}', headers=headers)).status_code == 200
+
+
+async def test_a_post_without_a_body_needs_no_content_type(client: httpx2.AsyncClient) -> None:
+    assert (await client.post("/stop")).json() == {"everything": True}
+
+
+async def test_unknown_routes_and_methods_are_problems(client: httpx2.AsyncClient) -> None:
+    problem(await client.get("/nowhere"), 404, "route_unknown")
+    answer = await client.get("/echo")
+    problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\0", "\\\0"])
+async def test_nul_is_refused_before_it_reaches_the_database(
+    client: httpx2.AsyncClient, calls: Calls, text: str
+) -> None:
+    problem(await client.post("/echo", json={"number": 1, "texts": [text]}), 400, "nul_character")
+    assert calls.bodies == []
+
+
+async def test_an_escaped_backslash_before_u0000_is_no_nul(client: httpx2.AsyncClient) -> None:
+    answer = await client.post("/echo", json={"number": 1, "texts": ["\\u0000"]})
+    assert answer.status_code == 200
+
+
+async def test_nul_in_path_or_query_is_refused(client: httpx2.AsyncClient) -> None:
+    problem(await client.get("/a%00b"), 400, "nul_character")
+    problem(await client.get("/livez?a=%00"), 400, "nul_character")
+
+
+@pytest.mark.parametrize("received", [b"", b'{"number"', b'{"number": 1}'])
+async def test_a_request_cut_off_before_its_end_reaches_no_route(
+    service: Service, calls: Calls, received: bytes
+) -> None:
+    messages = [
+        {"type": "http.request", "body": received, "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": "/stop",
+        "raw_path": b"/stop", "query_string": b"", "root_path": "", "scheme": "http", "client": None,
+        "server": None, "headers": [(b"content-type", b"application/json"), (b"content-length", b"200")],
+    }  # fmt: skip
+    await service.app(scope, receive, send)
+    assert calls.bodies == []
+    assert sent == []
+
+
+async def test_openapi_documents_every_problem(client: httpx2.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    assert document["openapi"].startswith("3.1")
+    answers = document["paths"]["/echo"]["post"]["responses"]
+    assert {"400", "401", "403", "404", "409", "412", "413", "415", "422", "428", "503"} <= set(answers)
+    assert "application/problem+json" in answers["422"]["content"]
+    assert "HTTPValidationError" not in json.dumps(answers)
