@@ -156,7 +156,7 @@ class Engine:
             return
         if isinstance(error, DATABASE_AWAY):
             log.warning("a visit waits for the database", error=f"{type(error).__name__}: {error}")
-        else:
+        elif isinstance(error, Exception):
             log.error("a visit failed; this is a bug", exc_info=error)
 
     async def _settled(self) -> None:

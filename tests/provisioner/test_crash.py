@@ -1,0 +1,268 @@
+"""Killed after every step, once and twice: whatever the moment, no access is left and no fact is false.
+
+A fuse burns at every place where the process may die to any effect: before and after each call to AWS,
+before and after each commit of something written. (Dying inside a transaction is dying before its commit.)
+After each death everything in memory is thrown away and a new engine begins from the database.
+"""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from services.provisioner.__main__ import Machinery
+from shared.db import Pool
+from tests.support.provisioner_lab import Lab, Premises, laboratory
+
+MUTATING = ("create", "delete")
+CALLS = (*MUTATING, "assigned", "operation", "outstanding", "user", "account_state")
+SETTLED = timedelta(seconds=40)
+"""From the end of a window to the disappearance, with operations of 4 s and two deaths."""
+
+
+class Killed(BaseException):
+    """Not an Exception: nothing in the code may catch it, as nothing catches a kill."""
+
+
+class Fuse:
+    """Counts the places passed; kills at each of the given ones."""
+
+    def __init__(self, *kill_at: int) -> None:
+        self.kill_at = set(kill_at)
+        self.passed = 0
+        self.places: list[str] = []
+        self.burnt: list[str] = []
+
+    def burn(self, place: str) -> None:
+        self.passed += 1
+        self.places.append(place)
+        if self.passed in self.kill_at:
+            self.burnt.append(place)
+            raise Killed(place)
+
+
+class FusedTransaction:
+    def __init__(self, inner: Any, conn: "FusedConnection", fuse: Fuse) -> None:
+        self._inner = inner
+        self._conn = conn
+        self._fuse = fuse
+
+    async def __aenter__(self) -> None:
+        await self._inner.__aenter__()
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        wrote = kind is None and self._conn.wrote
+        if wrote:
+            try:
+                self._fuse.burn("before commit")
+            except Killed as killed:
+                await self._inner.__aexit__(Killed, killed, None)
+                raise
+        await self._inner.__aexit__(kind, error, trace)
+        if wrote:
+            self._fuse.burn("after commit")
+
+
+class FusedConnection:
+    def __init__(self, inner: Any, fuse: Fuse) -> None:
+        self._inner = inner
+        self._fuse = fuse
+        self.wrote = False
+
+    def transaction(self) -> FusedTransaction:
+        return FusedTransaction(self._inner.transaction(), self, self._fuse)
+
+    async def execute(self, query: str, *args: Any) -> Any:
+        self.wrote = True
+        return await self._inner.execute(query, *args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class FusedPool:
+    """A real pool whose transactions pass the fuse."""
+
+    def __init__(self, inner: Pool, fuse: Fuse) -> None:
+        self._inner = inner
+        self._fuse = fuse
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[FusedConnection]:
+        async with self._inner.acquire() as conn:
+            yield FusedConnection(conn, self._fuse)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class FusedAws:
+    """The real adapter, with the fuse before and after each call."""
+
+    def __init__(self, inner: Any, fuse: Fuse) -> None:
+        self._inner = inner
+        self._fuse = fuse
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+        if name not in CALLS:
+            return method
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self._fuse.burn(f"before {name}")
+            answer = await method(*args, **kwargs)
+            self._fuse.burn(f"after {name}")
+            return answer
+
+        return call
+
+
+@asynccontextmanager
+async def mortal(lab: Lab, shared: Premises, fuse: Fuse) -> AsyncIterator[None]:
+    """Put the fuse into the lab's replica. The consumers of the approval are not under test here."""
+    pool = lab.context.pool
+    centre: Any = FusedAws(shared.centre, fuse)
+    lab.context.set_pool(FusedPool(pool, fuse))  # type: ignore[arg-type]
+    lab.machinery = reborn(lab, shared, centre)
+    try:
+        yield
+    finally:
+        await lab.machinery.engine.stop()
+        lab.context.set_pool(pool)
+
+
+def reborn(lab: Lab, shared: Premises, centre: Any) -> Machinery:
+    """A process that starts anew under its name: nothing remembered but the database."""
+    machinery = lab.replica("one", centre=shared.centre)
+    pool: Any = lab.context.pool
+    machinery.lease._pool = lambda: pool._inner  # its renewals are in every step, and are no step of a grant
+    object.__setattr__(machinery.engine.tools, "identity_center", centre)
+    return machinery
+
+
+async def live(lab: Lab, shared: Premises, *, seconds: float) -> None:
+    """Run for so long, dying and rising where the fuse says so."""
+    ends = lab.now + timedelta(seconds=seconds)
+    while lab.now < ends:
+        try:
+            await lab.run((ends - lab.now).total_seconds())
+        except Killed:
+            centre = lab.machinery.engine.tools.identity_center
+            await lab.machinery.engine.stop()
+            lab.machinery = reborn(lab, shared, centre)
+            lab.clock.advance(timedelta(seconds=0.5))
+
+
+async def judged(lab: Lab, *, until: dict[str, Any]) -> None:
+    """The final truth, from the simulator: nothing outside its window, nothing left."""
+    for user, window in until.items():
+        spans = [span for span in lab.presence() if span[0].startswith(lab.user(user))]
+        assert spans, f"{user} never had what was approved"
+        for _, began, ended in spans:
+            assert began >= window.starts_at, f"{user} had access before its start"
+            assert ended is not None, f"{user} still has access"
+            assert ended <= window.ends_at + SETTLED, f"{user} had access {ended - window.ends_at} too long"
+    for user in until:
+        assert not lab.holds(user)
+
+
+async def told(lab: Lab, expected: list[list[str]]) -> None:
+    """Every fact once, and one of the expected lives."""
+    for ticket_id in {
+        row["ticket_id"] for row in await lab.context.pool.fetch("SELECT ticket_id FROM claim")
+    }:
+        story = [
+            row["type"].split(".")[1]
+            for row in await lab.context.pool.fetch(
+                "SELECT type FROM outbox WHERE key = $1 ORDER BY id", ticket_id
+            )
+        ]
+        assert story in expected, f"said {story}"
+    assert not await lab.context.pool.fetchval("SELECT count(*) FROM assignment WHERE op_kind IS NOT NULL")
+
+
+LIFE = ["scheduled", "granting", "granted", "revoke_due", "revoked"]
+UNGRANTED = ["scheduled", "granting", "revoke_due", "revoked"]
+RELEASED = ["scheduled", "granting", "granted", "revoke_due", "released"]
+
+
+async def single_life(lab: Lab, shared: Premises, fuse: Fuse) -> None:
+    ticket = await lab.approve(lab.ticket(seconds=20))
+    async with mortal(lab, shared, fuse):
+        await live(lab, shared, seconds=90)
+    await judged(lab, until={"ann": ticket.targets[0].window})
+    await told(lab, [LIFE])
+
+
+async def places_of_single_life(shared: Premises) -> int:
+    fuse = Fuse()
+    async with laboratory(shared) as lab:
+        await single_life(lab, shared, fuse)
+    return fuse.passed
+
+
+async def test_crash_once_at_every_step_of_a_grant_leaves_nothing_behind(shared_premises: Premises) -> None:
+    places = await places_of_single_life(shared_premises)
+    assert places > 40, "the fuse is not where the engine passes: look at Fuse and FusedPool"
+    for kill_at in range(1, places + 1):
+        fuse = Fuse(kill_at)
+        async with laboratory(shared_premises) as lab:
+            await single_life(lab, shared_premises, fuse)
+        assert fuse.burnt, "it was never killed: the life had fewer places than the one that was counted"
+
+
+async def test_crash_twice_in_a_row_leaves_nothing_behind(shared_premises: Premises) -> None:
+    places = await places_of_single_life(shared_premises)
+    chosen = random.Random(20260302)
+    for first in chosen.sample(range(1, places), 12):
+        async with laboratory(shared_premises) as lab:
+            await single_life(lab, shared_premises, Fuse(first, first + chosen.randint(1, 6)))
+
+
+@pytest.mark.parametrize("fault", ["fail_async", "reset_after_accept"])
+@pytest.mark.parametrize("operation", ["CreateAccountAssignment", "DeleteAccountAssignment"])
+async def test_crash_around_a_faulty_operation_leaves_nothing_behind(
+    shared_premises: Premises, operation: str, fault: str
+) -> None:
+    chosen = random.Random(f"{operation}/{fault}")
+    for kill_at in chosen.sample(range(5, 45), 4):
+        async with laboratory(shared_premises) as lab:
+            lab.aws.change_settings(list_lag_seconds=4)
+            lab.aws.fault(operation=operation, kind=fault, partial=fault == "fail_async", times=1)
+            ticket = await lab.approve(lab.ticket(seconds=40))
+            async with mortal(lab, shared_premises, Fuse(kill_at)):
+                await live(lab, shared_premises, seconds=150)
+            await judged(lab, until={"ann": ticket.targets[0].window})
+            await told(lab, [LIFE])
+
+
+async def test_crash_while_two_claims_overlap_never_takes_the_access_of_the_longer(
+    shared_premises: Premises,
+) -> None:
+    chosen = random.Random("overlap")
+    for kill_at in chosen.sample(range(1, 60), 8):
+        async with laboratory(shared_premises) as lab:
+            await lab.approve(lab.ticket(seconds=15))
+            longer = await lab.approve(lab.ticket(seconds=45))
+            async with mortal(lab, shared_premises, Fuse(kill_at)):
+                await live(lab, shared_premises, seconds=130)
+            await judged(lab, until={"ann": longer.targets[0].window})
+            await told(lab, [LIFE, RELEASED])
+            assert len(lab.presence()) == 1, "the access of the longer claim was interrupted"
+
+
+async def test_crash_with_a_creation_longer_than_its_window_leaves_nothing_behind(
+    shared_premises: Premises,
+) -> None:
+    chosen = random.Random("long creation")
+    for kill_at in chosen.sample(range(1, 40), 5):
+        async with laboratory(shared_premises) as lab:
+            lab.aws.fault(operation="CreateAccountAssignment", kind="duration", seconds=30, times=1)
+            ticket = await lab.approve(lab.ticket(seconds=10))
+            async with mortal(lab, shared_premises, Fuse(kill_at)):
+                await live(lab, shared_premises, seconds=120)
+            await judged(lab, until={"ann": ticket.targets[0].window})
+            await told(lab, [UNGRANTED])

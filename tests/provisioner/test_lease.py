@@ -1,0 +1,198 @@
+"""One active engine: who holds the lease, who takes over when, and what a woken old engine may still do."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from services.provisioner.lease import Lease
+from services.provisioner.store.lease import LeaseLost, fence, read_lease
+from shared.contracts import access
+from shared.db import transaction
+from tests.support.provisioner_lab import Lab
+
+S = timedelta(seconds=1)
+CREATE = "CreateAccountAssignment"
+
+
+def lease(lab: Lab, holder: str) -> Lease:
+    return Lease(
+        pool=lambda: lab.context.pool, clock=lab.clock, holder=holder, ttl=15 * S, call_timeout=13 * S
+    )
+
+
+async def test_lease_is_held_by_one_and_renewed_without_a_new_epoch(lab: Lab) -> None:
+    one, two = lease(lab, "one"), lease(lab, "two")
+    assert await one.renew()
+    assert not await two.renew()
+    lab.clock.advance(S)
+    assert await one.renew()
+    assert one.epoch == 1
+
+
+@pytest.mark.parametrize(("after", "taken"), [(14.9, False), (15.0, True), (15.1, True)])
+async def test_standby_takes_over_when_the_deadline_has_passed(lab: Lab, after: float, taken: bool) -> None:
+    one, two = lease(lab, "one"), lease(lab, "two")
+    await one.renew()
+    lab.clock.advance(after * S)
+    assert await two.renew() is taken
+
+
+@pytest.mark.parametrize(("after", "held"), [(1.9, True), (2.0, False), (20, False)])
+async def test_holder_sends_only_while_a_call_would_end_before_its_deadline(
+    lab: Lab, after: float, held: bool
+) -> None:
+    one = lease(lab, "one")
+    await one.renew()
+    lab.clock.advance(after * S)
+    assert one.held is held
+    if not held:
+        with pytest.raises(LeaseLost):
+            one.check()
+
+
+async def test_restart_under_the_same_name_takes_its_own_lease_at_once_and_once_only(lab: Lab) -> None:
+    before, again = lease(lab, "one"), lease(lab, "one")
+    await before.renew()
+    assert await again.renew()
+    assert again.epoch == 2
+    assert not await before.renew(), "two of one name must not take it from each other for ever"
+    with pytest.raises(LeaseLost):
+        before.check()
+
+
+async def test_release_lets_the_standby_in_at_once(lab: Lab) -> None:
+    one, two = lease(lab, "one"), lease(lab, "two")
+    await one.renew()
+    await one.release()
+    assert await two.renew()
+    assert not one.held
+
+
+async def test_lease_shorter_than_a_call_is_refused(lab: Lab) -> None:
+    with pytest.raises(ValueError, match="longer than a call"):
+        Lease(pool=lambda: lab.context.pool, clock=lab.clock, holder="x", ttl=S, call_timeout=S)
+
+
+async def test_fence_refuses_an_old_epoch(lab: Lab) -> None:
+    one, two = lease(lab, "one"), lease(lab, "two")
+    await one.renew()
+    lab.clock.advance(16 * S)
+    await two.renew()
+    async with transaction(lab.context.pool) as conn:
+        with pytest.raises(LeaseLost):
+            await fence(conn, epoch=1)
+        await fence(conn, epoch=2)
+        assert (await read_lease(conn)).holder == "two"
+
+
+async def test_fence_keeps_a_takeover_out_until_the_transaction_ends(lab: Lab) -> None:
+    one, two = lease(lab, "one"), lease(lab, "two")
+    await one.renew()
+    lab.clock.advance(16 * S)
+    async with transaction(lab.context.pool) as conn:
+        await fence(conn, epoch=1)
+        takeover = asyncio.ensure_future(two.renew())
+        await asyncio.wait([takeover], timeout=0.1)
+        assert not takeover.done()
+    assert await takeover
+
+
+class Paused:
+    """Holds a coroutine at one place until it is woken."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.woken = asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.reached.set()
+        await self.woken.wait()
+
+
+def pause_before(lab: Lab, priority: str) -> Paused:
+    """The engine of the lab stops right before its next call of that priority."""
+    paused, bucket = Paused(), lab.machinery.engine.tools.bucket
+    take = bucket.take
+
+    async def slow(asked: str) -> None:
+        await take(asked)
+        if asked == priority and not paused.reached.is_set():
+            await paused()
+
+    bucket.take = slow  # type: ignore[method-assign]
+    return paused
+
+
+async def sends(lab: Lab) -> int:
+    return lab.calls(CREATE) + lab.calls("DeleteAccountAssignment")
+
+
+async def test_old_engine_woken_after_its_lease_sends_and_writes_nothing(lab: Lab) -> None:
+    ticket = await lab.approve(lab.ticket(seconds=60))
+    old = lab.machinery
+    paused = pause_before(lab, "grant")
+    step = asyncio.ensure_future(old.engine.step())
+    await paused.reached.wait()
+    lab.clock.advance(16 * S)
+    new = lab.replica("two")
+    lab.machinery = new
+    await lab.run_until(access.AccessGranted)
+    before = len(lab.aws.records.calls)
+    paused.woken.set()
+    await step
+    assert len(lab.aws.records.calls) == before, "the old engine called AWS after its lease had run out"
+    await lab.run_until(access.AccessRevoked)
+    assert not lab.holds()
+    assert await lab.story(ticket) == [
+        "scheduled", "granting", "granted", "revoke_due(expired)", "revoked(expired)",
+    ]  # fmt: skip
+
+
+async def test_answer_that_reaches_the_old_engine_too_late_is_not_written_by_it(lab: Lab) -> None:
+    """The creation was sent in time; its answer comes when another engine has long looked after it."""
+    await lab.approve(lab.ticket(seconds=60))
+    old, paused = lab.machinery, Paused()
+    centre: Any = old.engine.tools.identity_center
+    create = centre.create
+
+    async def slow_answer(key: Any) -> Any:
+        answer = await create(key)
+        await paused()
+        return answer
+
+    centre.create = slow_answer
+    step = asyncio.ensure_future(old.engine.step())
+    await paused.reached.wait()
+    del centre.create
+    lab.clock.advance(16 * S)
+    lab.machinery = lab.replica("two")
+    await lab.run_until(access.AccessGranted)
+    row = await lab.row()
+    paused.woken.set()
+    await step
+    assert await lab.row() == row
+    await lab.run_until(access.AccessRevoked)
+    assert lab.calls(CREATE) == 1
+    assert not lab.holds()
+
+
+async def test_standby_calls_nothing(lab: Lab) -> None:
+    standby = lab.replica("two")
+    await lab.machinery.lease.renew()
+    await lab.approve(lab.ticket())
+    await standby.engine.step()
+    assert not lab.aws.records.calls
+    assert await sends(lab) == 0
+
+
+async def test_takeover_continues_what_is_in_flight(lab: Lab) -> None:
+    await lab.approve(lab.ticket("ann", "bob", seconds=120))
+    await lab.run(1)
+    lab.clock.advance(16 * S)
+    lab.machinery = lab.replica("two")
+    await lab.run(20)
+    assert lab.holds("ann")
+    assert lab.holds("bob")
+    assert lab.calls(CREATE) == 2

@@ -1,0 +1,134 @@
+import asyncio
+import math
+
+import pytest
+
+from services.provisioner.limits import PRIORITIES, Slots, TokenBucket
+
+
+class Time:
+    """Seconds that pass when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+def bucket(time: Time, rate: float | None = 10) -> TokenBucket:
+    return TokenBucket(rate, monotonic=time, sleep=time.sleep)
+
+
+async def test_take_without_a_rate_never_waits(time: Time) -> None:
+    for _ in range(1000):
+        await bucket(time, None).take("grant")
+    assert time.now == 100
+
+
+async def test_take_lets_a_second_worth_through_and_then_the_rate(time: Time) -> None:
+    limited = bucket(time)
+    for _ in range(10):
+        await limited.take("grant")
+    assert time.now == 100
+    for _ in range(20):
+        await limited.take("grant")
+    assert math.isclose(time.now, 102, abs_tol=0.01)
+
+
+async def test_take_after_a_long_pause_has_saved_a_second_only(time: Time) -> None:
+    limited = bucket(time)
+    time.now += 3600
+    for _ in range(20):
+        await limited.take("grant")
+    assert math.isclose(time.now, 3701, abs_tol=0.01)
+
+
+async def test_take_in_a_queue_goes_by_priority_then_by_arrival(time: Time) -> None:
+    limited = bucket(time, 1)
+    await limited.take("grant")
+    served: list[str] = []
+
+    async def want(name: str) -> None:
+        await limited.take(name.rstrip("12"))
+        served.append(name)
+
+    waiting = ["catalogue1", "drift1", "grant1", "poll1", "grant2", "cut1", "verify1", "revoke1"]
+    await asyncio.gather(*(want(name) for name in waiting))
+    assert served == ["revoke1", "verify1", "cut1", "grant1", "grant2", "poll1", "drift1", "catalogue1"]
+
+
+async def test_take_with_an_unknown_priority_is_a_bug(time: Time) -> None:
+    limited = bucket(time, 1)
+    await limited.take(PRIORITIES[0])
+    with pytest.raises(ValueError, match="not in"):
+        await limited.take("whenever")
+
+
+async def test_cancelled_waiter_costs_nobody_a_turn(time: Time) -> None:
+    limited = bucket(time, 1)
+    await limited.take("grant")
+    gone = asyncio.ensure_future(limited.take("revoke"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await limited.take("grant")
+    assert time.now <= 101.01
+
+
+async def test_slow_down_halves_the_rate_for_half_a_minute(time: Time) -> None:
+    limited = bucket(time, 16)
+    limited.slow_down()
+    assert limited.rate == 8
+    limited.slow_down()
+    assert limited.rate == 4
+    for _ in range(10):
+        limited.slow_down()
+    assert limited.rate == 1
+    time.now += 29.9
+    assert limited.rate == 1
+    time.now += 0.2
+    assert limited.rate == 16
+
+
+def test_slots_leave_room_for_deletions() -> None:
+    slots = Slots(10, 7)
+    assert all(slots.take(n, f"account-{n}", "create") for n in range(7))
+    assert not slots.take(7, "account-7", "create")
+    assert all(slots.take(n, f"account-{n}", "delete") for n in range(7, 10))
+    assert not slots.take(10, "account-10", "delete")
+    slots.give_back(0)
+    assert slots.take(10, "account-10", "delete")
+    assert slots.in_use == 10
+
+
+def test_deletions_may_take_every_slot() -> None:
+    slots = Slots(10, 7)
+    assert all(slots.take(n, f"account-{n}", "delete") for n in range(10))
+    assert not slots.take(10, "account-10", "create")
+
+
+def test_account_has_one_operation_at_a_time() -> None:
+    slots = Slots(10, 7)
+    assert slots.take(1, "account", "create")
+    assert not slots.take(2, "account", "delete")
+    slots.give_back(1)
+    assert slots.take(2, "account", "delete")
+
+
+def test_slots_are_corrected_by_what_is_stored_but_keep_what_is_just_begun() -> None:
+    slots = Slots(10, 7)
+    slots.take(1, "a", "create")
+    slots.take(2, "b", "create")
+    slots.correct([(3, "c", "delete")], visiting={2})
+    assert not slots.take(4, "b", "create")
+    assert not slots.take(4, "c", "create")
+    assert slots.take(4, "a", "create")
