@@ -1,0 +1,300 @@
+"""The running stack as e2e tests use it: who calls the five services, and what is seen of them from outside.
+
+Made by tests/support/stack.py. Truth comes from the simulator's records, the mailbox and the audit log.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import httpx2
+from aiokafka import AIOKafkaProducer
+
+from local.mailbox import Mail
+from local.stack import AUDIENCE, Stack
+from services.notifier.domain.delivery import thread_id
+from shared.clock import Clock, new_id
+from tests.support.key_server import KeyServer, claims, sign
+from tests.support.waiting import until
+
+PATIENCE_S = 60.0
+"""How long anything is waited for; seconds are usual, a loaded machine takes its time."""
+OPERATIONS = "operations@example.com"
+REASON = "needed for the release, see the plan"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a token (or a forged one). Paths are below the stack's address."""
+
+    client: httpx2.AsyncClient
+    name: str
+    token: str
+
+    async def call(
+        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
+    ) -> httpx2.Response:
+        sent = {"Authorization": f"Bearer {self.token}", **(headers or {})}
+        return await self.client.request(method, path, json=body, headers=sent)
+
+    async def get(self, path: str) -> Any:
+        """The body of a 200."""
+        return _body(await self.call("GET", path), 200)
+
+    async def post(
+        self, path: str, body: Any = None, *, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> Any:
+        """The body of an answer that must have this status; POST is repeated safely, so it has a key."""
+        sent = {"Idempotency-Key": new_id(), **(headers or {})}
+        return _body(await self.call("POST", path, body, headers=sent), status)
+
+    async def put(self, path: str, body: Any) -> Any:
+        """Create or replace, whatever it is now."""
+        answer = await self.call("PUT", path, body)
+        if answer.status_code == 428:
+            answer = await self.call("PUT", path, body, headers={"If-Match": "*"})
+        assert answer.status_code in {200, 201}, f"{answer.status_code} {answer.text}"
+        return answer
+
+
+def _body(answer: httpx2.Response, status: int) -> Any:
+    where = f"{answer.request.method} {answer.request.url.path}"
+    assert answer.status_code == status, f"{where}: {answer.status_code} {answer.text}"
+    return answer.json() if answer.content else None
+
+
+@dataclass
+class Running:
+    """The stack with its callers and witnesses. Everything about AWS comes from the simulator's truth."""
+
+    stack: Stack
+    client: httpx2.AsyncClient
+    other_issuer: KeyServer
+    other_key: Any
+    _spare: dict[str, Iterator[str]] = field(default_factory=dict)
+
+    # callers
+
+    def person(self, name: str, **token_claims: Any) -> Person:
+        return Person(self.client, name, self.stack.issuer.mint(name, **token_claims))
+
+    def bearer(self, token: str) -> Person:
+        return Person(self.client, "?", token)
+
+    def mailed_person(self, email: str, *, verified: bool = True) -> Person:
+        """Somebody of the second issuer, which names people by their mail address."""
+        payload = claims(
+            self.other_issuer.url,
+            self.clock.now(),
+            aud=AUDIENCE,
+            sub=f"mail-{email}",
+            email=email,
+            email_verified=verified,
+        )
+        return self.bearer(sign(self.other_key, payload, algorithm="ES256", kid=self.other_key.kid))
+
+    @property
+    def clock(self) -> Clock:
+        return self.stack.services[0].context.clock
+
+    # names and ids
+
+    def user_id(self, name: str) -> str:
+        return self.stack.simulator.directory.find_user(name).id
+
+    def account_id(self, name: str) -> str:
+        return self.stack.simulator.directory.find_account(name).id
+
+    def set_id(self, name: str) -> str:
+        return self.stack.simulator.directory.find_set(name).arn.rsplit("/", 1)[-1]
+
+    def spare_account(self, unit: str) -> str:
+        """The name of an account that no test was given before: of `dev`, `standard` (production)..."""
+        if unit not in self._spare:
+            directory = self.stack.simulator.directory
+            parent = directory.find_parent(unit)
+            self._spare[unit] = iter(
+                sorted(one.name for one in directory.accounts.values() if one.parent == parent)
+            )
+        return next(name for name in self._spare[unit] if name != "orders-dev")
+
+    def target(self, account: str, permission_set: str) -> dict[str, str]:
+        return {"account": self.account_id(account), "set": self.set_id(permission_set)}
+
+    # a ticket's life
+
+    async def submit(
+        self, who: str, *targets: tuple[str, str], status: int = 201, **more: Any
+    ) -> dict[str, Any]:
+        """A ticket for (account, set) pairs, or the problem it was answered with."""
+        body = {"targets": [self.target(*one) for one in targets], "reason": REASON, **more}
+        made: dict[str, Any] = await self.person(who).post("/v1/tickets", body, status=status)
+        return made
+
+    async def ticket(self, ticket_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = await self.person("aud").get(f"/v1/tickets/{ticket_id}")
+        return found
+
+    async def until_state(self, ticket_id: str, *states: str) -> dict[str, Any]:
+        """Wait until the ticket is in one of these states."""
+        seen: dict[str, Any] = {}
+
+        async def reached() -> bool:
+            seen.update(await self.ticket(ticket_id))
+            return seen["state"] in states
+
+        try:
+            await until(reached, PATIENCE_S)
+        except AssertionError:
+            grants = [(one["state"], one["code"], one["detail"]) for one in seen.get("grants", ())]
+            raise AssertionError(f"{ticket_id} is {seen.get('state')} {grants}, not {states}") from None
+        return seen
+
+    async def waiting_reviews(self, who: str, ticket_id: str) -> list[dict[str, Any]]:
+        """Reviews of the ticket that this person may decide now; waits until there is one."""
+        person, found = self.person(who), list[dict[str, Any]]()
+
+        async def may_decide() -> bool:
+            answer = await person.call("GET", f"/v1/tickets/{ticket_id}/reviews")
+            items = answer.json()["items"] if answer.status_code == 200 else []
+            found[:] = [one for one in items if one["you_may_decide"]]
+            return bool(found)
+
+        await until(may_decide, PATIENCE_S, what=f"a review of {ticket_id} waits for {who}")
+        return found
+
+    async def decide(
+        self, who: str, ticket_id: str, verdict: str = "approve", *, comment: str = "looked at it"
+    ) -> list[dict[str, Any]]:
+        """Vote on everything of the ticket that waits for this person."""
+        return [
+            await self.person(who).post(
+                f"/v1/reviews/{review['id']}/decisions",
+                {"verdict": verdict, "comment": comment},
+                status=201,
+                headers={"If-Match": f'"{review["version"]}"'},
+            )
+            for review in await self.waiting_reviews(who, ticket_id)
+        ]
+
+    async def granted(
+        self, who: str, *targets: tuple[str, str], by: Iterable[str] = (), **more: Any
+    ) -> dict[str, Any]:
+        """A ticket that was submitted, approved by these people in their order, and granted."""
+        ticket = await self.submit(who, *targets, **more)
+        for approver in by:
+            await self.decide(approver, ticket["id"])
+        return await self.until_state(ticket["id"], "active")
+
+    # AWS's truth
+
+    def present(self, user: str, account: str, permission_set: str) -> bool:
+        directory = self.stack.simulator.directory
+        wanted = (
+            directory.find_account(account).id,
+            directory.find_set(permission_set).arn,
+            "USER",
+            directory.find_user(user).id,
+        )
+        return any(
+            (one.account, one.permission_set, one.principal_type, one.principal) == wanted
+            for one in self.stack.simulator.assignments()
+        )
+
+    def history(self, user: str, account: str, permission_set: str) -> list[str]:
+        """`appeared` and `disappeared` of one assignment, in order."""
+        self.stack.simulator.assignments()
+        arn = self.stack.simulator.directory.find_set(permission_set).arn
+        ids = (self.account_id(account), arn, self.user_id(user))
+        return [
+            row["event"]
+            for row in self.stack.simulator.records.history
+            if (row["account"], row["permission_set"], row["principal"]) == ids
+        ]
+
+    def calls(self, operation: str, user: str, account: str) -> list[dict[str, Any]]:
+        """Calls to AWS about one person on one account, refused ones too."""
+        return [
+            row
+            for row in self.stack.simulator.records.calls
+            if row["operation"] == operation
+            and row["params"].get("PrincipalId") == self.user_id(user)
+            and row["params"].get("TargetId") == self.account_id(account)
+        ]
+
+    # mail
+
+    def mails(self, ticket_id: str, *, to: str | None = None) -> list[Mail]:
+        """Received messages of a ticket's thread, to one person's address when `to` names one."""
+        thread = thread_id(ticket_id, domain="jit")
+        address = None if to is None else self.stack.simulator.directory.find_user(to).email
+        return [
+            mail
+            for mail in self.stack.mailbox.mails()
+            if mail.thread == thread and address in {None, *mail.receipt.recipients}
+        ]
+
+    def alerts(self, text: str) -> list[Mail]:
+        """Messages to operations that say this."""
+        return [
+            mail
+            for mail in self.stack.mailbox.mails()
+            if OPERATIONS in mail.receipt.recipients and text in " ".join((mail.text or "").split())
+        ]
+
+    async def until_mailed(self, ticket_id: str, to: str, headline: str) -> Mail:
+        """The one mail with that headline about the ticket to this person."""
+        found: list[Mail] = []
+
+        def arrived() -> bool:
+            found[:] = [
+                mail
+                for mail in self.mails(ticket_id, to=to)
+                if (mail.text or "").replace("\r\n", "\n").startswith(f"{headline}\n")
+            ]
+            return bool(found)
+
+        await until(arrived, PATIENCE_S, what=f"mail {headline!r} about {ticket_id} to {to}")
+        assert len(found) == 1, [mail.receipt for mail in found]
+        return found[0]
+
+    async def until_alerted(self, *texts: str) -> None:
+        """Wait until operations were mailed each of these texts."""
+        for text in texts:
+            await until(partial(self.alerts, text), PATIENCE_S, what=f"an alert about {text!r}")
+
+    # the audit log
+
+    async def trail(self, ticket_id: str) -> list[dict[str, Any]]:
+        """Everything recorded about a ticket, in the order of the log."""
+        answer = await self.person("aud").call("GET", f"/v1/audit/tickets/{ticket_id}?limit=1000")
+        return list(answer.json()["items"]) if answer.status_code == 200 else []
+
+    async def codes(self, ticket_id: str, *, without: str = "notification.") -> list[str]:
+        trail = await self.trail(ticket_id)
+        return [code for one in trail if not (code := str(one["metadata"]["event_code"])).startswith(without)]
+
+    async def until_recorded(self, ticket_id: str, code: str) -> list[str]:
+        """Wait for a fact in the log; all codes recorded about the ticket."""
+        seen: list[str] = []
+
+        async def there() -> bool:
+            seen[:] = await self.codes(ticket_id, without="-")
+            return code in seen
+
+        await until(there, PATIENCE_S, what=f"{code} of {ticket_id} in the log")
+        return seen
+
+    # the bus
+
+    @asynccontextmanager
+    async def intruder(self) -> AsyncIterator[AIOKafkaProducer]:
+        """Somebody who can write to every topic, whatever the ACLs are for."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.stack.bootstrap.split(","))
+        await producer.start()
+        try:
+            yield producer
+        finally:
+            await producer.stop()

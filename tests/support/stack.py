@@ -1,0 +1,163 @@
+"""Starts the five services together for the e2e tests, with waits so short that a ticket lives for seconds.
+
+Runs local/stack.py on the embedded pair, or on the servers that JIT_TEST_KAFKA and JIT_TEST_DATABASE_DSN
+name (both; what JIT has there is dropped first). Nothing of the services is replaced.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx2
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from local.processes import free_ports
+from local.stack import AUDIENCE, Options, stack
+from shared.auth import TrustedIssuer
+from shared.migrate import SERVICES, database_of
+from shared.topics import TOPICS
+from simulator.controls import Controls
+from tests.support.key_server import KeyServer, ec_key, key_server
+from tests.support.running import PATIENCE_S, Running
+from tests.support.servers import Broker
+from tests.support.waiting import until
+
+BRIEF_SET = "QueueOperator"
+"""Its sessions live for a second (AWS allows none below an hour), so that its tickets close soon."""
+SHARED_ADDRESS = "shared@example.com"
+"""The mail address of two people: eve and rita."""
+
+_PROVISIONER: Mapping[str, Any] = {
+    "settle_checks": 2,
+    "settle_time_s": 1.0,
+    "witness_wait_s": 8.0,
+    "operation_patience_s": 2.0,
+    "revoke_objective_s": 4.0,
+    "replica": "e2e",
+}
+_TICKET: Mapping[str, Any] = {
+    "shortest_window": timedelta(seconds=1),
+    "timer_every": timedelta(milliseconds=200),
+}
+_SIMULATOR: Mapping[str, Any] = {
+    "create_seconds": {"low": 0.1, "high": 0.2},
+    "delete_seconds": {"low": 0.1, "high": 0.2},
+    "slots": 10,
+}
+
+
+@asynccontextmanager
+async def running_stack(
+    data: Path, *, ports: list[int] | None = None, embedded: bool = False
+) -> AsyncIterator[Running]:
+    """A stack on this data folder, started and stopped.
+
+    `ports` are needed to start again on the same folder: the issuer's address is its name. `embedded` is
+    for tests that stop servers.
+    """
+    port, simulator_port, smtp_port = ports or free_ports(3)
+    _prepare_organisation(data)
+    async with AsyncExitStack() as exits:
+        exits.enter_context(_quick_alerts())
+        other, key = await exits.enter_async_context(key_server()), ec_key("mail")
+        other.publish(key)
+        database, kafka = (None, None) if embedded else await _named_servers()
+        options = Options(
+            data,
+            port,
+            simulator_port,
+            smtp_port,
+            database=database,
+            kafka=kafka,
+            settings=_settings(port, other),
+            simulator=_SIMULATOR,
+        )
+        made = await exits.enter_async_context(stack(options, say=lambda _what: None))
+        client = httpx2.AsyncClient(base_url=made.url, timeout=PATIENCE_S)
+        await exits.enter_async_context(client)
+        yield Running(made, client, other, key)
+
+
+def _settings(port: int, other: KeyServer) -> dict[str, Mapping[str, Any]]:
+    """Short waits, and a second issuer that names people by their mail address."""
+    issuers = (
+        TrustedIssuer(
+            issuer=f"http://127.0.0.1:{port}/issuer",
+            audience=AUDIENCE,
+            claim="preferred_username",
+            lookup="user_name",
+        ),
+        TrustedIssuer(issuer=other.url, audience=AUDIENCE, claim="email", lookup="email"),
+    )
+    own = {"provisioner": _PROVISIONER, "ticket": _TICKET}
+    return {name: {"issuers": issuers, **own.get(name, {})} for name in SERVICES}
+
+
+def _prepare_organisation(data: Path) -> None:
+    """What tests need to be different in AWS from the first reading on; nothing on a later start."""
+    state = data / "aws" / "state.json"
+    if state.exists():
+        return
+    state.parent.mkdir(parents=True)
+    controls = Controls(state_file=state)
+    controls.edit(action="edit_set", permission_set=BRIEF_SET, session_duration="PT1S")
+    for name in ("eve", "rita"):
+        user = controls.directory.find_user(name)
+        controls.directory.change("users", user.id, email=SHARED_ADDRESS)
+    controls.store()
+    controls.records.close()
+
+
+@contextmanager
+def _quick_alerts() -> Iterator[None]:
+    """Messages to operations every half second; the real minute would be waited for in every test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shared.alerts.EVERY", timedelta(seconds=0.5))
+        yield
+
+
+async def _named_servers() -> tuple[str | None, str | None]:
+    """The servers that the environment names, emptied of what an earlier run left."""
+    database, kafka = os.environ.get("JIT_TEST_DATABASE_DSN"), os.environ.get("JIT_TEST_KAFKA")
+    if not database or not kafka:
+        return None, None
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        raise pytest.UsageError("e2e tests share named servers: run them without -n")
+    await _drop_databases(database)
+    await _new_topics(kafka)
+    return database, kafka
+
+
+async def _drop_databases(admin_dsn: str) -> None:
+    conn = await asyncpg.connect(admin_dsn)
+    try:
+        for service in SERVICES:
+            await conn.execute(f"DROP DATABASE IF EXISTS {database_of(service)} WITH (FORCE)")
+    finally:
+        await conn.close()
+
+
+async def _new_topics(bootstrap: str) -> None:
+    """Every topic anew: a replica must not read documents of another run."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap.split(","))
+    await admin.start()
+    try:
+
+        async def left() -> list[str]:
+            return [name for name in await admin.list_topics() if name in TOPICS]
+
+        if there := await left():
+            await admin.delete_topics(there)
+
+        async def gone() -> bool:
+            return not await left()
+
+        await until(gone, PATIENCE_S)
+    finally:
+        await admin.close()
+    await Broker(bootstrap).create_topics({topic.name: topic.partitions for topic in TOPICS.values()})
