@@ -6,11 +6,12 @@ PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
 PYTEST_ARGS ?=
+POSTGRES ?=
 ARGS ?=
 BIN := $(VENV)/bin
 COMPILE := uv pip compile --python-version 3.11 --universal --generate-hashes --quiet
 
-.PHONY: help run test check format generate bench day compose-test lock clean venv-local venv-dev
+.PHONY: help run test test-real check format generate bench day compose-test aws-cli lock clean venv-local venv-dev
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,14 +43,21 @@ bench: venv-dev ## Measure what design targets exist for; JSON lines
 day: venv-dev ## A working day under kills on real servers; one JSON object (ARGS="--seconds 120 --seed 7")
 	$(BIN)/python -m bench.day $(ARGS)
 
+test-real: venv-dev ## The messaging and e2e tests again on a real Kafka and PostgreSQL (POSTGRES=15 for Debian's)
+	.ci/real-servers $(BIN)/python $(POSTGRES) -- $(BIN)/python -m pytest tests/messaging tests/e2e $(PYTEST_ARGS)
+
 compose-test: venv-dev ## Bring docker-compose.yml up, walk through it, take it down (needs a container engine)
 	JIT_TEST_COMPOSE=1 $(BIN)/python -m pytest tests/compose $(PYTEST_ARGS)
+
+aws-cli: ## Install the AWS CLI into .venv-aws, for the tests that drive the simulator with it
+	@cmp -s requirements/aws-cli.txt .venv-aws/aws-cli.txt || $(MAKE) --no-print-directory install VENV=.venv-aws LOCK=aws-cli
 
 lock: ## Resolve pyproject.toml into requirements/ again (needs uv and the package index)
 	$(COMPILE) pyproject.toml --extra local --extra dev -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra local --constraint requirements/dev.txt -o requirements/local.txt
 	$(COMPILE) pyproject.toml --constraint requirements/dev.txt -o requirements/service.txt
 	echo hatchling | $(COMPILE) - --constraint requirements/dev.txt -o requirements/build.txt
+	echo awscli==1.46.2 | $(COMPILE) - -o requirements/aws-cli.txt
 
 clean: ## Remove caches and build output; data/ and the virtual environments stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

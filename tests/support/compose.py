@@ -53,8 +53,8 @@ class ComposeDemo:
         command = ["docker", "compose", "--project-name", self.project, "--env-file", "deploy/demo.env"]
         try:
             answer = subprocess.run(
-                [*command, *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
-                timeout=within_s,
+                [*command, *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, errors="replace", check=False, timeout=within_s,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise ComposeFailed(f"compose {arguments[0]} took longer than {within_s:.0f} s") from error
