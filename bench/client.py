@@ -14,9 +14,17 @@ import httpx2
 from bench.fleet import Fleet
 from shared.clock import new_id
 
-_OWNERS = {"rules": "approval", "reviews": "approval", "grants": "provisioner",
-           "revocations": "provisioner",
-           "inventory": "provisioner", "operations": "provisioner", "deliveries": "notifier", "audit": "audit"}  # fmt: skip
+_OWNERS = {
+    "rules": "approval",
+    "reviews": "approval",
+    "grants": "provisioner",
+    "revocations": "provisioner",
+    "inventory": "provisioner",
+    "operations": "provisioner",
+    "deliveries": "notifier",
+    "audit": "audit",
+}
+"""First part of a path to its service; everything else is the ticket service's."""
 
 
 @dataclass(frozen=True)

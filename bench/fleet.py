@@ -53,6 +53,7 @@ class ServiceProcess:
     folder: Path
     downs: list[Down] = field(default_factory=list)
     kills: list[float] = field(default_factory=list)
+    _down_since: float | None = None
     _process: Any = None
 
     @property
@@ -62,6 +63,10 @@ class ServiceProcess:
     @property
     def pid(self) -> int:
         return int(self._process.pid)
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         self._process = spawn(
@@ -76,6 +81,7 @@ class ServiceProcess:
         self._process.kill()
         self._process.wait()
         self.kills.append(time.time())
+        self._down_since = self.kills[-1]
 
     def stop(self) -> None:
         self._process.terminate()
@@ -88,11 +94,9 @@ class ServiceProcess:
     async def restart(self, client: httpx2.AsyncClient, *, after: float) -> None:
         """Kill, wait, start, and note how long it was away."""
         self.kill()
-        since = self.kills[-1]
         await asyncio.sleep(after)
         self.start()
         await self.until_ready(client)
-        self.downs.append(Down(since, time.time()))
 
     async def until_ready(self, client: httpx2.AsyncClient, *, seconds: float = 120) -> None:
         async with asyncio.timeout(seconds):
@@ -100,6 +104,9 @@ class ServiceProcess:
                 if self._process.poll() is not None:
                     raise RuntimeError(f"{self.name} ended by itself; see {self.folder / self.name}.log")
                 await asyncio.sleep(0.1)
+        if self._down_since is not None:
+            self.downs.append(Down(self._down_since, time.time()))
+            self._down_since = None
 
     async def _ready(self, client: httpx2.AsyncClient) -> bool:
         try:

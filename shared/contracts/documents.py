@@ -200,3 +200,6 @@ DOCUMENTS: dict[str, type[Document]] = {
     )
 }
 """Every document class by its kind."""
+
+COUNTERS = {"ticket": "catalog", "approval": "rules", "provisioner": "inventory"}
+"""The owner's counter in `Revisions`."""

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from shared.contracts.documents import (
+    COUNTERS,
     AccessScope,
     Account,
     ApprovalRule,
@@ -33,8 +34,6 @@ __all__ = ["RuleChoice", "World"]
 D = TypeVar("D", bound=Document)
 
 _NOBODY: Final = Answer(allowed=False, code="NO_RULE")
-_COUNTER: Final = {"ticket": "catalog", "approval": "rules", "provisioner": "inventory"}
-"""The owner's counter in Revisions."""
 _CATALOG: Final = (RegisteredAccount, RegisteredSet, SetGroup, AccessScope)
 
 
@@ -59,7 +58,7 @@ class World:
         self._protected = frozenset(protected)
         self._documents: dict[type[Document], dict[str, Document]] = {}
         self._refused: dict[str, str] = {}
-        self._counters = dict.fromkeys(_COUNTER.values(), 0)
+        self._counters = dict.fromkeys(COUNTERS.values(), 0)
         self._directory = Directory()
         self._groups = Memberships()
         self._set_groups = Memberships()
@@ -94,7 +93,7 @@ class World:
 
     def mark(self, marker: Marker) -> None:
         """Take over an owner's counter, which also moves by changes that left no document here."""
-        self._count(_COUNTER[marker.owner], marker.revision)
+        self._count(COUNTERS[marker.owner], marker.revision)
 
     @property
     def refused(self) -> Mapping[str, str]:

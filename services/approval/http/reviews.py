@@ -12,10 +12,10 @@ from services.approval import views
 from services.approval.commands import decisions
 from services.approval.domain import eligibility
 from services.approval.domain.review import Review, ReviewState
-from services.approval.http.conditions import expected_version
 from services.approval.http.shapes import DecisionShown, ReviewList, ReviewPage, ReviewShown, ReviewWhole
 from services.approval.http.texts import Paragraph
 from shared.access import PERSON, Caller, requires
+from shared.conditions import expected_version
 from shared.context import Context
 from shared.errors import Denied, NotFound
 from shared.web import etag, respond

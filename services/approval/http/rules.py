@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.approval import views
 from services.approval.commands import rules
-from services.approval.http.conditions import precondition
 from services.approval.http.texts import Line
 from shared import documents
 from shared.access import Caller, requires
+from shared.conditions import precondition
 from shared.context import Context
 from shared.contracts.documents import ApprovalRule
 from shared.errors import NotFound
@@ -80,7 +80,7 @@ def router(context: Context) -> APIRouter:
         async with context.pool.acquire() as conn:
             rule = await documents.get(conn, ApprovalRule, rule_id)
         if rule is None:
-            raise NotFound(f"there is no rule {rule_id}", code="rule_unknown")
+            raise NotFound(f"there is no rule {rule_id}", code="document_unknown")
         response.headers["ETag"] = etag(rule.revision)
         return rule
 
@@ -101,7 +101,7 @@ def router(context: Context) -> APIRouter:
         rule_id: RuleId, if_match: IfMatch = None, caller: Caller = requires("config.write")
     ) -> Response:
         """Remove a rule. Open reviews that relied on it are opened again under what is left."""
-        condition = precondition(if_match, None)
+        condition = precondition(if_match)
         return respond(await rules.remove_rule(context, caller, rule_id, condition))
 
     return routes

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Path
 from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from shared.policy.validation import validate_scope
 
 from services.ticket.commands import catalog as commands
 from services.ticket.domain import catalog as domain
 from services.ticket.settings import TicketSettings
 from shared.access import PERSON, Caller, requires
+from shared.conditions import precondition
 from shared.context import Context
 from shared.contracts.documents import (
     AccessScope,
@@ -23,6 +23,7 @@ from shared.contracts.documents import (
     SetGroup,
 )
 from shared.errors import Invalid, NotFound
+from shared.policy.validation import validate_scope
 from shared.web import etag, respond
 
 AccountId = Annotated[str, Path(pattern=r"^\d{12}$")]
@@ -102,14 +103,14 @@ def _add_accounts(routes: APIRouter, context: Context, settings: TicketSettings)
             protected=settings.protected_accounts,
             allowed=settings.allow_protected_accounts,
         )
-        return respond(await commands.put(context, caller, document, name=account_id, if_match=if_match))
+        return respond(await commands.put(context, caller, document, precondition(if_match), name=account_id))
 
     @routes.delete("/accounts/{account_id}", status_code=204)
     async def unregister_account(
         account_id: AccountId, if_match: IfMatch = None, caller: Caller = requires("config.write")
     ) -> Response:
         return respond(
-            await commands.remove(context, caller, RegisteredAccount, account_id, if_match=if_match)
+            await commands.remove(context, caller, RegisteredAccount, account_id, precondition(if_match))
         )
 
 
@@ -138,13 +139,13 @@ def _add_sets(routes: APIRouter, context: Context) -> None:
         document = domain.register_set(
             set_id, context.world, long_session_acknowledged=body.long_session_acknowledged
         )
-        return respond(await commands.put(context, caller, document, name=set_id, if_match=if_match))
+        return respond(await commands.put(context, caller, document, precondition(if_match), name=set_id))
 
     @routes.delete("/sets/{set_id}", status_code=204)
     async def unregister_set(
         set_id: SetId, if_match: IfMatch = None, caller: Caller = requires("config.write")
     ) -> Response:
-        return respond(await commands.remove(context, caller, RegisteredSet, set_id, if_match=if_match))
+        return respond(await commands.remove(context, caller, RegisteredSet, set_id, precondition(if_match)))
 
 
 def _add_groups(routes: APIRouter, context: Context) -> None:
@@ -164,13 +165,13 @@ def _add_groups(routes: APIRouter, context: Context) -> None:
         caller: Caller = requires("config.write"),
     ) -> Response:
         document = domain.define_group(group_id, body.name, body.sets, context.world)
-        return respond(await commands.put(context, caller, document, name=body.name, if_match=if_match))
+        return respond(await commands.put(context, caller, document, precondition(if_match), name=body.name))
 
     @routes.delete("/set-groups/{group_id}", status_code=204)
     async def remove_group(
         group_id: Slug, if_match: IfMatch = None, caller: Caller = requires("config.write")
     ) -> Response:
-        return respond(await commands.remove(context, caller, SetGroup, group_id, if_match=if_match))
+        return respond(await commands.remove(context, caller, SetGroup, group_id, precondition(if_match)))
 
 
 def _add_scopes(routes: APIRouter, context: Context) -> None:
@@ -191,13 +192,13 @@ def _add_scopes(routes: APIRouter, context: Context) -> None:
             raise Invalid(
                 f"{len(problems)} problem(s) with this scope", code="scope_invalid", fields=problems
             )
-        return respond(await commands.put(context, caller, document, name=body.name, if_match=if_match))
+        return respond(await commands.put(context, caller, document, precondition(if_match), name=body.name))
 
     @routes.delete("/scopes/{scope_id}", status_code=204)
     async def remove_scope(
         scope_id: Slug, if_match: IfMatch = None, caller: Caller = requires("config.write")
     ) -> Response:
-        return respond(await commands.remove(context, caller, AccessScope, scope_id, if_match=if_match))
+        return respond(await commands.remove(context, caller, AccessScope, scope_id, precondition(if_match)))
 
 
 def _labels(context: Context, account: Account) -> dict[str, str] | None:

@@ -1,0 +1,162 @@
+"""`make day`: a working day in minutes, with services killed and the broker bounced, judged from outside.
+
+Prints one JSON object with counts and latencies; exits 1 on any violation. `--fault` puts a fault in on
+purpose: the judge must then find violations, and the exit is still 1.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from bench.client import Person
+from bench.day_judge import Verdict, assignment_key, judge, settle_down
+from bench.day_people import Day
+from bench.fleet import Fleet, fleet
+from local.seed import seed as put_demo_in
+from shared import logs
+
+FAULTS = {
+    "lost-event": "ticket",
+    "skipped-read-back": "provisioner",
+    "forged-approval": "approval",
+    "claim-count": "provisioner",
+}
+"""Fault to the service it is put into; see bench/sabotage.py."""
+
+SIMULATOR = {
+    "rate_per_second": {"sso-admin": 20, "identitystore": 20, "organizations": 0},
+    "create_seconds": {"low": 0.2, "high": 1.0},
+    "delete_seconds": {"low": 0.2, "high": 1.0},
+    "list_lag_seconds": 0.5,
+}
+SERVICES = {
+    "ticket": {"JIT_SHORTEST_WINDOW": "PT5S", "JIT_TIMER_EVERY": "PT1S"},
+    "provisioner": {"JIT_SETTLE_TIME_S": "3"},
+}
+STRIKES = (
+    {"operation": "CreateAccountAssignment", "kind": "fail_async", "probability": 0.04},
+    {"operation": "CreateAccountAssignment", "kind": "fail_async", "partial": True, "probability": 0.02},
+    {"operation": "CreateAccountAssignment", "kind": "reset_after_accept", "probability": 0.03},
+    {"operation": "DeleteAccountAssignment", "kind": "fail_async", "probability": 0.05},
+    {"operation": "DeleteAccountAssignment", "kind": "reset_after_accept", "probability": 0.03},
+    {"operation": "*", "kind": "http500", "probability": 0.01},
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.day", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=300, help="how long the day lasts")
+    parser.add_argument("--tickets", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--fault", choices=sorted(FAULTS), help="break something and see the judge find it")
+    parser.add_argument("--calm", action="store_true", help="no kills and no faults at AWS")
+    parser.add_argument("--keep", type=Path, help="folder for logs and data; a temporary one by default")
+    given = parser.parse_args()
+    logs.configure(fmt="console", level="ERROR")
+    with tempfile.TemporaryDirectory(prefix="jit-day-") as temporary:
+        folder = given.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        verdict = asyncio.run(_run(given, folder))
+    print(json.dumps(verdict, indent=2))
+    return 1 if verdict["violations"] else 0
+
+
+async def _run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    commands = {}
+    if given.fault:
+        commands[FAULTS[given.fault]] = ("-m", "bench.sabotage", given.fault)
+    started = time.monotonic()
+    async with fleet(
+        folder, simulator_settings=SIMULATOR, service_settings=SERVICES, commands=commands, seed=given.seed
+    ) as running:
+        await _put_demo_in(running)
+        standing = {
+            assignment_key(row) for row in (await running.simulate("GET", "/assignments"))["assignments"]
+        }
+        if not given.calm:
+            for number, strike in enumerate(STRIKES):
+                await running.simulate("POST", "/faults", {**strike, "seed": given.seed * 100 + number})
+        day = Day(running, seed=given.seed)
+        chaos = asyncio.create_task(_chaos(running, given))
+        try:
+            await day.run(tickets=given.tickets, seconds=given.seconds)
+        finally:
+            chaos.cancel()
+            await asyncio.gather(chaos, return_exceptions=True)
+        await _everybody_up(running)
+        await settle_down(running, longest=timedelta(minutes=10))
+        verdict = await judge(running, day.outcome, standing)
+        return _summary(verdict, running, given, seconds=time.monotonic() - started)
+
+
+async def _put_demo_in(running: Fleet) -> None:
+    root = Person(running, "root")
+
+    async def call(method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
+        reply = await root.call(method, path, body, headers)
+        return _Answer(reply.status, reply.body, reply.headers)
+
+    await put_demo_in(call, running.organisation)
+
+
+class _Answer:
+    """A reply as the seed wants to see it."""
+
+    def __init__(self, status: int, body: Any, headers: Any) -> None:
+        self.status_code = status
+        self.headers = headers
+        self.text = json.dumps(body)
+        self.json = lambda: body
+
+
+async def _chaos(running: Fleet, given: argparse.Namespace) -> None:
+    """Kill a service at random every few seconds, and bounce the broker now and then."""
+    if given.calm:
+        return
+    dice = random.Random(given.seed + 1)
+    names = sorted(running.services)
+    rounds = 0
+    while True:
+        await asyncio.sleep(dice.expovariate(1 / 8))
+        rounds += 1
+        if rounds % 7 == 0:
+            await running.bounce_broker(after=dice.uniform(1, 4))
+        else:
+            await running.services[dice.choice(names)].restart(running.client, after=dice.uniform(0.2, 2))
+
+
+async def _everybody_up(running: Fleet) -> None:
+    for service in running.services.values():
+        if not service.running:
+            service.start()
+        await service.until_ready(running.client)
+
+
+def _summary(
+    verdict: Verdict, running: Fleet, given: argparse.Namespace, *, seconds: float
+) -> dict[str, Any]:
+    return {
+        "violations": verdict.violations,
+        "counts": verdict.counts,
+        "latencies_s": verdict.latencies_s,
+        "kills": {name: len(one.kills) for name, one in running.services.items()},
+        "broker_bounces": len(running.broker_downs),
+        "provisioner_down_s": round(
+            sum(one.until - one.since for one in running.services["provisioner"].downs), 1
+        ),
+        "seconds": round(seconds, 1),
+        "tickets": given.tickets,
+        "seed": given.seed,
+        "fault": given.fault,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

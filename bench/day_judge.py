@@ -1,0 +1,369 @@
+"""The verdict on a day, from outside: the simulator's record of the truth, the mails, the audit log.
+
+No service is believed. What was permitted comes from the people's own memory (bench/day_people.py); the API
+is asked for ticket states only to compare them with what the audit log folds to.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer
+
+from bench.client import Person
+from bench.day_people import Allowed, Key, Outcome
+from bench.fleet import Down, Fleet
+from services.notifier.domain.delivery import message_id
+from shared.topics import AUDIT_OCSF
+
+LATE_S = 15.0
+EARLY_S = 0.5
+"""Clocks are one machine's; this is for the rounding of times in facts."""
+SEEN_WITHIN_S = 10.0
+"""A fact about AWS is compared with the truth within this time before it was said."""
+
+_RANK = {
+    None: 0, "scheduled": 1, "granting": 2, "active": 3, "revoking": 4,
+    "revoked": 5, "released": 5, "failed": 5,
+}  # fmt: skip
+_STATE = {
+    "access.scheduled": "scheduled", "access.granting": "granting", "access.granted": "active",
+    "access.revoke_due": "revoking", "access.revoked": "revoked", "access.released": "released",
+    "access.failed": "failed",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Presence:
+    """An assignment was there, in truth. `until` is infinite while it still is."""
+
+    key: Key
+    since: float
+    until: float
+
+
+@dataclass
+class Verdict:
+    violations: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    latencies_s: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def complain(self, rule: str, sentence: str) -> None:
+        self.violations.append(f"{rule}: {sentence}")
+
+
+async def judge(fleet: Fleet, outcome: Outcome, standing: set[tuple[str, ...]]) -> Verdict:
+    """Everything that can be seen from outside, compared."""
+    verdict = Verdict()
+    for problem in outcome.problems:
+        verdict.complain("people", problem)
+    presences = presences_of((await fleet.simulate("GET", "/history"))["history"])
+    judge_truth(verdict, outcome, presences, fleet.services["provisioner"].downs)
+    _judge_nothing_left(verdict, standing, (await fleet.simulate("GET", "/assignments"))["assignments"])
+    events = await read_audit(fleet)
+    judge_log(verdict, events, await _published_ids(fleet))
+    judge_words(verdict, events, presences, fleet)
+    await _judge_fold(verdict, fleet, events, outcome)
+    _judge_mail(verdict, fleet, events)
+    _measure(verdict, outcome, presences, events)
+    return verdict
+
+
+# the truth at AWS
+
+
+def presences_of(history: Sequence[dict[str, Any]]) -> list[Presence]:
+    """Intervals of users' assignments out of the record of appearances; standing ones left out."""
+    begun: dict[Key, float] = {}
+    done: list[Presence] = []
+    for row in history:
+        if row["cause"] == "standing" or row["principal_type"] != "USER":
+            continue
+        key = (row["principal"], row["account"], row["permission_set"])
+        if row["event"] == "appeared":
+            begun.setdefault(key, row["time"])
+        elif key in begun:
+            done.append(Presence(key, begun.pop(key), row["time"]))
+    return done + [Presence(key, since, float("inf")) for key, since in begun.items()]
+
+
+def judge_truth(
+    verdict: Verdict, outcome: Outcome, presences: Iterable[Presence], downs: Sequence[Down]
+) -> None:
+    """No access without an approved ticket, none before its start, none long after its end."""
+    for presence in presences:
+        allowed = outcome.allowed.get(presence.key, [])
+        if not allowed:
+            verdict.complain("no ticket", f"{presence.key} at {presence.since:.1f} without approval")
+            continue
+        for since, until in _outside(presence, allowed, downs):
+            windows = [(round(one.since, 1), round(one.until, 1), one.ticket) for one in allowed]
+            verdict.complain(
+                "outside the window",
+                f"{presence.key} from {since:.1f} to {until:.1f} ({until - since:.1f} s); allowed {windows}",
+            )
+
+
+def _outside(
+    presence: Presence, allowed: Sequence[Allowed], downs: Sequence[Down]
+) -> list[tuple[float, float]]:
+    """The parts of a presence that no window covers, with the concession after each end."""
+    covers = sorted((one.since - EARLY_S, conceded_until(one.until, downs)) for one in allowed)
+    rest, position = [], presence.since
+    for since, until in covers:
+        if position < min(since, presence.until):
+            rest.append((position, min(since, presence.until)))
+        position = max(position, until)
+    if position < presence.until:
+        rest.append((position, presence.until))
+    return rest
+
+
+def conceded_until(end: float, downs: Sequence[Down]) -> float:
+    """The moment at which the provisioner has been up for 15 s after an end."""
+    left, position = LATE_S, end
+    for down in sorted(downs, key=lambda one: one.since):
+        if down.until <= position:
+            continue
+        if down.since - position >= left:
+            break
+        left -= max(0.0, down.since - position)
+        position = down.until
+    return position + left
+
+
+def _judge_nothing_left(
+    verdict: Verdict, standing: set[tuple[str, ...]], now: Sequence[dict[str, Any]]
+) -> None:
+    left = {assignment_key(row) for row in now}
+    for key in left - standing:
+        verdict.complain("left behind", str(key))
+    for key in standing - left:
+        verdict.complain("taken away", f"{key} was there before JIT and is gone")
+
+
+def assignment_key(row: dict[str, Any]) -> tuple[str, ...]:
+    return (row["principal_type"], row["principal"], row["account"], row["permission_set"])
+
+
+# the log
+
+
+async def read_audit(fleet: Fleet) -> list[dict[str, Any]]:
+    """Every OCSF record on the public topic, as a SIEM would read it, in the order of the sequence."""
+    consumer = AIOKafkaConsumer(
+        AUDIT_OCSF, bootstrap_servers=fleet.kafka.bootstrap, auto_offset_reset="earliest", group_id=None
+    )
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        records: dict[str, dict[str, Any]] = {}
+        while any([await consumer.position(one) < end for one, end in ends.items()]):
+            for batch in (await consumer.getmany(timeout_ms=1000)).values():
+                for record in batch:
+                    body = json.loads(record.value)
+                    records[body["metadata"]["uid"]] = body
+    finally:
+        await consumer.stop()
+    return sorted(records.values(), key=lambda one: int(one["metadata"]["sequence"]))
+
+
+async def _published_ids(fleet: Fleet) -> Counter[str]:
+    """The ids of all facts in the outboxes of the four services that tell facts."""
+    ids: Counter[str] = Counter()
+    for service in ("ticket", "approval", "provisioner", "notifier"):
+        conn = await asyncpg.connect(fleet.dsn(service))
+        try:
+            rows = await conn.fetch("SELECT event_id FROM outbox WHERE type NOT LIKE 'document.%'")
+        finally:
+            await conn.close()
+        ids.update(str(row["event_id"]) for row in rows)
+    return ids
+
+
+def judge_log(verdict: Verdict, events: Sequence[dict[str, Any]], published: Counter[str]) -> None:
+    """Gapless, and every fact that was ever written exactly once."""
+    sequences = [one["metadata"]["sequence"] for one in events]
+    if sequences != list(range(1, len(sequences) + 1)):
+        verdict.complain("audit", f"the sequence has gaps or repeats among {len(sequences)} records")
+    own = {"audit.read", "authz.denied"}
+    kept = Counter(one["metadata"]["uid"] for one in events)
+    from_others = {
+        one["metadata"]["uid"]
+        for one in events
+        if one["metadata"]["event_code"] not in own or one["metadata"]["uid"] in published
+    }
+    for uid in set(published) - set(kept):
+        verdict.complain("audit", f"fact {uid} is in an outbox and not in the log")
+    for uid in from_others - set(published):
+        verdict.complain("audit", f"record {uid} is in the log and in no outbox")
+    for uid, times in kept.items():
+        if times > 1:
+            verdict.complain("audit", f"fact {uid} is in the log {times} times")
+
+
+def judge_words(
+    verdict: Verdict, events: Iterable[dict[str, Any]], presences: Sequence[Presence], fleet: Fleet
+) -> None:
+    """Nothing is called granted or revoked that AWS did not show at that time."""
+    arns = {one.arn.rsplit("/", 1)[-1]: one.arn for one in fleet.organisation.permission_sets.values()}
+    there: dict[Key, list[Presence]] = {}
+    for presence in presences:
+        there.setdefault(presence.key, []).append(presence)
+    for event in events:
+        code = event["metadata"]["event_code"]
+        if code not in {"access.granted", "access.revoked"}:
+            continue
+        account = event["resources"][0]["uid"]
+        key = (event["user"]["uid"], account, arns[event["privileges"][0]])
+        said = event["time"] / 1000
+        spans = there.get(key, [])
+        if code == "access.granted" and not any(
+            one.since <= said and said - SEEN_WITHIN_S <= one.until for one in spans
+        ):
+            verdict.complain("truth", f"{key} was called granted at {said:.1f} and was not there")
+        if code == "access.revoked" and any(one.since <= said < one.until for one in spans):
+            verdict.complain("truth", f"{key} was called revoked at {said:.1f} and was there")
+
+
+async def _judge_fold(
+    verdict: Verdict, fleet: Fleet, events: Sequence[dict[str, Any]], outcome: Outcome
+) -> None:
+    """The log alone must lead to exactly the state each ticket is in."""
+    folded = fold(events)
+    auditor = Person(fleet, "aud")
+    for ticket_id in outcome.tickets:
+        reply = await auditor.call("GET", f"/v1/tickets/{ticket_id}")
+        actual = reply.body
+        expected = folded.get(ticket_id)
+        found = {
+            "targets": {one["id"]: one["state"] for one in actual["targets"]},
+            "grants": {one["id"]: one["state"] for one in actual["grants"]},
+        }
+        if expected != found:
+            verdict.complain("fold", f"ticket {ticket_id}: the log says {expected}, the service {found}")
+        if live := [one["id"] for one in actual["grants"] if 0 < _RANK[one["state"]] < 5]:
+            verdict.complain("unfinished", f"ticket {ticket_id}: grants {live} have not ended")
+
+
+def fold(events: Iterable[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Ticket id to the states of its targets and grants, from the records alone."""
+    wholes: dict[str, dict[str, Any]] = {}
+    reached: dict[str, dict[str, str]] = {}
+    for event in events:
+        code = event["metadata"]["event_code"]
+        ticket_id = event["metadata"].get("correlation_uid")
+        if code.startswith("ticket."):
+            whole = event["entity"]["data"]
+            if whole["version"] > wholes.get(ticket_id, {"version": 0})["version"]:
+                wholes[ticket_id] = whole
+        elif code in _STATE:
+            grant = event["unmapped"]["jit"]["grant_id"]
+            states = reached.setdefault(ticket_id, {})
+            if _RANK[_STATE[code]] > _RANK[states.get(grant)]:
+                states[grant] = _STATE[code]
+    return {
+        ticket_id: {
+            "targets": {one["id"]: one["state"] for one in whole["targets"]},
+            "grants": {
+                one["id"]: max(
+                    one.get("state"),
+                    reached.get(ticket_id, {}).get(one["id"]),
+                    key=lambda state: _RANK[state],
+                )
+                for one in whole["grants"]
+            },
+        }
+        for ticket_id, whole in wholes.items()
+    }
+
+
+# mail
+
+
+def _judge_mail(verdict: Verdict, fleet: Fleet, events: Sequence[dict[str, Any]]) -> None:
+    """Who had to be told was told; a mail came twice only if the notifier was killed between."""
+    arrived: dict[str, list[float]] = {}
+    for line in fleet.mailbox.log.read_text().splitlines():
+        receipt = json.loads(line)
+        moment = datetime.fromisoformat(receipt["received_at"]).timestamp()
+        arrived.setdefault(receipt["message_id"], []).append(moment)
+    for wanted, why in _mails_wanted(events):
+        if wanted not in arrived:
+            verdict.complain("mail", f"{why} got no mail")
+    kills = fleet.services["notifier"].kills
+    for identity, times in arrived.items():
+        if len(times) > 1 and not any(min(times) <= kill <= max(times) + 1 for kill in kills):
+            verdict.complain("mail", f"{identity} came {len(times)} times without a kill between")
+    verdict.counts["mails"] = sum(len(times) for times in arrived.values())
+    verdict.counts["mails_repeated"] = sum(len(times) - 1 for times in arrived.values())
+
+
+def _mails_wanted(events: Iterable[dict[str, Any]]) -> Iterable[tuple[str, str]]:
+    """Message ids that must have arrived: approvers of a stage, beneficiaries of what happened."""
+    for event in events:
+        code, uid = event["metadata"]["event_code"], event["metadata"]["uid"]
+        if code == "review.stage_opened":
+            for person in event["entity"]["data"]["approvers"]:
+                yield (
+                    message_id(uid, person["user_id"], domain="jit"),
+                    f"approver {person['user_name']} ({uid})",
+                )
+        elif code in {"access.granted", "access.revoked", "access.failed"}:
+            yield message_id(uid, event["user"]["uid"], domain="jit"), f"beneficiary of {code} ({uid})"
+
+
+# figures
+
+
+def _measure(
+    verdict: Verdict, outcome: Outcome, presences: Sequence[Presence], events: Sequence[dict[str, Any]]
+) -> None:
+    verdict.counts |= {
+        "tickets": len(outcome.tickets),
+        "approved": len(outcome.approved_at),
+        "stopped_early": len(outcome.stopped_at),
+        "assignments_made": len(presences),
+        "audit_records": len(events),
+        **{f"kind_{kind}": count for kind, count in Counter(outcome.tickets.values()).items()},
+    }
+    windows = {one.ticket: (key, one) for key, many in outcome.allowed.items() for one in many}
+    appeared, gone = [], []
+    for ticket_id, (key, window) in windows.items():
+        mine = [
+            one
+            for one in presences
+            if one.key == key and one.since < window.until and one.until > window.since
+        ]
+        if ticket_id in outcome.approved_at and mine:
+            appeared.append(min(one.since for one in mine) - outcome.approved_at[ticket_id])
+        if ticket_id not in outcome.stopped_at and mine and len(outcome.allowed[key]) == 1:
+            gone.append(max(one.until for one in mine) - window.until)
+    verdict.latencies_s = {"approval_to_access": _spread(appeared), "end_to_gone": _spread(gone)}
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    if not values:
+        return {}
+    ordered = sorted(values)
+    at = [ordered[min(len(ordered) - 1, int(len(ordered) * share))] for share in (0.5, 0.99)]
+    return {"p50": round(at[0], 2), "p99": round(at[1], 2), "max": round(ordered[-1], 2)}
+
+
+async def settle_down(fleet: Fleet, *, longest: timedelta) -> None:
+    """Wait until nothing more happens at AWS and in the log, or for as long as is conceded."""
+    async with asyncio.timeout(longest.total_seconds()):
+        quiet, before = 0, (0, 0)
+        while quiet < 8:
+            await asyncio.sleep(3)
+            calls = (await fleet.simulate("GET", "/counters"))["assignments"]
+            conn = await asyncpg.connect(fleet.dsn("audit"))
+            written = await conn.fetchval("SELECT last_sequence FROM log_head")
+            await conn.close()
+            quiet = quiet + 1 if (calls, written) == before else 0
+            before = (calls, written)
