@@ -125,7 +125,7 @@ def install_errors(app: FastAPI, *, on_refusal: OnRefusal) -> None:
 async def _on_invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 (registered for this class)
     if any(item["type"] == "json_invalid" for item in error.errors()):
-        return problem(Malformed("the body is not JSON", code="json_invalid"))
+        return problem(_not_json())
     fields = [
         FieldError(
             field=_pointer(item["loc"]), code=item["type"], detail=item["msg"].removeprefix("Value error, ")
@@ -137,6 +137,10 @@ async def _on_invalid(_request: Request, error: Exception) -> Response:
     )
 
 
+def _not_json() -> Malformed:
+    return Malformed("the body is not JSON", code="json_invalid")
+
+
 def _pointer(loc: tuple[int | str, ...]) -> str:
     """`/duration` for the body's field, `limit` for a query parameter's."""
     if loc and loc[0] == "body":
@@ -146,6 +150,8 @@ def _pointer(loc: tuple[int | str, ...]) -> str:
 
 async def _on_http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 (registered for this class)
+    if error.status_code == 400:  # FastAPI's word for a body that is not UTF-8, or nested beyond reading
+        return problem(_not_json())
     code = {404: "route_unknown", 405: "method_not_allowed"}.get(error.status_code, "http_error")
     body = {
         "type": f"urn:jit:problem:{code}",
