@@ -78,7 +78,7 @@ async def bind(
 
 
 def _resolve(claims: Claims, world: World) -> User:
-    if not world.ready:
+    if not world.people_ready:
         raise NotReady("the inventory is not read yet; try again in a few seconds", code="tables_not_ready")
     matches = world.find_user(claims.lookup, claims.lookup_value, issuer=claims.external_id_issuer)
     if not matches:

@@ -153,12 +153,17 @@ class Tables:
         """Apply one document; older ones than known are ignored."""
         if self._copies[owner].take(document):
             self.world.apply(document)
-        self.world.ready = self.ready
+        self._tell_world()
 
     def note_marker(self, marker: Marker) -> None:
         self._copies[marker.owner].note(marker)
         self.world.mark(marker)
+        self._tell_world()
+
+    def _tell_world(self) -> None:
         self.world.ready = self.ready
+        # Once people are known they stay known: a stop works on what there is, however old.
+        self.world.people_ready = self.world.people_ready or self._copies["provisioner"].verified
 
     @property
     def ready(self) -> bool:

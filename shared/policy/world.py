@@ -34,6 +34,9 @@ __all__ = ["RuleChoice", "World"]
 D = TypeVar("D", bound=Document)
 
 _NOBODY: Final = Answer(allowed=False, code="NO_RULE")
+_STOPS: Final = frozenset({"terminate"})
+_EVERYTHING: Final = frozenset({ANY})
+_NO_ROLE: Final = frozenset({"role:nobody"})
 _CATALOG: Final = (RegisteredAccount, RegisteredSet, SetGroup, AccessScope)
 
 
@@ -54,6 +57,8 @@ class World:
         policy: Policy | None = None,
     ) -> None:
         self.ready = ready
+        self.people_ready = ready
+        """The inventory alone is complete: people can be recognised, and roles allow stops."""
         self._roles = {role: frozenset(groups) for role, groups in (roles or {}).items()}
         self._protected = frozenset(protected)
         self._documents: dict[type[Document], dict[str, Document]] = {}
@@ -191,7 +196,7 @@ class World:
         That the account and the set are registered is for the caller to check.
         """
         if not self.ready:
-            return NOT_READY
+            return self._by_role_alone(user_id, verb, now)
         if not self._is_enabled(user_id):
             return _NOBODY
         scopes, sets = self.scopes(account_id), self.sets(set_id)
@@ -250,6 +255,16 @@ class World:
         return choose(matching, duration)
 
     # inside
+
+    def _by_role_alone(self, user_id: str, verb: str, now: datetime) -> Answer:
+        """Before everything is read, a stop may still be allowed by a role: those rows are constant."""
+        if verb not in _STOPS or not self.people_ready or not self._is_enabled(user_id):
+            return NOT_READY
+        roles = frozenset(f"role:{role}" for role in self.roles_of(user_id))
+        answer = self._policy.decide(
+            Ask(roles or _NO_ROLE, verb, _EVERYTHING, _EVERYTHING, timedelta(0), now)
+        )
+        return answer if answer.allowed else NOT_READY
 
     def _is_enabled(self, user_id: str) -> bool:
         user = self._directory.get(user_id)

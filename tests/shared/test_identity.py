@@ -215,7 +215,7 @@ async def test_bind_that_was_rolled_back_is_not_remembered(pool: Pool, alerts: R
 
 async def test_bind_before_the_inventory_is_read_is_not_ready(pool: Pool, alerts: Raised) -> None:
     people = world()
-    people.ready = False
+    people.people_ready = False
     with pytest.raises(NotReady):
         await bind(pool, ANN, people, NOW, alerts=alerts)
 

@@ -175,11 +175,13 @@ async def stored_documents(conn: Conn) -> list[Document]:
 async def preload(context: Context) -> int:
     """Put this service's own inventory into the world from its database; the number of documents.
 
-    People who stop access are then known while the broker is away. It makes nothing `ready`: what
-    gives access waits for the other owners' documents all the same.
+    Administrators who stop access are then known while the broker is away. It makes nothing `ready`:
+    what gives access waits for the other owners' documents all the same.
     """
     async with context.pool.acquire() as conn:
         found = await stored_documents(conn)
     for document in found:
         context.tables.take(context.service, document)
+    if found:
+        context.world.people_ready = True
     return len(found)
