@@ -46,7 +46,7 @@ class ProvisionerSettings(ServiceSettings):
     revoke_objective_s: float = Field(default=120.0, gt=0)
     """Seconds after a claim's end from which on a revoke that is not verified is called late, loudly."""
     operation_patience_s: float = Field(default=300.0, gt=0)
-    """Seconds an operation may be in progress before somebody is alerted; Terraform gives up after as long."""
+    """Seconds an operation may be in progress before somebody is alerted; Terraform gives up then."""
     create_attempts: int = Field(default=5, ge=1)
     """Tries of a creation that AWS reports FAILED. A deletion is tried for ever."""
 

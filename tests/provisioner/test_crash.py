@@ -53,7 +53,7 @@ class FusedTransaction:
     async def __aenter__(self) -> None:
         await self._inner.__aenter__()
 
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         wrote = kind is None and self._conn.wrote
         if wrote:
             try:

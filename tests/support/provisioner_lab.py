@@ -342,7 +342,7 @@ async def empty(admin_dsn: str, dsn: str) -> None:
     """As a new database; the app role may not do that."""
     conn = await asyncpg.connect(urlsplit(admin_dsn)._replace(path=urlsplit(dsn).path).geturl())
     await conn.execute(f"TRUNCATE {EMPTIED} CASCADE")
-    await conn.execute("UPDATE lease SET holder = 'nobody', epoch = 0, deadline = '-infinity'")
+    await conn.execute("UPDATE lease SET holder = 'nobody', epoch = 0, deadline = 'epoch'")
     await conn.close()
 
 

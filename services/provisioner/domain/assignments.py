@@ -147,7 +147,7 @@ def decide(
     `found` is the reading made in this visit, None where none was needed. Without `may_send` (no slot)
     nothing is sent: what was seen is kept and the assignment stays due.
     """
-    lapsed = [claim for claim in claims if claim.state in claim_life.ASKED and claim.ends_at <= stamp.at]
+    lapsed = [claim for claim in claims if claim.state in claim_life.OPEN and claim.ends_at <= stamp.at]
     ended = tuple(claim_life.end(claim, stamp, cause="expired", why="its window is over") for claim in lapsed)
     after = {claim.id: claim for claim, _ in ended}
     claims = [after.get(claim.id, claim) for claim in claims]
@@ -169,7 +169,7 @@ def _keep(row: Assignment, claims: Sequence[Claim], stamp: Stamp) -> Decision:
     row = replace(
         row,
         desired="present" if held else "absent",
-        next_at=stamp.at if unread else next_start(claims, stamp.at),
+        next_at=stamp.at if unread else next_change(claims, stamp.at),
     )
     return Decision(row, _released(row, claims, stamp))
 
@@ -198,7 +198,7 @@ def _granted(row: Assignment, claims: Sequence[Claim], released: tuple[Said, ...
     """There, and seen. Not ours if there was never an operation of ours on it."""
     row = replace(
         row, observed=Observed.PRESENT, attempt=0, last_code="", last_error="",
-        pre_existing=not row.ever_operated, next_at=next_start(claims, stamp.at),
+        pre_existing=not row.ever_operated, next_at=next_change(claims, stamp.at),
     )  # fmt: skip
     granted = tuple(
         claim_life.grant(
@@ -231,7 +231,9 @@ def _towards_absent(
 ) -> Decision:
     row = replace(row, desired="absent", verified_at=stamp.at)
     if found and not row.ever_operated:
-        row = replace(row, observed=Observed.PRESENT, pre_existing=True, next_at=next_start(claims, stamp.at))
+        row = replace(
+            row, observed=Observed.PRESENT, pre_existing=True, next_at=next_change(claims, stamp.at)
+        )
         return Decision(row, _released(row, claims, stamp))
     # Created, or half created, and not listed: there may be something to delete that nobody sees.
     if found or row.observed in {Observed.CREATED, Observed.DOUBTFUL}:
@@ -263,7 +265,7 @@ def _settle(row: Assignment, claims: Sequence[Claim], *, stamp: Stamp, limits: L
         if claim.state is ClaimState.REVOKING
     )
     row = replace(row, closed_at=row.closed_at or stamp.at, attempt=0, last_code="", last_error="")
-    row = replace(row, next_at=_earliest(_next_relist(row, stamp.at, limits), next_start(claims, stamp.at)))
+    row = replace(row, next_at=_earliest(_next_relist(row, stamp.at, limits), next_change(claims, stamp.at)))
     return Decision(row, closed)
 
 
@@ -273,11 +275,14 @@ def claim_ended(row: Assignment, *, still_held: bool, now: datetime) -> Assignme
                    absent_first=None, attempt=0, closed_at=None)  # fmt: skip
 
 
-def next_start(claims: Sequence[Claim], now: datetime) -> datetime | None:
-    """When the next scheduled claim opens; a window that is open already is due now."""
-    return min(
-        (max(claim.starts_at, now) for claim in claims if claim.state is ClaimState.SCHEDULED), default=None
-    )
+def next_change(claims: Sequence[Claim], now: datetime) -> datetime | None:
+    """When time alone changes what is wanted: the next start (one that has passed is due now), or end.
+
+    The expiry producer is at an end first; this is for the case that no producer runs.
+    """
+    starts = [max(claim.starts_at, now) for claim in claims if claim.state is ClaimState.SCHEDULED]
+    ends = [claim.ends_at for claim in claims if claim.state in claim_life.ASKED]
+    return min([*starts, *ends], default=None)
 
 
 def _released(row: Assignment, claims: Sequence[Claim], stamp: Stamp) -> tuple[Said, ...]:

@@ -110,9 +110,9 @@ def _witness(claim: Claim, known: Known) -> Refused | None:
 def _account(claim: Claim, known: Known, live: Live | None) -> Refused | None:
     if known.account is None or (live is not None and live.account_state is None):
         return Refused("account_unknown", f"account {claim.account_id} is not in the organisation")
-    state = known.account.state if live is None else live.account_state
-    if state != "ACTIVE":
-        return Refused("account_not_active", f"account {claim.account_id} is {state}")
+    states = {known.account.state, live.account_state if live else None} - {None, "ACTIVE"}
+    if states:
+        return Refused("account_not_active", f"account {claim.account_id} is {states.pop()}")
     if known.registered_account is None:
         return Refused("account_not_registered", f"account {claim.account_id} is no longer registered")
     return None

@@ -102,7 +102,7 @@ CREATE TABLE lease (
     epoch    bigint NOT NULL,
     deadline timestamptz NOT NULL
 );
-INSERT INTO lease (holder, epoch, deadline) VALUES ('nobody', 0, '-infinity');
+INSERT INTO lease (holder, epoch, deadline) VALUES ('nobody', 0, 'epoch');
 
 GRANT SELECT, INSERT, UPDATE ON assignment, claim TO :app;
 GRANT SELECT, INSERT ON witness, stop TO :app;

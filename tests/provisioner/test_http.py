@@ -1,0 +1,273 @@
+"""The routes, by real tokens: whose grants one sees, who may revoke, and that a stop needs no broker."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from local.issuer import DevelopmentIssuer
+from services.provisioner import views
+from services.provisioner.__main__ import build
+from services.provisioner.settings import ProvisionerSettings
+from shared.clock import ManualClock
+from shared.contracts import access
+from shared.service import Process, Service
+from tests.support import organisation as org
+from tests.support.harness import NOW, ready_tables, said, with_pool
+from tests.support.http import api, issuer_server, trusted
+from tests.support.provisioner_lab import Lab, Premises, connected, empty, laboratory
+
+
+@pytest.fixture(scope="module")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevelopmentIssuer]:
+    data: Path = tmp_path_factory.mktemp("issuer")
+    with issuer_server(data) as issuer:
+        yield issuer
+
+
+@pytest.fixture
+async def service(shared_premises: Premises, issuer: DevelopmentIssuer) -> AsyncIterator[Service]:
+    """On the small organisation of the policy tests, with ann's, bob's and eve's grants in its database."""
+    await empty(shared_premises.admin_dsn, shared_premises.dsn)
+    shared_premises.aws.reset()
+    clock = shared_premises.aws_clock.clock = ManualClock(NOW)
+    settings = ProvisionerSettings(
+        env="development", database_url=SecretStr(shared_premises.dsn), replica="http",
+        issuers=(trusted(issuer),), role_admin=(org.group_id("admins"),),
+        role_auditor=(org.group_id("auditors"),), calls_per_second=None,
+    )  # fmt: skip
+    service = build(
+        settings,
+        process=Process(clock, ready_tables(clock)),
+        identity_center=lambda _settings, limiter: connected(shared_premises.aws, limiter),
+    )
+    async with with_pool(service):
+        for number, (name, account, state) in enumerate(
+            [("ann", org.D, "active"), ("ann", org.P, "scheduled"), ("bob", org.D, "active"),
+             ("eve", org.D, "revoked"), ("ann", org.D, "active")], start=1,
+        ):  # fmt: skip
+            await stored(service, f"grant-{number}", name, account, state)
+        yield service
+
+
+async def stored(service: Service, grant_id: str, name: str, account: str, state: str) -> None:
+    assignment_id = await service.context.pool.fetchval(
+        """
+        INSERT INTO assignment (instance, user_id, account_id, set_id, set_arn, observed, ever_operated)
+        VALUES ('default', $1, $2, $3, 'arn', 'present', true)
+        ON CONFLICT (instance, user_id, account_id, set_id) DO UPDATE SET set_arn = 'arn' RETURNING id
+        """,
+        org.user_id(name), account, org.ADMIN,
+    )  # fmt: skip
+    await service.context.pool.execute(
+        """
+        INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id,
+            set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state, received_at)
+        VALUES ($1, $2, 'default', $3, 'target', 1, $4, $5, $6, 'd', 'h', interval '1 hour',
+            $7, $7::timestamptz + interval '8 hours', $8, $7)
+        """,
+        grant_id, assignment_id, f"ticket-of-{grant_id}", org.user_id(name), account, org.ADMIN, NOW, state,
+    )  # fmt: skip
+
+
+async def listed(service: Service, issuer: DevelopmentIssuer, who: str, query: str = "") -> list[str]:
+    async with api(service, issuer, who) as client:
+        answer = await client.get(f"/v1/grants{query}")
+    assert answer.status_code == 200, answer.text
+    return [item["id"] for item in answer.json()["items"]]
+
+
+@pytest.mark.parametrize(
+    ("who", "expected"),
+    [
+        ("ann", ["grant-5", "grant-2", "grant-1"]),
+        ("bob", ["grant-3"]),
+        ("carl", []),
+        ("root", ["grant-5", "grant-4", "grant-3", "grant-2", "grant-1"]),
+        ("aud", ["grant-5", "grant-4", "grant-3", "grant-2", "grant-1"]),
+    ],
+)
+async def test_list_shows_ones_own_and_everything_to_who_reads_tickets(
+    service: Service, issuer: DevelopmentIssuer, who: str, expected: list[str]
+) -> None:
+    assert await listed(service, issuer, who) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("?ticket_id=ticket-of-grant-3", ["grant-3"]),
+        (f"?account_id={org.P}", ["grant-2"]),
+        (f"?user_id={org.user_id('eve')}", ["grant-4"]),
+        ("?state=revoked&state=scheduled", ["grant-4", "grant-2"]),
+    ],
+)
+async def test_list_filters(
+    service: Service, issuer: DevelopmentIssuer, query: str, expected: list[str]
+) -> None:
+    assert await listed(service, issuer, "aud", query) == expected
+
+
+async def test_list_of_another_persons_grants_is_empty_for_who_may_not_see_them(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    assert await listed(service, issuer, "ann", f"?user_id={org.user_id('bob')}") == []
+
+
+async def test_list_pages_by_cursor(service: Service, issuer: DevelopmentIssuer) -> None:
+    async with api(service, issuer, "aud") as client:
+        first = (await client.get("/v1/grants?limit=2")).json()
+        second = (await client.get(f"/v1/grants?limit=2&cursor={first['next_cursor']}")).json()
+        third = (await client.get(f"/v1/grants?limit=2&cursor={second['next_cursor']}")).json()
+    pages = [[item["id"] for item in page["items"]] for page in (first, second, third)]
+    assert pages == [["grant-5", "grant-4"], ["grant-3", "grant-2"], ["grant-1"]]
+    assert third["next_cursor"] is None
+
+
+@pytest.mark.parametrize(
+    ("who", "grant", "status"),
+    [
+        ("ann", "grant-1", 200),
+        ("bob", "grant-1", 200),  # an approver of the account's rule
+        ("carl", "grant-1", 404),
+        ("carl", "grant-2", 200),
+        ("aud", "grant-1", 200),
+        ("ann", "grant-3", 404),
+        ("ann", "nothing", 404),
+    ],
+)
+async def test_read_one_is_404_for_who_may_not_see_it(
+    service: Service, issuer: DevelopmentIssuer, who: str, grant: str, status: int
+) -> None:
+    async with api(service, issuer, who) as client:
+        answer = await client.get(f"/v1/grants/{grant}")
+    assert answer.status_code == status
+    if status == 200:
+        assert answer.json()["observed"] == "present"
+
+
+async def revoke(service: Service, issuer: DevelopmentIssuer, who: str | None, **body: Any) -> Any:
+    async with api(service, issuer, who) as client:
+        return await client.post("/v1/revocations", json={"reason": "laptop was stolen"} | body)
+
+
+@pytest.mark.parametrize(("who", "status"), [("ann", 403), ("carl", 403), ("aud", 403), (None, 401)])
+async def test_revocation_by_who_may_not_is_refused(
+    service: Service, issuer: DevelopmentIssuer, who: str | None, status: int
+) -> None:
+    answer = await revoke(service, issuer, who, user_id=org.user_id("ann"))
+    assert answer.status_code == status
+    assert not await said(service, access.AccessRevokeDue)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "/"),
+        ({"user_id": "u", "ticket_id": "t"}, "/"),
+        ({"account_id": "12"}, "/account_id"),
+        ({"user_id": "u", "reason": "short"}, "/reason"),
+        ({"user_id": "u", "more": 1}, "/more"),
+    ],
+)
+async def test_revocation_with_a_wrong_body_names_the_field(
+    service: Service, issuer: DevelopmentIssuer, body: dict[str, Any], field: str
+) -> None:
+    answer = await revoke(service, issuer, "root", **body)
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+async def test_revocation_of_a_user_ends_everything_of_his(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    answer = await revoke(service, issuer, "root", user_id=org.user_id("ann"))
+    assert answer.status_code == 200
+    body = answer.json()
+    assert {(item["id"], item["state"]) for item in body["ended"]} == {
+        ("grant-1", "revoking"), ("grant-2", "failed"), ("grant-5", "revoking"),
+    }  # fmt: skip
+    [remaining] = body["remaining"]
+    assert remaining["why"] == "being_revoked"
+    due = [fact for fact in await said(service) if isinstance(fact, access.AccessRevokeDue)]
+    assert {fact.cause_of_end for fact in due} == {"revoked_by_operator"}
+    assert {(fact.actor.name, fact.why) for fact in due} == {("root", "laptop was stolen")}
+
+
+async def test_revocation_of_a_ticket_says_what_keeps_the_access(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    answer = await revoke(service, issuer, "root", ticket_id="ticket-of-grant-1")
+    [ended], [remaining] = answer.json()["ended"], answer.json()["remaining"]
+    assert ended["id"] == "grant-1"
+    assert (remaining["why"], remaining["kept_by"]) == ("kept", ["grant-5"])
+
+
+async def test_revocation_of_an_account_ends_everybodys(service: Service, issuer: DevelopmentIssuer) -> None:
+    answer = await revoke(service, issuer, "root", account_id=org.D)
+    assert {item["id"] for item in answer.json()["ended"]} == {"grant-1", "grant-3", "grant-5"}
+
+
+async def test_revocation_twice_with_one_key_has_one_effect(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    async with api(service, issuer, "root", headers={"Idempotency-Key": "k"}) as client:
+        body = {"reason": "laptop was stolen", "account_id": org.D}
+        first, second = [await client.post("/v1/revocations", json=body) for _ in range(2)]
+    assert first.json() == second.json()
+    assert second.headers["Idempotency-Replayed"] == "true"
+
+
+async def test_revocation_works_without_fresh_tables(service: Service, issuer: DevelopmentIssuer) -> None:
+    tables = service.context.tables
+    for copy in tables._copies.values():
+        copy.verified = False
+    answer = await revoke(service, issuer, "root", user_id=org.user_id("bob"))
+    assert answer.status_code == 200
+    assert len(answer.json()["ended"]) == 1
+
+
+async def test_revocation_of_a_ticket_stops_its_approval_that_comes_later(
+    shared_premises: Premises, issuer: DevelopmentIssuer, service: Service
+) -> None:
+    async with laboratory(shared_premises) as lab:
+        ticket = lab.ticket(seconds=600)
+        answer = await revoke(service, issuer, "root", ticket_id=ticket.id)
+        assert answer.status_code == 200
+        await lab.approve(ticket)
+        await lab.run(30)
+        assert await lab.story(ticket) == [
+            "revoke_due(revoked_by_operator)", "failed(revoked_by_operator)",
+        ]  # fmt: skip
+        assert not lab.aws.records.calls
+
+
+@pytest.mark.parametrize(("who", "status"), [("root", 200), ("aud", 200), ("ann", 403)])
+async def test_operations_are_for_who_operates(
+    service: Service, issuer: DevelopmentIssuer, who: str, status: int
+) -> None:
+    async with api(service, issuer, who) as client:
+        answer = await client.get("/v1/operations")
+    assert answer.status_code == status
+    if status == 200:
+        assert answer.json()["grants"] == {"active": 3, "scheduled": 1}
+        assert answer.json()["active"] is False
+
+
+async def test_inventory_sync_on_a_standby_says_so(service: Service, issuer: DevelopmentIssuer) -> None:
+    async with api(service, issuer, "root") as client:
+        answer = await client.post("/v1/inventory/sync", json={})
+    assert (answer.status_code, answer.json()["code"]) == (503, "standby")
+
+
+async def test_operations_name_the_engine_and_what_is_in_flight(lab: Lab) -> None:
+    await lab.approve(lab.ticket())
+    await lab.run(0)
+    async with lab.context.pool.acquire() as conn:
+        shown = await views.operations(conn, now=lab.now)
+    assert (shown["engine"]["holder"], shown["engine"]["epoch"], shown["active"]) == ("one", 1, True)
+    assert [(flight["kind"], flight["account_id"]) for flight in shown["in_flight"]] == [
+        ("create", lab.account())
+    ]
