@@ -117,19 +117,29 @@ class _Answer:
 
 
 async def _chaos(running: Fleet, given: argparse.Namespace) -> None:
-    """Kill a service at random every few seconds, and bounce the broker now and then."""
+    """Kill each service at random about every half minute, and bounce the broker about every minute."""
     if given.calm:
         return
-    dice = random.Random(given.seed + 1)
     names = sorted(running.services)
-    rounds = 0
+    await asyncio.gather(
+        *(
+            _kill_now_and_then(running, name, random.Random(given.seed * 31 + n))
+            for n, name in enumerate(names)
+        ),
+        _bounce_now_and_then(running, random.Random(given.seed * 31 + len(names))),
+    )
+
+
+async def _kill_now_and_then(running: Fleet, name: str, dice: random.Random) -> None:
     while True:
-        await asyncio.sleep(dice.expovariate(1 / 8))
-        rounds += 1
-        if rounds % 7 == 0:
-            await running.bounce_broker(after=dice.uniform(1, 4))
-        else:
-            await running.services[dice.choice(names)].restart(running.client, after=dice.uniform(0.2, 2))
+        await asyncio.sleep(5 + dice.expovariate(1 / 25))
+        await running.services[name].restart(running.client, after=dice.uniform(0.2, 2))
+
+
+async def _bounce_now_and_then(running: Fleet, dice: random.Random) -> None:
+    while True:
+        await asyncio.sleep(20 + dice.expovariate(1 / 40))
+        await running.bounce_broker(after=dice.uniform(1, 4))
 
 
 async def _everybody_up(running: Fleet) -> None:

@@ -64,6 +64,7 @@ async def judge(fleet: Fleet, outcome: Outcome, standing: set[tuple[str, ...]]) 
         verdict.complain("people", problem)
     presences = presences_of((await fleet.simulate("GET", "/history"))["history"])
     judge_truth(verdict, outcome, presences, fleet.services["provisioner"].downs)
+    judge_kept(verdict, outcome, presences)
     _judge_nothing_left(verdict, standing, (await fleet.simulate("GET", "/assignments"))["assignments"])
     events = await read_audit(fleet)
     judge_log(verdict, events, await _published_ids(fleet))
@@ -106,6 +107,20 @@ def judge_truth(
             verdict.complain(
                 "outside the window",
                 f"{presence.key} from {since:.1f} to {until:.1f} ({until - since:.1f} s); allowed {windows}",
+            )
+
+
+def judge_kept(verdict: Verdict, outcome: Outcome, presences: Iterable[Presence]) -> None:
+    """What was given stays until its end: another ticket's end takes nothing away."""
+    for presence in presences:
+        allowed = outcome.allowed.get(presence.key, [])
+        if any(one.ticket in outcome.stopped_at for one in allowed):
+            continue
+        cut = [one for one in allowed if one.since < presence.until < one.sure_until - EARLY_S]
+        for one in cut:
+            verdict.complain(
+                "taken away early",
+                f"{presence.key} went at {presence.until:.1f}; {one.ticket} runs to {one.sure_until:.1f}",
             )
 
 

@@ -41,6 +41,8 @@ class Allowed:
     since: float
     until: float
     ticket: str
+    sure_until: float
+    """Access that was given may not be taken before this, unless somebody stopped it."""
 
 
 @dataclass
@@ -150,13 +152,13 @@ class Day:
             await asyncio.sleep(0.3)
         raise TimeoutError(f"the review of {target_id} never waited at stage {stage}")
 
-    def allow(self, ticket: dict[str, Any], since: float, until: float) -> None:
+    def allow(self, ticket: dict[str, Any], since: float, until: float, *, sure: float) -> None:
         """Note what an approval permits: every grant of the ticket, for the window it opens."""
         targets = {one["id"]: one for one in ticket["targets"]}
         for grant in ticket["grants"]:
             target = targets[grant["target_id"]]
             key = (grant["beneficiary"], target["account_id"], self._arn(target["set_id"]))
-            self.outcome.allowed.setdefault(key, []).append(Allowed(since, until, ticket["id"]))
+            self.outcome.allowed.setdefault(key, []).append(Allowed(since, until, ticket["id"], sure))
 
     def _arn(self, set_id: str) -> str:
         return next(arn for arn in self._sets.values() if arn.endswith(set_id))
@@ -199,27 +201,27 @@ def _stages_of(fleet: Fleet, account_id: str) -> list[list[str]]:
 async def _approved(day: Day, dice: random.Random, kind: str, seconds: float) -> tuple[str, dict[str, Any]]:
     """One ticket with an open start, approved; its window noted."""
     who, account, set_name = day.pick(dice)
-    ticket, _ = await day.submit(who, kind, day.body([account], set_name, duration=f"PT{seconds:.0f}S"))
+    ticket, _ = await day.submit(who, kind, day.body([account], set_name, duration=f"PT{seconds}S"))
     await asyncio.sleep(dice.uniform(0, 2))
     sent, answered = await day.decide(ticket)
     day.outcome.approved_at[ticket["id"]] = answered
-    day.allow(ticket, sent, answered + seconds)
+    day.allow(ticket, sent, answered + seconds, sure=sent + seconds)
     return who, ticket
 
 
 async def _run(day: Day, dice: random.Random) -> None:
-    await _approved(day, dice, "run", dice.uniform(15, 60))
+    await _approved(day, dice, "run", dice.randint(15, 60))
 
 
 async def _overlap(day: Day, dice: random.Random) -> None:
     """The same person, account and set twice; the first ends while the second goes on."""
     who, account, set_name = day.pick(dice)
-    for seconds in (dice.uniform(15, 25), dice.uniform(35, 60)):
-        body = day.body([account], set_name, duration=f"PT{seconds:.0f}S")
+    for seconds in (dice.randint(15, 25), dice.randint(35, 60)):
+        body = day.body([account], set_name, duration=f"PT{seconds}S")
         ticket, _ = await day.submit(who, "overlap", body)
         sent, answered = await day.decide(ticket)
         day.outcome.approved_at[ticket["id"]] = answered
-        day.allow(ticket, sent, answered + seconds + 1)
+        day.allow(ticket, sent, answered + seconds, sure=sent + seconds)
 
 
 async def _scheduled(day: Day, dice: random.Random) -> None:
@@ -229,7 +231,7 @@ async def _scheduled(day: Day, dice: random.Random) -> None:
     body = day.body([account], set_name, starts_at=starts.isoformat(), ends_at=ends.isoformat())
     ticket, _ = await day.submit(who, "scheduled", body)
     await day.decide(ticket)
-    day.allow(ticket, starts.timestamp(), ends.timestamp())
+    day.allow(ticket, starts.timestamp(), ends.timestamp(), sure=ends.timestamp())
 
 
 async def _reject(day: Day, dice: random.Random) -> None:
@@ -274,22 +276,23 @@ async def _ignored(day: Day, dice: random.Random) -> None:
 
 
 async def _automatic(day: Day, dice: random.Random) -> None:
-    who, seconds = dice.choice(["ann", "bob", "eve"]), dice.uniform(15, 40)
+    who, seconds = dice.choice(["ann", "bob", "eve"]), dice.randint(15, 40)
     account = dice.choice(day.accounts["sandbox"])
-    body = day.body([account], "Developer", duration=f"PT{seconds:.0f}S")
+    body = day.body([account], "Developer", duration=f"PT{seconds}S")
     ticket, reply = await day.submit(who, "automatic", body)
     # Approved by rule some time after the submit: bounded by how long the events may take to arrive.
-    day.allow(ticket, reply.sent, reply.answered + PATIENCE_S + seconds)
+    day.allow(ticket, reply.sent, reply.answered + PATIENCE_S + seconds, sure=reply.sent + seconds)
 
 
 async def _others(day: Day, dice: random.Random) -> None:
     accounts = dice.sample(day.accounts["dev"], 2)
     people = dice.sample(["ann", "eve"], dice.randint(1, 2))
     body = day.body(accounts, "PowerUser", duration="PT40S", beneficiaries=people)
-    ticket, _ = await day.submit("bob", "others", body)
-    sent, answered = await day.decide(ticket)
+    ticket, submitted = await day.submit("bob", "others", body)
+    _, answered = await day.decide(ticket)
     day.outcome.approved_at[ticket["id"]] = answered
-    day.allow(ticket, sent - PATIENCE_S, answered + 40)
+    # Each target's own last vote opened its window: the first of them may be long before the last.
+    day.allow(ticket, submitted.answered, answered + 40, sure=submitted.answered + 40)
 
 
 _JOBS = {

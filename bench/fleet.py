@@ -137,9 +137,11 @@ class Fleet:
     async def bounce_broker(self, *, after: float) -> None:
         since = time.time()
         self.kafka.kill()
-        await asyncio.sleep(after)
-        await asyncio.to_thread(self.kafka.start)
-        self.broker_downs.append(Down(since, time.time()))
+        try:
+            await asyncio.sleep(after)
+        finally:  # also when the day is over in this very moment
+            await asyncio.shield(asyncio.to_thread(self.kafka.start))
+            self.broker_downs.append(Down(since, time.time()))
 
     async def simulate(self, method: str, path: str, body: Any = None) -> Any:
         """The simulator's own door, for faults and for its log."""

@@ -1,36 +1,85 @@
 """Services with a fault put in on purpose, to show that the judge of bench/day.py fails on it.
 
 `python -m bench.sabotage FAULT serve SERVICE` runs one service like `jit serve`, with one thing broken.
-Never imported by anything else.
+Nothing imports this.
 """
 
+import itertools
 import sys
+from dataclasses import replace
 from typing import Any
 
 from cli.main import main
-from shared import relay
+from services.provisioner.domain import assignments
+from services.provisioner.domain.assignments import Observed
+from services.provisioner.domain.claims import ClaimState
+from services.provisioner.reconcile import visit
+from services.provisioner.reconcile.visit import Seen
+from shared.policy.world import World
+from shared.relay import Relay
 
-LOST_EVERY = 7
+EVERY = 7
 
 
 def lose_events() -> None:
-    """Every so many events are marked as sent without being sent."""
-    original = relay.Relay._send_batch  # noqa: SLF001
-    count = 0
+    """Every so many facts are marked as sent without being sent."""
+    original = Relay._send_batch  # noqa: SLF001
+    count = itertools.count(1)
 
     async def losing(self: Any, conn: Any, producer: Any) -> int:
-        nonlocal count
-        rows = await conn.fetch("SELECT id FROM outbox WHERE sent_at IS NULL AND type NOT LIKE 'document.%'")
-        for row in rows:
-            count += 1
-            if count % LOST_EVERY == 0:
-                await conn.execute("UPDATE outbox SET sent_at = now() WHERE id = $1", row["id"])
+        rows = await conn.fetch(
+            "SELECT id FROM outbox WHERE sent_at IS NULL AND type NOT LIKE 'document.%' ORDER BY id"
+        )
+        lost = [row["id"] for row in rows if next(count) % EVERY == 0]
+        await conn.execute("UPDATE outbox SET sent_at = now() WHERE id = ANY($1::bigint[])", lost)
         return await original(self, conn, producer)
 
-    relay.Relay._send_batch = losing  # type: ignore[method-assign]  # noqa: SLF001
+    Relay._send_batch = losing  # type: ignore[method-assign]  # noqa: SLF001
 
 
-FAULTS = {"lost-event": lose_events}
+def skip_read_back() -> None:
+    """After the first look at an assignment its own operations are believed, and AWS is not read again."""
+    original = visit._look  # noqa: SLF001
+
+    async def believing(tools: Any, row: Any, *, beginning: bool) -> Seen:
+        if beginning or row.observed is Observed.UNKNOWN:
+            return await original(tools, row, beginning=beginning)
+        return Seen(row.observed in {Observed.CREATED, Observed.PRESENT}, None)
+
+    visit._look = believing  # noqa: SLF001
+
+
+def forge_approvals() -> None:
+    """Every so many reviews are approved without a vote, as if a rule had said so."""
+    original = World.rules_for
+    count = itertools.count(1)
+
+    def generous(self: World, account_id: str, set_id: str, duration: Any) -> Any:
+        choice = original(self, account_id, set_id, duration)
+        if choice.stages and next(count) % EVERY == 0:
+            return replace(choice, stages=(), auto_approved_by=choice.stages[0].rule_id)
+        return choice
+
+    World.rules_for = generous  # type: ignore[method-assign]
+
+
+def forget_other_claims() -> None:
+    """When a claim ends its assignment goes, whoever else has a claim on it: the rivals' oldest defect."""
+    original = assignments.decide
+
+    def counting_none(row: Any, claims: Any, **more: Any) -> Any:
+        ending = [claim for claim in claims if claim.state is ClaimState.REVOKING]
+        return original(row, ending or claims, **more)
+
+    assignments.decide = counting_none
+
+
+FAULTS = {
+    "lost-event": lose_events,
+    "skipped-read-back": skip_read_back,
+    "forged-approval": forge_approvals,
+    "claim-count": forget_other_claims,
+}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,210 @@
+"""How late ends are: 1k, 10k and 100k live claims, 5 of them ending per second; JSON lines.
+
+`due` is from the end of a window to its committed revoke event, `call` from there to the delete call as the
+simulator received it. AWS's rate is left out (an end costs six calls, so its quota allows three ends a
+second); operations take 0.2 to 1 s. `python -m bench.expiry [--claims 1000 ...] [--seconds 20]`
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from pydantic import SecretStr
+
+from services.provisioner.__main__ import Machinery, assemble, build
+from services.provisioner.expiry import Expiry
+from services.provisioner.identity_center import Credentials, IdentityCenter, Limiter
+from services.provisioner.settings import ProvisionerSettings
+from shared.clock import Clock
+from shared.db import Pool
+from shared.policy.world import World
+from shared.service import Process
+from shared.settings import KafkaSettings
+from shared.tables import Tables
+from simulator.model import Assignment
+from simulator.server import Simulator
+from tests.support.harness import service_database, with_pool
+from tests.support.servers import embedded_postgres
+
+ENDS_PER_SECOND = 5
+_LEAD_S = 2.0
+
+
+class TimedExpiry(Expiry):
+    """The producer itself, noting when each batch had been committed."""
+
+    def watch(self, ends: Sequence[datetime]) -> None:
+        self.late: list[float] = []
+        self._ends = sorted(ends)
+
+    async def end_due(self) -> int:
+        count = await super().end_due()
+        now = self._context.clock.now()
+        for _ in range(count):
+            self.late.append((now - self._ends.pop(0)).total_seconds())
+        return count
+
+
+async def measure(admin_dsn: str, *, claims: int, seconds: float) -> dict[str, object]:
+    """One line: a fresh database with so many live claims, and ends for so long."""
+    clock = Clock()
+    tables = Tables(world=World(ready=False), settings=KafkaSettings(), clock=clock, stale_after=timedelta(1))
+    async with service_database(admin_dsn, "provisioner") as dsn, Simulator().serve() as aws:
+        _let_run_free(aws)
+        settings = ProvisionerSettings(
+            env="development", database_url=SecretStr(dsn), calls_per_second=None, aws_endpoint=aws.url
+        )
+        service = build(settings, process=Process(clock, tables), identity_center=_connect)
+        async with with_pool(service):
+            pool = service.context.pool
+            async with pool.acquire() as conn:
+                await clock.sync(conn)
+            await _fill(pool, claims, clock.now())
+            machinery = assemble(service.context, settings, identity_center=_connect)
+            expiry = TimedExpiry(
+                service.context, objectives=settings.objectives, nudge=machinery.engine.nudge
+            )
+            ends = await _seed_ends(pool, aws, round(seconds * ENDS_PER_SECOND), clock.now())
+            expiry.watch(list(ends.values()))
+            await _work(machinery, expiry, seconds)
+            calls = _call_lateness(aws, ends)
+            await machinery.identity_center.close()
+    return {
+        "bench": "expiry",
+        "claims": claims,
+        "ends": len(ends),
+        "ends_per_second": ENDS_PER_SECOND,
+        "due_ms": _percentiles(expiry.late),
+        "call_ms": _percentiles(calls),
+    }
+
+
+async def _work(machinery: Machinery, expiry: Expiry, seconds: float) -> None:
+    """Let the real loops run until every end and its call should long have been."""
+    await machinery.lease.renew()
+    loops = [
+        asyncio.ensure_future(run) for run in (machinery.lease.run(), machinery.engine.run(), expiry.run())
+    ]
+    await asyncio.sleep(_LEAD_S + seconds + 2)
+    for loop in loops:
+        loop.cancel()
+    for loop in loops:
+        with contextlib.suppress(asyncio.CancelledError):
+            await loop
+
+
+def _let_run_free(aws: Simulator) -> None:
+    quick = {"low": 0.2, "high": 1.0}
+    aws.change_settings(rate_per_second={}, create_seconds=quick, delete_seconds=quick)
+
+
+def _connect(settings: ProvisionerSettings, limiter: Limiter) -> IdentityCenter:
+    return IdentityCenter(
+        region="eu-central-1", endpoint=settings.aws_endpoint, limiter=limiter,
+        credentials=Credentials("AKIDEXAMPLE", "made-up"),
+    )  # fmt: skip
+
+
+async def _fill(pool: Pool, claims: int, now: datetime) -> None:
+    """Live claims on assignments of their own, whose ends are hours away."""
+    await pool.execute(
+        """
+        INSERT INTO assignment (instance, user_id, account_id, set_id, set_arn, desired, observed,
+            ever_operated, next_at)
+        SELECT 'default', 'user-' || n, 'account-' || n % 1000, 'ps-1', 'arn', 'present', 'present', true,
+            $2::timestamptz + interval '1 hour' + n * interval '100 ms'
+        FROM generate_series(1, $1) n
+        """,
+        claims, now, timeout=300,
+    )  # fmt: skip
+    await pool.execute(
+        """
+        INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id,
+            set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state, received_at)
+        SELECT 'fill-' || id, id, 'default', 'ticket-' || id, 'target', 1, user_id, account_id, set_id, 'd',
+            'h', interval '1 hour', $1, next_at, 'active', $1
+        FROM assignment
+        """,
+        now, timeout=300,
+    )  # fmt: skip
+
+
+async def _seed_ends(pool: Pool, aws: Simulator, count: int, now: datetime) -> dict[str, datetime]:
+    """Assignments that AWS really has, and their ends, one every 200 ms; by `user/account`."""
+    found = aws.directory.find_set("ReadOnly")
+    users = sorted(user.id for user in aws.directory.users.values() if user.enabled)
+    accounts = sorted(account.id for account in aws.directory.accounts.values() if account.state == "ACTIVE")
+    chosen = random.Random(20260302)
+    chosen.shuffle(accounts)
+    ends: dict[str, datetime] = {}
+    for number in range(count):
+        user, account = users[number % len(users)], accounts[number % len(accounts)]
+        at = now + timedelta(seconds=_LEAD_S + number / ENDS_PER_SECOND)
+        assignment = Assignment(
+            account=account, permission_set=found.arn, principal_type="USER", principal=user
+        )
+        aws.world.put_directly(assignment, now=aws.clock.now(), cause="bench")
+        await _store(pool, user, account, found.arn, at)
+        ends[f"{user}/{account}"] = at
+    return ends
+
+
+async def _store(pool: Pool, user: str, account: str, arn: str, ends_at: datetime) -> None:
+    assignment_id = await pool.fetchval(
+        """
+        INSERT INTO assignment (instance, user_id, account_id, set_id, set_arn, desired, observed,
+            ever_operated)
+        VALUES ('default', $1, $2, 'ps-bench', $3, 'present', 'present', true) RETURNING id
+        """,
+        user, account, arn,
+    )  # fmt: skip
+    await pool.execute(
+        """
+        INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id,
+            set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state, received_at)
+        VALUES ('end-' || $1::bigint::text, $1, 'default', 'ticket', 'target', 1, $2, $3, 'ps-bench', 'd', 'h',
+            interval '1 hour', $4::timestamptz - interval '1 hour', $4, 'active', $4)
+        """,
+        assignment_id, user, account, ends_at,
+    )  # fmt: skip
+
+
+def _call_lateness(aws: Simulator, ends: dict[str, datetime]) -> list[float]:
+    """Of the first delete call of each, as the simulator saw it."""
+    first: dict[str, float] = {}
+    for call in aws.records.calls:
+        if call["operation"] == "DeleteAccountAssignment":
+            key = f"{call['params']['PrincipalId']}/{call['params']['TargetId']}"
+            at = datetime.fromtimestamp(call["time"], UTC)
+            first.setdefault(key, (at - ends[key]).total_seconds())
+    if len(first) != len(ends):
+        raise SystemExit(f"{len(ends) - len(first)} ends had no delete call in time; see the logs above")
+    return list(first.values())
+
+
+def _percentiles(seconds: list[float]) -> dict[str, float]:
+    ordered = sorted(seconds)
+
+    def at(share: float) -> float:
+        return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1)
+
+    return {"p50": at(0.5), "p99": at(0.99), "max": at(1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.expiry", description=__doc__)
+    parser.add_argument("--claims", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--seconds", type=float, default=20)
+    options = parser.parse_args()
+    with embedded_postgres() as server:
+        for claims in options.claims:
+            line = asyncio.run(measure(server.admin_dsn, claims=claims, seconds=options.seconds))
+            print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
