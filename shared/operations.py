@@ -3,13 +3,12 @@
 Paths carry the service's name, so that one address can serve all five.
 """
 
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from aiokafka import ConsumerRecord
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from shared import dead_letters, documents, outbox
 from shared.access import requires
@@ -28,7 +27,7 @@ class ReplayBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: datetime
+    since: AwareDatetime
 
 
 def operations_router(context: Context, consumers: list[Consumer]) -> APIRouter:
