@@ -38,7 +38,7 @@ async def put(
     """Store new states and publish them; returns them with their revisions.
 
     `expected` guards an edit: the revision the caller read (0 where it expects none to be there).
-    A deleted id cannot come back: ids are never reused.
+    A deleted id of ours cannot come back; what AWS names may.
     """
     counter = await conn.fetchrow("SELECT revision, count, digest FROM document_counter FOR UPDATE")
     assert counter is not None, "document_counter has its one row from migration 0001"  # noqa: S101
@@ -103,7 +103,7 @@ async def _load(conn: Conn, cls: type[DocumentT], document_id: str) -> DocumentT
 
 
 def _check(before: Document | None, after: Document, expected: int | None) -> None:
-    if before is not None and before.deleted and not after.deleted:
+    if before is not None and before.deleted and not after.deleted and not after.AWS_ID:
         raise Conflict(
             f"{after.key} was removed and its id cannot be used again; choose another id", code="id_reused"
         )

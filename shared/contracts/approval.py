@@ -41,6 +41,7 @@ class ReviewFact(Event):
     review_id: str
     ticket_id: str
     target_id: str
+    account_id: str = ""
     revision: int
     ticket_version: int
     """The ticket's version the review was made from."""

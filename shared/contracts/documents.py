@@ -1,7 +1,8 @@
 """The compacted documents: catalogue, rules and inventory, as every replica holds them whole.
 
 A document is replaced whole under its key `<kind>/<id>`; deletion is the same document with
-`deleted: true`, and ids are never reused. `revision` is the owner's counter after the change.
+`deleted: true`, and ids of our own making are never reused. `revision` is the owner's counter after the
+change.
 Selectors are strings: accounts `acct:<12 digits>`, `ou:<id>`, `tag:<key>=<value>` or `*`; sets
 `ps:<id>`, `psg:<id>` or `*`; subjects `user:<id>` or `group:<id>`.
 """
@@ -16,6 +17,8 @@ from shared.contracts.event import Contract
 
 class Document(Contract):
     KIND: ClassVar[str] = ""
+    AWS_ID: ClassVar[bool] = False
+    """The id is AWS's: the same account or user may come back. Ids of ours are never used again."""
 
     id: str
     revision: int = 0
@@ -35,6 +38,7 @@ class Document(Contract):
 
 class RegisteredAccount(Document):
     KIND: ClassVar[str] = "registered_account"
+    AWS_ID: ClassVar[bool] = True
 
     labels: dict[str, str] = {}
     protected_override: bool = False
@@ -43,6 +47,7 @@ class RegisteredAccount(Document):
 
 class RegisteredSet(Document):
     KIND: ClassVar[str] = "registered_set"
+    AWS_ID: ClassVar[bool] = True
 
     long_session_acknowledged: bool = False
     """An administrator accepted that credentials outlive the end by more than an hour."""
@@ -100,6 +105,7 @@ class ApprovalRule(Document):
 
 class Account(Document):
     KIND: ClassVar[str] = "account"
+    AWS_ID: ClassVar[bool] = True
 
     name: str
     state: str
@@ -113,6 +119,7 @@ class Account(Document):
 
 class OrganizationalUnit(Document):
     KIND: ClassVar[str] = "ou"
+    AWS_ID: ClassVar[bool] = True
 
     name: str
     parent: str | None = None
@@ -122,6 +129,7 @@ class PermissionSet(Document):
     """`id` is AWS's own last part of the ARN (`ps-...`): a set made anew under an old name is another set."""
 
     KIND: ClassVar[str] = "set"
+    AWS_ID: ClassVar[bool] = True
 
     arn: str
     name: str
@@ -141,6 +149,7 @@ class ExternalId(Contract):
 
 class User(Document):
     KIND: ClassVar[str] = "user"
+    AWS_ID: ClassVar[bool] = True
 
     user_name: str
     display_name: str = ""
@@ -151,6 +160,7 @@ class User(Document):
 
 class Group(Document):
     KIND: ClassVar[str] = "group"
+    AWS_ID: ClassVar[bool] = True
 
     name: str
     members: tuple[str, ...] = ()

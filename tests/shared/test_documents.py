@@ -62,17 +62,26 @@ async def test_the_marker_counts_and_fingerprints_what_is_live(pool: Pool) -> No
     assert (last.count, int(last.digest, 16)) == (0, 0)
 
 
-async def test_a_deleted_document_is_gone_and_its_id_is_not_used_again(pool: Pool) -> None:
+async def test_a_deleted_id_of_ours_is_not_used_again(pool: Pool) -> None:
+    group = SetGroup(id="reading", name="Reading")
+    await put(pool, group)
+    await put(pool, group.model_copy(update={"deleted": True}))
+    with pytest.raises(Conflict, match="cannot be used again"):
+        await put(pool, group)
+
+
+async def test_a_deleted_document_is_gone_and_what_aws_names_may_come_back(pool: Pool) -> None:
     await put(pool, account(1))
     await put(pool, account(1, deleted=True))
     async with pool.acquire() as conn:
         assert await documents.get(conn, RegisteredAccount, account(1).id) is None
         assert await documents.all_of(conn, RegisteredAccount) == []
-    with pytest.raises(Conflict, match="cannot be used again"):
-        await put(pool, account(1))
     for absent in (account(1, deleted=True), account(9, deleted=True)):
         with pytest.raises(NotFound, match="is not there"):
             await put(pool, absent)
+    await put(pool, account(1))
+    found = await marker(pool)
+    assert (found.revision, found.count) == (3, 1)
 
 
 async def test_an_edit_of_another_revision_is_refused_and_changes_nothing(pool: Pool) -> None:

@@ -129,7 +129,8 @@ def _family(cls: type[Event]) -> dict[str, Any]:
         return {"ticket": _TICKETS[cls], "target_ids": (TARGET_ID,)}
     if issubclass(cls, ReviewFact):
         return {
-            "review_id": REVIEW_ID, "ticket_id": TICKET_ID, "target_id": TARGET_ID, "revision": 1,
+            "review_id": REVIEW_ID, "ticket_id": TICKET_ID, "target_id": TARGET_ID, "account_id": P,
+            "revision": 1,
             "ticket_version": 1,
         }  # fmt: skip
     if issubclass(cls, AccessFact):

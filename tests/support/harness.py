@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-from shared.policy.world import World
 
 from shared import topics
 from shared.clock import ManualClock, new_id
@@ -22,6 +21,7 @@ from shared.db import create_pool
 from shared.documents import fingerprint
 from shared.envelope import Envelope, Received
 from shared.migrate import app_role_of, migrate_database
+from shared.policy.world import World
 from shared.service import Service
 from shared.settings import KafkaSettings
 from shared.tables import Tables

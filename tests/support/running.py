@@ -152,6 +152,12 @@ class Running:
             raise AssertionError(f"{ticket_id} is {seen.get('state')} {grants}, not {states}") from None
         return seen
 
+    def approver_of_development(self) -> str:
+        """Somebody who may decide on development besides bob, for what bob asks for."""
+        directory = self.stack.simulator.directory
+        members = directory.members_of(directory.find_group("owners-dev").id)
+        return min(directory.users[one.user].user_name for one in members)
+
     async def waiting_reviews(self, who: str, ticket_id: str) -> list[dict[str, Any]]:
         """Reviews of the ticket that this person may decide now; waits until there is one."""
         person, found = self.person(who), list[dict[str, Any]]()
@@ -182,11 +188,16 @@ class Running:
     async def granted(
         self, who: str, *targets: tuple[str, str], by: Iterable[str] = (), **more: Any
     ) -> dict[str, Any]:
-        """A ticket that was submitted, approved by these people in their order, and granted."""
+        """A ticket that was submitted, approved by these people in their order, and granted.
+
+        A short window may be over before we look; the ticket is then further on.
+        """
         ticket = await self.submit(who, *targets, **more)
         for approver in by:
             await self.decide(approver, ticket["id"])
-        return await self.until_state(ticket["id"], "active")
+        seen = await self.until_state(ticket["id"], "active", "revoking", "ended", "closed", "failed")
+        assert all(grant["granted_at"] for grant in seen["grants"]), seen["grants"]
+        return seen
 
     # AWS's truth
 

@@ -153,6 +153,7 @@ def say(change: Change, cls: type[ReviewFact], origin: Origin, *, why: str, **fi
         review_id=review.id,
         ticket_id=review.ticket_id,
         target_id=review.target_id,
+        account_id=review.reviewed.target.account_id,
         revision=review.revision,
         ticket_version=review.ticket_version,
         **fields,

@@ -26,6 +26,7 @@ from services.audit.domain.ocsf import (
 from services.audit.domain.redaction import clean
 from services.audit.domain.registry import REGISTRY, TRANSLATION_FAILED, Entry
 from shared.contracts.access import AccessFact
+from shared.contracts.approval import ReviewFact
 from shared.contracts.configuration import AuthzDenied, ConfigurationFact
 from shared.contracts.event import Event
 from shared.contracts.ticket import TicketFact
@@ -249,6 +250,8 @@ def _account_ids(event: Event) -> list[str]:
         return sorted({target.account_id for target in event.ticket.targets if target.id in about})
     if isinstance(event, AccessFact):
         return [event.account_id]
+    if isinstance(event, ReviewFact):
+        return [event.account_id] if event.account_id else []
     if isinstance(event, ConfigurationFact):
         return _document_accounts(event)
     return []

@@ -48,7 +48,7 @@ TRANSLATION_FAILED: Final = "audit.translation_failed"
 """The code of a record whose event could not be mapped; the only one without an event type of its own."""
 
 _FACT = only("target_ids", "grant_ids", ticket=TICKET)
-_REVIEW = only("review_id", "ticket_id", "target_id", "revision", "ticket_version")
+_REVIEW = only("review_id", "ticket_id", "target_id", "account_id", "revision", "ticket_version")
 _CLAIM = only("ticket_id", "grant_id", "target_id", "instance", "user_id", "account_id", "set_id", "ends_at")
 _DOCUMENT = only("document", "name", "revision", "before", "after")
 _MAIL = only("ticket_id", "event_id", "recipient", "address", "template", "message_id")

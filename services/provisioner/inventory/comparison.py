@@ -100,12 +100,6 @@ def mass_disappearance(difference: Difference, stored: Sequence[doc.Document], *
     return f"{', '.join(suspicious)} disappeared at once" if suspicious else None
 
 
-def without(difference: Difference, keys: frozenset[str]) -> Difference:
-    """The difference without new documents under these keys."""
-    kept = tuple(change for change in difference.changes if change.after.key not in keys)
-    return Difference(kept, difference.removed)
-
-
 def _same(before: doc.Document | None, after: doc.Document) -> bool:
     return before is not None and before.model_copy(update={"revision": after.revision}) == after
 

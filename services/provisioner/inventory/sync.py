@@ -123,27 +123,12 @@ class InventorySync:
         held = comparison.mass_disappearance(difference, stored, share=self._vanish_share)
         if held and not confirm:
             return SyncResult(held=held)
-        difference = await self._leave_out_returned(conn, context, difference)
         after = [change.after for change in difference.changes]
         gone = [document.model_copy(update={"deleted": True}) for document in difference.removed]
         if not after and not gone:
             return SyncResult()
         written = await documents.put(conn, context.service, *after, *gone, at=context.clock.now())
         return SyncResult(tuple(written[: len(after)]), tuple(written[len(after) :]), difference=difference)
-
-    async def _leave_out_returned(self, conn: Conn, context: Context, difference: Difference) -> Difference:
-        """Without things under ids that had been removed: a removed id stays removed, and says so."""
-        removed = await store.removed_keys(conn, [cls.KIND for cls in KINDS])
-        returned = sorted({change.after.key for change in difference.changes} & removed)
-        if not returned:
-            await context.alerts.clear("inventory_returned")
-            return difference
-        await context.alerts.raise_alert(
-            key="inventory_returned",
-            summary=f"provisioner: {len(returned)} things are back in AWS that had been removed",
-            detail=f"JIT does not use a removed id again: {', '.join(returned[:20])}",
-        )
-        return comparison.without(difference, removed)
 
     async def _tell(self, context: Context, result: SyncResult) -> None:
         self.held = result.held
