@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from shared import documents, outbox, topics
-from shared.contracts.documents import DOCUMENTS, Marker, RegisteredAccount, RegisteredSet
+from shared.contracts.documents import DOCUMENTS, Marker, RegisteredAccount, RegisteredSet, SetGroup
 from shared.db import Pool, transaction
 from shared.errors import Conflict, NotFound
 from tests.support.harness import NOW
