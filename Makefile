@@ -66,16 +66,16 @@ clean: ## Remove caches and build output; data/ and the virtual environments sta
 # A virtual environment that holds a lock file is recognised by a copy of that file inside it: comparing
 # takes no time, and a changed lock installs again.
 venv-local:
-	@cmp -s requirements/local.txt $(VENV)/local.txt || $(MAKE) --no-print-directory install LOCK=local
+	@cmp -s requirements/local.txt $(VENV)/local.txt || $(MAKE) --no-print-directory install LOCK=local GOAL=$(firstword $(MAKECMDGOALS))
 
 venv-dev:
-	@cmp -s requirements/dev.txt $(VENV)/dev.txt || $(MAKE) --no-print-directory install LOCK=dev
+	@cmp -s requirements/dev.txt $(VENV)/dev.txt || $(MAKE) --no-print-directory install LOCK=dev GOAL=$(firstword $(MAKECMDGOALS))
 
 .PHONY: install
 install:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "JIT needs Python 3.11 or newer and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo not there)." \
-	    "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	  echo "JIT needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo not there)." \
+	    "Name another one: make $(firstword $(GOAL) run) PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "No virtual environment could be made; on Debian: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing requirements/$(LOCK).txt into $(VENV) (a minute or two, once)"
