@@ -132,7 +132,7 @@ async def _chaos(running: Fleet, given: argparse.Namespace) -> None:
 
 async def _kill_now_and_then(running: Fleet, name: str, dice: random.Random) -> None:
     while True:
-        await asyncio.sleep(5 + dice.expovariate(1 / 25))
+        await asyncio.sleep(min(60.0, 5 + dice.expovariate(1 / 25)))
         await running.services[name].restart(running.client, after=dice.uniform(0.2, 2))
 
 

@@ -116,7 +116,8 @@ def judge_kept(verdict: Verdict, outcome: Outcome, presences: Iterable[Presence]
         allowed = outcome.allowed.get(presence.key, [])
         if any(one.ticket in outcome.stopped_at for one in allowed):
             continue
-        cut = [one for one in allowed if one.since < presence.until < one.sure_until - EARLY_S]
+        # One that was approved only just now may not be known yet when the other ends.
+        cut = [one for one in allowed if one.since + LATE_S < presence.until < one.sure_until - EARLY_S]
         for one in cut:
             verdict.complain(
                 "taken away early",
