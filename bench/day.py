@@ -19,7 +19,7 @@ from bench.client import Person
 from bench.day_judge import Verdict, assignment_key, judge, settle_down
 from bench.day_people import Day
 from bench.fleet import Fleet, fleet
-from local.seed import seed as put_demo_in
+from local.seed import seed as seed_demo
 from shared import logs
 
 FAULTS = {
@@ -76,7 +76,7 @@ async def _run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     async with fleet(
         folder, simulator_settings=SIMULATOR, service_settings=SERVICES, commands=commands, seed=given.seed
     ) as running:
-        await _put_demo_in(running)
+        await put_demo(running)
         standing = {
             assignment_key(row) for row in (await running.simulate("GET", "/assignments"))["assignments"]
         }
@@ -96,14 +96,14 @@ async def _run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         return _summary(verdict, running, given, seconds=time.monotonic() - started)
 
 
-async def _put_demo_in(running: Fleet) -> None:
+async def put_demo(running: Fleet) -> None:
     root = Person(running, "root")
 
     async def call(method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
         reply = await root.call(method, path, body, headers)
         return _Answer(reply.status, reply.body, reply.headers)
 
-    await put_demo_in(call, running.organisation)
+    await seed_demo(call, running.organisation)
 
 
 class _Answer:

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from local.kafka import KafkaUnavailable
-from local.page import terminal_text
+from local.page import PEOPLE, terminal_text
 from local.postgres_home import PostgresUnavailable
-from local.stack import PEOPLE, Options, stack
+from local.stack import Options, stack
 from shared import logs
 
 

@@ -25,9 +25,8 @@ from starlette.routing import Mount, Route
 
 from local.edge import Edge, forward
 from local.issuer import DevelopmentIssuer
-from local.page import front_page
+from local.page import AUDIENCE, PEOPLE, front_page
 from local.seed import SeedFailed, seed
-from local.stack import AUDIENCE, PEOPLE
 from shared.migrate import SERVICES
 from simulator.server import Simulator
 

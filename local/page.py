@@ -1,7 +1,19 @@
-"""What the embedded run says: the page at `/` and the lines on the terminal."""
+"""What the demo says of itself: its people, the page at `/` and the lines on the terminal."""
 
 from collections.abc import Mapping
 from html import escape
+
+AUDIENCE = "jit"
+PEOPLE = {
+    "ann": "software engineer (dev): asks for access",
+    "bob": "engineering manager (dev, managers): asks for others, decides on development",
+    "carl": "head of production (owners-prod): first stage on production",
+    "dora": "security engineer (secops): second stage on production",
+    "eve": "contractor (dev, contractors): may not touch production",
+    "root": "administrator (admins): catalogue, scopes, rules, terminate; may not approve",
+    "aud": "auditor (auditors): reads everything",
+}
+"""The people of the demo, as the issuer offers them."""
 
 
 def front_page(url: str, simulator_url: str, people: Mapping[str, str]) -> str:

@@ -25,7 +25,7 @@ from local.issuer import DevelopmentIssuer
 from local.kafka import MockKafka, mock_kafka
 from local.mailbox import Mailbox, mailbox
 from local.mailbox_page import mailbox_app
-from local.page import front_page
+from local.page import AUDIENCE, PEOPLE, front_page
 from local.postgres import PostgresServer, postgres
 from local.seed import seed
 from services.approval.__main__ import build as build_approval
@@ -49,17 +49,6 @@ from shared.tables import Tables
 from shared.topics import TOPICS
 from simulator.server import Simulator
 from simulator.settings import Settings as SimulatorSettings
-
-AUDIENCE = "jit"
-PEOPLE = {
-    "ann": "software engineer (dev): asks for access",
-    "bob": "engineering manager (dev, managers): asks for others, decides on development",
-    "carl": "head of production (owners-prod): first stage on production",
-    "dora": "security engineer (secops): second stage on production",
-    "eve": "contractor (dev, contractors): may not touch production",
-    "root": "administrator (admins): catalogue, scopes, rules, terminate; may not approve",
-    "aud": "auditor (auditors): reads everything",
-}
 
 
 @dataclass(frozen=True)

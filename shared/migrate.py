@@ -79,8 +79,11 @@ async def _ensure_roles(conn: Conn, service: str, *, password: str | None) -> No
             except (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):
                 continue  # another migration run made it in this moment
     if password is not None:
+        # Two runs at once would update the same row of pg_authid, which PostgreSQL refuses to one of them.
+        await conn.execute("SELECT pg_advisory_lock(7303)")
         literal = await conn.fetchval("SELECT quote_literal($1)", password)
         await conn.execute(f"ALTER ROLE {app_role_of(service)} PASSWORD {literal}")
+        await conn.execute("SELECT pg_advisory_unlock(7303)")
     if not await conn.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
         await conn.execute(f"GRANT {owner_role_of(service)} TO CURRENT_USER")
 

@@ -13,7 +13,8 @@ import httpx2
 from aiokafka import AIOKafkaProducer
 
 from local.mailbox import Mail
-from local.stack import AUDIENCE, Stack
+from local.page import AUDIENCE
+from local.stack import Stack
 from services.notifier.domain.delivery import thread_id
 from shared.clock import Clock, new_id
 from tests.support.key_server import KeyServer, claims, sign

@@ -16,8 +16,9 @@ import httpx2
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
+from local.page import AUDIENCE
 from local.processes import free_ports
-from local.stack import AUDIENCE, Options, stack
+from local.stack import Options, stack
 from shared.auth import TrustedIssuer
 from shared.migrate import SERVICES, database_of
 from shared.topics import TOPICS

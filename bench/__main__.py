@@ -1,0 +1,31 @@
+"""`make bench`: every benchmark in turn, one JSON line each on stdout; what they print besides goes to stderr.
+
+Ratios within one run mean something on a shared machine, absolute figures less. `make day` is apart: it judges.
+"""
+
+import subprocess
+import sys
+
+BENCHES = (
+    ("bench.policy",),
+    ("bench.hop",),
+    ("bench.approval",),
+    ("bench.expiry",),
+)
+LONGEST_S = 900
+
+
+def main() -> int:
+    failed = []
+    for module, *arguments in BENCHES:
+        print(f"-- {module}", file=sys.stderr, flush=True)
+        done = subprocess.run([sys.executable, "-m", module, *arguments], timeout=LONGEST_S, check=False)
+        if done.returncode:
+            failed.append(module)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
