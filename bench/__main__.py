@@ -1,6 +1,7 @@
-"""`make bench`: every benchmark in turn, one JSON line each on stdout; what they print besides goes to stderr.
+"""`make bench`: every benchmark in turn, JSON lines on stdout, everything else on stderr.
 
-Ratios within one run mean something on a shared machine, absolute figures less. `make day` is apart: it judges.
+Ratios within one run mean something on a shared machine, absolute figures less. `make day` is apart:
+it judges.
 """
 
 import subprocess
