@@ -1,0 +1,97 @@
+"""Who gets past authorisation on which route. A new route needs a row here before it needs anything else.
+
+`past` means: not 401 and not 403; what is then decided about the object is the command's business and is
+tested with it. ann is a plain person, carl approves for production, root administers, aud audits.
+"""
+
+from typing import Final
+
+NOBODY: Final[frozenset[str]] = frozenset()
+EVERYBODY: Final = frozenset({"ann", "carl", "root", "aud"})
+READERS: Final = frozenset({"root", "aud"})
+ADMINS: Final = frozenset({"root"})
+
+OPEN: Final = frozenset({"GET /livez", "GET /readyz", "GET /metrics", "GET /openapi.json"})
+"""Without a token, on every service; they tell nothing about people or tickets. This list only shrinks."""
+
+STOPS: Final = frozenset(
+    {
+        "POST /v1/tickets/{ticket_id}/withdraw",
+        "POST /v1/tickets/{ticket_id}/return",
+        "POST /v1/tickets/{ticket_id}/terminate",
+        "POST /v1/revocations",
+    }
+)
+"""Routes that take access away: they work on tables that are stale."""
+
+
+def _operations(service: str, *, documents: bool) -> dict[str, frozenset[str]]:
+    base = f"/v1/ops/{service}"
+    return {
+        f"GET {base}/dead-letters": READERS,
+        f"GET {base}/alerts": READERS,
+        f"POST {base}/dead-letters/{{letter_id}}/replay": ADMINS,
+        f"POST {base}/outbox/replay": ADMINS,
+        **({f"POST {base}/documents/republish": ADMINS} if documents else {}),
+    }
+
+
+ROLES: Final[dict[str, dict[str, frozenset[str]]]] = {
+    "ticket": {
+        "POST /v1/tickets": EVERYBODY,
+        "POST /v1/tickets/preview": EVERYBODY,
+        "GET /v1/tickets": EVERYBODY,
+        "GET /v1/tickets/{ticket_id}": EVERYBODY,
+        "POST /v1/tickets/{ticket_id}/withdraw": EVERYBODY,
+        "POST /v1/tickets/{ticket_id}/return": EVERYBODY,
+        "POST /v1/tickets/{ticket_id}/terminate": EVERYBODY,
+        "GET /v1/accounts": EVERYBODY,
+        "GET /v1/accounts/{account_id}": EVERYBODY,
+        "PUT /v1/accounts/{account_id}": ADMINS,
+        "DELETE /v1/accounts/{account_id}": ADMINS,
+        "GET /v1/sets": EVERYBODY,
+        "GET /v1/sets/{set_id}": EVERYBODY,
+        "PUT /v1/sets/{set_id}": ADMINS,
+        "DELETE /v1/sets/{set_id}": ADMINS,
+        "GET /v1/set-groups": EVERYBODY,
+        "GET /v1/set-groups/{group_id}": EVERYBODY,
+        "PUT /v1/set-groups/{group_id}": ADMINS,
+        "DELETE /v1/set-groups/{group_id}": ADMINS,
+        "GET /v1/scopes": READERS,
+        "GET /v1/scopes/{scope_id}": READERS,
+        "PUT /v1/scopes/{scope_id}": ADMINS,
+        "DELETE /v1/scopes/{scope_id}": ADMINS,
+        **_operations("ticket", documents=True),
+    },
+    "approval": {
+        "GET /v1/reviews": EVERYBODY,
+        "GET /v1/tickets/{ticket_id}/reviews": EVERYBODY,
+        "GET /v1/reviews/{review_id}": EVERYBODY,
+        "POST /v1/reviews/{review_id}/decisions": EVERYBODY,
+        "GET /v1/rules": READERS,
+        "GET /v1/rules/{rule_id}": READERS,
+        "PUT /v1/rules/{rule_id}": ADMINS,
+        "DELETE /v1/rules/{rule_id}": ADMINS,
+        **_operations("approval", documents=True),
+    },
+    "provisioner": {
+        "GET /v1/grants": EVERYBODY,
+        "GET /v1/grants/{grant_id}": EVERYBODY,
+        "POST /v1/revocations": ADMINS,
+        "POST /v1/inventory/sync": ADMINS,
+        "GET /v1/operations": READERS,
+        **_operations("provisioner", documents=True),
+    },
+    "notifier": {
+        "GET /v1/deliveries": READERS,
+        "POST /v1/deliveries/{delivery_id}/retry": ADMINS,
+        **_operations("notifier", documents=False),
+    },
+    "audit": {
+        "GET /v1/audit/events": READERS,
+        "GET /v1/audit/events/{sequence}": READERS,
+        "GET /v1/audit/tickets/{ticket_id}": EVERYBODY,
+        "GET /v1/audit/export": READERS,
+        **_operations("audit", documents=False),
+    },
+}
