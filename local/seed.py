@@ -61,7 +61,7 @@ async def _until_read_back(call: Caller, written: dict[str, str]) -> None:
 async def _is_seeded(call: Caller) -> bool:
     """Wait until the administrator is known (the inventory was read), then look for a scope."""
     async with asyncio.timeout(LONGEST_WAIT_S):
-        while True:  # noqa: ASYNC110 (another process gets ready; it has no event for us)
+        while True:
             answer = await call("GET", "/v1/scopes", None, {})
             if answer.status_code == 200:
                 return bool(answer.json()["items"])
