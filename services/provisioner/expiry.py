@@ -21,7 +21,6 @@ from shared.contracts.access import EndCause
 from shared.db import Conn, transaction
 from shared.logs import logger
 
-BATCH = 100
 LATENESS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 600)
 _LATENESS = Histogram(
     "jit_end_lateness_seconds", "From the end of a window to its revoke event", buckets=LATENESS_BUCKETS
@@ -128,7 +127,7 @@ class Expiry:
         """End one batch of claims whose windows are over; how many there were."""
         async with transaction(self._context.pool) as conn:
             now = self._context.clock.now()
-            ids = await claims.lock_due_assignments(conn, now=now, limit=BATCH)
+            ids = await claims.lock_due_assignments(conn, now=now)
             ended = await _end(
                 conn, ids, lambda claim: claim.ends_at <= now,
                 stamp=self._stamp(now), cause="expired", why="its window is over",
@@ -141,9 +140,7 @@ class Expiry:
         """Claims that the approval service has not vouched for in time. Loud: this must not happen."""
         now = self._context.clock.now()
         async with transaction(self._context.pool) as conn:
-            due = await claims.unwitnessed(
-                conn, received_before=now - self._objectives.witness_wait, limit=BATCH
-            )
+            due = await claims.unwitnessed(conn, received_before=now - self._objectives.witness_wait)
             await assignments.lock_assignments(conn, [assignment_id for _, assignment_id in due])
             found = await claims.claims_of_assignments(conn, [assignment_id for _, assignment_id in due])
             detail = "the approval service has not confirmed what ticket says was approved"
@@ -167,7 +164,7 @@ class Expiry:
         now = self._context.clock.now()
         before = now - self._objectives.revoke_objective
         async with self._context.pool.acquire() as conn:
-            late = await claims.overdue(conn, ended_before=before, limit=BATCH)
+            late = await claims.overdue(conn, ended_before=before)
         for claim in late:
             if claim.overdue_at is None:
                 await self._say_one_overdue(claim, now)

@@ -50,8 +50,9 @@ class ProvisionerSettings(ServiceSettings):
     create_attempts: int = Field(default=5, ge=1)
     """Tries of a creation that AWS reports FAILED. A deletion is tried for ever."""
 
-    lease_ttl_s: float = Field(default=15.0, gt=0)
-    """Seconds the lease lasts without renewal (each second); a standby takes over after so long."""
+    lease_ttl_s: float = Field(default=18.0, gt=0)
+    """Seconds the lease lasts without renewal (each second); a standby takes over after so long. Five more
+    than a call, so that a stalled moment does not stop the sends."""
     call_timeout_s: float = Field(default=13.0, gt=0)
     """Seconds a call to AWS takes at most (3 to connect, 10 to read); none is begun with less lease left."""
 

@@ -135,7 +135,7 @@ async def test_old_engine_woken_after_its_lease_sends_and_writes_nothing(lab: La
     paused = pause_before(lab, "grant")
     step = asyncio.ensure_future(old.engine.step())
     await paused.reached.wait()
-    lab.clock.advance(16 * S)
+    lab.clock.advance(20 * S)
     new = lab.replica("two")
     lab.machinery = new
     await lab.run_until(access.AccessGranted)
@@ -166,7 +166,7 @@ async def test_answer_that_reaches_the_old_engine_too_late_is_not_written_by_it(
     step = asyncio.ensure_future(old.engine.step())
     await paused.reached.wait()
     del centre.create
-    lab.clock.advance(16 * S)
+    lab.clock.advance(20 * S)
     lab.machinery = lab.replica("two")
     await lab.run_until(access.AccessGranted)
     row = await lab.row()
@@ -190,7 +190,7 @@ async def test_standby_calls_nothing(lab: Lab) -> None:
 async def test_takeover_continues_what_is_in_flight(lab: Lab) -> None:
     await lab.approve(lab.ticket("ann", "bob", seconds=120))
     await lab.run(1)
-    lab.clock.advance(16 * S)
+    lab.clock.advance(20 * S)
     lab.machinery = lab.replica("two")
     await lab.run(20)
     assert lab.holds("ann")

@@ -20,8 +20,6 @@ from services.provisioner.store.errors import DATABASE_AWAY
 from services.provisioner.store.lease import LeaseLost
 from shared.logs import logger
 
-_LOOK_AT = 500
-"""Due assignments looked at per round; those that need no slot are found behind those that do."""
 _TIMER_S = 1.0
 _STANDBY_S = 0.25
 _HOLD_BACK = timedelta(seconds=5)
@@ -91,7 +89,7 @@ class Engine:
         now = self.tools.now
         async with self.tools.context.pool.acquire() as conn:
             flights = await assignments.in_flight(conn)
-            due = await assignments.due_assignments(conn, now=now, limit=_LOOK_AT)
+            due = await assignments.due_assignments(conn, now=now)
             next_due = await assignments.next_due(conn)
         self.slots.correct(
             ((flight.id, flight.account_id, flight.op.kind) for flight in flights), visiting=set(self._visits)

@@ -11,7 +11,7 @@ from datetime import datetime
 from services.provisioner.domain import assignments as domain
 from services.provisioner.domain import claims as claim_life
 from services.provisioner.domain import operations
-from services.provisioner.domain.assignments import Assignment, Decision
+from services.provisioner.domain.assignments import Assignment, Decision, Observed
 from services.provisioner.domain.claims import Claim, ClaimState, Said, Stamp
 from services.provisioner.domain.rechecks import Known, Live, Passed, Refused, content_of, recheck
 from services.provisioner.identity_center import (
@@ -70,16 +70,24 @@ async def _look(tools: Tools, row: Assignment, *, beginning: bool) -> Seen:
         user = await tools.identity_center.user(row.user_id)
         state = await tools.identity_center.account_state(row.account_id)
         live = Live(user_enabled=user.enabled if user else None, account_state=state)
-    priority: Priority = "grant" if beginning else "drift" if row.closed_at else "verify"
     try:
         principals = await tools.identity_center.assigned(
-            row.account_id, _set_arn(tools, row), priority=priority
+            row.account_id, _set_arn(tools, row), priority=_priority(row, beginning=beginning)
         )
     except IdentityCenterError as error:
         if error.problem is not Problem.NOT_FOUND:
             raise
         principals = frozenset()
     return Seen(Principal("USER", row.user_id) in principals, live)
+
+
+def _priority(row: Assignment, *, beginning: bool) -> Priority:
+    """A look that comes before a deletion goes before those that confirm one."""
+    if row.closed_at is not None:
+        return "drift"
+    if beginning or row.desired == "present":
+        return "grant"
+    return "verify" if row.observed in {Observed.DELETED, Observed.ABSENT} else "revoke"
 
 
 async def _unreadable(tools: Tools, assignment_id: int, error: IdentityCenterError) -> None:

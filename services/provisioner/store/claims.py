@@ -147,24 +147,24 @@ async def open_claims(
     return [(row["id"], row["assignment_id"]) for row in rows]
 
 
-async def lock_due_assignments(conn: Conn, *, now: datetime, limit: int) -> list[int]:
+async def lock_due_assignments(conn: Conn, *, now: datetime) -> list[int]:
     """Lock assignments with claims that are over by now, the most overdue first; skip those being locked.
 
-    No leader: several producers share the work by SKIP LOCKED. The partial index on the ends of open
-    claims keeps the cost of an end the same however large the table grows.
+    No leader: several producers share the work by SKIP LOCKED. At most a hundred, the most overdue: the
+    literal limit follows the partial index on the ends of open claims, so that the cost of an end is the
+    same however large the table grows.
     """
     rows = await conn.fetch(
         """
         WITH due AS (
             SELECT assignment_id FROM claim
             WHERE state IN ('waiting', 'scheduled', 'granting', 'active') AND ends_at <= $1
-            ORDER BY ends_at LIMIT $2
+            ORDER BY ends_at LIMIT 100
         )
         SELECT id FROM assignment WHERE id IN (SELECT assignment_id FROM due)
         ORDER BY id FOR UPDATE SKIP LOCKED
         """,
         now,
-        limit,
     )
     return [row["id"] for row in rows]
 
@@ -180,20 +180,19 @@ async def next_end(conn: Conn) -> datetime | None:
     return moment
 
 
-async def unwitnessed(conn: Conn, *, received_before: datetime, limit: int) -> list[tuple[str, int]]:
+async def unwitnessed(conn: Conn, *, received_before: datetime) -> list[tuple[str, int]]:
     """(claim, assignment) of approvals that the approval service has not confirmed for too long."""
     rows = await conn.fetch(
         """
         SELECT id, assignment_id FROM claim WHERE state = 'waiting' AND received_at <= $1
-        ORDER BY received_at LIMIT $2
+        ORDER BY received_at LIMIT 100
         """,
         received_before,
-        limit,
     )
     return [(row["id"], row["assignment_id"]) for row in rows]
 
 
-async def overdue(conn: Conn, *, ended_before: datetime, limit: int) -> list[Claim]:
+async def overdue(conn: Conn, *, ended_before: datetime) -> list[Claim]:
     """Claims whose revoke is late, the latest first."""
     rows = await conn.fetch(
         """
@@ -201,10 +200,9 @@ async def overdue(conn: Conn, *, ended_before: datetime, limit: int) -> list[Cla
             set_digest, content_hash, session_duration, starts_at, ends_at, state, version, received_at,
             cause, granted_at, already_held, request_id, ended_at, end_cause, code, detail, kept_by,
             overdue_at, credentials_until
-        FROM claim WHERE state = 'revoking' AND ended_at <= $1 ORDER BY ended_at LIMIT $2
+        FROM claim WHERE state = 'revoking' AND ended_at <= $1 ORDER BY ended_at LIMIT 100
         """,
         ended_before,
-        limit,
     )
     return [_claim(row) for row in rows]
 
