@@ -320,6 +320,12 @@ def _judge_mail(verdict: Verdict, fleet: Fleet, events: Sequence[dict[str, Any]]
     verdict.counts["mails_repeated"] = sum(len(times) - 1 for times in arrived.values())
 
 
+_TOLD_TO_REQUESTER = frozenset(
+    f"ticket.{state}"
+    for state in ("submitted", "approved", "rejected", "timed_out", "withdrawn", "terminated", "returned")
+)
+
+
 def _mails_wanted(events: Iterable[dict[str, Any]]) -> Iterable[tuple[str, str]]:
     """Message ids that must have arrived: approvers of a stage, beneficiaries of what happened."""
     for event in events:
@@ -330,7 +336,10 @@ def _mails_wanted(events: Iterable[dict[str, Any]]) -> Iterable[tuple[str, str]]
                     message_id(uid, person["user_id"], domain="jit"),
                     f"approver {person['user_name']} ({uid})",
                 )
-        elif code in {"access.granted", "access.revoked", "access.failed"}:
+        elif code in _TOLD_TO_REQUESTER:
+            requester = event["entity"]["data"]["requester"]["user_id"]
+            yield message_id(uid, requester, domain="jit"), f"requester of {code} ({uid})"
+        elif code in {"access.granted", "access.revoked", "access.failed", "access.released"}:
             yield message_id(uid, event["user"]["uid"], domain="jit"), f"beneficiary of {code} ({uid})"
 
 

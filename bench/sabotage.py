@@ -65,13 +65,19 @@ def forge_approvals() -> None:
 
 def forget_other_claims() -> None:
     """When a claim ends its assignment goes, whoever else has a claim on it: the rivals' oldest defect."""
-    original = assignments.decide
+    decide, needs_reading = assignments.decide, assignments.needs_reading
 
-    def counting_none(row: Any, claims: Any, **more: Any) -> Any:
-        ending = [claim for claim in claims if claim.state is ClaimState.REVOKING]
-        return original(row, ending or claims, **more)
+    def without_others(claims: Any) -> Any:
+        return [claim for claim in claims if claim.state is ClaimState.REVOKING] or claims
 
-    assignments.decide = counting_none
+    def decide_alone(row: Any, claims: Any, **more: Any) -> Any:
+        return decide(row, without_others(claims), **more)
+
+    def needs_reading_alone(row: Any, claims: Any, now: Any) -> bool:
+        return needs_reading(row, without_others(claims), now)
+
+    assignments.decide = decide_alone
+    assignments.needs_reading = needs_reading_alone
 
 
 FAULTS = {
