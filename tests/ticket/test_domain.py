@@ -225,6 +225,26 @@ def test_access_facts_in_order_lead_to_ended_and_then_closed(world: World) -> No
     assert life.closes_at(closed) is None
 
 
+@pytest.mark.parametrize(
+    ("codes", "shown"),
+    [
+        (("aws_denied", "aws_denied"), TicketState.FAILED),
+        (("withdrawn", "withdrawn"), TicketState.WITHDRAWN),
+        (("terminated", "returned"), TicketState.ENDED),
+        (("withdrawn", "no_witness"), TicketState.FAILED),
+        (("expired", "expired"), TicketState.FAILED),
+    ],
+)
+def test_state_of_grants_that_never_came_says_whether_somebody_stopped_them(
+    world: World, codes: tuple[str, str], shown: TicketState
+) -> None:
+    facts = [
+        fact(access.AccessFailed, grant, code=code)
+        for grant, code in zip(("grant-ann", "grant-bob"), codes, strict=True)
+    ]
+    assert after(approved(world), *facts).state is shown
+
+
 def test_access_fact_that_is_older_or_repeated_changes_nothing(world: World) -> None:
     done = after(approved(world), fact(access.AccessRevoked, "grant-ann", **ENDED))
     assert life.apply_access(done, fact(access.AccessGranted, "grant-ann", **GRANTED)) is None

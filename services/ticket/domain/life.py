@@ -33,6 +33,8 @@ ORDER = {
 """How far a grant has come; it never goes back, and the last three are final."""
 
 FINAL = frozenset({GrantState.REVOKED, GrantState.RELEASED, GrantState.FAILED})
+STOPPED = frozenset({"withdrawn", "terminated", "returned", "revoked_by_operator"})
+"""Codes of grants that somebody ended, whether or not AWS had been asked already."""
 DROPPABLE = frozenset({GrantState.SCHEDULED})
 """What the requester may still withdraw: approved, and nothing asked of AWS yet as far as is known."""
 
@@ -263,12 +265,23 @@ def display_state(ticket: Ticket) -> TicketState:
     if TargetState.PENDING in targets:
         return TicketState.PENDING
     if grants & FINAL:
-        ended = TicketState.FAILED if grants == {GrantState.FAILED} else TicketState.ENDED
+        ended = _how_it_ended(ticket)
         return TicketState.CLOSED if ticket.closed_at is not None and ended is TicketState.ENDED else ended
     for target_state, shown in _TARGETS_SHOWN:
         if target_state in targets:
             return shown
     return TicketState.PENDING
+
+
+def _how_it_ended(ticket: Ticket) -> TicketState:
+    """A grant that never came because somebody stopped it did not fail."""
+    reached = [grant for grant in ticket.grants if grant.state is not None]
+    if any(grant.state is not GrantState.FAILED for grant in reached):
+        return TicketState.ENDED
+    codes = {grant.code for grant in reached}
+    if codes == {"withdrawn"}:
+        return TicketState.WITHDRAWN
+    return TicketState.ENDED if codes <= STOPPED else TicketState.FAILED
 
 
 _GRANTS_SHOWN = (
