@@ -73,7 +73,7 @@ WORDS: Mapping[Template, _Words] = {
     Template.GRANTED: _Words("Access granted", "AWS confirms the access below. It can be used now.", "good"),
     Template.FAILED: _Words(
         "Access not granted",
-        "The access below could not be granted. AWS gives none through this ticket.",
+        "The access below was not granted. AWS gives none through this ticket.",
         "bad",
     ),
     Template.REVOKED: _Words("Access ended", "AWS confirms that the access below has been taken away."),
@@ -188,7 +188,7 @@ def _details(event: access.AccessFact) -> list[Row | None]:
             row("Note", _ALREADY_HELD) if event.already_held else None,
         ]
     if isinstance(event, access.AccessFailed):
-        return [row("Cause", event.code.replace("_", " ")), passage("Detail", event.detail)]
+        return [row("Cause", ENDED_BY.get(event.code, event.code.replace("_", " "))), passage("Detail", event.detail)]
     if isinstance(event, access.AccessRevokeOverdue):
         return [row("Ended", utc(event.ends_at)), row("Late by", span(event.overdue_by))]
     return _end_details(event)
