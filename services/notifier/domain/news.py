@@ -188,7 +188,10 @@ def _details(event: access.AccessFact) -> list[Row | None]:
             row("Note", _ALREADY_HELD) if event.already_held else None,
         ]
     if isinstance(event, access.AccessFailed):
-        return [row("Cause", ENDED_BY.get(event.code, event.code.replace("_", " "))), passage("Detail", event.detail)]
+        return [
+            row("Cause", ENDED_BY.get(event.code, event.code.replace("_", " "))),
+            passage("Detail", event.detail),
+        ]
     if isinstance(event, access.AccessRevokeOverdue):
         return [row("Ended", utc(event.ends_at)), row("Late by", span(event.overdue_by))]
     return _end_details(event)
