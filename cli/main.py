@@ -4,9 +4,12 @@ import asyncio
 import importlib
 import sys
 
+import asyncpg
 import typer
+from aiokafka.errors import KafkaError
 
 from shared import docs, kafka
+from shared.db import MigrationError
 from shared.migrate import SERVICES, MigrateSettings, migrate_databases
 from shared.service import serve
 from shared.settings import KafkaSettings, load
@@ -19,7 +22,14 @@ def migrate() -> None:
     """Create or upgrade databases, roles, tables and topics. Safe to run again."""
     settings = load(MigrateSettings)
     broker = load(KafkaSettings)
-    asyncio.run(_migrate(settings, broker))
+    try:
+        asyncio.run(_migrate(settings, broker))
+    except (OSError, asyncpg.PostgresError, MigrationError, KafkaError) as error:
+        print(
+            f"jit migrate: {type(error).__name__}: {error}. What was done stays; run it again.",
+            file=sys.stderr,
+        )
+        raise typer.Exit(2) from None
 
 
 async def _migrate(settings: MigrateSettings, broker: KafkaSettings) -> None:
