@@ -172,6 +172,7 @@ _LOST_DATABASE: Final = (
     asyncpg.LockNotAvailableError,
     asyncpg.TransactionRollbackError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that is cut while it answers: "cannot switch to state"
 )
 """What asyncpg raises when the server is gone, going, full or blocked, and the network below it."""
 

@@ -148,6 +148,7 @@ async def test_a_bug_logs_its_stack_trace_and_hides_it(client: httpx2.AsyncClien
         asyncpg.ConnectionDoesNotExistError("connection was closed"),
         asyncpg.InterfaceError("cannot perform operation: connection is closed"),
         asyncpg.InterfaceError("pool is closing"),
+        asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"),
         asyncpg.CannotConnectNowError("starting up"),
         asyncpg.AdminShutdownError("terminating connection"),
         asyncpg.TooManyConnectionsError("too many"),
