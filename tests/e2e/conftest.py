@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support.running import Running
-from tests.support.stack import running_stack
+from tests.support.stack import data_folder, running_stack
 
 
 @pytest.fixture(scope="session")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+async def running() -> AsyncIterator[Running]:
     """The five services, seeded and ready. Tests take accounts that no other test uses."""
-    async with running_stack(tmp_path_factory.mktemp("stack")) as made:
-        yield made
+    with data_folder() as data:
+        async with running_stack(data) as made:
+            yield made

@@ -18,10 +18,11 @@ from shared.contracts.ticket import GrantState, TargetState, Ticket, Window
 from shared.contracts.witness import ticket_content_hash
 from shared.envelope import headers_for
 from shared.topics import AUDIT_OCSF, COMPACTED, TOPICS
-from tests.support.running import Running
-from tests.support.waiting import until
+from tests.support.running import Running, until
+from tests.support.together import Together
 
 pytestmark = pytest.mark.e2e
+together = Together()
 
 READ_TOPICS = sorted(
     name for name, topic in TOPICS.items() if topic.cleanup == "delete" and name != AUDIT_OCSF
@@ -209,6 +210,7 @@ def _witness(running: Running, ticket: Mapping[str, Any], approval: Mapping[str,
     }
 
 
+@together
 async def test_forged_approval_by_one_service_alone_opens_nothing(running: Running) -> None:
     no_witness, other_content, not_asked = [running.spare_account("standard") for _ in range(3)]
     tickets = await asyncio.gather(
@@ -259,6 +261,7 @@ async def test_forged_approval_by_one_service_alone_opens_nothing(running: Runni
     assert (await running.ticket(tickets[2]["id"]))["state"] == "pending"
 
 
+@together
 async def test_forged_ticket_that_nobody_submitted_is_never_granted(running: Running) -> None:
     """Out of nothing: a whole made-up ticket, approved by the word of the ticket service alone."""
     account = running.spare_account("standard")
@@ -280,6 +283,7 @@ async def test_forged_ticket_that_nobody_submitted_is_never_granted(running: Run
     assert not running.calls("CreateAccountAssignment", "ann", account)
 
 
+@together
 async def test_forged_submit_is_reviewed_at_most_and_its_approval_is_not_honoured(running: Running) -> None:
     """The ticket service knows no such ticket, so nothing follows from votes on it."""
     account = running.spare_account("dev")
@@ -305,6 +309,7 @@ async def test_forged_submit_is_reviewed_at_most_and_its_approval_is_not_honoure
     assert len(running.calls("CreateAccountAssignment", "ann", account)) == 1, "the real one's"
 
 
+@together
 async def test_facts_delivered_again_change_nothing(running: Running) -> None:
     account = running.spare_account("dev")
     ticket = await running.granted("ann", (account, "Developer"), by=["bob"], duration="PT1H")

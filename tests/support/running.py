@@ -3,7 +3,9 @@
 Made by tests/support/stack.py. Truth comes from the simulator's records, the mailbox and the audit log.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,13 +19,29 @@ from local.page import AUDIENCE
 from local.stack import Stack
 from services.notifier.domain.delivery import thread_id
 from shared.clock import Clock, new_id
+from tests.support import waiting
 from tests.support.key_server import KeyServer, claims, sign
-from tests.support.waiting import until
 
 PATIENCE_S = 60.0
 """How long anything is waited for; seconds are usual, a loaded machine takes its time."""
+EVERY_S = 0.1
 OPERATIONS = "operations@example.com"
 REASON = "needed for the release, see the plan"
+
+
+async def until(
+    condition: Callable[[], object | Awaitable[object]], timeout_s: float = PATIENCE_S, *, what: str = ""
+) -> None:
+    """As waiting.until, at an unhurried pace: many wait at once, and in the services' own process."""
+
+    async def now_and_then() -> object:
+        found = condition()
+        found = await found if inspect.isawaitable(found) else found
+        if not found:
+            await asyncio.sleep(EVERY_S)
+        return found
+
+    await waiting.until(now_and_then, timeout_s, what=what or getattr(condition, "__qualname__", ""))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ name (both; what JIT has there is dropped first). Nothing of the services is rep
 """
 
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
@@ -17,6 +19,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from local.page import AUDIENCE
+from local.postgres_home import remove_home
 from local.processes import free_ports
 from local.stack import Options, stack
 from shared.auth import TrustedIssuer
@@ -50,6 +53,18 @@ _SIMULATOR: Mapping[str, Any] = {
     "delete_seconds": {"low": 0.1, "high": 0.2},
     "slots": 10,
 }
+
+
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    """A new folder for one stack, or for the same one twice; nothing is left of it."""
+    folder = Path(tempfile.mkdtemp(prefix="jit-stack-"))
+    folder.chmod(0o711)  # for the account that PostgreSQL runs as when we are root
+    try:
+        yield folder
+    finally:
+        remove_home(folder)
+        shutil.rmtree(folder)
 
 
 @asynccontextmanager
