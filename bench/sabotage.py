@@ -50,13 +50,12 @@ def skip_read_back() -> None:
 
 
 def forge_approvals() -> None:
-    """Every so many reviews are approved without a vote, as if a rule had said so."""
+    """On some accounts reviews are approved without a vote, as if a rule had said so."""
     original = World.rules_for
-    count = itertools.count(1)
 
     def generous(self: World, account_id: str, set_id: str, duration: Any) -> Any:
         choice = original(self, account_id, set_id, duration)
-        if choice.stages and next(count) % EVERY == 0:
+        if choice.stages and int(account_id) % EVERY == 0:
             return replace(choice, stages=(), auto_approved_by=choice.stages[0].rule_id)
         return choice
 

@@ -10,16 +10,20 @@ from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from local.page import link_page
 from shared.service import Service
 
 
 class Gateway:
     """`mounts` are other applications by path prefix; `page` is what `/` shows."""
 
-    def __init__(self, services: Sequence[Service], mounts: Mapping[str, ASGIApp], *, page: str) -> None:
+    def __init__(
+        self, services: Sequence[Service], mounts: Mapping[str, ASGIApp], *, page: str, url: str
+    ) -> None:
         self._services = {service.name: service for service in services}
         self._mounts = dict(mounts)
         self._page = page
+        self._url = url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -31,6 +35,8 @@ class Gateway:
         path: str = scope["path"]
         if path == "/":
             return HTMLResponse(self._page)
+        if (page := link_page(self._url, path)) is not None:
+            return HTMLResponse(page, headers={"Content-Security-Policy": _NO_SCRIPTS})
         if path == "/readyz":
             return self._readiness()
         first = path.split("/", 2)[1]
@@ -48,6 +54,7 @@ class Gateway:
         return JSONResponse({"ready": not problems, "waits_for": problems}, 503 if problems else 200)
 
 
+_NO_SCRIPTS = "default-src 'none'; style-src 'unsafe-inline'"
 _UNKNOWN = JSONResponse(
     {"type": "urn:jit:problem:route_unknown", "title": "Not Found", "status": 404, "code": "route_unknown",
      "detail": "no service has this route; /<service>/openapi.json lists what each has"},

@@ -1,5 +1,6 @@
 """What the demo says of itself: its people, the page at `/` and the lines on the terminal."""
 
+import re
 from collections.abc import Mapping
 from html import escape
 
@@ -37,6 +38,36 @@ td {{padding: .2rem 1rem .2rem 0}} code {{background: #f4f4f4; padding: .1rem .3
 <table>{rows}</table>
 <p>The walk-through is in the README. A token:
 <code>curl -s -H 'Accept: text/plain' -d user=ann {escape(url)}/issuer/token</code></p>
+"""
+
+
+_LINK = re.compile(r"/(tickets|reviews)/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+
+
+def link_page(url: str, path: str) -> str | None:
+    """What a link in a mail opens: how to look and decide with curl. It only shows; it never acts.
+
+    None for what is no such link: its text would otherwise be copied into somebody's shell.
+    """
+    match = _LINK.fullmatch(path)
+    if match is None:
+        return None
+    noun, identity = match.groups()
+    look = f'curl -s -H "Authorization: Bearer $TOKEN" {url}/v1/{noun}/{identity}'
+    vote = (
+        f"{look}/decisions -H 'If-Match: *' -H 'Content-Type: application/json' "
+        """-d '{"verdict": "approve", "comment": "..."}'"""
+    )
+    token = f"TOKEN=$(curl -s -H 'Accept: text/plain' -d user=NAME {url}/issuer/token)"
+    commands = [token, look, *([vote] if noun == "reviews" else [])]
+    shown = "".join(f"<pre>{escape(command, quote=False)}</pre>" for command in commands)
+    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>JIT: {noun}</title>
+<style>body {{font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem}}
+pre {{background: #f4f4f4; padding: .6rem; white-space: pre-wrap}}</style>
+<h1>{noun.capitalize()[:-1]} {identity}</h1>
+<p>There are no pages for people yet; this is the API's way to look and to decide. Opening a link changes
+nothing.</p>
+{shown}
 """
 
 

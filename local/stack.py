@@ -224,6 +224,7 @@ async def _serving(made: Stack) -> AsyncIterator[None]:
         made.services,
         {"mailbox": mailbox_app(made.mailbox), "issuer": made.issuer.app},
         page=front_page(made.url, made.simulator.url, PEOPLE),
+        url=made.url,
     )
     config = uvicorn.Config(
         gateway, host="127.0.0.1", port=made.options.port, log_config=None, access_log=False, lifespan="off",

@@ -21,7 +21,7 @@ from shared.errors import Denied, Forbidden, Invalid, JitError, Unauthenticated
 from shared.idempotency import RequestKey
 from shared.identity import Principal, bind
 from shared.logs import logger
-from shared.policy.world import World
+from shared.policy.engine import NOT_READY
 
 log = logger("access")
 
@@ -62,15 +62,15 @@ def person_of(user: User) -> Person:
 class Requires:
     """A FastAPI dependency: authenticate, bind to an Identity Store user, ask the policy for one verb."""
 
-    def __init__(self, verb: str, *, stop: bool = False) -> None:
+    def __init__(self, verb: str, *, stale_ok: bool = False) -> None:
         self.verb = verb
-        self.stop = stop
+        self.stale_ok = stale_ok
 
     async def __call__(self, request: Request) -> Caller:
         context: Context = request.app.state.context
         now = context.clock.now()
         claims = await context.verifier.verify(_bearer(request), now)
-        if not self.stop:
+        if not self.stale_ok:
             _check_tables(context, request)
         if wanted := request.headers.get("Jit-Min-Revision"):
             await context.tables.wait_for(parse_revision(wanted))
@@ -79,13 +79,15 @@ class Requires:
         )
         principal = _with_address(principal, request)
         request.state.actor = principal.actor
-        self._ask_policy(context.world, principal, now)
+        self._ask_policy(context, principal, now)
         return Caller(principal, await _request_key(request, principal), _request_id(request))
 
-    def _ask_policy(self, world: World, principal: Principal, now: datetime) -> None:
+    def _ask_policy(self, context: Context, principal: Principal, now: datetime) -> None:
         if self.verb == PERSON:
             return
-        answer = world.may(principal.user.id, self.verb, now=now)
+        answer = context.world.may(principal.user.id, self.verb, now=now)
+        if answer.code == NOT_READY.code:
+            context.tables.require_ready()
         if not answer.allowed:
             raise Forbidden(
                 f"this needs the right {self.verb}, which you do not have",
@@ -94,13 +96,13 @@ class Requires:
             )
 
 
-def requires(verb: str, *, stop: bool = False) -> Any:
+def requires(verb: str, *, stale_ok: bool = False) -> Any:
     """The default value of a route's `caller` parameter.
 
-    `stop` marks a route that takes access away: it works on what is known of people and policy, however
-    old, since a stop is never blocked by the bus.
+    `stale_ok` marks a route that works on what is known of people and policy, however old: one that takes
+    access away, since a stop is never blocked by the bus, or one that mends the bus.
     """
-    return Depends(Requires(verb, stop=stop))
+    return Depends(Requires(verb, stale_ok=stale_ok))
 
 
 def _bearer(request: Request) -> str:

@@ -32,8 +32,10 @@ class ReplayBody(BaseModel):
 
 def operations_router(context: Context, consumers: list[Consumer]) -> APIRouter:
     router = APIRouter(prefix=f"/v1/ops/{context.service}", tags=["operations"])
+    # Whoever mends the bus must not have to wait until it works.
+    looking, mending = requires("ops.read", stale_ok=True), requires("ops.write", stale_ok=True)
 
-    @router.get("/dead-letters", dependencies=[requires("ops.read")])
+    @router.get("/dead-letters", dependencies=[looking])
     async def list_dead_letters(
         after: UUID | None = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -42,7 +44,7 @@ def operations_router(context: Context, consumers: list[Consumer]) -> APIRouter:
             items = await dead_letters.page(conn, after=str(after) if after else None, limit=limit)
         return {"items": items, "next": items[-1]["id"] if len(items) == limit else None}
 
-    @router.post("/dead-letters/{letter_id}/replay", status_code=202, dependencies=[requires("ops.write")])
+    @router.post("/dead-letters/{letter_id}/replay", status_code=202, dependencies=[mending])
     async def replay_dead_letter(letter_id: UUID) -> dict[str, Any]:
         """Handle a parked record as if it had just arrived; if that still cannot be, it is parked anew."""
         async with context.pool.acquire() as conn:
@@ -60,12 +62,12 @@ def operations_router(context: Context, consumers: list[Consumer]) -> APIRouter:
             "outcome": outcome,
         }
 
-    @router.post("/outbox/replay", status_code=202, dependencies=[requires("ops.write")])
+    @router.post("/outbox/replay", status_code=202, dependencies=[mending])
     async def replay_outbox(body: ReplayBody) -> dict[str, int]:
         async with transaction(context.pool) as conn:
             return {"marked": await outbox.replay(conn, body.since)}
 
-    @router.get("/alerts", dependencies=[requires("ops.read")])
+    @router.get("/alerts", dependencies=[looking])
     async def list_alerts() -> dict[str, Any]:
         return {
             "items": [
@@ -76,7 +78,7 @@ def operations_router(context: Context, consumers: list[Consumer]) -> APIRouter:
 
     if any(topic.owner == context.service for topic in COMPACTED):
 
-        @router.post("/documents/republish", status_code=202, dependencies=[requires("ops.write")])
+        @router.post("/documents/republish", status_code=202, dependencies=[mending])
         async def republish_documents() -> dict[str, int]:
             async with transaction(context.pool) as conn:
                 now = context.clock.now()

@@ -60,7 +60,7 @@ class OwnerCopy:
         Between two markers documents arrive in order and without gaps (one partition), so a copy that
         was verified stays so.
         """
-        if marker.revision < self._newest:
+        if marker.revision < self._newest or (self.marker and marker.at < self.marker.at):
             return
         self.marker = marker
         self.verified = (len(self._live), f"{self._digest:064x}") == (marker.count, marker.digest)

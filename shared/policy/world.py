@@ -34,7 +34,8 @@ __all__ = ["RuleChoice", "World"]
 D = TypeVar("D", bound=Document)
 
 _NOBODY: Final = Answer(allowed=False, code="NO_RULE")
-_STOPS: Final = frozenset({"terminate"})
+_BY_ROLE_ALONE: Final = frozenset({"terminate", "ops.read", "ops.write"})
+"""What takes access away or mends the bus: a role's constant rows decide before everything is read."""
 _EVERYTHING: Final = frozenset({ANY})
 _NO_ROLE: Final = frozenset({"role:nobody"})
 _CATALOG: Final = (RegisteredAccount, RegisteredSet, SetGroup, AccessScope)
@@ -257,8 +258,8 @@ class World:
     # inside
 
     def _by_role_alone(self, user_id: str, verb: str, now: datetime) -> Answer:
-        """Before everything is read, a stop may still be allowed by a role: those rows are constant."""
-        if verb not in _STOPS or not self.people_ready or not self._is_enabled(user_id):
+        """Before everything is read, a stop or a repair may still be allowed by a role."""
+        if verb not in _BY_ROLE_ALONE or not self.people_ready or not self._is_enabled(user_id):
             return NOT_READY
         roles = frozenset(f"role:{role}" for role in self.roles_of(user_id))
         answer = self._policy.decide(

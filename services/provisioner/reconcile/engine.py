@@ -117,10 +117,19 @@ class Engine:
         in_flight = False
         try:
             in_flight = await visit(self.tools, assignment_id, may_send=may_send)
+            await self.tools.context.alerts.clear(f"visit/{assignment_id}")
         except LeaseLost as error:
             log.warning("visit given up", assignment=assignment_id, reason=str(error))
-        except Exception:
+        except DATABASE_AWAY:
             self._held_back[assignment_id] = self.tools.now + _HOLD_BACK
+            raise
+        except Exception as error:
+            self._held_back[assignment_id] = self.tools.now + _HOLD_BACK
+            await self.tools.context.alerts.raise_alert(
+                key=f"visit/{assignment_id}",
+                summary="provisioner: an assignment cannot be worked on; this is a bug",
+                detail=f"assignment {assignment_id}: {type(error).__name__}: {error}; it is tried again",
+            )
             raise
         finally:
             self._visits.pop(assignment_id, None)

@@ -79,7 +79,7 @@ def asked_length(asked: WindowAsked, *, now: datetime) -> timedelta | None:
     if asked.duration is not None:
         return asked.duration
     if asked.ends_at is not None:
-        return asked.ends_at - max(asked.starts_at or now, now)
+        return asked.ends_at - (asked.starts_at or now)
     return None
 
 

@@ -15,7 +15,7 @@ from services.ticket.domain.window import Limits
 from shared.access import PERSON, Caller, person_of, requires
 from shared.context import Context
 from shared.contracts.ticket import TicketState, WindowAsked
-from shared.errors import Forbidden
+from shared.errors import Denied, Forbidden
 from shared.web import etag, respond
 
 
@@ -93,7 +93,11 @@ def router(context: Context, limits: Limits) -> APIRouter:
     ) -> dict[str, Any]:
         """Your own tickets, newest first; with `mine=false` everybody's, for those who may read them all."""
         if not mine and not context.world.may(caller.user_id, "ticket.read", now=context.clock.now()).allowed:
-            raise Forbidden("only administrators and auditors list everybody's tickets", code="not_permitted")
+            raise Forbidden(
+                "only administrators and auditors list everybody's tickets",
+                code="not_permitted",
+                denied=Denied("ticket.read", caller.user_id),
+            )
         wanted = views.Filter(
             party=caller.user_id if mine else None,
             state=state,
@@ -119,7 +123,7 @@ def router(context: Context, limits: Limits) -> APIRouter:
 
     @routes.post("/{ticket_id}/withdraw")
     async def withdraw(
-        ticket_id: UUID, body: WhyBody | None = None, caller: Caller = requires(PERSON, stop=True)
+        ticket_id: UUID, body: WhyBody | None = None, caller: Caller = requires(PERSON, stale_ok=True)
     ) -> Response:
         """The requester drops what is not yet granted."""
         why = body.reason if body else ""
@@ -127,7 +131,7 @@ def router(context: Context, limits: Limits) -> APIRouter:
 
     @routes.post("/{ticket_id}/return")
     async def give_back(
-        ticket_id: UUID, body: WhyBody | None = None, caller: Caller = requires(PERSON, stop=True)
+        ticket_id: UUID, body: WhyBody | None = None, caller: Caller = requires(PERSON, stale_ok=True)
     ) -> Response:
         """A beneficiary gives his own access back."""
         why = body.reason if body else ""
@@ -135,7 +139,7 @@ def router(context: Context, limits: Limits) -> APIRouter:
 
     @routes.post("/{ticket_id}/terminate", status_code=202)
     async def terminate(
-        ticket_id: UUID, body: TerminateBody | None = None, caller: Caller = requires(PERSON, stop=True)
+        ticket_id: UUID, body: TerminateBody | None = None, caller: Caller = requires(PERSON, stale_ok=True)
     ) -> Response:
         """An approver of the target or an administrator ends access, on every ticket that gives it."""
         answer = await termination.terminate(
