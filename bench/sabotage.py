@@ -26,13 +26,13 @@ def lose_events() -> None:
     original = Relay._send_batch  # noqa: SLF001
     count = itertools.count(1)
 
-    async def losing(self: Any, conn: Any, producer: Any) -> int:
+    async def losing(self: Any, conn: Any, *more: Any) -> int:
         rows = await conn.fetch(
             "SELECT id FROM outbox WHERE sent_at IS NULL AND type NOT LIKE 'document.%' ORDER BY id"
         )
         lost = [row["id"] for row in rows if next(count) % EVERY == 0]
         await conn.execute("UPDATE outbox SET sent_at = now() WHERE id = ANY($1::bigint[])", lost)
-        return await original(self, conn, producer)
+        return await original(self, conn, *more)
 
     Relay._send_batch = losing  # type: ignore[method-assign]  # noqa: SLF001
 
