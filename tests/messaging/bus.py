@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -143,7 +144,7 @@ class Corridor:
         total = sum(self.said.values())
         assert total, "nothing was said"
         for name in ("approval", "ticket"):
-            await until(lambda name=name: self._at_least(name, total), PATIENCE_S, what=f"{name} heard all")
+            await until(partial(self._at_least, name, total), PATIENCE_S, what=f"{name} heard all")
         expected = {key: list(range(count)) for key, count in self.said.items()}
         assert await self.heard("approval") == expected
         assert await self.heard("ticket") == expected

@@ -6,6 +6,7 @@ The same tests run on the mock cluster and, where JIT_TEST_KAFKA names a broker,
 import asyncio
 import random
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -64,10 +65,14 @@ async def test_a_database_that_drops_every_connection_loses_nothing(road: Corrid
     await road.start("approval")
     talking = asyncio.create_task(road.talk(numbers=40))
     for seen in (20, 80, 160):
-        await until(lambda seen=seen: talking.done() or sum(road.said.values()) >= seen, PATIENCE_S)
+        await until(partial(_said_or_over, road, seen, talking), PATIENCE_S)
         await road.databases.kill_everybody()
     await talking
     await road.settle()
+
+
+def _said_or_over(road: Corridor, seen: int, talking: asyncio.Task[None]) -> bool:
+    return talking.done() or sum(road.said.values()) >= seen
 
 
 async def test_consumers_that_stop_and_start_lose_nothing(road: Corridor) -> None:
@@ -119,7 +124,7 @@ async def test_poison_between_facts_stops_nothing(road: Corridor) -> None:
     headers = headers_for(
         event_id=new_id(), type_name=AccountChanged.TYPE, subject="k", source="ticket", time=NOW
     )
-    good = [(name, value.encode()) for name, value in headers.items()]
+    good: list[tuple[str, bytes | None]] = [(name, value.encode()) for name, value in headers.items()]
     body = fact(f"{road.prefix}-forged", 1).model_dump_json().encode()
     samples: list[tuple[bytes | None, list[tuple[str, bytes | None]]]] = [
         (b"{", [*good]),

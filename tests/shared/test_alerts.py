@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
+import boto3  # type: ignore[import-untyped] # no type information is published
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -231,7 +231,7 @@ async def test_settings_make_both_channels_and_mail_goes_out_while_sns_is_away(
 ) -> None:
     settings = ServiceSettings(
         env="development",
-        database_url="postgresql://nobody@127.0.0.1:1/none",  # type: ignore[arg-type] # as the environment gives it
+        database_url="postgresql://nobody@127.0.0.1:1/none",
         alerts_topic_arn="arn:aws:sns:eu-central-1:123456789012:alerts",
         alerts_aws_endpoint="http://127.0.0.1:1",
         alerts_mail_to=("ops@example.com",),

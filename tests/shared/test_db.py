@@ -180,7 +180,7 @@ async def test_a_transaction_commits_at_its_end_and_not_on_an_error(pool: Pool) 
         await conn.execute("INSERT INTO effect (key, number) VALUES ('a', 1)")
     with pytest.raises(ValueError, match="no"):
         await note_and_fail(pool)
-    assert await pool.fetch("SELECT key FROM effect") == [("a",)]
+    assert await pool.fetchval("SELECT array_agg(key) FROM effect") == ["a"]
 
 
 async def test_the_pool_speaks_json_utc_and_gives_up_on_locks(dsn: str) -> None:

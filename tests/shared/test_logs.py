@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 from structlog.contextvars import bound_contextvars
+from structlog.typing import FilteringBoundLogger
 
 from shared import logs, tracing
 
@@ -14,7 +15,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
-def log_to(_capsys: pytest.CaptureFixture[str]) -> logs.FilteringBoundLogger:
+def log_to(_capsys: pytest.CaptureFixture[str]) -> FilteringBoundLogger:
     """A logger that writes to what the test captures, which is there only while the test runs."""
     logs.configure(fmt="json", level="INFO")
     return logs.logger("test")

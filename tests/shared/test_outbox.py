@@ -86,12 +86,12 @@ async def test_replay_marks_what_was_sent_since_a_moment_as_unsent(pool: Pool) -
 
 
 async def test_backlog_counts_the_unsent_and_says_how_old_the_oldest_is(pool: Pool) -> None:
-    assert await backlog(pool, now=NOW) == (0, timedelta(0))
-    assert await head(pool) is None
     async with transaction(pool) as conn:
+        assert await backlog(conn, now=NOW) == (0, timedelta(0))
+        assert await head(conn) is None
         await outbox.append(conn, "ticket", fact("k", 1, at=NOW - timedelta(minutes=5)), fact("k", 2, at=NOW))
-    assert await backlog(pool, now=NOW) == (2, timedelta(minutes=5))
-    assert await head(pool) == await pool.fetchval("SELECT min(id) FROM outbox")
+        assert await backlog(conn, now=NOW) == (2, timedelta(minutes=5))
+        assert await head(conn) == await conn.fetchval("SELECT min(id) FROM outbox")
 
 
 async def test_purge_forgets_what_is_past_its_retention_and_never_the_unsent(pool: Pool) -> None:
@@ -118,4 +118,4 @@ async def test_purge_forgets_what_is_past_its_retention_and_never_the_unsent(poo
     kept = await pool.fetch("SELECT key FROM outbox ORDER BY id")
     assert [row["key"] for row in kept] == ["unsent", "unsent", "new", "marker/ticket"]
     assert await pool.fetchval("SELECT count(*) FROM inbox") == 1
-    assert await pool.fetch("SELECT key FROM idempotency_key") == [("b",)]
+    assert await pool.fetchval("SELECT array_agg(key) FROM idempotency_key") == ["b"]

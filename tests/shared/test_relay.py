@@ -150,7 +150,7 @@ async def test_rows_are_sent_in_order_and_marked_with_the_clocks_time(
         await until(lambda: len(arrived) >= 300)
     assert in_order(arrived) == expected(5, 60)
     assert len(arrived) == 300
-    assert await pool.fetch("SELECT DISTINCT sent_at FROM outbox") == [(NOW,)]
+    assert await pool.fetchval("SELECT array_agg(DISTINCT sent_at) FROM outbox") == [NOW]
 
 
 async def test_a_commit_wakes_the_relay_at_once(

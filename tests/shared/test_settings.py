@@ -137,8 +137,8 @@ def test_production_is_the_default_and_little_is_needed() -> None:
 def test_secrets_are_not_in_what_settings_print() -> None:
     settings = load(
         ServiceSettings,
-        kafka=KafkaSettings(password="hunter2"),  # type: ignore[arg-type] # as the environment gives it
-        smtp=SmtpSettings(password="hunter2"),  # type: ignore[arg-type] # same
+        kafka=KafkaSettings(password="hunter2"),
+        smtp=SmtpSettings(password="hunter2"),
         relay_database_url=DSN,
     )
     for text in (repr(settings), str(settings), settings.model_dump_json()):

@@ -18,7 +18,7 @@ from shared import inbox, outbox, topics
 from shared.clock import Clock
 from shared.consumer import Subscription
 from shared.context import Context
-from shared.contracts.configuration import AccountChanged, ConfigurationFact
+from shared.contracts.configuration import AccountChanged
 from shared.contracts.event import Actor
 from shared.db import Conn, Pool, transaction
 from shared.envelope import Received
@@ -60,7 +60,7 @@ class Note:
     seen: list[tuple[str, int]] = field(default_factory=list)
     """Every delivery, repeated ones too."""
 
-    async def __call__(self, received: Received[ConfigurationFact]) -> None:
+    async def __call__(self, received: Received[AccountChanged]) -> None:
         event = received.event
         self.seen.append((event.subject, event.revision))
         if self.before is not None:
