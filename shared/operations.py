@@ -8,7 +8,7 @@ from uuid import UUID
 
 from aiokafka import ConsumerRecord
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from shared import dead_letters, documents, outbox
 from shared.access import requires
@@ -17,6 +17,7 @@ from shared.context import Context
 from shared.db import transaction
 from shared.errors import Conflict
 from shared.logs import logger
+from shared.moments import Moment
 from shared.topics import COMPACTED
 
 log = logger("operations")
@@ -27,7 +28,7 @@ class ReplayBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: AwareDatetime
+    since: Moment
 
 
 def operations_router(context: Context, consumers: list[Consumer]) -> APIRouter:

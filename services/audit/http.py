@@ -8,7 +8,6 @@ from typing import Annotated, Final, TypeAlias
 
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import Response, StreamingResponse
-from pydantic import AwareDatetime
 
 from services.audit import commands, views
 from services.audit.domain.ocsf import Json
@@ -17,6 +16,7 @@ from services.audit.views import Filters, Item, Range
 from shared.access import PERSON, Caller, requires
 from shared.context import Context
 from shared.errors import FieldError, Invalid, NotFound
+from shared.moments import Moment
 
 NDJSON: Final = "application/x-ndjson"
 _BATCH: Final = 500
@@ -66,8 +66,8 @@ def _filters(
     actor: _Text = None,
     account_id: Annotated[str | None, Query(pattern=r"^[0-9]{12}$")] = None,
     type: _Text = None,  # noqa: A002 (the parameter's public name)
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
 ) -> Filters:
     if type is not None and type not in CODES:
         raise Invalid(

@@ -170,6 +170,28 @@ async def test_submit_for_an_odd_time_is_refused(running: Running, window: dict[
     await running.person("ann").post("/v1/tickets", body, status=422)
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+async def test_moment_beyond_the_calendar_is_refused_wherever_one_is_asked_for(
+    running: Running, moment: str
+) -> None:
+    root, aud, sent = running.person("root"), running.person("aud"), quote(moment)
+    scope = {
+        "name": "Beyond",
+        "subjects": [f"user:{running.user_id('eve')}"],
+        "accounts": "*",
+        "sets": "*",
+        "max_duration": "PT1H",
+    }
+    answers = [
+        await aud.call("GET", f"/v1/audit/events?since={sent}"),
+        await aud.call("GET", f"/v1/audit/export?until={sent}"),
+        await root.call("POST", "/v1/ops/audit/outbox/replay", {"since": moment}),
+        await root.call("PUT", "/v1/scopes/beyond", {**scope, "valid_from": moment}),
+        await root.call("PUT", "/v1/scopes/beyond", {**scope, "valid_until": moment}),
+    ]
+    assert [one.status_code for one in answers] == [422] * len(answers), [one.text for one in answers]
+
+
 async def test_window_in_another_zone_is_the_same_moment(running: Running) -> None:
     """An end written with an offset must not be longer than the scope allows."""
     now = running.clock.now()

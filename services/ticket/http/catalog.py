@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path
 from fastapi.responses import Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.ticket.commands import catalog as commands
 from services.ticket.domain import catalog as domain
@@ -23,6 +23,7 @@ from shared.contracts.documents import (
     SetGroup,
 )
 from shared.errors import Invalid, NotFound
+from shared.moments import Moment
 from shared.policy.validation import validate_scope
 from shared.web import etag, respond
 
@@ -61,8 +62,8 @@ class ScopeBody(_Body):
     sets: Annotated[str, Field(max_length=100, description="ps:<id>, psg:<group> or *")]
     max_duration: timedelta = timedelta(0)
     effect: Literal["allow", "deny"] = "allow"
-    valid_from: AwareDatetime | None = None
-    valid_until: AwareDatetime | None = None
+    valid_from: Moment | None = None
+    valid_until: Moment | None = None
 
 
 def router(context: Context, settings: TicketSettings) -> APIRouter:

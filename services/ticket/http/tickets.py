@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.ticket import views
 from services.ticket.commands import termination, tickets
@@ -16,6 +16,7 @@ from shared.access import PERSON, Caller, person_of, requires
 from shared.context import Context
 from shared.contracts.ticket import TicketState, WindowAsked
 from shared.errors import Denied, Forbidden
+from shared.moments import Moment
 from shared.web import etag, respond
 
 
@@ -40,8 +41,8 @@ class TicketBody(BaseModel):
     )
     reason: str = Field(max_length=10_000)
     reference: str | None = Field(default=None, max_length=10_000)
-    starts_at: AwareDatetime | None = None
-    ends_at: AwareDatetime | None = None
+    starts_at: Moment | None = None
+    ends_at: Moment | None = None
     duration: timedelta | None = Field(default=None, description="ISO 8601, such as PT1H, or seconds")
 
     def draft(self, caller: Caller) -> Draft:
