@@ -8,8 +8,15 @@ from collections.abc import Iterator
 import pytest
 
 from local.issuer import DevelopmentIssuer
+from shared import logs
 from tests.support.http import issuer_server
 from tests.support.servers import database_server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def logging_as_in_production() -> None:
+    """Unconfigured, structlog draws each stack trace with its variables, which takes seconds."""
+    logs.configure(fmt="json", level="INFO")
 
 
 @pytest.fixture(scope="session")

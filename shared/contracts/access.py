@@ -1,7 +1,9 @@
 """Facts of the provisioner: what AWS was made to do, and what it was read back to say."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import ClassVar, Literal
+
+from pydantic import AwareDatetime
 
 from shared.contracts.event import Event
 
@@ -18,7 +20,7 @@ class AccessFact(Event):
     user_id: str
     account_id: str
     set_id: str
-    ends_at: datetime
+    ends_at: AwareDatetime
 
 
 class AccessScheduled(AccessFact):
@@ -26,7 +28,7 @@ class AccessScheduled(AccessFact):
 
     TYPE: ClassVar[str] = "access.scheduled.v1"
 
-    starts_at: datetime
+    starts_at: AwareDatetime
 
 
 class AccessGranting(AccessFact):
@@ -43,7 +45,7 @@ class AccessGranted(AccessFact):
     request_id: str | None = None
     """AWS's id of the creation; None when the assignment was already there."""
     already_held: bool = False
-    credentials_until: datetime
+    credentials_until: AwareDatetime
 
 
 class AccessFailed(AccessFact):
@@ -74,7 +76,7 @@ class AccessRevoked(AccessFact):
     request_id: str | None = None
     late_by: timedelta = timedelta(0)
     """From the end of the claim to the first read-back without the assignment."""
-    credentials_until: datetime | None = None
+    credentials_until: AwareDatetime | None = None
 
 
 class AccessReleased(AccessFact):
@@ -84,7 +86,7 @@ class AccessReleased(AccessFact):
 
     cause_of_end: EndCause
     kept_by: tuple[str, ...]
-    credentials_until: datetime | None = None
+    credentials_until: AwareDatetime | None = None
 
 
 class AccessRevokeOverdue(AccessFact):

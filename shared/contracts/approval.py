@@ -1,7 +1,8 @@
 """Facts of the approval service: the review of one target in one revision."""
 
-from datetime import datetime
 from typing import ClassVar, Literal
+
+from pydantic import AwareDatetime
 
 from shared.contracts.event import Contract, Event, Revisions
 from shared.contracts.people import Person
@@ -32,7 +33,7 @@ class Vote(Contract):
     proof: tuple[str, ...] = ()
     """The policy rows that allowed it, among them the proving group."""
     revisions: Revisions
-    at: datetime
+    at: AwareDatetime
 
 
 class ReviewFact(Event):
@@ -53,7 +54,7 @@ class ReviewOpened(ReviewFact):
     stages: tuple[Stage, ...]
     auto_approved_by: str | None = None
     """The rule that approves without a vote, if one does."""
-    expires_at: datetime
+    expires_at: AwareDatetime
     revisions: Revisions
 
 

@@ -7,10 +7,10 @@ Selectors are strings: accounts `acct:<12 digits>`, `ou:<id>`, `tag:<key>=<value
 `ps:<id>`, `psg:<id>` or `*`; subjects `user:<id>` or `group:<id>`.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from shared.contracts.event import Contract
 
@@ -74,8 +74,8 @@ class AccessScope(Document):
     max_duration: timedelta = timedelta(0)
     """Bound to this scope's own match; ignored by a deny, which denies any length."""
     effect: Literal["allow", "deny"] = "allow"
-    valid_from: datetime | None = None
-    valid_until: datetime | None = None
+    valid_from: AwareDatetime | None = None
+    valid_until: AwareDatetime | None = None
 
 
 # rules: owned by approval
@@ -178,7 +178,7 @@ class Marker(Contract):
     revision: int
     count: int
     digest: str
-    at: datetime
+    at: AwareDatetime
 
 
 AnyDocument = (

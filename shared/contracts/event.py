@@ -5,10 +5,9 @@ added, with a default. The envelope (CloudEvents headers) is in shared/envelope.
 its neighbours in shared/contracts hold bodies only and do no I/O.
 """
 
-from datetime import datetime
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 
 class Contract(BaseModel):
@@ -28,7 +27,7 @@ class Actor(Contract):
     sub: str | None = None
     client: str | None = None
     ip: str | None = None
-    auth_time: datetime | None = None
+    auth_time: AwareDatetime | None = None
     acr: str | None = None
 
     @classmethod
@@ -60,7 +59,7 @@ class Event(Contract):
     actor: Actor
     why: str = ""
     cause: str | None = None
-    at: datetime
+    at: AwareDatetime
     """When it happened, by the database's clock."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -1,8 +1,10 @@
 """Facts of the ticket service: one ticket's life, each fact with the whole ticket as it then was."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import ClassVar
+
+from pydantic import AwareDatetime
 
 from shared.contracts.event import Contract, Event, Revisions
 from shared.contracts.people import Person
@@ -45,15 +47,15 @@ class TicketState(StrEnum):
 class Window(Contract):
     """A window as approved: `starts_at <= t < ends_at`."""
 
-    starts_at: datetime
-    ends_at: datetime
+    starts_at: AwareDatetime
+    ends_at: AwareDatetime
 
 
 class WindowAsked(Contract):
     """As asked for: an open start means "when approved"; exactly one of end and duration is given."""
 
-    starts_at: datetime | None = None
-    ends_at: datetime | None = None
+    starts_at: AwareDatetime | None = None
+    ends_at: AwareDatetime | None = None
     duration: timedelta | None = None
 
 
@@ -74,7 +76,7 @@ class Target(Contract):
     revision: int = 1
     window: Window | None = None
     """As approved; absent before."""
-    decided_at: datetime | None = None
+    decided_at: AwareDatetime | None = None
 
 
 class Grant(Contract):
@@ -89,13 +91,13 @@ class Grant(Contract):
     code: str | None = None
     """Why it failed, or what ended it (expired, terminated, returned, withdrawn)."""
     detail: str = ""
-    granted_at: datetime | None = None
-    ended_at: datetime | None = None
+    granted_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
     kept_by: tuple[str, ...] = ()
     """What keeps a released access alive: other claims' ids, or `not_ours`."""
     already_held: bool = False
     """The assignment was there before and is not JIT's to remove."""
-    credentials_until: datetime | None = None
+    credentials_until: AwareDatetime | None = None
     """No credential issued through this grant can live longer."""
 
 
@@ -113,12 +115,12 @@ class Ticket(Contract):
     asked: WindowAsked
     reason: str
     reference: str | None = None
-    submitted_at: datetime
-    expires_at: datetime
+    submitted_at: AwareDatetime
+    expires_at: AwareDatetime
     """When pending targets time out."""
     state: TicketState
-    credentials_until: datetime | None = None
-    closed_at: datetime | None = None
+    credentials_until: AwareDatetime | None = None
+    closed_at: AwareDatetime | None = None
     revisions: Revisions = Revisions()
     """The policy's documents at submit."""
 

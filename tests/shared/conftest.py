@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from shared import logs
 from shared.db import Pool, create_pool
 from tests.support.corridor import effect_database
 
@@ -15,12 +14,6 @@ _EMPTY = """
     DELETE FROM idempotency_key; DELETE FROM subject_binding;
     UPDATE document_counter SET revision = 0, count = 0, digest = decode(repeat('00', 32), 'hex');
 """
-
-
-@pytest.fixture(scope="session", autouse=True)
-def logging_as_in_production() -> None:
-    """Unconfigured, structlog draws each stack trace with its variables, which takes seconds."""
-    logs.configure(fmt="json", level="INFO")
 
 
 @pytest.fixture(scope="session")
