@@ -33,7 +33,7 @@ def _fault(running: Running, operation: str, account: str, **fault: Any) -> None
 @together
 async def test_grant_through_passing_faults_comes_true_once_and_ends(running: Running) -> None:
     async def through(fault: dict[str, Any]) -> None:
-        account = running.spare_account("dev")
+        account = running.spare_account("nonprod")
         _fault(running, "CreateAccountAssignment", account, **fault)
         ticket = await running.granted("ann", (account, "Developer"), by=["bob"], duration="PT1H")
         assert running.present("ann", account, "Developer")
@@ -49,7 +49,7 @@ async def test_grant_through_passing_faults_comes_true_once_and_ends(running: Ru
 
 @together
 async def test_grant_that_aws_refuses_for_good_fails_loudly_and_leaves_nothing(running: Running) -> None:
-    account = running.spare_account("dev")
+    account = running.spare_account("nonprod")
     _fault(
         running,
         "CreateAccountAssignment",
@@ -70,7 +70,7 @@ async def test_grant_that_aws_refuses_for_good_fails_loudly_and_leaves_nothing(r
 
 @together
 async def test_revoke_that_keeps_failing_is_loud_and_done_in_the_end(running: Running) -> None:
-    account = running.spare_account("dev")
+    account = running.spare_account("nonprod")
     rule = running.stack.simulator.fault(operation="DeleteAccountAssignment", account=account, kind="http500")
     ticket = await running.granted("ann", (account, "Developer"), by=["bob"], duration="PT6S")
     await running.until_mailed(ticket["id"], "ann", "Access is over, but not yet taken away")
@@ -91,7 +91,7 @@ async def _cleared(running: Running) -> bool:
 async def test_operation_that_never_finishes_is_alerted_and_access_does_not_outlive_it(
     running: Running,
 ) -> None:
-    account = running.spare_account("dev")
+    account = running.spare_account("nonprod")
     _fault(running, "CreateAccountAssignment", account, kind="never_finishes", times=1)
     ticket = await running.submit("ann", (account, "Developer"), duration="PT6S")
     await running.decide("bob", ticket["id"])
@@ -114,7 +114,7 @@ async def test_operation_that_never_finishes_is_alerted_and_access_does_not_outl
 
 @together
 async def test_person_disabled_between_approval_and_start_gets_nothing(running: Running) -> None:
-    account = running.spare_account("dev")
+    account = running.spare_account("nonprod")
     directory = running.stack.simulator.directory
     name = next(one.user_name for one in directory.users.values() if _is_engineer(running, one.user_name))
     ticket = await running.submit("bob", (account, "Developer"), beneficiaries=[name], duration="PT1H")

@@ -161,7 +161,7 @@ async def test_register_management_account_is_refused(running: Running) -> None:
 
 
 async def test_same_request_twice_is_one_ticket(running: Running) -> None:
-    account = running.spare_account("dev")
+    account = running.spare_account("nonprod")
     body = {"targets": [running.target(account, "Developer")], "reason": REASON, "duration": "PT1H"}
     ann, key = running.person("ann"), {"Idempotency-Key": new_id()}
     first, *others = await asyncio.gather(

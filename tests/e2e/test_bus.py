@@ -65,7 +65,7 @@ def _poison(running: Running, topic: str) -> dict[str, tuple[bytes | None, list[
 
 
 async def test_poison_on_every_topic_is_parked_and_alerted_and_stops_nothing(running: Running) -> None:
-    account = running.spare_account("dev")
+    account = running.spare_account("nonprod")
     ticket = await running.submit("ann", (account, "Developer"), duration="PT1H")
     root = running.person("root")
     sent: dict[str, dict[tuple[int, int], str]] = {}
@@ -286,7 +286,7 @@ async def test_forged_ticket_that_nobody_submitted_is_never_granted(running: Run
 @together
 async def test_forged_submit_is_reviewed_at_most_and_its_approval_is_not_honoured(running: Running) -> None:
     """The ticket service knows no such ticket, so nothing follows from votes on it."""
-    account = running.spare_account("dev")
+    account = running.spare_account("nonprod")
     real = await running.submit("ann", (account, "Developer"), duration="PT1H")
     made_up = json.loads(json.dumps(real))
     for old in [real["id"], *(one["id"] for part in ("targets", "grants") for one in real[part])]:
@@ -311,7 +311,7 @@ async def test_forged_submit_is_reviewed_at_most_and_its_approval_is_not_honoure
 
 @together
 async def test_facts_delivered_again_change_nothing(running: Running) -> None:
-    account = running.spare_account("dev")
+    account = running.spare_account("nonprod")
     ticket = await running.granted("ann", (account, "Developer"), by=["bob"], duration="PT1H")
     await running.until_mailed(ticket["id"], "ann", "Access granted")
     mails = len(running.mails(ticket["id"]))
@@ -320,7 +320,7 @@ async def test_facts_delivered_again_change_nothing(running: Running) -> None:
     for service in ("ticket", "approval", "provisioner"):
         answer = await running.person("root").post(f"/v1/ops/{service}/outbox/replay", since, status=202)
         assert answer["marked"] > 0
-    other = running.spare_account("dev")
+    other = running.spare_account("nonprod")
     later = await running.granted("ann", (other, "Developer"), by=["bob"], duration="PT1H")
     await running.until_mailed(later["id"], "ann", "Access granted")
     assert len(running.calls("CreateAccountAssignment", "ann", account)) == 1

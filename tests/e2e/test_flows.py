@@ -62,7 +62,7 @@ async def test_request_with_two_stages_is_granted_ends_and_is_told_to_everybody(
 
 @together
 async def test_mails_of_a_ticket_are_one_per_event_and_recipient_in_one_thread(running: Running) -> None:
-    account = running.spare_account("dev")
+    account = running.spare_account("nonprod")
     ticket = await running.granted("ann", (account, "Developer"), by=["bob"], duration="PT6S")
     await running.until_state(ticket["id"], "ended")
     ann, bob = running.user_id("ann"), running.user_id("bob")
@@ -143,7 +143,7 @@ async def test_withdraw_before_the_start_gives_nothing(running: Running) -> None
     soon = (running.clock.now() + timedelta(hours=2)).isoformat()
 
     async def withdrawn(*, approved: bool) -> None:
-        account = running.spare_account("dev")
+        account = running.spare_account("nonprod")
         more: dict[str, Any] = {"starts_at": soon} if approved else {}
         ticket = await running.submit("ann", (account, "Developer"), duration="PT1H", **more)
         if approved:
@@ -164,7 +164,7 @@ async def test_withdraw_before_the_start_gives_nothing(running: Running) -> None
 
 @together
 async def test_return_gives_the_access_back_before_its_end(running: Running) -> None:
-    account = running.spare_account("dev")
+    account = running.spare_account("nonprod")
     ticket = await running.granted("ann", (account, "Developer"), by=["bob"], duration="PT1H")
     await running.person("bob").post(f"/v1/tickets/{ticket['id']}/return", status=409)
     assert running.present("ann", account, "Developer"), "nobody returns what is not his"
@@ -180,7 +180,7 @@ async def test_terminate_by_approver_or_administrator_ends_every_ticket_on_the_s
     running: Running,
 ) -> None:
     async def terminated_by(who: str) -> None:
-        account = running.spare_account("dev")
+        account = running.spare_account("nonprod")
         first, second = await asyncio.gather(
             *(running.granted("ann", (account, "Developer"), by=["bob"], duration="PT1H") for _ in range(2))
         )
@@ -199,7 +199,7 @@ async def test_terminate_by_approver_or_administrator_ends_every_ticket_on_the_s
 async def test_end_with_another_ticket_on_the_same_access_keeps_it_until_the_last_end(
     running: Running,
 ) -> None:
-    account = running.spare_account("dev")
+    account = running.spare_account("nonprod")
     longer = await running.granted("ann", (account, "Developer"), by=["bob"], duration="PT1H")
     short = await running.granted("ann", (account, "Developer"), by=["bob"], duration="PT3S")
     released = await running.until_state(short["id"], "ended")
@@ -225,7 +225,7 @@ async def test_access_held_before_is_said_and_never_removed(running: Running) ->
 
 @together
 async def test_request_for_others_with_several_targets_is_decided_target_by_target(running: Running) -> None:
-    dev, other = running.spare_account("dev"), running.spare_account("dev")
+    dev, other = running.spare_account("nonprod"), running.spare_account("nonprod")
     ticket = await running.submit(
         "bob",
         (dev, "Developer"),
@@ -312,7 +312,7 @@ async def test_request_for_a_group_of_sets_is_one_grant_for_each_set(running: Ru
 
 @together
 async def test_revocation_of_a_user_ends_everything_he_has_and_nothing_else(running: Running) -> None:
-    accounts = [running.spare_account("dev") for _ in range(3)]
+    accounts = [running.spare_account("nonprod") for _ in range(3)]
     tickets = await asyncio.gather(
         running.granted("eve", (accounts[0], "Developer"), by=["bob"], duration="PT1H"),
         running.granted("eve", (accounts[1], "PowerUser"), by=["bob"], duration="PT1H"),

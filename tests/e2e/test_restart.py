@@ -27,7 +27,7 @@ async def test_stop_and_start_in_the_middle_of_tickets_loses_and_doubles_nothing
 
 async def _stop_and_start(data: Path, ports: list[int]) -> None:
     async with running_stack(data, ports=ports, embedded=True) as running:
-        sandbox, dev, prod = [running.spare_account(unit) for unit in ("sandbox", "dev", "standard")]
+        sandbox, dev, prod = [running.spare_account(unit) for unit in ("sandbox", "nonprod", "standard")]
         pending = await running.submit("ann", (prod, "Administrator"), duration="PT1H")
         await running.decide("carl", pending["id"])
         held = await running.granted("ann", (sandbox, "Developer"), duration="PT1H")
@@ -82,7 +82,7 @@ async def _lose_servers(data: Path) -> None:
 async def _broker_away_while_access_must_end(running: Running) -> None:
     """Ends, an administrator's terminate at the provisioner, and reads work without the bus."""
     assert running.stack.broker is not None
-    ends, stopped = [running.spare_account("dev") for _ in range(2)]
+    ends, stopped = [running.spare_account("nonprod") for _ in range(2)]
     both = await asyncio.gather(
         running.granted("ann", (ends, "Developer"), by=["bob"], duration="PT8S"),
         running.granted("ann", (stopped, "Developer"), by=["bob"], duration="PT1H"),
@@ -116,7 +116,7 @@ async def _broker_away_while_access_must_end(running: Running) -> None:
 async def _database_restarts_while_access_must_end(running: Running) -> None:
     """A crash of PostgreSQL: refused while it is away, and everything goes on when it is back."""
     assert running.stack.database is not None
-    account = running.spare_account("dev")
+    account = running.spare_account("nonprod")
     end = (running.clock.now() + timedelta(seconds=8)).isoformat()
     ticket = await running.granted("ann", (account, "Developer"), by=["bob"], ends_at=end)
     await asyncio.to_thread(running.stack.database.stop, "immediate")

@@ -8,7 +8,8 @@ import pytest
 from joserfc.jwk import ECKey
 
 from tests.support.key_server import claims, sign
-from tests.support.running import Person, Running
+from tests.support.person import Person
+from tests.support.running import Running
 from tests.support.stack import SHARED_ADDRESS
 
 pytestmark = pytest.mark.e2e

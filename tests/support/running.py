@@ -5,7 +5,7 @@ Made by tests/support/stack.py. Truth comes from the simulator's records, the ma
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,9 +18,10 @@ from local.mailbox import Mail
 from local.page import AUDIENCE
 from local.stack import Stack
 from services.notifier.domain.delivery import thread_id
-from shared.clock import Clock, new_id
+from shared.clock import Clock
 from tests.support import waiting
 from tests.support.key_server import KeyServer, claims, sign
+from tests.support.person import Person
 
 PATIENCE_S = 60.0
 """How long anything is waited for; seconds are usual, a loaded machine takes its time."""
@@ -42,46 +43,6 @@ async def until(
         return found
 
     await waiting.until(now_and_then, timeout_s, what=what or getattr(condition, "__qualname__", ""))
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody with a token (or a forged one). Paths are below the stack's address."""
-
-    client: httpx2.AsyncClient
-    name: str
-    token: str
-
-    async def call(
-        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
-    ) -> httpx2.Response:
-        sent = {"Authorization": f"Bearer {self.token}", **(headers or {})}
-        return await self.client.request(method, path, json=body, headers=sent)
-
-    async def get(self, path: str) -> Any:
-        """The body of a 200."""
-        return _body(await self.call("GET", path), 200)
-
-    async def post(
-        self, path: str, body: Any = None, *, status: int = 200, headers: Mapping[str, str] | None = None
-    ) -> Any:
-        """The body of an answer that must have this status; POST is repeated safely, so it has a key."""
-        sent = {"Idempotency-Key": new_id(), **(headers or {})}
-        return _body(await self.call("POST", path, body, headers=sent), status)
-
-    async def put(self, path: str, body: Any) -> Any:
-        """Create or replace, whatever it is now."""
-        answer = await self.call("PUT", path, body)
-        if answer.status_code == 428:
-            answer = await self.call("PUT", path, body, headers={"If-Match": "*"})
-        assert answer.status_code in {200, 201}, f"{answer.status_code} {answer.text}"
-        return answer
-
-
-def _body(answer: httpx2.Response, status: int) -> Any:
-    where = f"{answer.request.method} {answer.request.url.path}"
-    assert answer.status_code == status, f"{where}: {answer.status_code} {answer.text}"
-    return answer.json() if answer.content else None
 
 
 @dataclass
@@ -130,14 +91,18 @@ class Running:
         return self.stack.simulator.directory.find_set(name).arn.rsplit("/", 1)[-1]
 
     def spare_account(self, unit: str) -> str:
-        """The name of an account that no test was given before: of `dev`, `standard` (production)..."""
+        """The name of an account below this unit that no test was given before."""
         if unit not in self._spare:
             directory = self.stack.simulator.directory
-            parent = directory.find_parent(unit)
-            self._spare[unit] = iter(
-                sorted(one.name for one in directory.accounts.values() if one.parent == parent)
-            )
-        return next(name for name in self._spare[unit] if name != "orders-dev")
+            names = (one.name for one in directory.accounts.values())
+            self._spare[unit] = iter(sorted(name for name in names if self._is_below(name, unit)))
+        spare = next((name for name in self._spare[unit] if name != "orders-dev"), None)
+        assert spare, f"no account below {unit} is left: take several sets of one, or another unit"
+        return spare
+
+    def _is_below(self, account: str, unit: str) -> bool:
+        directory = self.stack.simulator.directory
+        return directory.find_parent(unit) in directory.chain(directory.find_account(account).parent)
 
     def target(self, account: str, permission_set: str) -> dict[str, str]:
         return {"account": self.account_id(account), "set": self.set_id(permission_set)}

@@ -1,0 +1,49 @@
+"""Somebody who calls the running stack over HTTP with a bearer token, real or forged."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from shared.clock import new_id
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a token (or a forged one). Paths are below the stack's address."""
+
+    client: httpx2.AsyncClient
+    name: str
+    token: str
+
+    async def call(
+        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
+    ) -> httpx2.Response:
+        sent = {"Authorization": f"Bearer {self.token}", **(headers or {})}
+        return await self.client.request(method, path, json=body, headers=sent)
+
+    async def get(self, path: str) -> Any:
+        """The body of a 200."""
+        return _body(await self.call("GET", path), 200)
+
+    async def post(
+        self, path: str, body: Any = None, *, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> Any:
+        """The body of an answer that must have this status; POST is repeated safely, so it has a key."""
+        sent = {"Idempotency-Key": new_id(), **(headers or {})}
+        return _body(await self.call("POST", path, body, headers=sent), status)
+
+    async def put(self, path: str, body: Any) -> Any:
+        """Create or replace, whatever it is now."""
+        answer = await self.call("PUT", path, body)
+        if answer.status_code == 428:
+            answer = await self.call("PUT", path, body, headers={"If-Match": "*"})
+        assert answer.status_code in {200, 201}, f"{answer.status_code} {answer.text}"
+        return answer
+
+
+def _body(answer: httpx2.Response, status: int) -> Any:
+    where = f"{answer.request.method} {answer.request.url.path}"
+    assert answer.status_code == status, f"{where}: {answer.status_code} {answer.text}"
+    return answer.json() if answer.content else None
