@@ -39,6 +39,8 @@ SIMULATOR = {
 SERVICES = {
     "ticket": {"JIT_SHORTEST_WINDOW": "PT5S", "JIT_TIMER_EVERY": "PT1S"},
     "provisioner": {"JIT_SETTLE_TIME_S": "3"},
+    # A mail that a killed notifier was sending is free again after half as long again.
+    "notifier": {"JIT_MAIL_SEND_WITHIN": "PT6S", "JIT_MAIL_FIRST_DELAY": "PT2S"},
 }
 STRIKES = (
     {"operation": "CreateAccountAssignment", "kind": "fail_async", "probability": 0.04},

@@ -216,7 +216,7 @@ async def _run(day: Day, dice: random.Random) -> None:
 async def _overlap(day: Day, dice: random.Random) -> None:
     """The same person, account and set twice; the first ends while the second goes on."""
     who, account, set_name = day.pick(dice)
-    for seconds in (dice.randint(15, 25), dice.randint(35, 60)):
+    for seconds in (dice.randint(28, 36), dice.randint(50, 65)):
         body = day.body([account], set_name, duration=f"PT{seconds}S")
         ticket, _ = await day.submit(who, "overlap", body)
         sent, answered = await day.decide(ticket)
