@@ -31,7 +31,7 @@ async def _stop_and_start(data: Path, ports: list[int]) -> None:
         pending = await running.submit("ann", (prod, "Administrator"), duration="PT1H")
         await running.decide("carl", pending["id"])
         held = await running.granted("ann", (sandbox, "Developer"), duration="PT1H")
-        ending = await running.granted("ann", (dev, "Developer"), by=["bob"], duration="PT8S")
+        ending = await running.granted("ann", (dev, "Developer"), by=["bob"], duration="PT6S")
         just_asked = await running.submit("bob", (dev, "Developer"), beneficiaries=["eve"], duration="PT1H")
     window_end = ending["targets"][0]["window"]["ends_at"]
 
@@ -84,7 +84,7 @@ async def _broker_away_while_access_must_end(running: Running) -> None:
     assert running.stack.broker is not None
     ends, stopped = [running.spare_account("nonprod") for _ in range(2)]
     both = await asyncio.gather(
-        running.granted("ann", (ends, "Developer"), by=["bob"], duration="PT8S"),
+        running.granted("ann", (ends, "Developer"), by=["bob"], duration="PT6S"),
         running.granted("ann", (stopped, "Developer"), by=["bob"], duration="PT1H"),
     )
     running.stack.broker.set_down()
@@ -117,7 +117,7 @@ async def _database_restarts_while_access_must_end(running: Running) -> None:
     """A crash of PostgreSQL: refused while it is away, and everything goes on when it is back."""
     assert running.stack.database is not None
     account = running.spare_account("nonprod")
-    end = (running.clock.now() + timedelta(seconds=8)).isoformat()
+    end = (running.clock.now() + timedelta(seconds=6)).isoformat()
     ticket = await running.granted("ann", (account, "Developer"), by=["bob"], ends_at=end)
     await asyncio.to_thread(running.stack.database.stop, "immediate")
     answer = await running.person("ann").call("GET", "/v1/tickets")
