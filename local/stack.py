@@ -90,7 +90,6 @@ class Stack:
 @asynccontextmanager
 async def stack(options: Options, *, say: Callable[[str], None]) -> AsyncIterator[Stack]:
     """Start everything in order, seed the demo once, and stop in reverse."""
-    os.environ["JIT_ENV"] = "development"
     options.data.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as running:
         say("PostgreSQL")
@@ -187,7 +186,7 @@ def _build(
     tables = Tables(
         world=World(roles), settings=settings["kafka"], clock=clock, stale_after=timedelta(seconds=60)
     )
-    process = Process(clock, tables)
+    process = Process(clock, tables, watches_tables="ticket")
 
     def told(name: str, **own: Any) -> dict[str, Any]:
         return {"database_url": dsns[name], **settings, **own, **options.settings.get(name, {})}

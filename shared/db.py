@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
 
@@ -24,6 +24,19 @@ else:  # asyncpg's classes are generic in their stubs only
 
 _APP = re.compile(r"(?<!:):app\b")
 """The app role's placeholder in a migration."""
+LOST_DATABASE: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that is cut while it answers: "cannot switch to state"
+)
+"""What asyncpg raises when the server is gone, going, full or blocked, and the network below it."""
+
 _ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -24,7 +24,7 @@ from shared.clock import Clock, ManualClock
 from shared.consumer import Subscription, make_broker, make_consumers
 from shared.context import Context
 from shared.contracts.event import Event
-from shared.db import Conn, create_pool, missing_migrations, transaction
+from shared.db import LOST_DATABASE, Conn, create_pool, missing_migrations, transaction
 from shared.logs import logger
 from shared.operations import operations_router
 from shared.policy.world import World
@@ -36,6 +36,8 @@ from shared.watch import Watch
 MARKER_EVERY_S = 10.0
 SETTLED_AFTER_S = 30.0
 """A restarted task that has run so long works again: its alert is cleared, its next delay is short."""
+LOST_TOO_OFTEN = 3
+"""A database that went away for a moment is no alert; one that stays away is."""
 STOP_WITHIN_S = 30.0
 
 log = logger("service")
@@ -63,6 +65,8 @@ class Process:
 
     clock: Clock
     tables: Tables | None = None
+    watches_tables: str | None = None
+    """The service that alerts when the process's tables are refused, left out or stale."""
 
 
 class Service:
@@ -92,7 +96,12 @@ class Service:
             producer=lambda: kafka.producer(settings.kafka, client_id=f"jit-{name}-relay"),
             clock=process.clock,
         )
-        self._watch = Watch(self.context, self.relay, self.consumers, tables=self._own_tables)
+        self._watch = Watch(
+            self.context,
+            self.relay,
+            self.consumers,
+            tables=self._own_tables or process.watches_tables == name,
+        )
         self._broker: KafkaBroker | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._problem: str | None = "starting"
@@ -270,23 +279,31 @@ class Service:
 
     async def _keep(self, task_name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run for ever; a crash is loud and the task starts again."""
-        delay = 0.5
+        delay, lost = 0.5, 0
         while True:
             started = asyncio.get_running_loop().time()
             try:
                 async with self._settling(task_name):
                     await run()
+            except LOST_DATABASE as error:
+                lost += 1
+                log.warning("waits for the database", service=self.name, task=task_name, error=str(error))
+                if lost >= LOST_TOO_OFTEN:
+                    await self._alert_task(task_name, error)
             except Exception as error:
                 log.exception("background task failed", service=self.name, task=task_name)
-                await self.context.alerts.raise_alert(
-                    key=f"task/{task_name}",
-                    summary=f"{self.name}: the task {task_name} fails and is started again",
-                    detail=f"{type(error).__name__}: {error}",
-                )
+                await self._alert_task(task_name, error)
             if asyncio.get_running_loop().time() - started > SETTLED_AFTER_S:
-                delay = 0.5
+                delay, lost = 0.5, 0
             await asyncio.sleep(delay)
             delay = min(delay * 2, 30.0)
+
+    async def _alert_task(self, task_name: str, error: Exception) -> None:
+        await self.context.alerts.raise_alert(
+            key=f"task/{task_name}",
+            summary=f"{self.name}: the task {task_name} fails and is started again",
+            detail=f"{type(error).__name__}: {error}",
+        )
 
     @asynccontextmanager
     async def _settling(self, task_name: str) -> AsyncIterator[None]:

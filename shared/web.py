@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.db import LOST_DATABASE
 from shared.errors import (
     Bug,
     FieldError,
@@ -118,7 +119,7 @@ def install_errors(app: FastAPI, *, on_refusal: OnRefusal) -> None:
     app.add_exception_handler(JitError, on_jit_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    for lost in _LOST_DATABASE:
+    for lost in LOST_DATABASE:
         app.add_exception_handler(lost, _on_lost_database)
 
 
@@ -161,20 +162,6 @@ async def _on_http(_request: Request, error: Exception) -> Response:
         "code": code,
     }
     return JSONResponse(body, status_code=error.status_code, media_type=PROBLEM_TYPE, headers=error.headers)
-
-
-_LOST_DATABASE: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a connection that is cut while it answers: "cannot switch to state"
-)
-"""What asyncpg raises when the server is gone, going, full or blocked, and the network below it."""
 
 
 async def _on_lost_database(request: Request, error: Exception) -> Response:

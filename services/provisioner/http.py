@@ -13,6 +13,7 @@ from services.provisioner.domain.claims import ClaimState
 from services.provisioner.inventory import InventorySync
 from shared.access import PERSON, Caller, requires
 from shared.context import Context
+from shared.texts import Paragraph
 from shared.web import respond
 
 
@@ -22,9 +23,9 @@ class Revocation(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     ticket_id: str | None = Field(default=None, min_length=1, max_length=100)
-    user_id: str | None = Field(default=None, min_length=1, max_length=100)
-    account_id: str | None = Field(default=None, pattern=r"^\d{12}$")
-    reason: str = Field(min_length=10, max_length=1000)
+    user_id: str | None = Field(default=None, min_length=1, max_length=100, description="not the user name")
+    account_id: str | None = Field(default=None, pattern=r"^[0-9]{12}$")
+    reason: Annotated[Paragraph, Field(min_length=10, max_length=1000)]
 
     @model_validator(mode="after")
     def _one_of_three(self) -> "Revocation":

@@ -75,13 +75,11 @@ def _scope_length(scope: AccessScope) -> Iterator[FieldError]:
 
 
 def _validity(scope: AccessScope) -> Iterator[FieldError]:
-    moments = (("/valid_from", scope.valid_from), ("/valid_until", scope.valid_until))
-    naive = [pointer for pointer, moment in moments if moment is not None and moment.tzinfo is None]
-    for pointer in naive:
-        yield FieldError(pointer, "time_zone_missing", "Give the time with its zone, such as a final Z.")
-    if naive or scope.valid_from is None or scope.valid_until is None:
-        return
-    if scope.valid_until <= scope.valid_from:
+    if (
+        scope.valid_from is not None
+        and scope.valid_until is not None
+        and scope.valid_until <= scope.valid_from
+    ):
         yield FieldError("/valid_until", "never_valid", "The scope must end after it begins.")
 
 

@@ -205,6 +205,25 @@ async def test_revocation_of_a_ticket_says_what_keeps_the_access(
     assert (remaining["why"], remaining["kept_by"]) == ("kept", ["grant-5"])
 
 
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [({"user_id": "ann"}, "user_unknown"), ({"account_id": "000000000000"}, "account_unknown")],
+)
+async def test_revocation_of_what_nobody_knows_does_not_read_as_done(
+    service: Service, issuer: DevelopmentIssuer, body: dict[str, str], code: str
+) -> None:
+    answer = await revoke(service, issuer, "root", **body)
+    assert (answer.status_code, answer.json()["code"]) == (404, code)
+
+
+async def test_revocation_of_a_ticket_nobody_knows_says_that_nothing_was_live(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    answer = await revoke(service, issuer, "root", ticket_id="not-there")
+    assert answer.status_code == 200
+    assert answer.json()["note"].startswith("nothing was live; an approval of this ticket")
+
+
 async def test_revocation_of_an_account_ends_everybodys(service: Service, issuer: DevelopmentIssuer) -> None:
     answer = await revoke(service, issuer, "root", account_id=org.D)
     assert {item["id"] for item in answer.json()["ended"]} == {"grant-1", "grant-3", "grant-5"}

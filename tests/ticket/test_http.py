@@ -80,6 +80,8 @@ async def test_submit_of_a_good_request_is_created_and_told(
         ({"duration": "PT2H"}, "/targets/0", "not_permitted"),
         ({"reason": ""}, "/reason", "reason_too_short"),
         ({"reason": "key AKIAIOSFODNN7EXAMPLE for you"}, "/reason", "looks_secret"),
+        ({"reason": "restart \u202e the workers"}, "/reason", "value_error"),
+        ({"reason": "restart \x07 the workers"}, "/reason", "value_error"),
         ({"beneficiaries": ["nobody"]}, "/beneficiaries/0", "beneficiary_unknown"),
         ({"beneficiaries": ["gone"]}, "/beneficiaries/0", "beneficiary_disabled"),
         ({"targets": [{"account": "123"}]}, "/targets/0/account", "string_pattern_mismatch"),

@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.approval import views
 from services.approval.commands import rules
-from services.approval.http.texts import Line
 from shared import documents
 from shared.access import Caller, requires
 from shared.conditions import precondition
 from shared.context import Context
 from shared.contracts.documents import ApprovalRule
 from shared.errors import NotFound
+from shared.texts import Line
 from shared.web import etag, respond
 
 SLUG = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"

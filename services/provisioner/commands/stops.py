@@ -16,9 +16,11 @@ from shared import idempotency, inbox
 from shared.access import Caller
 from shared.context import Context
 from shared.contracts.access import EndCause
+from shared.contracts.documents import Account
 from shared.contracts.ticket import TicketFact, TicketReturned, TicketTerminated, TicketWithdrawn
 from shared.db import Conn, transaction
 from shared.envelope import Received
+from shared.errors import NotFound
 from shared.idempotency import Answer
 
 CAUSES: dict[type[TicketFact], EndCause] = {
@@ -43,6 +45,24 @@ async def take_stop(context: Context, nudge: Callable[[], None], received: Recei
         pairs = await claims.open_claims(conn, grant_ids=_stopped(event))
         await end_claims(conn, pairs, stamp=Stamp(now, event.actor, received.id), cause=cause, why=why)
     nudge()
+
+
+_STOPPED_LATER = "; an approval of this ticket that arrives later is stopped, if there is such a ticket"
+
+
+def _refuse_unknown(context: Context, *, user_id: str | None, account_id: str | None) -> None:
+    """A mistyped id must not read as "done" in an incident; a user name is no user id."""
+    if user_id is not None and context.world.user(user_id) is None:
+        raise NotFound(
+            f"nobody has the user id {user_id}, as far as the inventory and the claims know; "
+            "a user name is not a user id: see GET /v1/grants or the ticket",
+            code="user_unknown",
+        )
+    if account_id is not None and context.world.get(Account, account_id) is None:
+        raise NotFound(
+            f"there is no account {account_id}, as far as the inventory and the claims know",
+            code="account_unknown",
+        )
 
 
 def _stopped(event: TicketFact) -> list[str]:
@@ -74,10 +94,15 @@ async def revoke(
             stop = Stop("revoked_by_operator", caller.actor, reason)
             await witnesses.insert_stop(conn, ticket_id, stop, now=now)
         pairs = await claims.open_claims(conn, ticket_id=ticket_id, user_id=user_id, account_id=account_id)
+        if not pairs:
+            _refuse_unknown(context, user_id=user_id, account_id=account_id)
         stamp = Stamp(now, caller.actor, caller.cause)
         ended = await end_claims(conn, pairs, stamp=stamp, cause="revoked_by_operator", why=reason)
         remaining = await _remaining(conn, [claim_id for claim_id, _ in pairs], pairs)
-        return Answer(200, {"ended": [shown(claim) for claim in ended], "remaining": remaining})
+        body: dict[str, Any] = {"ended": [shown(claim) for claim in ended], "remaining": remaining}
+        if not pairs:
+            body["note"] = "nothing was live" + (_STOPPED_LATER if ticket_id else "")
+        return Answer(200, body)
 
     async with transaction(context.pool) as conn:
         answer = await idempotency.once(conn, caller.key, action, now=context.clock.now())

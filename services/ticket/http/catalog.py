@@ -25,14 +25,15 @@ from shared.contracts.documents import (
 from shared.errors import Invalid, NotFound
 from shared.moments import Moment
 from shared.policy.validation import validate_scope
+from shared.texts import Line
 from shared.web import etag, respond
 
-AccountId = Annotated[str, Path(pattern=r"^\d{12}$")]
+AccountId = Annotated[str, Path(pattern=r"^[0-9]{12}$")]
 SetId = Annotated[str, Path(pattern=r"^ps-[a-z0-9]{1,32}$")]
 Slug = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 IfMatch = Annotated[str | None, Header()]
 
-ShortText = Annotated[str, Field(min_length=1, max_length=100)]
+ShortText = Annotated[Line, Field(max_length=100)]
 
 
 class _Body(BaseModel):
@@ -40,7 +41,7 @@ class _Body(BaseModel):
 
 
 class AccountBody(_Body):
-    labels: dict[ShortText, Annotated[str, Field(max_length=200)]] = Field(default={}, max_length=20)
+    labels: dict[ShortText, Line] = Field(default={}, max_length=20)
 
 
 class SetBody(_Body):

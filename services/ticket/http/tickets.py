@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from services.ticket import views
 from services.ticket.commands import termination, tickets
@@ -17,6 +17,7 @@ from shared.context import Context
 from shared.contracts.ticket import TicketState, WindowAsked
 from shared.errors import Denied, Forbidden
 from shared.moments import Moment
+from shared.texts import Paragraph, printable_paragraph
 from shared.web import etag, respond
 
 
@@ -25,7 +26,7 @@ class TargetBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    account: str = Field(pattern=r"^\d{12}$", description="12 digits")
+    account: str = Field(pattern=r"^[0-9]{12}$", description="12 digits")
     set: str | None = Field(default=None, max_length=64, description="id of a registered permission set")
     set_group: str | None = Field(default=None, max_length=64)
 
@@ -39,7 +40,7 @@ class TicketBody(BaseModel):
     beneficiaries: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
         default=[], max_length=200, description="user names or user ids; empty means yourself"
     )
-    reason: str = Field(max_length=10_000)
+    reason: Annotated[str, Field(max_length=10_000), AfterValidator(printable_paragraph)]
     reference: str | None = Field(default=None, max_length=10_000)
     starts_at: Moment | None = None
     ends_at: Moment | None = None
@@ -61,7 +62,7 @@ class WhyBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: str = Field(default="", max_length=2000)
+    reason: Paragraph = ""
 
 
 class TerminateBody(WhyBody):
@@ -87,7 +88,7 @@ def router(context: Context, limits: Limits) -> APIRouter:
     async def list_tickets(
         mine: bool = True,
         state: TicketState | None = None,
-        account: Annotated[str | None, Query(pattern=r"^\d{12}$")] = None,
+        account: Annotated[str | None, Query(pattern=r"^[0-9]{12}$")] = None,
         cursor: UUID | None = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         caller: Caller = requires(PERSON),

@@ -23,7 +23,8 @@ def _line(text: str) -> str:
     return stripped
 
 
-def _paragraph(text: str) -> str:
+def printable_paragraph(text: str) -> str:
+    """A text of several lines, for fields whose length is somebody else's to check."""
     return _printable(text, allowed=_LINE_BREAKS | _JOINERS)
 
 
@@ -31,4 +32,4 @@ _JOINERS = frozenset("\u200c\u200d")
 """Part of how some scripts and emoji are written."""
 
 Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_line)]
-Paragraph = Annotated[str, Field(max_length=2000), AfterValidator(_paragraph)]
+Paragraph = Annotated[str, Field(max_length=2000), AfterValidator(printable_paragraph)]
