@@ -11,7 +11,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 COMPILE := uv pip compile --python-version 3.11 --universal --generate-hashes --quiet
 
-.PHONY: help run test test-real check format generate bench day compose-test aws-cli lock clean venv-local venv-dev
+.PHONY: help run test test-real check format generate bench day day-faults compose-test aws-cli lock clean venv-local venv-dev
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench: venv-dev ## Measure what design targets exist for; JSON lines
 
 day: venv-dev ## A working day under kills on real servers; one JSON object (ARGS="--seconds 120 --seed 7")
 	$(BIN)/python -m bench.day $(ARGS)
+
+day-faults: venv-dev ## Show that the day's judge fails on each fault put in on purpose (15 minutes)
+	$(BIN)/python -m bench.day_faults
 
 test-real: venv-dev ## The messaging and e2e tests again on a real Kafka and PostgreSQL (POSTGRES=15 for Debian's)
 	.ci/real-servers $(BIN)/python $(POSTGRES) -- $(BIN)/python -m pytest tests/messaging tests/e2e $(PYTEST_ARGS)

@@ -52,13 +52,15 @@ async def _run(folder: Path, *, tickets: int, rate: float) -> dict[str, Any]:
         calls = await _calls(running, set(answered))
     first = [calls[account]["first"] - moment for account, moment in answered.items() if account in calls]
     create = [calls[account]["create"] - moment for account, moment in answered.items() if account in calls]
+    spread = _spread(first)
     return {
         "bench": "last approval to AWS",
         "tickets": len(answered),
         "rate_per_s": rate,
-        "first_call_ms": _spread(first),
+        "first_call_ms": spread,
         "create_call_ms": _spread(create),
         "target_ms": TARGET_MS,
+        "holds": all(spread[name] <= limit for name, limit in TARGET_MS.items()),
     }
 
 

@@ -23,12 +23,12 @@ from local.seed import seed as seed_demo
 from shared import logs
 
 FAULTS = {
-    "lost-event": "ticket",
-    "skipped-read-back": "provisioner",
-    "forged-approval": "approval",
-    "claim-count": "provisioner",
+    "lost-event": ("ticket",),
+    "skipped-read-back": ("provisioner",),
+    "forged-approval": ("approval", "ticket", "provisioner"),
+    "claim-count": ("provisioner",),
 }
-"""Fault to the service it is put into; see bench/sabotage.py."""
+"""Fault to the services it is put into; see bench/sabotage.py. No single one can forge an approval."""
 
 SIMULATOR = {
     "rate_per_second": {"sso-admin": 20, "identitystore": 20, "organizations": 0},
@@ -71,9 +71,8 @@ def main() -> int:
 
 
 async def _run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    commands = {}
-    if given.fault:
-        commands[FAULTS[given.fault]] = ("-m", "bench.sabotage", given.fault)
+    broken = FAULTS.get(given.fault, ())
+    commands = dict.fromkeys(broken, ("-m", "bench.sabotage", given.fault))
     started = time.monotonic()
     async with fleet(
         folder, simulator_settings=SIMULATOR, service_settings=SERVICES, commands=commands, seed=given.seed

@@ -63,7 +63,9 @@ async def judge(fleet: Fleet, outcome: Outcome, standing: set[tuple[str, ...]]) 
     for problem in outcome.problems:
         verdict.complain("people", problem)
     presences = presences_of((await fleet.simulate("GET", "/history"))["history"])
-    judge_truth(verdict, outcome, presences, fleet.services["provisioner"].downs)
+    provisioner = fleet.services["provisioner"].downs
+    stopping = merged([*provisioner, *fleet.services["ticket"].downs, *fleet.broker_downs])
+    judge_truth(verdict, outcome, presences, provisioner, stopping=stopping)
     judge_kept(verdict, outcome, presences)
     _judge_nothing_left(verdict, standing, (await fleet.simulate("GET", "/assignments"))["assignments"])
     events = await read_audit(fleet)
@@ -94,7 +96,12 @@ def presences_of(history: Sequence[dict[str, Any]]) -> list[Presence]:
 
 
 def judge_truth(
-    verdict: Verdict, outcome: Outcome, presences: Iterable[Presence], downs: Sequence[Down]
+    verdict: Verdict,
+    outcome: Outcome,
+    presences: Iterable[Presence],
+    downs: Sequence[Down],
+    *,
+    stopping: Sequence[Down],
 ) -> None:
     """No access without an approved ticket, none before its start, none long after its end."""
     for presence in presences:
@@ -102,7 +109,11 @@ def judge_truth(
         if not allowed:
             verdict.complain("no ticket", f"{presence.key} at {presence.since:.1f} without approval")
             continue
-        for since, until in _outside(presence, allowed, downs):
+        covers = [
+            (one.since - EARLY_S, _conceded(one, outcome.stopped_at.get(one.ticket), downs, stopping))
+            for one in allowed
+        ]
+        for since, until in _outside(presence, covers):
             windows = [(round(one.since, 1), round(one.until, 1), one.ticket) for one in allowed]
             verdict.complain(
                 "outside the window",
@@ -125,13 +136,32 @@ def judge_kept(verdict: Verdict, outcome: Outcome, presences: Iterable[Presence]
             )
 
 
-def _outside(
-    presence: Presence, allowed: Sequence[Allowed], downs: Sequence[Down]
-) -> list[tuple[float, float]]:
-    """The parts of a presence that no window covers, with the concession after each end."""
-    covers = sorted((one.since - EARLY_S, conceded_until(one.until, downs)) for one in allowed)
+def _conceded(
+    one: Allowed, stopped_at: float | None, downs: Sequence[Down], stopping: Sequence[Down]
+) -> float:
+    """The last moment access may be there: after its end, or after somebody's stop was answered.
+
+    An end needs the provisioner alone; a stop travels, so the ticket service and the broker must be up too.
+    """
+    end = conceded_until(one.until, downs)
+    return end if stopped_at is None else min(end, conceded_until(stopped_at, stopping))
+
+
+def merged(downs: Sequence[Down]) -> list[Down]:
+    """Times at which at least one was down, without overlaps."""
+    result: list[Down] = []
+    for down in sorted(downs, key=lambda one: one.since):
+        if result and down.since <= result[-1].until:
+            result[-1] = Down(result[-1].since, max(result[-1].until, down.until))
+        else:
+            result.append(down)
+    return result
+
+
+def _outside(presence: Presence, covers: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The parts of a presence that nothing covers."""
     rest, position = [], presence.since
-    for since, until in covers:
+    for since, until in sorted(covers):
         if position < min(since, presence.until):
             rest.append((position, min(since, presence.until)))
         position = max(position, until)
@@ -178,12 +208,13 @@ async def read_audit(fleet: Fleet) -> list[dict[str, Any]]:
     await consumer.start()
     try:
         ends = await consumer.end_offsets(list(consumer.assignment()))
-        records: dict[str, dict[str, Any]] = {}
+        # The topic may repeat a record; the log must not hold one fact under two sequences.
+        records: dict[tuple[str, int], dict[str, Any]] = {}
         while any([await consumer.position(one) < end for one, end in ends.items()]):
             for batch in (await consumer.getmany(timeout_ms=1000)).values():
                 for record in batch:
                     body = json.loads(record.value)
-                    records[body["metadata"]["uid"]] = body
+                    records[body["metadata"]["uid"], body["metadata"]["sequence"]] = body
     finally:
         await consumer.stop()
     return sorted(records.values(), key=lambda one: int(one["metadata"]["sequence"]))
