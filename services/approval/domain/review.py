@@ -13,6 +13,7 @@ from shared.contracts.event import Actor, Contract, Revisions
 from shared.contracts.people import Person
 from shared.contracts.ticket import Grant, Target, Ticket, Window, WindowAsked
 from shared.contracts.witness import content_hash
+from shared.policy.approvals import duration_asked
 from shared.policy.matching import solvable
 
 
@@ -103,11 +104,7 @@ class Reviewed(Contract):
     @property
     def duration(self) -> timedelta:
         """The length that rules are asked for; an open start counts from the submit."""
-        if self.asked.duration is not None:
-            return self.asked.duration
-        if self.asked.ends_at is None:
-            return timedelta.max  # against the contract; the longest length lets nothing through by itself
-        return self.asked.ends_at - (self.asked.starts_at or self.submitted_at)
+        return duration_asked(self.asked, submitted_at=self.submitted_at)
 
     def witness(self, window: Window) -> str:
         """The content hash that the provisioner will compare."""
