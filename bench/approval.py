@@ -16,6 +16,7 @@ from typing import Any
 from bench.client import Person
 from bench.day import put_demo
 from bench.fleet import Fleet, fleet
+from local.postgres_home import remove_home
 from shared import logs
 
 SIMULATOR = {
@@ -39,7 +40,10 @@ def main() -> int:
     given = parser.parse_args()
     logs.configure(fmt="console", level="ERROR")
     with tempfile.TemporaryDirectory(prefix="jit-approval-") as folder:
-        result = asyncio.run(_run(Path(folder), tickets=given.tickets, rate=given.rate))
+        try:
+            result = asyncio.run(_run(Path(folder), tickets=given.tickets, rate=given.rate))
+        finally:
+            remove_home(Path(folder) / "pg")
     print(json.dumps(result))
     return 0
 

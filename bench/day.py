@@ -19,6 +19,7 @@ from bench.client import Person
 from bench.day_judge import Verdict, assignment_key, judge, settle_down
 from bench.day_people import Day
 from bench.fleet import Fleet, fleet
+from local.postgres_home import remove_home
 from local.seed import seed as seed_demo
 from shared import logs
 
@@ -65,7 +66,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="jit-day-") as temporary:
         folder = given.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        verdict = asyncio.run(_run(given, folder))
+        try:
+            verdict = asyncio.run(_run(given, folder))
+        finally:
+            if given.keep is None:
+                remove_home(folder / "pg")
     print(json.dumps(verdict, indent=2))
     return 1 if verdict["violations"] else 0
 

@@ -101,7 +101,7 @@ def scope(scope_id: str, who: str, accounts: str, sets: str, hours: float, **mor
         accounts=accounts,
         sets=sets,
         max_duration=timedelta(hours=hours),
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 
