@@ -157,8 +157,8 @@ async def test_answer_that_reaches_the_old_engine_too_late_is_not_written_by_it(
     centre: Any = old.engine.tools.identity_center
     create = centre.create
 
-    async def slow_answer(key: Any) -> Any:
-        answer = await create(key)
+    async def slow_answer(key: Any, **options: Any) -> Any:
+        answer = await create(key, **options)
         await paused()
         return answer
 

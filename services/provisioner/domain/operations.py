@@ -22,6 +22,15 @@ def accepted(row: Assignment, request_id: str, stamp: Stamp, limits: Limits) -> 
     )
 
 
+def not_sent(row: Assignment, stamp: Stamp) -> Assignment:
+    """The last claim ended while a creation waited for its turn: AWS has not been asked.
+
+    What was written ahead stays where it errs on the safe side (`ever_operated`): the looks until absence
+    is believed cost little.
+    """
+    return replace(row, op=None, next_at=stamp.at)
+
+
 def lost(row: Assignment, error: str, stamp: Stamp, limits: Limits) -> Assignment:
     """The call broke off: AWS may have taken it. The operation stays open until it is looked for."""
     return replace(row, last_error=error, next_at=stamp.at + limits.poll_every)

@@ -4,6 +4,7 @@ Decides nothing: it sends, reads to the last page, and translates answers and er
 Reconcile calls it; `reads` (its other half) serves the inventory.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC
 from typing import Any, Self
 
@@ -100,9 +101,16 @@ class IdentityCenter(InventoryReads):
         )
         return frozenset([Principal(row["PrincipalType"], row["PrincipalId"]) async for row in found])
 
-    async def create(self, key: AssignmentKey) -> Operation:
-        """Ask for an assignment; sent once. The answer proves nothing but that AWS took the request."""
-        answer = await self._calls.send(CREATE_ASSIGNMENT, priority="grant", **await self._target(key))
+    async def create(
+        self, key: AssignmentKey, *, confirm: Callable[[], Awaitable[None]] | None = None
+    ) -> Operation:
+        """Ask for an assignment; sent once. The answer proves nothing but that AWS took the request.
+
+        `confirm` is asked right before the send, and stops it by raising.
+        """
+        answer = await self._calls.send(
+            CREATE_ASSIGNMENT, priority="grant", confirm=confirm, **await self._target(key)
+        )
         return _operation("create", answer["AccountAssignmentCreationStatus"])
 
     async def delete(self, key: AssignmentKey) -> Operation:
@@ -114,9 +122,8 @@ class IdentityCenter(InventoryReads):
         """What became of a request. NOT_FOUND where AWS no longer (or not for this kind) knows the id."""
         described, id_name, status_name = _DESCRIBED[kind]
         instance = await self.instance()
-        answer = await self._calls.send(
-            described, priority="poll", InstanceArn=instance.arn, **{id_name: request_id}
-        )
+        asked_for: dict[str, Any] = {"InstanceArn": instance.arn, id_name: request_id}
+        answer = await self._calls.send(described, priority="poll", **asked_for)
         return _operation(kind, answer[status_name])
 
     async def outstanding(self, kind: Kind) -> list[Operation]:
@@ -155,7 +162,7 @@ class IdentityCenter(InventoryReads):
             raise
         return rows.state(answer["Account"])
 
-    async def _target(self, key: AssignmentKey) -> dict[str, str]:
+    async def _target(self, key: AssignmentKey) -> dict[str, Any]:
         return {
             "InstanceArn": (await self.instance()).arn,
             "TargetType": "AWS_ACCOUNT",

@@ -6,7 +6,7 @@ a client that never repeats anything: a repeated Create can leave access behind 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -90,12 +90,25 @@ class Calls:
             if stack is not None:
                 await stack.aclose()
 
-    async def send(self, operation: ApiOperation, *, priority: Priority, **params: Any) -> dict[str, Any]:
-        """One call and its answer; every failure is an `IdentityCenterError`."""
+    async def send(
+        self,
+        operation: ApiOperation,
+        *,
+        priority: Priority,
+        confirm: Callable[[], Awaitable[None]] | None = None,
+        **params: Any,
+    ) -> dict[str, Any]:
+        """One call and its answer; every failure is an `IdentityCenterError`.
+
+        `confirm` is asked between the turn and the call, however long the turn was waited for; what it
+        raises keeps the call from being sent.
+        """
         if self._stack is None:
             await self.open()
         method = getattr(self._clients[operation.api, operation.mutating], xform_name(operation.name))
         await self._limiter(priority)
+        if confirm is not None:
+            await confirm()
         started = time.perf_counter()
         try:
             answer: dict[str, Any] = await method(**params)
@@ -114,9 +127,8 @@ class Calls:
             params["MaxResults"] = operation.page
         token: str | None = None
         while True:
-            page = await self.send(
-                operation, priority=priority, **params, **({"NextToken": token} if token else {})
-            )
+            following: dict[str, Any] = {"NextToken": token} if token else {}
+            page = await self.send(operation, priority=priority, **params, **following)
             for row in page.get(name, ()):
                 yield row
             previous, token = token, page.get("NextToken")

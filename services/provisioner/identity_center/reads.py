@@ -3,6 +3,8 @@
 Every list is read to its last page. What disappears while it is being read answers None.
 """
 
+from typing import Any
+
 from services.provisioner.identity_center import rows
 from services.provisioner.identity_center.calls import Calls
 from services.provisioner.identity_center.operations import (
@@ -109,7 +111,7 @@ class InventoryReads:
 
     async def permission_set(self, arn: str) -> doc.PermissionSet | None:
         """With the digest of its content. Six calls; None when it was deleted before the last of them."""
-        scope = {"InstanceArn": (await self.instance()).arn, "PermissionSetArn": arn}
+        scope: dict[str, Any] = {"InstanceArn": (await self.instance()).arn, "PermissionSetArn": arn}
         try:
             boundary = await self._boundary(scope)
             inline = await self._calls.send(GET_INLINE_POLICY, priority=_READ, **scope)
@@ -129,7 +131,7 @@ class InventoryReads:
             raise
         return rows.permission_set(parts)
 
-    async def _boundary(self, scope: dict[str, str]) -> rows.Row | None:
+    async def _boundary(self, scope: dict[str, Any]) -> rows.Row | None:
         # AWS answers "not found" for a set without a boundary; a set that is gone shows in the next call.
         try:
             answer = await self._calls.send(GET_BOUNDARY, priority=_READ, **scope)
@@ -140,7 +142,7 @@ class InventoryReads:
         found: rows.Row | None = answer.get("PermissionsBoundary") or None
         return found
 
-    async def _set_rows(self, operation: ApiOperation, name: str, scope: dict[str, str]) -> list[rows.Row]:
+    async def _set_rows(self, operation: ApiOperation, name: str, scope: dict[str, Any]) -> list[rows.Row]:
         return [row async for row in self._calls.rows(operation, name, priority=_READ, **scope)]
 
     # Identity Store

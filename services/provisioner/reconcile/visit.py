@@ -4,9 +4,10 @@ Level-triggered and killable anywhere: whatever is interrupted is found again by
 polling.py. Every transaction begins with the fence, and none is open while AWS is called.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from services.provisioner.domain import assignments as domain
 from services.provisioner.domain import claims as claim_life
@@ -194,24 +195,43 @@ async def _send(tools: Tools, decision: Decision) -> None:
     if row.set_arn is None or row.op is None:
         raise Bug(f"assignment {row.id} was to be called without its ARN; this is a bug", code="arn_missing")
     key = AssignmentKey(row.user_id, row.account_id, row.set_arn)
-    call = tools.identity_center.create if row.op.kind == "create" else tools.identity_center.delete
-    problem: IdentityCenterError | None = None
-    request_id = ""
+    after: Callable[[Assignment], Assignment]
     try:
-        request_id = (await call(key)).request_id
+        if row.op.kind == "create":
+            sent = await tools.identity_center.create(key, confirm=partial(_still_wanted, tools, row.id))
+        else:
+            sent = await tools.identity_center.delete(key)
+        after = partial(_answered, tools, sent.request_id, None)
     except IdentityCenterError as error:
         tools.note(error)
-        problem = error
+        after = partial(_answered, tools, "", error)
+    except NoLongerWanted:
+        after = partial(operations.not_sent, stamp=tools.stamp)
     async with transaction(tools.context.pool) as conn:
         await fence(conn, epoch=tools.lease.epoch)
         now_there = await assignments.lock_assignment(conn, row.id)
         if now_there.op != row.op:
             return  # somebody who holds the fence has looked after it
-        await assignments.save_assignment(conn, _answered(tools, now_there, request_id, problem))
+        await assignments.save_assignment(conn, after(now_there))
+
+
+class NoLongerWanted(Exception):
+    """Every claim ended while the creation waited for its turn: it is not sent."""
+
+
+async def _still_wanted(tools: Tools, assignment_id: int) -> None:
+    """Asked after the wait for a turn, which may be long: a stop committed meanwhile must win.
+
+    The lease is checked again, since the database may have been waited for.
+    """
+    async with tools.context.pool.acquire() as conn:
+        if not await claims.any_holds(conn, assignment_id, now=tools.now):
+            raise NoLongerWanted
+    tools.lease.check()
 
 
 def _answered(
-    tools: Tools, row: Assignment, request_id: str, problem: IdentityCenterError | None
+    tools: Tools, request_id: str, problem: IdentityCenterError | None, row: Assignment
 ) -> Assignment:
     if problem is None:
         return operations.accepted(row, request_id, tools.stamp, tools.limits)

@@ -107,6 +107,19 @@ async def claims_of_assignments(conn: Conn, assignment_ids: Sequence[int]) -> li
     return [_claim(row) for row in rows]
 
 
+async def any_holds(conn: Conn, assignment_id: int, *, now: datetime) -> bool:
+    """Whether a claim wants the assignment at this moment, as Claim.holds says; no lock is taken."""
+    found: bool = await conn.fetchval(
+        """
+        SELECT EXISTS (SELECT 1 FROM claim WHERE assignment_id = $1 AND state IN ('granting', 'active')
+            AND starts_at <= $2 AND ends_at > $2)
+        """,
+        assignment_id,
+        now,
+    )
+    return found
+
+
 async def claims_of_target(conn: Conn, *, ticket_id: str, target_id: str) -> list[Claim]:
     """All claims of a target, closed ones too: together they are what was approved."""
     rows = await conn.fetch(
