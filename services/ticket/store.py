@@ -27,10 +27,9 @@ async def add(conn: Conn, ticket: Ticket) -> None:
         life.closes_at(ticket),
         ticket.model_dump(mode="json"),
     )
-    parties = {ticket.requester.user_id, *(person.user_id for person in ticket.beneficiaries)}
     await conn.executemany(
         "INSERT INTO ticket_party (user_id, ticket_id) VALUES ($1, $2)",
-        [(user_id, ticket.id) for user_id in sorted(parties)],
+        [(user_id, ticket.id) for user_id in sorted(life.parties(ticket))],
     )
     await conn.executemany(
         "INSERT INTO ticket_account (account_id, ticket_id) VALUES ($1, $2)",

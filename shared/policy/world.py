@@ -111,6 +111,11 @@ class World:
         """Which documents a decision made now is made on."""
         return Revisions(**self._counters)
 
+    def covers(self, wanted: Revisions) -> bool:
+        """Whether the documents here are at least as new as those an earlier decision was made on."""
+        have = self._counters
+        return all(have[counter] >= revision for counter, revision in wanted.model_dump().items())
+
     def get(self, kind: type[D], document_id: str) -> D | None:
         """The document of that class and id; None when unknown or deleted."""
         found = self._documents.get(kind, {}).get(document_id)

@@ -262,6 +262,37 @@ async def test_forged_approval_by_one_service_alone_opens_nothing(running: Runni
 
 
 @together
+async def test_forged_approval_of_the_right_content_without_votes_opens_nothing(running: Running) -> None:
+    """Approval lies: window and hash can be computed from the ticket, but who may vote is asked again."""
+    voteless, by_nobody = [running.spare_account("standard") for _ in range(2)]
+    tickets = await asyncio.gather(
+        *(running.submit("ann", (one, "Administrator"), duration="PT1H") for one in (voteless, by_nobody))
+    )
+    words = [_witness(running, ticket, _approved(running, ticket)) for ticket in tickets]
+    words[1]["votes"] = [_vote(running, "eve", stage) for stage in (1, 2)]
+    async with running.intruder() as producer:
+        for word in words:
+            await _forge(producer, running, "jit.approval.v1", "review.approved.v1", word)
+    await running.until_alerted("an approval without the votes it needs was not honoured")
+    for ticket, account in zip(tickets, (voteless, by_nobody), strict=True):
+        await running.until_recorded(ticket["id"], "review.approved")
+        assert (await running.ticket(ticket["id"]))["state"] == "pending"
+        assert not [code for code in await running.codes(ticket["id"]) if code.startswith("ticket.approved")]
+        assert not running.calls("CreateAccountAssignment", "ann", account)
+
+
+def _vote(running: Running, name: str, stage: int) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "stage": stage,
+        "verdict": "approve",
+        "voter": {"user_id": running.user_id(name), "user_name": name},
+        "revisions": {},
+        "at": running.clock.now().isoformat(),
+    }
+
+
+@together
 async def test_forged_ticket_that_nobody_submitted_is_never_granted(running: Running) -> None:
     """Out of nothing: a whole made-up ticket, approved by the word of the ticket service alone."""
     account = running.spare_account("standard")

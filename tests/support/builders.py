@@ -3,18 +3,27 @@
 from datetime import datetime
 from typing import Any, TypeVar
 
-from shared.clock import new_id
+from shared.clock import ManualClock, new_id
 from shared.contracts.access import AccessFact
-from shared.contracts.approval import ReviewApproved, ReviewRejected
+from shared.contracts.approval import ReviewApproved, ReviewRejected, Vote
 from shared.contracts.event import Actor, Revisions
+from shared.contracts.people import Person
 from shared.contracts.ticket import Grant, Target, Ticket, Window
 from shared.contracts.witness import resolve_window, ticket_content_hash
+from shared.policy.approvals import duration_asked
+from shared.policy.rows import approve_verb
+from shared.policy.selection import RuleChoice
+from shared.policy.world import World
+from tests.support.harness import ready_tables
 
 AccessT = TypeVar("AccessT", bound=AccessFact)
 
 
 def review_approved(ticket: Ticket, target: Target, *, at: datetime, **changes: Any) -> ReviewApproved:
-    """The witness for one target; `changes` make it a wrong one."""
+    """The witness for one target, with the votes the small organisation asks for; `changes` make it wrong."""
+    world = ready_tables(ManualClock(at)).world
+    duration = duration_asked(ticket.asked, submitted_at=ticket.submitted_at)
+    choice = world.rules_for(target.account_id, target.set_id, duration)
     window = resolve_window(ticket.asked, at) or Window(starts_at=at, ends_at=at)
     fields: dict[str, Any] = {
         "subject": ticket.id,
@@ -28,10 +37,39 @@ def review_approved(ticket: Ticket, target: Target, *, at: datetime, **changes: 
         "ticket_version": ticket.version,
         "window": window,
         "content_hash": ticket_content_hash(ticket, target, window),
-        "votes": (),
+        "votes": _votes(world, choice, ticket, target, at=at),
+        "auto_approved_by": choice.auto_approved_by,
         "revisions": Revisions(),
     }
     return ReviewApproved(**(fields | changes))
+
+
+def vote(user_id: str, *, stage: int = 1, at: datetime, **changes: Any) -> Vote:
+    """An approval by somebody who is in the directory, or not."""
+    fields: dict[str, Any] = {
+        "id": new_id(),
+        "stage": stage,
+        "verdict": "approve",
+        "voter": Person(user_id=user_id, user_name=user_id),
+        "revisions": Revisions(),
+        "at": at,
+    }
+    return Vote(**(fields | changes))
+
+
+def _votes(
+    world: World, choice: RuleChoice, ticket: Ticket, target: Target, *, at: datetime
+) -> tuple[Vote, ...]:
+    """Stage by stage the first people who may, each in one stage only."""
+    spent = {ticket.requester.user_id, *(person.user_id for person in ticket.beneficiaries)}
+    votes: list[Vote] = []
+    for position, stage in enumerate(choice.stages, start=1):
+        verb = approve_verb(stage.rule_id, stage.index)
+        free = world.who_may(verb, target.account_id, target.set_id, now=at) - spent
+        for user_id in sorted(free)[: stage.needed]:
+            votes.append(vote(user_id, stage=position, at=at))
+            spent.add(user_id)
+    return tuple(votes)
 
 
 def review_rejected(ticket: Ticket, target: Target, *, at: datetime, **changes: Any) -> ReviewRejected:

@@ -6,15 +6,20 @@ import pytest
 
 from local.issuer import DevelopmentIssuer
 from services.ticket import views
-from services.ticket.commands import facts
+from services.ticket.commands import facts, timers
 from services.ticket.consumers import subscriptions
 from shared import topics
 from shared.clock import ManualClock, new_id
 from shared.contracts import access
+from shared.contracts.approval import Vote
+from shared.contracts.event import Revisions
 from shared.contracts.ticket import Ticket, TicketApproved, TicketRejected, TicketSubmitted, Window
 from shared.envelope import Received
+from shared.errors import NotReady
+from shared.policy.world import World
 from shared.service import Service
-from tests.support.builders import access_fact, review_approved, review_rejected
+from shared.tables import Tables
+from tests.support.builders import access_fact, review_approved, review_rejected, vote
 from tests.support.harness import NOW, received, said
 from tests.ticket.test_http import submitted
 
@@ -71,6 +76,66 @@ async def test_approval_that_does_not_fit_the_ticket_is_not_honoured(
     await deliver(service, received(event))
     assert await said(service, TicketApproved) == []
     assert [alert.key for alert in service.context.alerts.active] == [f"approval_mismatch/{event.review_id}"]
+
+
+FORGED_VOTES: dict[str, Callable[[Ticket], dict[str, Any]]] = {
+    "none": lambda _: {"votes": ()},
+    "by nobody in the directory": lambda _: {"votes": votes_of("user-mallory", "user-moriarty")},
+    "by somebody who may not": lambda _: {"votes": votes_of("user-bob", "user-eve")},
+    "by the requester": lambda of: {"votes": votes_of(of.requester.user_id, "user-dora")},
+    "in one stage of two": lambda _: {"votes": votes_of("user-carl")},
+    "one person in both": lambda _: {"votes": votes_of("user-carl", "user-carl")},
+    "by a rule that asks for votes": lambda _: {"votes": (), "auto_approved_by": "prod"},
+    "by a rule for elsewhere": lambda _: {"votes": (), "auto_approved_by": "dev-read"},
+}
+
+
+def votes_of(*user_ids: str) -> tuple[Vote, ...]:
+    return tuple(vote(user_id, stage=number, at=NOW) for number, user_id in enumerate(user_ids, start=1))
+
+
+@pytest.mark.parametrize("forge", FORGED_VOTES.values(), ids=FORGED_VOTES)
+async def test_approval_without_the_votes_it_needs_is_not_honoured(
+    service: Service, clock: ManualClock, ticket: Ticket, forge: Callable[[Ticket], dict[str, Any]]
+) -> None:
+    """Window and content hash are right: only the votes are not what the policy here asks for."""
+    event = review_approved(ticket, ticket.targets[0], at=NOW, **forge(ticket))
+    await deliver(service, received(event))
+    assert await said(service, TicketApproved) == []
+    assert [alert.key for alert in service.context.alerts.active] == [f"approval_unmet/{event.review_id}"]
+    assert (await now_of(service, ticket)).state == "pending"
+    clock.advance(25 * HOUR)
+    await timers.time_out_due(service.context)
+    assert (await now_of(service, ticket)).state == "timed_out"
+
+
+async def test_approval_while_the_policy_is_not_read_is_tried_again(
+    service: Service, clock: ManualClock, ticket: Ticket
+) -> None:
+    message = received(review_approved(ticket, ticket.targets[0], at=NOW))
+    whole = service.context.tables
+    service.context.tables = Tables(
+        world=World(), settings=service.settings.kafka, clock=clock, stale_after=HOUR
+    )
+    with pytest.raises(NotReady):
+        await deliver(service, message)
+    service.context.tables = whole
+    await deliver(service, message)
+    assert len(await said(service, TicketApproved)) == 1
+
+
+async def test_approval_on_newer_documents_waits_for_them_but_not_for_ever(
+    service: Service, clock: ManualClock, ticket: Ticket
+) -> None:
+    """A forged one may name a revision that never comes: it must not hold up those behind it."""
+    far = Revisions(rules=10**9)
+    message = received(review_approved(ticket, ticket.targets[0], at=NOW, votes=(), revisions=far))
+    with pytest.raises(NotReady) as caught:
+        await deliver(service, message)
+    assert caught.value.code == "tables_behind"
+    clock.advance(facts.PATIENCE)
+    await deliver(service, message)
+    assert [alert.key.split("/")[0] for alert in service.context.alerts.active] == ["approval_unmet"]
 
 
 async def test_outcome_for_another_revision_is_ignored(service: Service, ticket: Ticket) -> None:

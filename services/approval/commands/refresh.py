@@ -92,7 +92,7 @@ async def _reopen(context: Context, conn: Conn, review: Review) -> None:
 def _is_ours(context: Context, review: Review) -> bool:
     """Not timed out, and not opened on newer documents: a replica that lags would turn the review back."""
     waiting = review.state is ReviewState.OPEN and context.clock.now() < review.expires_at
-    return waiting and context.tables.ready and eligibility.covers(context.world.revisions, review.revisions)
+    return waiting and context.tables.ready and context.world.covers(review.revisions)
 
 
 def _outdated(context: Context, review: Review) -> bool:

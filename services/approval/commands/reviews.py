@@ -101,7 +101,7 @@ async def weigh(conn: Conn, reviewed: Reviewed, origin: Origin) -> Weighing:
 def require_documents(context: Context, wanted: Revisions) -> None:
     """Raise NotReady unless what is known here is complete and as new as an earlier decision's."""
     context.tables.require_ready()
-    if not eligibility.covers(context.world.revisions, wanted):
+    if not context.world.covers(wanted):
         raise NotReady(
             "policy and inventory are older here than where this was decided before; try again in a moment",
             code="tables_behind",

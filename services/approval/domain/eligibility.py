@@ -11,7 +11,6 @@ from services.approval.domain.review import Electorate, Review, Reviewed, Review
 from services.approval.domain.votes import verb_now
 from shared.contracts.approval import Stage
 from shared.contracts.documents import User
-from shared.contracts.event import Revisions
 from shared.contracts.people import Person
 from shared.policy.row import Answer
 from shared.policy.rows import approve_verb
@@ -78,13 +77,6 @@ def may_see(world: World, review: Review, user_id: str, now: datetime) -> bool:
 
 def sees_everything(world: World, user_id: str, now: datetime) -> bool:
     return world.may(user_id, "ticket.read", now=now).allowed
-
-
-def covers(have: Revisions, wanted: Revisions) -> bool:
-    """Whether documents read here are at least as new as those an earlier decision was made on."""
-    return (
-        have.catalog >= wanted.catalog and have.rules >= wanted.rules and have.inventory >= wanted.inventory
-    )
 
 
 def _persons(world: World, user_ids: frozenset[str]) -> tuple[Person, ...]:

@@ -104,6 +104,11 @@ def grant_of(ticket: Ticket, grant_id: str) -> Grant | None:
     return next((grant for grant in ticket.grants if grant.id == grant_id), None)
 
 
+def parties(ticket: Ticket) -> frozenset[str]:
+    """User ids of those it is for: who asked and who would get it."""
+    return frozenset({ticket.requester.user_id, *(person.user_id for person in ticket.beneficiaries)})
+
+
 def pending(ticket: Ticket) -> list[Target]:
     return [target for target in ticket.targets if target.state is TargetState.PENDING]
 
