@@ -2,12 +2,10 @@
 
 FastStream's defaults lose messages. Here offsets are committed after the handler's transaction; what
 can never be handled (not JSON, wrong shape, wrong owner, no headers) is parked in `dead_letter` with
-an alert; what fails is tried again in place for ever, with back-off and an alert, because the next
-event of that ticket may be its revoke. Unknown event types are counted and skipped.
+an alert; what fails is tried again in place for ever, with an alert and with a back-off of its partition
+alone, because the next event of that ticket may be its revoke. Unknown event types are counted and skipped.
 """
 
-import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,6 +21,7 @@ from structlog.contextvars import bound_contextvars
 
 from shared import kafka, metrics, topics, tracing
 from shared.alerts import Alerts
+from shared.backoff import Backoff
 from shared.clock import Clock
 from shared.contracts.event import Event
 from shared.db import Pool
@@ -43,9 +42,6 @@ Handler: TypeAlias = Callable[[Received[Any]], Awaitable[None]]
 """A command for one event type. It opens its own transaction and begins with the inbox claim."""
 
 Outcome: TypeAlias = Literal["handled", "skipped", "parked"]
-
-FIRST_DELAY_S = 0.1
-LONGEST_DELAY_S = 30.0
 
 log = logger("consumer")
 
@@ -86,9 +82,9 @@ class Consumer:
     pool: Callable[[], Pool]
     clock: Clock
     alerts: Alerts
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    backoff: Backoff = field(default_factory=Backoff)
     _failures: dict[tuple[str, int, int], int] = field(default_factory=dict)
-    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _in_hand: int = 0
     _subscriber: Any = None
 
     @property
@@ -115,44 +111,55 @@ class Consumer:
 
     def assigned(self) -> bool:
         """Whether this member really has partitions and reads them; a started consumer may have none."""
-        consumer = getattr(self._subscriber, "consumer", None)
+        client = self._client
         reading = any(not task.done() for task in getattr(self._subscriber, "tasks", ()))
-        return consumer is not None and reading and bool(consumer.assignment())
+        return client is not None and reading and bool(client.assignment())
 
     def stop(self) -> None:
-        """Let a handler that waits for its next try go; the record stays where it is."""
-        self._stopping.set()
+        """Try nothing again; records that failed stay where they are."""
+        self.backoff.stop()
 
     async def keep_only(self, partitions: set[TopicPartition]) -> None:
-        """Forget the failures of partitions that another member has now, and their alerts."""
+        """Forget the waits, and of partitions that another member has now the failures and their alerts."""
+        self.backoff.release(self._client, partitions)
         for place in [place for place in self._failures if TopicPartition(*place[:2]) not in partitions]:
             del self._failures[place]
             await self.alerts.clear(_alert_key(*place[:2]))
 
     def lag(self) -> int | None:
-        """Records between our position and the end, over our partitions; None before the first fetch."""
-        consumer = getattr(self._subscriber, "consumer", None)
-        if consumer is None or not consumer.assignment():
+        """Records not yet handled, over our partitions, the one in hand and failing ones included.
+
+        None until every partition was looked at. The client's position is already behind the record in
+        hand; that of a failing one is set back to it.
+        """
+        client = self._client
+        if client is None or not client.assignment():
             return None
-        total = 0
-        for partition in consumer.assignment():
-            end = consumer.highwater(partition)
-            position = _position(consumer, partition)
-            if end is not None and position is not None:
-                total += max(0, end - position)
+        total = self._in_hand
+        for partition in client.assignment():
+            end, position = client.highwater(partition), _position(client, partition)
+            if end is None or position is None:
+                return None
+            total += max(0, end - position)
         return total
 
     async def run_record(self, record: ConsumerRecord) -> None:
-        """Handle, park or raise. A raise seeks back to the record (NACK), after a pause."""
+        """Handle, park or raise. A raise seeks back to the record (NACK) with its partition paused.
+
+        The commit after any other record takes every partition's position; that is why nothing may be
+        awaited between the last line here and FastStream's seek.
+        """
         place = (record.topic, record.partition, record.offset)
+        self._in_hand += 1
         try:
             await self._handle(record)
         except Exception as error:
             attempt = self._failures[place] = self._failures.get(place, 0) + 1
             await self._make_noise(record, attempt, error)
-            # The exponent is bounded too: 2 ** 1100 is no float, and a revoke may fail for a week.
-            await self._pause(min(FIRST_DELAY_S * 2 ** min(attempt - 1, 20), LONGEST_DELAY_S))
+            self.backoff.hold(self._client, TopicPartition(*place[:2]), attempt=attempt)
             raise
+        finally:
+            self._in_hand -= 1
         if self._failures.pop(place, 0):
             await self.alerts.clear(_alert_key(record.topic, record.partition))
 
@@ -160,18 +167,10 @@ class Consumer:
         """Handle a parked record once more, now; raises what the handler raises."""
         return await self._handle(record)
 
-    async def _pause(self, seconds: float) -> None:
-        waits = {
-            asyncio.ensure_future(self.sleep(seconds)),
-            asyncio.ensure_future(self._stopping.wait()),
-        }
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await wait
+    @property
+    def _client(self) -> Any:
+        """The client under FastStream's subscriber; None before the start and after the stop."""
+        return getattr(self._subscriber, "consumer", None)
 
     async def _handle(self, record: ConsumerRecord) -> Outcome:
         try:

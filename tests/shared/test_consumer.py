@@ -51,7 +51,7 @@ class Reader:
         (consumer,) = make_consumers(
             "ticket", [subscription], pool=lambda: self.pool, clock=ManualClock(NOW), alerts=self.alerts
         )
-        consumer.sleep = self._pause
+        consumer.backoff.sleep = self._pause
         return consumer
 
     async def _handle(self, received: Received[AccountChanged]) -> None:
@@ -282,10 +282,32 @@ async def test_a_stop_does_not_wait_for_the_pause_of_a_failing_handler(pool: Poo
         pausing.set()
         await asyncio.Event().wait()
 
-    reader.consumer.sleep = long_pause
+    reader.consumer.backoff.sleep = long_pause
     async with asyncio.timeout(20), sending(broker) as send, consuming(reader.consumer, broker):
         await send(*good(1))
         await until(pausing.is_set)
+    assert await committed(broker) is None
+
+
+async def test_a_rebalance_ends_the_waits_and_what_stays_ours_is_tried_again(
+    pool: Pool, broker: Broker
+) -> None:
+    reader = Reader(pool)
+    reader.before = _always_failing
+
+    async def for_ever(_seconds: float) -> None:
+        await asyncio.Event().wait()
+
+    reader.consumer.backoff.sleep = for_ever
+    bad = TopicPartition(topics.APPROVAL, 0)
+    async with sending(broker) as send, consuming(reader.consumer, broker):
+        client = reader.consumer._client
+        await send(*good(1))
+        await until(lambda: bad in client.paused())
+        await reader.consumer.keep_only(client.assignment())
+        await until(lambda: len(reader.tried) == 2 and bad in client.paused())
+        assert reader.consumer.lag() == 1
+    assert reader.consumer.backoff._waits == {}
     assert await committed(broker) is None
 
 
