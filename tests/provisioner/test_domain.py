@@ -330,7 +330,7 @@ def test_decide_presence_in_between_begins_the_settling_anew() -> None:
 
 
 def test_decide_failed_claim_fails_only_when_absence_was_verified() -> None:
-    given_up, _ = life.give_up(GRANTING, STAMP, code="aws_denied", detail="no")
+    given_up, _ = life.give_up(GRANTING, STAMP, code="aws_denied", detail="no", request_id="r")
     early = decided(row(observed=Observed.ABSENT, **OURS), given_up, found=False)
     assert told(early) == []
     settled = row(observed=Observed.ABSENT, absent_seen=4, absent_first=NOW - 60 * S, **OURS)

@@ -28,7 +28,7 @@ async def take_approval(
     refused: list[Claim] = []
     async with transaction(context.pool) as conn:
         now = context.clock.now()
-        if not await inbox.first_time(conn, received.id, now=now):
+        if not await inbox.first_time(conn, received, now=now):
             return
         await witnesses.lock_ticket(conn, event.ticket.id)
         for target in event.ticket.targets:
@@ -51,7 +51,7 @@ async def take_witness(
     event = received.event
     async with transaction(context.pool) as conn:
         now = context.clock.now()
-        if not await inbox.first_time(conn, received.id, now=now):
+        if not await inbox.first_time(conn, received, now=now):
             return
         await witnesses.lock_ticket(conn, event.ticket_id)
         await witnesses.insert_witness(

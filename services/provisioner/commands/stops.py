@@ -36,7 +36,7 @@ async def take_stop(context: Context, nudge: Callable[[], None], received: Recei
     cause = CAUSES[type(event)]
     async with transaction(context.pool) as conn:
         now = context.clock.now()
-        if not await inbox.first_time(conn, received.id, now=now):
+        if not await inbox.first_time(conn, received, now=now):
             return
         await witnesses.lock_ticket(conn, event.ticket.id)
         why = event.why or cause

@@ -54,6 +54,11 @@ class Assignment:
     observed: Observed = Observed.UNKNOWN
     op: Op | None = None
     request_id: str | None = None
+    """AWS's id of the creation that made what is there; None where nobody knows, or where it was not ours."""
+    deletion_id: str | None = None
+    """AWS's id of our newest deletion since that creation."""
+    deletion_ended: datetime | None = None
+    """When a deletion of ours may last have taken effect; None once a creation of ours succeeded after it."""
     settled_at: datetime | None = None
     absent_seen: int = 0
     absent_first: datetime | None = None
@@ -105,7 +110,10 @@ class Decision:
 
 
 _SLOT: Final[dict[tuple[bool, Observed], OpKind]] = {
-    **{(True, seen): "create" for seen in (Observed.UNKNOWN, Observed.ABSENT, Observed.DOUBTFUL)},
+    **{
+        (True, seen): "create"
+        for seen in (Observed.UNKNOWN, Observed.DELETED, Observed.ABSENT, Observed.DOUBTFUL)
+    },
     **{
         (False, seen): "delete"
         for seen in (Observed.UNKNOWN, Observed.PRESENT, Observed.CREATED, Observed.DOUBTFUL)
@@ -180,7 +188,7 @@ def _towards_present(
     row = replace(row, desired="present", verified_at=stamp.at, absent_seen=0, absent_first=None,
                   closed_at=None)  # fmt: skip
     released = _released(row, claims, stamp)
-    if found and row.observed is not Observed.DOUBTFUL:
+    if found and row.observed is not Observed.DOUBTFUL and not _just_deleted(row, stamp.at, limits):
         return _granted(row, claims, released, stamp)
     if row.observed is Observed.CREATED and _is_recent(row.settled_at, stamp.at, limits.visible_within):
         # Lists lag behind: a creation that succeeded is waited for, not repeated.
@@ -194,8 +202,24 @@ def _towards_present(
     return Decision(_operating(row, "create", stamp), released, send="create")
 
 
+def _just_deleted(row: Assignment, now: datetime, limits: Limits) -> bool:
+    """Lists lag: what is listed after a deletion of ours may be what was deleted. Made again, and waited for.
+
+    Creating what is there after all changes nothing; believing a list that is late would call access
+    granted that is gone.
+    """
+    if row.observed is Observed.CREATED or row.deletion_ended is None:
+        return False
+    return row.observed is Observed.DELETED or _is_recent(row.deletion_ended, now, limits.visible_within)
+
+
 def _granted(row: Assignment, claims: Sequence[Claim], released: tuple[Said, ...], stamp: Stamp) -> Decision:
-    """There, and seen. Not ours if there was never an operation of ours on it."""
+    """There, and seen. Not ours if there was never an operation of ours on it.
+
+    Once there was one, what is there counts as ours and ends with its last claim, also where somebody else
+    made it after our revoke: a creation of ours whose answer was lost looks just the same, and leaving that
+    behind would be access without an end. It is granted without a request id then, since JIT knows none.
+    """
     row = replace(
         row, observed=Observed.PRESENT, attempt=0, last_code="", last_error="",
         pre_existing=not row.ever_operated, next_at=next_change(claims, stamp.at),
@@ -218,7 +242,7 @@ def _give_up(row: Assignment, claims: Sequence[Claim], stamp: Stamp) -> Decision
     code = f"aws_{row.last_code or 'not_visible'}"
     detail = row.last_error or "AWS accepted the assignment, but does not show it"
     failed = tuple(
-        claim_life.give_up(claim, stamp, code=code, detail=detail)
+        claim_life.give_up(claim, stamp, code=code, detail=detail, request_id=row.request_id)
         for claim in claims
         if claim.holds(stamp.at)
     )
@@ -260,11 +284,12 @@ def _settle(row: Assignment, claims: Sequence[Claim], *, stamp: Stamp, limits: L
     if row.ever_operated and not long_enough:
         return Decision(replace(row, next_at=stamp.at + limits.between_checks))
     closed = tuple(
-        claim_life.close_absent(claim, stamp, absent_first=first, request_id=row.request_id)
+        claim_life.close_absent(claim, stamp, absent_first=first, request_id=row.deletion_id)
         for claim in claims
         if claim.state is ClaimState.REVOKING
     )
-    row = replace(row, closed_at=row.closed_at or stamp.at, attempt=0, last_code="", last_error="")
+    row = replace(row, closed_at=row.closed_at or stamp.at, request_id=None, attempt=0, last_code="",
+                  last_error="")  # fmt: skip
     row = replace(row, next_at=_earliest(_next_relist(row, stamp.at, limits), next_change(claims, stamp.at)))
     return Decision(row, closed)
 
@@ -300,7 +325,12 @@ def _released(row: Assignment, claims: Sequence[Claim], stamp: Stamp) -> tuple[S
 
 
 def _operating(row: Assignment, kind: OpKind, stamp: Stamp) -> Assignment:
-    """Written ahead of the call, so that whatever happens the assignment is known to be ours."""
+    """Written ahead of the call, so that whatever happens the assignment is known to be ours.
+
+    What an earlier request made is not what this creation makes.
+    """
+    if kind == "create":
+        row = replace(row, request_id=None, deletion_id=None)
     observed = (
         Observed.DOUBTFUL if row.observed is Observed.DOUBTFUL and kind == "create" else Observed.UNKNOWN
     )

@@ -134,6 +134,8 @@ def grant(claim: Claim, stamp: Stamp, *, already_held: bool, request_id: str | N
         credentials_until=until,
     )
     why = "found in AWS and not JIT's" if already_held else "read back from AWS"
+    if request_id is None and not already_held:
+        why = "found in AWS, by which request is not known; it ends with its last grant"
     fact = _fact(access.AccessGranted, after, stamp, why, request_id=request_id,
                  already_held=already_held, credentials_until=until)  # fmt: skip
     return after, (fact,)
@@ -167,29 +169,32 @@ def end(claim: Claim, stamp: Stamp, *, cause: access.EndCause, why: str) -> Said
     return replace(after, ended_at=ended_at), (fact, *facts)
 
 
-def give_up(claim: Claim, stamp: Stamp, *, code: str, detail: str) -> Said:
-    """The creation failed for good. The claim fails once AWS was read back without the assignment."""
+def give_up(claim: Claim, stamp: Stamp, *, code: str, detail: str, request_id: str | None) -> Said:
+    """The creation (`request_id`) failed for good. The claim fails once AWS was read back without it."""
     after = replace(
-        _move(claim, ClaimState.REVOKING), ended_at=stamp.at, end_cause="failed", code=code, detail=detail
-    )
+        _move(claim, ClaimState.REVOKING), ended_at=stamp.at, end_cause="failed", code=code, detail=detail,
+        request_id=request_id,
+    )  # fmt: skip
     fact = _fact(access.AccessRevokeDue, after, stamp, f"could not be granted: {detail}",
                  cause_of_end="failed")  # fmt: skip
     return after, (fact,)
 
 
 def close_absent(claim: Claim, stamp: Stamp, *, absent_first: datetime, request_id: str | None) -> Said:
-    """Read back without the assignment, often and long enough: revoked, or failed if never granted."""
+    """Read back without the assignment, often and long enough: revoked, or failed if never granted.
+
+    `request_id` is the deletion's; one that failed names the creation instead.
+    """
     if claim.end_cause == "failed":
         after = _move(claim, ClaimState.FAILED)
         fact: access.AccessFact = _fact(
             access.AccessFailed, after, stamp, claim.detail, code=claim.code or "failed",
-            detail=claim.detail, request_id=request_id,
+            detail=claim.detail, request_id=claim.request_id,
         )  # fmt: skip
         return after, (fact,)
     ended_at = _ended(claim)
     until = max(absent_first, ended_at) + claim.session_duration
-    after = replace(_move(claim, ClaimState.REVOKED), code=claim.end_cause, credentials_until=until,
-                    request_id=request_id or claim.request_id)  # fmt: skip
+    after = replace(_move(claim, ClaimState.REVOKED), code=claim.end_cause, credentials_until=until)
     fact = _fact(
         access.AccessRevoked, after, stamp, "read back from AWS: it is gone", cause_of_end=claim.end_cause,
         request_id=request_id, late_by=max(absent_first - ended_at, timedelta(0)), credentials_until=until,

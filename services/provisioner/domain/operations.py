@@ -14,12 +14,10 @@ from services.provisioner.domain.claims import Stamp
 def accepted(row: Assignment, request_id: str, stamp: Stamp, limits: Limits) -> Assignment:
     """AWS took the call. That proves nothing; the request id says what to ask after."""
     op = row.op or Op("create", stamp.at)
-    return replace(
-        row,
-        op=replace(op, request_id=request_id),
-        request_id=request_id,
-        next_at=stamp.at + limits.poll_every,
-    )
+    row = replace(row, op=replace(op, request_id=request_id), next_at=stamp.at + limits.poll_every)
+    if op.kind == "create":
+        return replace(row, request_id=request_id)
+    return replace(row, request_id=None, deletion_id=request_id)
 
 
 def not_sent(row: Assignment, stamp: Stamp) -> Assignment:
@@ -60,14 +58,15 @@ def refused(
 def _delete_refused(row: Assignment, code: str, *, stamp: Stamp, jitter: float, limits: Limits) -> Assignment:
     if code == "not_found":
         # Nothing to delete, says AWS; believed after reading back.
-        return replace(row, observed=Observed.DELETED, next_at=stamp.at)
+        return replace(_deleted(row, stamp), observed=Observed.DELETED, next_at=stamp.at)
     attempt = row.attempt + 1
     return replace(row, attempt=attempt, next_at=stamp.at + limits.back_off(attempt, jitter))
 
 
 def succeeded(row: Assignment, stamp: Stamp) -> Assignment:
     """AWS says the operation is done; read back next."""
-    created = row.op is not None and row.op.kind == "create"
+    created = _creating(row)
+    row = replace(row, deletion_ended=None) if created else _deleted(row, stamp)
     return replace(
         row, op=None, observed=Observed.CREATED if created else Observed.DELETED, settled_at=stamp.at,
         absent_seen=0, absent_first=None, next_at=stamp.at, last_code="", last_error="",
@@ -76,10 +75,11 @@ def succeeded(row: Assignment, stamp: Stamp) -> Assignment:
 
 def failed(row: Assignment, reason: str, *, stamp: Stamp, jitter: float, limits: Limits) -> Assignment:
     """AWS says the operation FAILED; what it left behind is for the next reading."""
-    created = row.op is not None and row.op.kind == "create"
+    created = _creating(row)
     attempt = row.attempt + 1
     return replace(
-        row, op=None, observed=Observed.DOUBTFUL if created else Observed.UNKNOWN, settled_at=stamp.at,
+        row if created else _deleted(row, stamp),
+        op=None, observed=Observed.DOUBTFUL if created else Observed.UNKNOWN, settled_at=stamp.at,
         attempt=attempt, last_code="failed", last_error=reason,
         next_at=stamp.at + limits.back_off(attempt, jitter),
     )  # fmt: skip
@@ -87,9 +87,19 @@ def failed(row: Assignment, reason: str, *, stamp: Stamp, jitter: float, limits:
 
 def forgotten(row: Assignment, stamp: Stamp) -> Assignment:
     """Nobody can tell what became of the operation: look, and act again. Both are harmless."""
+    row = row if _creating(row) else _deleted(row, stamp)
     return replace(row, op=None, observed=Observed.UNKNOWN, settled_at=stamp.at, next_at=stamp.at)
 
 
 def unreadable(row: Assignment, error: str, *, stamp: Stamp, jitter: float, limits: Limits) -> Assignment:
     """AWS could not be read; nothing is concluded, and it is read again soon."""
     return replace(row, last_error=error, next_at=stamp.at + limits.back_off(2, jitter))
+
+
+def _creating(row: Assignment) -> bool:
+    return row.op is not None and row.op.kind == "create"
+
+
+def _deleted(row: Assignment, stamp: Stamp) -> Assignment:
+    """A deletion that AWS may have carried out, whole or in part, has ended: lists may be late from now."""
+    return replace(row, request_id=None, deletion_ended=stamp.at)

@@ -62,8 +62,8 @@ async def load_assignment(conn: Conn, assignment_id: int) -> Assignment:
     row = await conn.fetchrow(
         """
         SELECT id, instance, user_id, account_id, set_id, set_arn, desired, observed, op_kind, op_request_id,
-            op_started, request_id, settled_at, absent_seen, absent_first, attempt, next_at, pre_existing,
-            ever_operated, verified_at, closed_at, last_code, last_error
+            op_started, request_id, deletion_id, deletion_ended, settled_at, absent_seen, absent_first,
+            attempt, next_at, pre_existing, ever_operated, verified_at, closed_at, last_code, last_error
         FROM assignment WHERE id = $1
         """,
         assignment_id,
@@ -76,8 +76,8 @@ async def lock_assignments(conn: Conn, ids: Sequence[int]) -> dict[int, Assignme
     rows = await conn.fetch(
         """
         SELECT id, instance, user_id, account_id, set_id, set_arn, desired, observed, op_kind, op_request_id,
-            op_started, request_id, settled_at, absent_seen, absent_first, attempt, next_at, pre_existing,
-            ever_operated, verified_at, closed_at, last_code, last_error
+            op_started, request_id, deletion_id, deletion_ended, settled_at, absent_seen, absent_first,
+            attempt, next_at, pre_existing, ever_operated, verified_at, closed_at, last_code, last_error
         FROM assignment WHERE id = ANY($1) ORDER BY id FOR UPDATE
         """,
         sorted(set(ids)),
@@ -96,7 +96,7 @@ async def save_assignment(conn: Conn, row: Assignment) -> None:
         UPDATE assignment SET set_arn = $2, desired = $3, observed = $4, op_kind = $5, op_request_id = $6,
             op_started = $7, request_id = $8, settled_at = $9, absent_seen = $10, absent_first = $11,
             attempt = $12, next_at = $13, pre_existing = $14, ever_operated = $15, verified_at = $16,
-            closed_at = $17, last_code = $18, last_error = $19
+            closed_at = $17, last_code = $18, last_error = $19, deletion_id = $20, deletion_ended = $21
         WHERE id = $1
         """,
         row.id,
@@ -118,6 +118,8 @@ async def save_assignment(conn: Conn, row: Assignment) -> None:
         row.closed_at,
         row.last_code,
         row.last_error,
+        row.deletion_id,
+        row.deletion_ended,
     )
     if status != "UPDATE 1":
         raise Bug(f"assignment {row.id} is gone; this is a bug", code="assignment_gone")
@@ -206,6 +208,8 @@ def _assignment(row: asyncpg.Record | None) -> Assignment:
         observed=Observed(row["observed"]),
         op=op,
         request_id=row["request_id"],
+        deletion_id=row["deletion_id"],
+        deletion_ended=row["deletion_ended"],
         settled_at=row["settled_at"],
         absent_seen=row["absent_seen"],
         absent_first=row["absent_first"],
