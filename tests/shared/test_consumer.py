@@ -60,7 +60,7 @@ class Reader:
         if self.before is not None:
             await self.before(number)
         async with transaction(self.pool) as conn:
-            if await first_time(conn, received.id, now=NOW):
+            if await first_time(conn, received, now=NOW):
                 self.handled.append(number)
 
     async def _pause(self, seconds: float) -> None:

@@ -6,21 +6,29 @@ import pytest
 
 from shared import inbox
 from shared.clock import new_id
+from shared.contracts.configuration import AccountChanged
 from shared.db import Pool, transaction
+from shared.envelope import Envelope, Received
+from tests.support.corridor import fact
 from tests.support.harness import NOW
 from tests.support.waiting import until
 
 
+def event(event_id: str, source: str = "ticket") -> Received[AccountChanged]:
+    """A fact as it arrives from `source`."""
+    return Received(fact("k", 1), Envelope(event_id, AccountChanged.TYPE, "k", source, NOW, {}))
+
+
 async def claim(pool: Pool, event_id: str, go_on: asyncio.Event) -> bool:
     async with transaction(pool) as conn:
-        first = await inbox.first_time(conn, event_id, now=NOW)
+        first = await inbox.first_time(conn, event(event_id), now=NOW)
         await go_on.wait()
         return first
 
 
 async def claim_and_fail(pool: Pool, event_id: str, go_on: asyncio.Event, claimed: asyncio.Event) -> None:
     async with transaction(pool) as conn:
-        await inbox.first_time(conn, event_id, now=NOW)
+        await inbox.first_time(conn, event(event_id), now=NOW)
         claimed.set()
         await go_on.wait()
         raise ValueError("the handler failed")
@@ -37,10 +45,27 @@ async def somebody_waits(pool: Pool) -> bool:
 async def test_a_second_delivery_is_not_the_first(pool: Pool) -> None:
     event_id = new_id()
     async with transaction(pool) as conn:
-        assert await inbox.first_time(conn, event_id, now=NOW)
+        assert await inbox.first_time(conn, event(event_id), now=NOW)
     async with transaction(pool) as conn:
-        assert not await inbox.first_time(conn, event_id, now=NOW)
-        assert await inbox.first_time(conn, new_id(), now=NOW)
+        assert not await inbox.first_time(conn, event(event_id), now=NOW)
+        assert await inbox.first_time(conn, event(new_id()), now=NOW)
+
+
+async def test_another_source_with_the_same_id_takes_nothing_away(pool: Pool) -> None:
+    event_id = new_id()
+    async with transaction(pool) as conn:
+        assert await inbox.first_time(conn, event(event_id, "notifier"), now=NOW)
+    async with transaction(pool) as conn:
+        assert await inbox.first_time(conn, event(event_id, "ticket"), now=NOW)
+        assert not await inbox.first_time(conn, event(event_id, "ticket"), now=NOW)
+        assert not await inbox.first_time(conn, event(event_id, "notifier"), now=NOW)
+
+
+async def test_a_row_of_the_release_before_stands_for_any_source(pool: Pool) -> None:
+    event_id = new_id()
+    await pool.execute("INSERT INTO inbox (event_id, received_at) VALUES ($1, $2)", event_id, NOW)
+    async with transaction(pool) as conn:
+        assert not await inbox.first_time(conn, event(event_id), now=NOW)
 
 
 async def test_two_deliveries_at_once_wait_for_each_other_and_one_is_first(pool: Pool) -> None:

@@ -66,7 +66,7 @@ class Note:
         if self.before is not None:
             await self.before(received)
         async with transaction(self.context.pool) as conn:
-            if not await inbox.first_time(conn, received.id, now=self.context.clock.now()):
+            if not await inbox.first_time(conn, received, now=self.context.clock.now()):
                 return
             await conn.execute(
                 "INSERT INTO effect (key, number) VALUES ($1, $2)", event.subject, event.revision

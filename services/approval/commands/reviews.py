@@ -48,7 +48,7 @@ async def open_reviews(context: Context, received: Received[TicketSubmitted]) ->
     """
     ticket, fact = received.event.ticket, received.event
     async with transaction(context.pool) as conn:
-        if not await inbox.first_time(conn, received.id, now=context.clock.now()):
+        if not await inbox.first_time(conn, received, now=context.clock.now()):
             return
         await store.lock_ticket(conn, ticket.id, version=ticket.version)
         origin = Origin(context.actor, received.id, context.clock.now())
@@ -115,7 +115,7 @@ async def void_reviews(context: Context, received: Received[TicketFact], *, why:
     """
     fact = received.event
     async with transaction(context.pool) as conn:
-        if not await inbox.first_time(conn, received.id, now=context.clock.now()):
+        if not await inbox.first_time(conn, received, now=context.clock.now()):
             return
         await store.lock_ticket(conn, fact.ticket.id, version=fact.ticket.version)
         origin = Origin(context.actor, received.id, context.clock.now())

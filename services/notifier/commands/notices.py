@@ -22,7 +22,7 @@ async def hear_of_ticket(
     """Learn the ticket, tell of the fact, and of what has waited for the ticket to be known."""
     event, now = received.event, context.clock.now()
     async with transaction(context.pool) as conn:
-        if not await inbox.first_time(conn, received.id, now=now):
+        if not await inbox.first_time(conn, received, now=now):
             return
         await store.lock_ticket(conn, event.ticket.id)
         await store.learn_ticket(conn, event.ticket, now=now)
@@ -47,7 +47,7 @@ async def hear_of_access_or_review(
     """
     event, now = received.event, context.clock.now()
     async with transaction(context.pool) as conn:
-        if not await inbox.first_time(conn, received.id, now=now):
+        if not await inbox.first_time(conn, received, now=now):
             return
         ticket_id = ticket_id_of(event)
         await store.lock_ticket(conn, ticket_id)

@@ -29,7 +29,7 @@ async def approve(context: Context, received: Received[ReviewApproved]) -> None:
     now = context.clock.now()
     event = received.event
     async with transaction(context.pool) as conn:
-        if not await inbox.first_time(conn, received.id, now=now):
+        if not await inbox.first_time(conn, received, now=now):
             return
         ticket = await store.load(conn, event.ticket_id)
         if ticket is None or not life.is_open(ticket, event.target_id, event.revision):
@@ -112,7 +112,7 @@ async def reject(context: Context, received: Received[ReviewRejected]) -> None:
     now = context.clock.now()
     event = received.event
     async with transaction(context.pool) as conn:
-        if not await inbox.first_time(conn, received.id, now=now):
+        if not await inbox.first_time(conn, received, now=now):
             return
         ticket = await store.load(conn, event.ticket_id)
         if ticket is None or not life.is_open(ticket, event.target_id, event.revision):
@@ -138,7 +138,7 @@ async def note_access(context: Context, received: Received[Any]) -> None:
     now = context.clock.now()
     event: AccessFact = received.event
     async with transaction(context.pool) as conn:
-        if not await inbox.first_time(conn, received.id, now=now):
+        if not await inbox.first_time(conn, received, now=now):
             return
         ticket = await store.load(conn, event.ticket_id)
         if ticket is None:
