@@ -48,7 +48,13 @@ async def create_pool(dsn: str, *, size: int) -> Pool:
         max_size=size,
         init=_register_json,
         command_timeout=30,
-        server_settings={"application_name": "jit", "lock_timeout": "10s", "timezone": "UTC"},
+        server_settings={
+            "application_name": "jit",
+            "lock_timeout": "10s",
+            "timezone": "UTC",
+            # A process that is frozen inside a transaction must not keep its locks: the lease is among them.
+            "idle_in_transaction_session_timeout": "15s",
+        },
     )
 
 

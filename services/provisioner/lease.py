@@ -68,22 +68,30 @@ class Lease:
             raise LeaseLost("the lease is about to run out or already has")
 
     async def renew(self) -> bool:
-        """Renew, or take what has run out; whether it is held afterwards."""
+        """Renew, or take what has run out; whether it is held afterwards.
+
+        Nothing is believed before it is committed. A row that is locked for too long (a transaction of the
+        engine that stands still) raises, and is tried again a second later by `run`: the deadline counts
+        from before the wait, so that waiting only shortens what is left.
+        """
         now = self._clock.now()
         deadline = now + self._ttl
-        async with transaction(self._pool()) as conn:
-            if self._epoch is not None and await renew_lease(conn, epoch=self._epoch, deadline=deadline):
+        if self._epoch is not None:
+            async with transaction(self._pool()) as conn:
+                renewed = await renew_lease(conn, epoch=self._epoch, deadline=deadline)
+            if renewed:
                 self._deadline = deadline
                 return self.held
+        lost, self._epoch = self._epoch, None
+        async with transaction(self._pool()) as conn:
             # Only once: two replicas of one name would otherwise take it from each other for ever.
-            first, self._first_attempt = self._first_attempt, False
-            lost, self._epoch = self._epoch, None
-            self._epoch = await take_lease(
-                conn, holder=self.holder, now=now, deadline=deadline, from_predecessor=first
+            taken = await take_lease(
+                conn, holder=self.holder, now=now, deadline=deadline, from_predecessor=self._first_attempt
             )
-        if self._epoch is not None:
-            log.info("lease taken", holder=self.holder, epoch=self._epoch)
-            self._deadline = deadline
+        self._first_attempt = False
+        if taken is not None:
+            log.info("lease taken", holder=self.holder, epoch=taken)
+            self._epoch, self._deadline = taken, deadline
             self._on_taken()
         elif lost is not None:
             log.warning("lease lost", holder=self.holder, epoch=lost)

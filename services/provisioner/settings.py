@@ -62,8 +62,9 @@ class ProvisionerSettings(ServiceSettings):
             raise ValueError("JIT_AWS_ENDPOINT: an endpoint override needs JIT_ENV=development")
         if self.grant_slots > self.slots:
             raise ValueError("JIT_GRANT_SLOTS must not exceed JIT_SLOTS")
-        if self.lease_ttl_s <= self.call_timeout_s:
-            raise ValueError("JIT_LEASE_TTL_S must exceed JIT_CALL_TIMEOUT_S")
+        if self.lease_ttl_s < self.call_timeout_s + 2:
+            # It is renewed each second: with less there would be moments in which nothing may be sent.
+            raise ValueError("JIT_LEASE_TTL_S must exceed JIT_CALL_TIMEOUT_S by two seconds at least")
         return self
 
     @property

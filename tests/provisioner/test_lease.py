@@ -1,16 +1,20 @@
 """One active engine: who holds the lease, who takes over when, and what a woken old engine may still do."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from services.provisioner.lease import Lease
 from services.provisioner.store.lease import LeaseLost, fence, read_lease
 from shared.contracts import access
-from shared.db import transaction
-from tests.support.provisioner_lab import Lab
+from shared.db import Pool, transaction
+from tests.support.provisioner_lab import Lab, Premises
 
 S = timedelta(seconds=1)
 CREATE = "CreateAccountAssignment"
@@ -97,6 +101,107 @@ async def test_fence_keeps_a_takeover_out_until_the_transaction_ends(lab: Lab) -
         await asyncio.wait([takeover], timeout=0.1)
         assert not takeover.done()
     assert await takeover
+
+
+# an engine that is frozen inside a transaction
+
+
+@asynccontextmanager
+async def own_pool(lab: Lab, **settings: str) -> AsyncIterator[Pool]:
+    """Connections beside the lab's, which give up sooner."""
+    dsn = lab.settings.database_url.get_secret_value()
+    pool = await asyncpg.create_pool(dsn, min_size=1, max_size=3, server_settings=settings)
+    try:
+        yield pool
+    finally:
+        pool.terminate()
+
+
+async def test_connections_are_ended_when_they_stand_still_in_a_transaction_for_long(lab: Lab) -> None:
+    assert await lab.context.pool.fetchval("SHOW idle_in_transaction_session_timeout") == "15s"
+
+
+async def test_standby_takes_over_from_an_engine_frozen_inside_a_transaction(lab: Lab) -> None:
+    """Fails where the server lets a session hold the fence for as long as it likes."""
+    one, two = lease(lab, "one"), lease(lab, "two")
+    await one.renew()
+    lab.clock.advance(16 * S)
+    async with own_pool(lab, idle_in_transaction_session_timeout="300ms") as pool:
+        frozen = await pool.acquire()
+        await frozen.execute("BEGIN")
+        await fence(frozen, epoch=1)
+        assert await two.renew()
+        with pytest.raises(asyncpg.InterfaceError):
+            await frozen.execute("COMMIT")
+    assert two.epoch == 2
+
+
+async def test_lease_that_cannot_be_had_for_a_lock_is_tried_again(lab: Lab) -> None:
+    one, frozen, pauses = lease(lab, "one"), await lab.context.pool.acquire(), 0
+    await one.renew()
+
+    async def pause(_seconds: float) -> None:
+        nonlocal pauses
+        pauses += 1
+        if pauses == 2:
+            await frozen.execute("ROLLBACK")
+        if pauses == 3:
+            raise asyncio.CancelledError
+
+    async with own_pool(lab, lock_timeout="100ms") as pool:
+        two = Lease(
+            pool=lambda: pool, clock=lab.clock, holder="one", ttl=15 * S, call_timeout=13 * S, sleep=pause
+        )
+        await frozen.execute("BEGIN")
+        await fence(frozen, epoch=1)
+        with pytest.raises(asyncio.CancelledError):
+            await two.run()  # it has not run out: only the first attempt may take it, as its own
+    await lab.context.pool.release(frozen)
+    assert await epochs(lab) == 2
+
+
+async def epochs(lab: Lab) -> int:
+    epoch: int = await lab.context.pool.fetchval("SELECT epoch FROM lease")
+    return epoch
+
+
+@pytest.mark.parametrize("first", ["renewal", "takeover"])
+async def test_what_the_database_did_not_commit_is_not_believed(
+    lab: Lab, shared_premises: Premises, first: str
+) -> None:
+    """Fails where the new deadline, or the epoch that another may get, counts before the commit."""
+    one = lease(lab, "one")
+    if first == "renewal":
+        await one.renew()
+        lab.clock.advance(3 * S)
+    async with commits_refused(shared_premises):
+        with pytest.raises(asyncpg.PostgresError):
+            await one.renew()
+        assert not one.held
+    if first == "takeover":
+        other = lease(lab, "two")
+        assert await other.renew()
+        assert not await one.renew()
+        assert other.held
+
+
+@asynccontextmanager
+async def commits_refused(shared: Premises) -> AsyncIterator[None]:
+    """Changes of the lease fail when they are committed, not before."""
+    conn = await asyncpg.connect(urlsplit(shared.admin_dsn)._replace(path=urlsplit(shared.dsn).path).geturl())
+    await conn.execute(
+        """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN RAISE EXCEPTION 'refused'; END $$;
+        CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON lease DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION refuse();
+        """
+    )
+    try:
+        yield
+    finally:
+        await conn.execute("DROP TRIGGER refuse ON lease; DROP FUNCTION refuse()")
+        await conn.close()
 
 
 class Paused:

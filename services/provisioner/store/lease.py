@@ -61,7 +61,9 @@ async def release_lease(conn: Conn, *, epoch: int, now: datetime) -> None:
 async def fence(conn: Conn, *, epoch: int) -> None:
     """Hold the lease row for the rest of the transaction: nobody takes over before it commits.
 
-    Every transaction of the engine begins with this. Raises LeaseLost when the epoch is not ours.
+    Every transaction of the engine begins with this. Raises LeaseLost when the epoch is not ours. An engine
+    that is frozen while it holds the row keeps the standby out until the server ends its session
+    (idle_in_transaction_session_timeout, shared/db.py).
     """
     found = await conn.fetchval("SELECT 1 FROM lease WHERE epoch = $1 FOR SHARE", epoch)
     if found is None:
