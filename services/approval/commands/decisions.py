@@ -69,7 +69,8 @@ def _visible(context: Context, caller: Caller, review: Review | None, origin: Or
 
 def _check_rules(context: Context, review: Review) -> None:
     """A vote counts under the rules of now: what they no longer ask for is reopened, not voted on."""
-    require_documents(context, review.revisions)
+    for wanted in review.decided_on:
+        require_documents(context, wanted)
     if outdated(review, eligibility.rules_now(context.world, review.reviewed)):
         raise Conflict(
             "the approval rules have just changed; the review is being opened again under the new ones",

@@ -40,6 +40,13 @@ def electorate_of(world: World, stages: Sequence[Stage], reviewed: Reviewed, now
     )
 
 
+def electorate_now(world: World, review: Review, now: datetime) -> Electorate | None:
+    """The electorate by which an open review's votes count; None once it is closed."""
+    if review.state is not ReviewState.OPEN:
+        return None
+    return electorate_of(world, review.stages, review.reviewed, now)
+
+
 def ask(world: World, review: Review, user_id: str, now: datetime) -> Answer:
     """The policy's answer to this person's vote on the open stage."""
     reviewed = review.reviewed

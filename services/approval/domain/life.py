@@ -25,6 +25,7 @@ from shared.contracts.approval import (
     ReviewStageOpened,
     ReviewVoided,
     Stage,
+    Vote,
 )
 from shared.contracts.event import Revisions
 from shared.contracts.witness import resolve_window
@@ -85,12 +86,13 @@ def open_stage(
     """Let a stage wait for votes of everybody eligible who is no party and has not voted."""
     review = change.review.model_copy(update={"stage": number})
     spent = change.review.spent
+    again = " again: a vote that it had counts no longer" if number < change.review.stage else ""
     approvers = tuple(person for person in electorate[number - 1] if person.user_id not in spent)
     return say(
         Change(review, change.facts),
         ReviewStageOpened,
         origin,
-        why=f"stage {number} of {len(review.stages)} waits for votes",
+        why=f"stage {number} of {len(review.stages)} waits for votes{again}",
         stage=number,
         stages=len(review.stages),
         needed=review.stages[number - 1].needed,
@@ -100,8 +102,13 @@ def open_stage(
     )
 
 
-def approve(change: Change, origin: Origin, *, revisions: Revisions, why: str) -> Change:
-    """Publish the witness for the window that begins now; void when nothing of it is left."""
+def approve(
+    change: Change, origin: Origin, *, votes: tuple[Vote, ...] = (), revisions: Revisions, why: str
+) -> Change:
+    """Publish the witness for the window that begins now; void when nothing of it is left.
+
+    `votes` are those it rests on: approvals that count no longer are not among them.
+    """
     reviewed = change.review.reviewed
     window = resolve_window(reviewed.asked, origin.at)
     if window is None:
@@ -117,7 +124,7 @@ def approve(change: Change, origin: Origin, *, revisions: Revisions, why: str) -
         why=why,
         window=window,
         content_hash=witness,
-        votes=closed.review.votes,
+        votes=votes,
         auto_approved_by=closed.review.auto_approved_by,
         revisions=revisions,
     )

@@ -163,14 +163,38 @@ class Review(Contract):
         """How many votes of that verdict a stage has; stages count from 1."""
         return sum(vote.stage == stage and vote.verdict == verdict for vote in self.votes)
 
+    def counting(self, electorate: Electorate) -> tuple[Vote, ...]:
+        """Rejections, and the approvals whose voters may still give them in their stage."""
+        eligible = [frozenset(person.user_id for person in people) for people in electorate]
+        return tuple(
+            vote
+            for vote in self.votes
+            if vote.verdict == "reject" or vote.voter.user_id in eligible[vote.stage - 1]
+        )
+
+    def approvals(self, electorate: Electorate) -> list[int]:
+        """How many approvals count, stage by stage."""
+        given = [vote.stage for vote in self.counting(electorate) if vote.verdict == "approve"]
+        return [given.count(number) for number in range(1, len(self.stages) + 1)]
+
+    def waiting_stage(self, electorate: Electorate) -> int | None:
+        """The first stage that lacks approvals, perhaps one that had them; None when none does."""
+        numbered = enumerate(zip(self.stages, self.approvals(electorate), strict=True), start=1)
+        return next((number for number, (stage, given) in numbered if given < stage.needed), None)
+
     def can_be_filled(self, electorate: Electorate) -> bool:
         """Whether distinct people can still give every approval that is missing."""
         return solvable(
             self.stages,
             [[person.user_id for person in people] for people in electorate],
             used=self.spent,
-            given=[self.given(number, "approve") for number in range(1, len(self.stages) + 1)],
+            given=self.approvals(electorate),
         )
+
+    @property
+    def decided_on(self) -> tuple[Revisions, ...]:
+        """The documents it was opened on and those of each vote: who knows older ones must not judge it."""
+        return (self.revisions, *(vote.revisions for vote in self.votes))
 
 
 @dataclass(frozen=True)

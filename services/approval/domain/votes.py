@@ -6,7 +6,6 @@ caller has already made sure that the voter may see the review (commands/decisio
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum, auto
 from typing import Literal
 
 from services.approval.domain.life import approve, open_stage, reject, say
@@ -33,15 +32,6 @@ class Ballot:
     verdict: Verdict
     comment: str
     revisions: Revisions
-
-
-class Outcome(Enum):
-    """What the votes of a review's open stage amount to."""
-
-    WAITING = auto()
-    STAGE_MET = auto()
-    ALL_MET = auto()
-    REFUSED = auto()
 
 
 def verb_now(review: Review) -> str:
@@ -92,34 +82,28 @@ def vote(
         why=ballot.comment or f"approved in stage {review.stage} of {len(review.stages)}",
         vote=counted.votes[-1],
     )
-    return _follow(change, ballot, electorate, weighing, origin)
+    if counted.given(review.stage, "reject") >= review.stages[review.stage - 1].denials:
+        return reject(change, origin, code="rejected", why=ballot.comment)
+    return move_on(change, electorate, weighing, origin, revisions=ballot.revisions)
 
 
-def _follow(
-    change: Change, ballot: Ballot, electorate: Electorate, weighing: Weighing, origin: Origin
+def move_on(
+    change: Change, electorate: Electorate, weighing: Weighing, origin: Origin, *, revisions: Revisions
 ) -> Change:
+    """Open the first stage that lacks approvals, or approve where none does; nothing if it is open already.
+
+    An earlier stage lacks approvals again once who gave them may no longer: its votes are kept, and others
+    have to give those that are missing.
+    """
     review = change.review
-    match outcome(review):
-        case Outcome.WAITING:
-            return change
-        case Outcome.REFUSED:
-            return reject(change, origin, code="rejected", why=ballot.comment)
-        case Outcome.STAGE_MET:
-            return open_stage(change, review.stage + 1, electorate, weighing, origin)
-        case Outcome.ALL_MET:
-            return approve(
-                change, origin, revisions=ballot.revisions, why="every stage has the approvals it needs"
-            )
-
-
-def outcome(review: Review) -> Outcome:
-    """Rejections first: a stage that is refused cannot be met."""
-    stage = review.stages[review.stage - 1]
-    if review.given(review.stage, "reject") >= stage.denials:
-        return Outcome.REFUSED
-    if review.given(review.stage, "approve") < stage.needed:
-        return Outcome.WAITING
-    return Outcome.ALL_MET if review.stage == len(review.stages) else Outcome.STAGE_MET
+    waiting = review.waiting_stage(electorate)
+    if waiting is None:
+        why = "every stage has the approvals it needs"
+        votes = review.counting(electorate)
+        return approve(change, origin, votes=votes, revisions=revisions, why=why)
+    if waiting == review.stage:
+        return change
+    return open_stage(change, waiting, electorate, weighing, origin)
 
 
 def _guard_state(review: Review, now: datetime) -> None:

@@ -89,8 +89,13 @@ def _add_one(routes: APIRouter, context: Context) -> None:
                 "there is no such review, or it is not yours to see", code="review_unknown", denied=denied
             )
         response.headers["ETag"] = etag(review.version)
-        deciders = eligibility.deciders(context.world, review, context.clock.now())
-        return ReviewWhole.of(review, you_may_decide=_may_decide(context, caller, review), deciders=deciders)
+        now = context.clock.now()
+        return ReviewWhole.of(
+            review,
+            you_may_decide=_may_decide(context, caller, review),
+            deciders=eligibility.deciders(context.world, review, now),
+            electorate=eligibility.electorate_now(context.world, review, now),
+        )
 
     @routes.post("/reviews/{review_id}/decisions", status_code=201, response_model=DecisionShown)
     async def decide(

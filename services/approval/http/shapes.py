@@ -1,12 +1,12 @@
 """Reviews as the API shows them: the JSON that OpenAPI documents. Proofs of votes stay in the audit log."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel
 
-from services.approval.domain.review import RejectionCode, Review, ReviewState
+from services.approval.domain.review import Electorate, RejectionCode, Review, ReviewState
 from shared.contracts.approval import Stage, Vote
 from shared.contracts.people import Person
 from shared.contracts.ticket import Window, WindowAsked
@@ -36,6 +36,8 @@ class VoteShown(BaseModel):
     acting_for: str | None
     comment: str
     at: datetime
+    counts: bool | None
+    """Whether it counts now: an approval only while its voter may give it. None once the review is closed."""
 
 
 class ReviewShown(BaseModel):
@@ -82,12 +84,25 @@ class ReviewWhole(ReviewShown):
     """Who may still vote on the open stage, by the rules and memberships of now."""
 
     @classmethod
-    def of(cls, review: Review, *, you_may_decide: bool, deciders: Sequence[Person] = ()) -> Self:
+    def of(
+        cls,
+        review: Review,
+        *,
+        you_may_decide: bool,
+        deciders: Sequence[Person] = (),
+        electorate: Electorate | None = None,
+    ) -> Self:
+        """`electorate` says which approvals of an open review count; a closed one is shown without."""
+        counting = review.votes if electorate is None else review.counting(electorate)
         return cls(
             **_summary(review),
             you_may_decide=you_may_decide,
-            stage_list=[_stage(review, number, one) for number, one in enumerate(review.stages, start=1)],
-            votes=[_vote(one) for one in review.votes],
+            stage_list=[
+                _stage(review, number, one, counting) for number, one in enumerate(review.stages, start=1)
+            ],
+            votes=[
+                _vote(one, counts=None if electorate is None else one in counting) for one in review.votes
+            ],
             may_decide=list(deciders),
         )
 
@@ -144,8 +159,9 @@ def _summary(review: Review) -> dict[str, Any]:
     }
 
 
-def _stage(review: Review, number: int, stage: Stage) -> StageShown:
-    approvals, rejections = review.given(number, "approve"), review.given(number, "reject")
+def _stage(review: Review, number: int, stage: Stage, counting: Collection[Vote]) -> StageShown:
+    approvals = sum(vote.stage == number and vote.verdict == "approve" for vote in counting)
+    rejections = review.given(number, "reject")
     state: StageState = "waiting"
     if rejections >= stage.denials:
         state = "refused"
@@ -168,7 +184,7 @@ def _stage(review: Review, number: int, stage: Stage) -> StageShown:
     )
 
 
-def _vote(vote: Vote) -> VoteShown:
+def _vote(vote: Vote, *, counts: bool | None) -> VoteShown:
     return VoteShown(
         id=vote.id,
         stage=vote.stage,
@@ -177,4 +193,5 @@ def _vote(vote: Vote) -> VoteShown:
         acting_for=vote.acting_for,
         comment=vote.comment,
         at=vote.at,
+        counts=counts,
     )
