@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from prometheus_client import Histogram
 
 from services.provisioner.domain import claims as claim_life
-from services.provisioner.domain.assignments import claim_ended
+from services.provisioner.domain.assignments import Assignment, claim_ended
 from services.provisioner.domain.claims import Claim, ClaimState, Said, Stamp
 from services.provisioner.store import assignments, claims
 from services.provisioner.store.errors import DATABASE_AWAY
@@ -39,10 +39,11 @@ async def end_claims(
     Returns those that were open, as they are now; one that had ended already stays as it is.
     """
     wanted = {claim_id for claim_id, _ in pairs}
-    return await _end(
+    ended = await _end(
         conn, [assignment_id for _, assignment_id in pairs], lambda claim: claim.id in wanted,
         stamp=stamp, cause=cause, why=why,
     )  # fmt: skip
+    return [claim for claim, _ in ended]
 
 
 async def _end(
@@ -53,7 +54,8 @@ async def _end(
     stamp: Stamp,
     cause: EndCause,
     why: str,
-) -> list[Claim]:
+) -> list[tuple[Claim, Assignment]]:
+    """The claims that ended, each with its assignment as it was."""
     rows = await assignments.lock_assignments(conn, assignment_ids)
     found = await claims.claims_of_assignments(conn, list(rows))
     said: list[Said] = [
@@ -67,7 +69,19 @@ async def _end(
         held = any(claim.assignment_id == assignment_id and claim.holds(stamp.at) for claim in after.values())
         row = claim_ended(rows[assignment_id], still_held=held, now=stamp.at)
         await assignments.save_assignment(conn, row)
-    return [claim for claim, _ in said]
+    return [(claim, rows[claim.assignment_id]) for claim, _ in said]
+
+
+async def alert_never_granted(context: Context, claim: Claim, last_error: str) -> None:
+    """Somebody was promised access and did not get it: AWS's doing or ours, and nobody else says so."""
+    reason = last_error or "nothing was heard of AWS: no slot, no turn at its limits, or no active engine"
+    await context.alerts.raise_alert(
+        key=f"grant_failed/{claim.id}",
+        summary="a window ended before its grant was made",
+        detail=f"ticket {claim.ticket_id}, user {claim.user_id}, account {claim.account_id}, "
+        f"set {claim.set_id}: {reason}",
+        once=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +146,10 @@ class Expiry:
                 conn, ids, lambda claim: claim.ends_at <= now,
                 stamp=self._stamp(now), cause="expired", why="its window is over",
             )  # fmt: skip
-        for claim in ended:
+        for claim, row in ended:
             _LATENESS.observe((now - claim.ends_at).total_seconds())
+            if claim.granted_at is None:
+                await alert_never_granted(self._context, claim, row.last_error)
         return len(ended)
 
     async def _fail_unwitnessed(self) -> None:

@@ -1,7 +1,7 @@
 """What a visit works with, and the numbers and metrics of the engine. Decides nothing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from prometheus_client import Histogram
@@ -39,6 +39,8 @@ class Tools:
     limits: Limits
     jitter: Callable[[], float]
     policy_retry: timedelta = timedelta(seconds=2)
+    unread: dict[int, int] = field(default_factory=dict)
+    """How often in a row AWS could not be read for an assignment."""
 
     @property
     def now(self) -> datetime:

@@ -4,7 +4,7 @@ Level-triggered and killable anywhere: whatever is interrupted is found again by
 polling.py. Every transaction begins with the fence, and none is open while AWS is called.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -14,7 +14,7 @@ from services.provisioner.domain import claims as claim_life
 from services.provisioner.domain import operations
 from services.provisioner.domain.assignments import Assignment, Decision, Observed
 from services.provisioner.domain.claims import Claim, ClaimState, Said, Stamp
-from services.provisioner.domain.rechecks import Known, Live, Passed, Refused, content_of, recheck
+from services.provisioner.domain.rechecks import Known, Live, NotYet, Passed, Refused, content_of, recheck
 from services.provisioner.identity_center import (
     AssignmentKey,
     IdentityCenterError,
@@ -22,10 +22,10 @@ from services.provisioner.identity_center import (
     Priority,
     Problem,
 )
-from services.provisioner.reconcile.tools import GRANT_SECONDS, REVOKE_CALL_LATENESS, REVOKED_LATENESS, Tools
+from services.provisioner.reconcile import telling
+from services.provisioner.reconcile.tools import Tools
 from services.provisioner.store import assignments, claims, witnesses
 from services.provisioner.store.lease import fence
-from shared.contracts import access
 from shared.contracts import documents as doc
 from shared.db import Conn, transaction
 from shared.errors import Bug
@@ -56,9 +56,11 @@ async def visit(tools: Tools, assignment_id: int, *, may_send: bool) -> bool:
             seen = await _look(tools, row, beginning=beginning)
         except IdentityCenterError as error:
             await _unreadable(tools, assignment_id, error)
+            await telling.tell_unread(tools, row, error)
             return False
+        await telling.tell_read(tools, row)
     decision = await _commit(tools, assignment_id, seen, may_send=may_send)
-    await _tell(tools, decision)
+    await telling.tell(tools, decision)
     if decision.send is not None:
         await _send(tools, decision)
     return decision.row.op is not None
@@ -130,36 +132,38 @@ async def _commit(tools: Tools, assignment_id: int, seen: Seen | None, *, may_se
 
 async def _begin(
     tools: Tools, conn: Conn, loaded: Sequence[Claim], seen: Seen | None, *, may_send: bool, stamp: Stamp
-) -> tuple[list[Said], list[Claim]]:
-    """Re-check the claims whose window has opened: what begins or fails, and what has to wait."""
+) -> tuple[list[Said], dict[str, str]]:
+    """Re-check the claims whose window has opened: what begins or fails, and (by id) why the others wait."""
     said: list[Said] = []
-    waiting: list[Claim] = []
+    waiting: dict[str, str] = {}
     known = await _known_of_starting(tools, conn, loaded)
     live = seen.live if seen else None
     for claim in domain.starting(loaded, stamp.at):
         verdict = recheck(claim, known[claim.id], live)
         if isinstance(verdict, Refused):
             said.append(claim_life.refuse(claim, stamp, code=verdict.code, detail=verdict.detail))
-        elif isinstance(verdict, Passed) and seen and live and (seen.found or may_send):
+        elif isinstance(verdict, NotYet):
+            waiting[claim.id] = verdict.why
+        elif seen and live and (seen.found or may_send):
             said.append(claim_life.begin(claim, stamp))
         else:
-            waiting.append(claim)
+            waiting[claim.id] = "it waits for its turn with AWS"
     return said, waiting
 
 
-def _after(loaded: Sequence[Claim], said: Sequence[Said], *, without: Sequence[Claim]) -> list[Claim]:
+def _after(loaded: Sequence[Claim], said: Sequence[Said], *, without: Collection[str]) -> list[Claim]:
     changed = {claim.id: claim for claim, _ in said}
-    left_out = {claim.id for claim in without}
-    return [changed.get(claim.id, claim) for claim in loaded if claim.id not in left_out]
+    return [changed.get(claim.id, claim) for claim in loaded if claim.id not in without]
 
 
-def _wait(tools: Tools, row: Assignment, waiting: Sequence[Claim], seen: Seen | None) -> Assignment:
+def _wait(tools: Tools, row: Assignment, waiting: Mapping[str, str], seen: Seen | None) -> Assignment:
     """Come back for those that have to wait: at once if only the slot is missing, else a little later."""
     if not waiting:
         return row
     at_once = seen is not None and seen.live is not None
     again = tools.now if at_once else tools.now + tools.policy_retry
-    return replace(row, next_at=min(again, row.next_at) if row.next_at else again)
+    return replace(row, next_at=min(again, row.next_at) if row.next_at else again,
+                   last_error=row.last_error or next(iter(waiting.values())))  # fmt: skip
 
 
 async def _known_of_starting(tools: Tools, conn: Conn, found: Sequence[Claim]) -> dict[str, Known]:
@@ -241,42 +245,6 @@ def _answered(
         row, problem.problem.value, str(problem),
         stamp=tools.stamp, jitter=tools.jitter(), limits=tools.limits,
     )  # fmt: skip
-
-
-async def _tell(tools: Tools, decision: Decision) -> None:
-    """Metrics and alerts of what was just committed."""
-    for claim, facts in decision.said:
-        for fact in facts:
-            if isinstance(fact, access.AccessGranted):
-                GRANT_SECONDS.observe((fact.at - claim.starts_at).total_seconds())
-            elif isinstance(fact, access.AccessRevoked):
-                REVOKED_LATENESS.observe(fact.late_by.total_seconds())
-            elif isinstance(fact, access.AccessFailed):
-                await _alert_failed(tools, fact)
-    if decision.send == "delete" and decision.row.op is not None:
-        for late in decision.revoking_since:
-            REVOKE_CALL_LATENESS.observe((decision.row.op.started - late).total_seconds())
-    if decision.reappeared:
-        await tools.context.alerts.raise_alert(
-            key=f"reappeared/{decision.row.id}",
-            summary="an assignment that had been verified gone is there again, and is revoked again",
-            detail=f"user {decision.row.user_id}, account {decision.row.account_id}, "
-            f"set {decision.row.set_id}",
-            once=True,
-        )
-
-
-async def _alert_failed(tools: Tools, fact: access.AccessFailed) -> None:
-    """A grant that failed is an operator's business, one that was stopped in time is not."""
-    if fact.code in {"expired", "terminated", "returned", "withdrawn", "revoked_by_operator"}:
-        return
-    await tools.context.alerts.raise_alert(
-        key=f"grant_failed/{fact.grant_id}",
-        summary=f"a grant failed: {fact.code}",
-        detail=f"ticket {fact.ticket_id}, user {fact.user_id}, account {fact.account_id}, set {fact.set_id}: "
-        f"{fact.detail}",
-        once=True,
-    )
 
 
 def _set_arn(tools: Tools, row: Assignment) -> str:
