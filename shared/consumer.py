@@ -189,10 +189,15 @@ class Consumer:
         return self.subscription.handlers.get(cls, self.subscription.otherwise) if cls else None
 
     def _check_owner(self, envelope: Envelope) -> None:
-        owner = topics.TOPICS[self.topic].owner
-        if envelope.source != owner:
+        topic = topics.TOPICS[self.topic]
+        if envelope.source != topic.owner:
             raise Undecodable(
-                f"ce_source is {envelope.source!r}, but {self.topic} belongs to {owner}: forged or misrouted"
+                f"ce_source is {envelope.source!r}, but {topic.name} belongs to {topic.owner}: "
+                "forged or misrouted"
+            )
+        if event_class(envelope) and not topic.takes(envelope.type):
+            raise Undecodable(
+                f"{envelope.type} is not {topic.owner}'s to say on {topic.name}: forged or misrouted"
             )
 
     async def _call(self, handler: Handler, received: Received[Any]) -> Outcome:

@@ -28,8 +28,16 @@ class Topic:
     content: str
     kinds: tuple[str, ...] = ()
     """The documents that are this topic's; one of another kind is its owner overreaching."""
+    facts: tuple[str, ...] = ()
+    """The nouns its event types begin with; a fact about another service's noun is its owner overreaching."""
+
+    def takes(self, event_type: str) -> bool:
+        """Whether a fact of this type may stand on this topic."""
+        return self.cleanup == "delete" and event_type.partition(".")[0] in (*self.facts, *_ANYBODYS)
 
 
+_ANYBODYS: Final = ("authz",)
+"""Whoever refuses a call says so. `audit` is nobody's here: the log notes its readers itself."""
 _ALL: Final = ("ticket", "approval", "provisioner", "notifier", "audit")
 
 TOPICS: Final = {
@@ -43,6 +51,7 @@ TOPICS: Final = {
             "delete",
             ("approval", "provisioner", "notifier", "audit"),
             "ticket facts, each with the whole ticket; catalogue and scope changes",
+            facts=("ticket", "account", "set", "set_group", "scope"),
         ),
         Topic(
             APPROVAL,
@@ -52,6 +61,7 @@ TOPICS: Final = {
             "delete",
             ("ticket", "provisioner", "notifier", "audit"),
             "review facts, rule changes; review.approved is the provisioner's witness",
+            facts=("review", "rule"),
         ),
         Topic(
             ACCESS,
@@ -61,6 +71,7 @@ TOPICS: Final = {
             "delete",
             ("ticket", "notifier", "audit"),
             "access facts, among them the expiry producer's revoke events",
+            facts=("access",),
         ),
         Topic(
             NOTIFICATION,
@@ -70,6 +81,7 @@ TOPICS: Final = {
             "delete",
             ("audit",),
             "deliveries, without their text",
+            facts=("notification",),
         ),
         Topic(
             AUDIT_OCSF,

@@ -1,11 +1,14 @@
 import base64
 from collections.abc import Mapping
+from dataclasses import replace
 
 from aiokafka import ConsumerRecord
 
 from shared import topics
 from shared.clock import new_id
 from shared.consumer import Consumer
+from shared.contracts.access import AccessGranted
+from shared.contracts.configuration import AuditRead, RuleChanged
 from shared.contracts.event import EVENTS, Event
 from shared.contracts.ticket import TicketSubmitted
 from shared.envelope import headers_for
@@ -47,13 +50,32 @@ def test_subscriptions_are_all_topics_of_facts_that_audit_reads(service: Service
     assert {one.topic for one in service.consumers} == facts
 
 
-async def test_consume_known_types_from_any_topic_keeps_each(service: Service) -> None:
-    classes = contract_events()
-    for cls in classes:
-        await consumer(service, topics.TICKET).run_record(from_kafka(example(cls), topics.TICKET))
+async def test_consume_known_types_from_their_topic_keeps_each(service: Service) -> None:
+    places = [
+        (topic, cls)
+        for topic in (one.topic for one in service.consumers)
+        for cls in contract_events()
+        if topics.TOPICS[topic].takes(cls.TYPE)
+    ]
+    assert {cls for _, cls in places} == set(contract_events()) - {AuditRead}
+    for topic, cls in places:
+        await consumer(service, topic).run_record(from_kafka(example(cls), topic))
     kept = await records(service)
-    assert [f"{record['metadata']['event_code']}.v1" for record in kept] == [cls.TYPE for cls in classes]
-    assert {record["metadata"]["product"]["feature"]["name"] for record in kept} == {"ticket"}
+    assert [f"{record['metadata']['event_code']}.v1" for record in kept] == [cls.TYPE for _, cls in places]
+    assert [record["metadata"]["product"]["feature"]["name"] for record in kept] == [
+        topics.TOPICS[topic].owner for topic, _ in places
+    ]
+
+
+async def test_consume_fact_of_another_services_noun_is_parked_with_an_alert(service: Service) -> None:
+    foreign = [cls for cls in contract_events() if not topics.TOPICS[topics.NOTIFICATION].takes(cls.TYPE)]
+    assert {AccessGranted, TicketSubmitted, RuleChanged, AuditRead} <= set(foreign)
+    for offset, cls in enumerate(foreign):
+        record = replace(from_kafka(example(cls), topics.NOTIFICATION), offset=offset)
+        await consumer(service, topics.NOTIFICATION).run_record(record)
+    assert await sequences(service) == []
+    assert await service.context.pool.fetchval("SELECT count(*) FROM dead_letter") == len(foreign)
+    assert len(service.context.alerts.active) == len(foreign)
 
 
 async def test_consume_after_crash_before_offset_commit_absorbs_the_redelivery(service: Service) -> None:

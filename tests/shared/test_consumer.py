@@ -16,7 +16,7 @@ from shared import topics
 from shared.alerts import Alerts
 from shared.clock import ManualClock, new_id
 from shared.consumer import Consumer, Subscription, make_broker, make_consumers
-from shared.contracts.configuration import AccountChanged
+from shared.contracts.configuration import RuleChanged
 from shared.db import Pool, transaction
 from shared.envelope import Received, headers_for
 from shared.inbox import first_time
@@ -47,14 +47,14 @@ class Reader:
         self.consumer = self.make()
 
     def make(self) -> Consumer:
-        subscription = Subscription(topics.APPROVAL, {AccountChanged: self._handle})
+        subscription = Subscription(topics.APPROVAL, {RuleChanged: self._handle})
         (consumer,) = make_consumers(
             "ticket", [subscription], pool=lambda: self.pool, clock=ManualClock(NOW), alerts=self.alerts
         )
         consumer.backoff.sleep = self._pause
         return consumer
 
-    async def _handle(self, received: Received[AccountChanged]) -> None:
+    async def _handle(self, received: Received[RuleChanged]) -> None:
         number = received.event.revision
         self.tried.append(number)
         if self.before is not None:
@@ -108,7 +108,7 @@ async def sending(broker: Broker) -> AsyncIterator[Callable[..., Awaitable[None]
 def good(number: int, **other: bytes | None) -> tuple[bytes, Headers]:
     """A fact as approval would send it, with some headers replaced."""
     made = headers_for(
-        event_id=new_id(), type_name=AccountChanged.TYPE, subject="k", source="approval", time=NOW
+        event_id=new_id(), type_name=RuleChanged.TYPE, subject="k", source="approval", time=NOW
     )
     headers: dict[str, bytes | None] = {name: value.encode() for name, value in made.items()}
     return fact("k", number).model_dump_json().encode(), list((headers | other).items())
@@ -179,7 +179,7 @@ async def test_unknown_and_unwanted_types_are_skipped_and_counted(pool: Pool, br
     reader = Reader(pool)
     async with sending(broker) as send, consuming(reader.consumer, broker):
         await send(*good(0, ce_type=b"ticket.transmogrified.v1"))
-        await send(b"not even read", good(0, ce_type=b"rule.changed.v1")[1])
+        await send(b"not even read", good(0, ce_type=b"review.voided.v1")[1])
         await send(*good(1))
         await until(lambda: reader.handled == [1])
     assert await reader.parked() == []

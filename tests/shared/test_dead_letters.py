@@ -10,7 +10,7 @@ from shared import dead_letters, topics
 from shared.alerts import Alerts
 from shared.clock import ManualClock, new_id
 from shared.consumer import Consumer, Subscription, make_consumers
-from shared.contracts.configuration import AccountChanged
+from shared.contracts.configuration import RuleChanged
 from shared.db import Pool
 from shared.envelope import Received, headers_for
 from shared.errors import NotFound
@@ -29,7 +29,7 @@ def record(
 
 def good_record(**other: bytes) -> ConsumerRecord:
     headers = headers_for(
-        event_id=new_id(), type_name=AccountChanged.TYPE, subject="k", source="approval", time=NOW
+        event_id=new_id(), type_name=RuleChanged.TYPE, subject="k", source="approval", time=NOW
     )
     raw = {name: value.encode() for name, value in headers.items()} | other
     return record(fact("k", 1).model_dump_json().encode(), tuple(raw.items()))
@@ -39,7 +39,7 @@ def consumer_of(pool: Pool, handler: Any) -> Consumer:
     clock = ManualClock(NOW)
     (consumer,) = make_consumers(
         "ticket",
-        [Subscription(topics.APPROVAL, {AccountChanged: handler})],
+        [Subscription(topics.APPROVAL, {RuleChanged: handler})],
         pool=lambda: pool,
         clock=clock,
         alerts=Alerts(service="ticket", clock=clock, channels=[]),
@@ -85,7 +85,7 @@ async def test_an_unknown_letter_is_not_found(pool: Pool) -> None:
 async def test_replay_handles_the_record(pool: Pool) -> None:
     handled: list[int] = []
 
-    async def handler(received: Received[AccountChanged]) -> None:
+    async def handler(received: Received[RuleChanged]) -> None:
         handled.append(received.event.revision)
 
     assert await consumer_of(pool, handler).replay(good_record()) == "handled"
@@ -101,7 +101,7 @@ async def test_replay_of_what_still_cannot_be_read_parks_it_anew(pool: Pool) -> 
 async def test_replay_that_fails_says_so_and_does_not_retry(pool: Pool) -> None:
     tried = 0
 
-    async def handler(_received: Received[AccountChanged]) -> None:
+    async def handler(_received: Received[RuleChanged]) -> None:
         nonlocal tried
         tried += 1
         raise RuntimeError("still broken")

@@ -6,7 +6,7 @@ import pytest
 
 from shared import inbox
 from shared.clock import new_id
-from shared.contracts.configuration import AccountChanged
+from shared.contracts.configuration import AccountChanged, ConfigurationFact
 from shared.db import Pool, transaction
 from shared.envelope import Envelope, Received
 from tests.support.corridor import fact
@@ -14,7 +14,7 @@ from tests.support.harness import NOW
 from tests.support.waiting import until
 
 
-def event(event_id: str, source: str = "ticket") -> Received[AccountChanged]:
+def event(event_id: str, source: str = "ticket") -> Received[ConfigurationFact]:
     """A fact as it arrives from `source`."""
     return Received(fact("k", 1), Envelope(event_id, AccountChanged.TYPE, "k", source, NOW, {}))
 

@@ -14,7 +14,7 @@ from shared import dead_letters, documents, outbox, topics
 from shared.access import PERSON, requires
 from shared.clock import ManualClock
 from shared.consumer import Subscription
-from shared.contracts.configuration import AccountChanged, AuthzDenied
+from shared.contracts.configuration import AuthzDenied, RuleChanged
 from shared.contracts.documents import RegisteredAccount
 from shared.db import Pool, transaction
 from shared.envelope import Received
@@ -45,14 +45,14 @@ class Office:
             Parts(
                 routers=lambda _context: [_plain_routes()],
                 subscriptions=lambda _context: [
-                    Subscription(topics.APPROVAL, {AccountChanged: self._handle})
+                    Subscription(topics.APPROVAL, {RuleChanged: self._handle})
                 ],
             ),
             process=Process(self.clock, ready_tables(self.clock)),
         )
         self.service.context.set_pool(pool)
 
-    async def _handle(self, received: Received[AccountChanged]) -> None:
+    async def _handle(self, received: Received[RuleChanged]) -> None:
         if self.broken:
             raise RuntimeError("hunter2")
         self.handled.append(received.event.revision)

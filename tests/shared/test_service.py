@@ -15,7 +15,7 @@ from shared import outbox, topics
 from shared.clock import Clock, ManualClock
 from shared.consumer import Subscription
 from shared.context import Context
-from shared.contracts.configuration import AccountChanged
+from shared.contracts.configuration import RuleChanged
 from shared.db import Pool, transaction
 from shared.envelope import Received
 from shared.migrate import migrate_database
@@ -134,7 +134,7 @@ async def test_a_lost_broker_comes_back_and_nothing_is_lost(
 async def _answer(pool: Pool, number: int) -> None:
     """A fact on the approval topic; this database's own relay sends it, as the service hears no other."""
     async with transaction(pool) as conn:
-        (event_id,) = await outbox.append(conn, "ticket", fact("k", number))
+        (event_id,) = await outbox.append(conn, "ticket", fact("k", number, service="approval"))
         await conn.execute(
             "UPDATE outbox SET topic = $2, headers = headers || $3 WHERE event_id = $1",
             event_id,
@@ -193,12 +193,12 @@ class Order:
         )
 
     def _subscriptions(self, _context: Context) -> list[Subscription]:
-        return [Subscription(topics.APPROVAL, {AccountChanged: self._handle})]
+        return [Subscription(topics.APPROVAL, {RuleChanged: self._handle})]
 
     def _background(self, _context: Context) -> list[Any]:
         return [("work", self._work)]
 
-    async def _handle(self, _received: Received[AccountChanged]) -> None:
+    async def _handle(self, _received: Received[RuleChanged]) -> None:
         self.entered.set()
         await self.go_on.wait()
         self.said.append("handler" if self.service.context.has_pool else "handler without a database")

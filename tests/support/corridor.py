@@ -18,7 +18,7 @@ from shared import inbox, outbox, topics
 from shared.clock import Clock
 from shared.consumer import Subscription
 from shared.context import Context
-from shared.contracts.configuration import AccountChanged
+from shared.contracts.configuration import AccountChanged, ConfigurationFact, RuleChanged
 from shared.contracts.event import Actor
 from shared.db import Conn, Pool, transaction
 from shared.envelope import Received
@@ -37,9 +37,19 @@ _EFFECT = """
 """
 
 
-def fact(key: str, number: int, *, at: datetime = datetime(2026, 3, 2, tzinfo=UTC)) -> AccountChanged:
-    """The `number`th fact about `key`."""
-    return AccountChanged(
+SAYS = {"ticket": AccountChanged, "approval": RuleChanged}
+"""What each of the two says: a fact of its own topic."""
+
+
+def fact(
+    key: str,
+    number: int,
+    *,
+    at: datetime = datetime(2026, 3, 2, tzinfo=UTC),
+    service: str = "ticket",
+) -> ConfigurationFact:
+    """The `number`th fact about `key`, as `service` says it."""
+    return SAYS[service](
         subject=key, actor=Actor.service("test"), at=at, document=f"account/{key}", revision=number
     )
 
@@ -47,7 +57,7 @@ def fact(key: str, number: int, *, at: datetime = datetime(2026, 3, 2, tzinfo=UT
 async def say(pool: Pool, service: str, key: str, number: int) -> None:
     """Commit one fact, as a command would."""
     async with transaction(pool) as conn:
-        await outbox.append(conn, service, fact(key, number))
+        await outbox.append(conn, service, fact(key, number, service=service))
 
 
 @dataclass
@@ -60,7 +70,7 @@ class Note:
     seen: list[tuple[str, int]] = field(default_factory=list)
     """Every delivery, repeated ones too."""
 
-    async def __call__(self, received: Received[AccountChanged]) -> None:
+    async def __call__(self, received: Received[Any]) -> None:
         event = received.event
         self.seen.append((event.subject, event.revision))
         if self.before is not None:
@@ -72,7 +82,9 @@ class Note:
                 "INSERT INTO effect (key, number) VALUES ($1, $2)", event.subject, event.revision
             )
             if self.answers:
-                await outbox.append(conn, self.context.service, fact(event.subject, event.revision))
+                service = self.context.service
+                answer = fact(event.subject, event.revision, service=service)
+                await outbox.append(conn, service, answer)
 
 
 async def effects(pool: Pool | Conn) -> list[tuple[str, int]]:
@@ -132,7 +144,7 @@ def tiny_service(
             return []
         note = Note(context, answers, before)
         notes.append(note)
-        return [Subscription(hears, {AccountChanged: note})]
+        return [Subscription(hears, dict.fromkeys(SAYS.values(), note))]
 
     service = Service(name, settings, Parts(subscriptions=subscriptions), process=Process(Clock(), tables))
     return service, notes
