@@ -71,7 +71,7 @@ class Requires:
         now = context.clock.now()
         claims = await context.verifier.verify(_bearer(request), now)
         if not self.stale_ok:
-            _check_tables(context, request)
+            _check_tables(context, request, self.verb)
         if wanted := request.headers.get("Jit-Min-Revision"):
             await context.tables.wait_for(parse_revision(wanted))
         principal = await bind(
@@ -112,11 +112,11 @@ def _bearer(request: Request) -> str:
     return token.strip()
 
 
-def _check_tables(context: Context, request: Request) -> None:
+def _check_tables(context: Context, request: Request, verb: str) -> None:
     if request.method in {"GET", "HEAD"}:
         context.tables.require_ready()
     else:
-        context.tables.require_fresh()
+        context.tables.require_fresh(correcting=verb == "config.write")
 
 
 def _with_address(principal: Principal, request: Request) -> Principal:

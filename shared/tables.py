@@ -189,10 +189,13 @@ class Tables:
                 code="tables_not_ready",
             )
 
-    def require_fresh(self) -> None:
-        """Raise `NotReady` unless the copy is recent enough to write on."""
+    def require_fresh(self, *, correcting: bool = False) -> None:
+        """Raise `NotReady` unless the copy is recent enough to write on.
+
+        `correcting` is for changes of the configuration: a refused document is mended by one of them.
+        """
         self.require_ready()
-        if refused := sorted(self.world.refused):
+        if not correcting and (refused := sorted(self.world.refused)):
             raise NotReady(
                 f"the policy refused {', '.join(refused)}; an administrator must correct it first",
                 code="tables_refused",
