@@ -36,6 +36,8 @@ VERBS: Final = frozenset(
 )
 """Every verb but `approve/<rule id>/<stage>`, of which there is one per stage."""
 
+SLUG: Final = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
+"""Ids that people choose for scopes, rules and set groups: every one of them fits into a row."""
 _ID: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?"
 # AWS's own alphabet for tags; a key with "=" could be read as another key's value, so it selects nothing.
 _TAG: Final = r"[\w.:/+\-@][\w.:/+\-@ ]{0,127}=(?:[\w.:/+\-@=](?:[\w.:/+\-@= ]{0,254}[\w.:/+\-@=])?)?"

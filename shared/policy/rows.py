@@ -10,7 +10,7 @@ from typing import Final
 
 from shared.contracts.documents import AccessScope, ApprovalRule
 from shared.errors import FieldError
-from shared.policy.row import ALWAYS, ANY, FOREVER, UNLIMITED, Row, RowRefused
+from shared.policy.row import ALWAYS, ANY, FOREVER, UNLIMITED, Row, RowRefused, check_row
 from shared.policy.shape import rule_errors, scope_errors
 
 ROLES: Final = {
@@ -68,6 +68,17 @@ def rule_rows(rule: ApprovalRule) -> tuple[Row, ...]:
 def role_rows(role: str) -> tuple[Row, ...]:
     """The constant rows of a role; KeyError for a role that does not exist."""
     return tuple(_unlimited(verb, f"role:{role}", ANY, ANY, f"role/{role}") for verb in ROLES[role])
+
+
+def row_errors(document: AccessScope | ApprovalRule) -> list[FieldError]:
+    """Why the policy would refuse a document whose fields are sound one by one; asked before it is stored."""
+    try:
+        rows = scope_rows(document) if isinstance(document, AccessScope) else rule_rows(document)
+        for row in rows:
+            check_row(row)
+    except RowRefused as error:
+        return [FieldError("", "row_refused", f"The policy cannot hold this: {error}.")]
+    return []
 
 
 def _rights(rule: ApprovalRule) -> Iterator[tuple[str, str]]:

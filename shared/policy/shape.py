@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from shared.contracts.documents import AccessScope, ApprovalRule
 from shared.errors import FieldError
-from shared.policy.row import ANY, SCOPE, SET, SUBJECT
+from shared.policy.row import ALWAYS, ANY, FOREVER, SCOPE, SET, SUBJECT
 
 
 def scope_errors(scope: AccessScope) -> list[FieldError]:
@@ -75,11 +75,7 @@ def _scope_length(scope: AccessScope) -> Iterator[FieldError]:
 
 
 def _validity(scope: AccessScope) -> Iterator[FieldError]:
-    if (
-        scope.valid_from is not None
-        and scope.valid_until is not None
-        and scope.valid_until <= scope.valid_from
-    ):
+    if (scope.valid_until or FOREVER) <= (scope.valid_from or ALWAYS):
         yield FieldError("/valid_until", "never_valid", "The scope must end after it begins.")
 
 

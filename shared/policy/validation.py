@@ -1,4 +1,4 @@
-"""What is wrong with a rule or a scope before it is saved: its shape, and what it names that is not there.
+"""What is wrong with a rule or a scope before it is saved: its shape, its rows, and unknown names in it.
 
 Pure functions over the world, for the commands that write them. What is only unlikely is not an error:
 people come and go, and whether a review can be filled is asked again at submit.
@@ -17,6 +17,7 @@ from shared.contracts.documents import (
     SetGroup,
 )
 from shared.errors import FieldError
+from shared.policy.rows import row_errors
 from shared.policy.shape import rule_errors, scope_errors
 from shared.policy.world import World
 
@@ -24,7 +25,7 @@ from shared.policy.world import World
 def validate_scope(scope: AccessScope, world: World) -> list[FieldError]:
     """Every wrong field of an access scope; empty when it may be saved."""
     return [
-        *scope_errors(scope),
+        *(scope_errors(scope) or row_errors(scope)),
         *_unknown_selectors(scope.accounts, scope.sets, world),
         *_unknown_subjects(scope.subjects, "/subjects", world),
     ]
@@ -32,7 +33,7 @@ def validate_scope(scope: AccessScope, world: World) -> list[FieldError]:
 
 def validate_rule(rule: ApprovalRule, world: World) -> list[FieldError]:
     """Every wrong field of an approval rule; empty when it may be saved."""
-    errors = [*rule_errors(rule), *_unknown_selectors(rule.accounts, rule.sets, world)]
+    errors = [*(rule_errors(rule) or row_errors(rule)), *_unknown_selectors(rule.accounts, rule.sets, world)]
     for index, stage in enumerate(rule.stages):
         errors += _unknown_subjects(stage.approvers, f"/stages/{index}/approvers", world)
         errors += _too_few(stage, f"/stages/{index}/needed", world)

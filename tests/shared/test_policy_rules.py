@@ -1,11 +1,15 @@
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import text
 
 from shared.contracts.documents import AccessScope, ApprovalRule, RuleStage
 from shared.policy.matching import solvable
+from shared.policy.row import ALWAYS, FOREVER, SLUG
 from shared.policy.validation import validate_rule, validate_scope
 from shared.policy.world import World
 from tests.support import policy_example as example
@@ -214,3 +218,36 @@ def test_validate_rule_names_what_is_wrong(wrong: ApprovalRule, expected: set[st
 )
 def test_validate_scope_names_what_is_wrong(wrong: AccessScope, expected: set[str]) -> None:
     assert {error.code for error in validate_scope(wrong, example.world())} == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "code"),
+    [
+        ({"id": "abc-"}, "", "row_refused"),
+        ({"id": "x" * 129}, "", "row_refused"),
+        ({"valid_until": ALWAYS}, "/valid_until", "never_valid"),
+        ({"valid_from": FOREVER}, "/valid_until", "never_valid"),
+        ({"valid_from": ALWAYS, "valid_until": FOREVER}, None, None),
+    ],
+)
+def test_validate_scope_and_the_policy_refuse_the_same(
+    fields: dict[str, object], field: str | None, code: str | None
+) -> None:
+    world = example.world()
+    tried = scope("new", "user:ann", "*", "*", 60).model_copy(update=fields)
+    errors = [(error.field, error.code) for error in validate_scope(tried, world)]
+    assert errors == ([] if code is None else [(field, code)])
+    assert world.apply(tried) == (not errors), world.refused
+
+
+def test_validate_rule_refuses_an_id_that_no_row_can_hold() -> None:
+    world = example.world()
+    tried = rule("abc-", "*", "*", ANN)
+    assert [error.code for error in validate_rule(tried, world)] == ["row_refused"]
+    assert not world.apply(tried)
+
+
+@given(text(alphabet="abz019-", min_size=1, max_size=70))
+def test_slug_is_always_an_id_that_rows_can_hold(slug: str) -> None:
+    if re.fullmatch(SLUG, slug) is not None:
+        assert example.world().apply(scope(slug, "user:ann", "*", f"psg:{slug}", 60))

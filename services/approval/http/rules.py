@@ -15,11 +15,9 @@ from shared.conditions import precondition
 from shared.context import Context
 from shared.contracts.documents import ApprovalRule
 from shared.errors import NotFound
+from shared.policy.row import SLUG
 from shared.texts import Line
 from shared.web import etag, respond
-
-SLUG = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-"""Ends in a letter or digit, as ids in policy rows do."""
 
 RuleId = Annotated[str, Path(pattern=SLUG, description="chosen by you; never used again after removal")]
 IfMatch = Annotated[str | None, Header(description='the ETag that was read, such as "3"; or *')]

@@ -24,13 +24,16 @@ from shared.contracts.documents import (
 )
 from shared.errors import Invalid, NotFound
 from shared.moments import Moment
+from shared.policy.row import SLUG
 from shared.policy.validation import validate_scope
 from shared.texts import Line
 from shared.web import etag, respond
 
 AccountId = Annotated[str, Path(pattern=r"^[0-9]{12}$")]
 SetId = Annotated[str, Path(pattern=r"^ps-[a-z0-9]{1,32}$")]
-Slug = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Slug = Annotated[str, Path(pattern=SLUG, description="chosen by you; never used again after removal")]
+OldSlug = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+"""What may be shown and removed: also ids that could be chosen once and that no policy row can hold."""
 IfMatch = Annotated[str | None, Header()]
 
 ShortText = Annotated[Line, Field(max_length=100)]
@@ -156,7 +159,7 @@ def _add_groups(routes: APIRouter, context: Context) -> None:
         return {"items": [one.model_dump(mode="json") for one in context.world.all(SetGroup)]}
 
     @routes.get("/set-groups/{group_id}", dependencies=[requires(PERSON)])
-    async def show_group(group_id: Slug, response: Response) -> dict[str, Any]:
+    async def show_group(group_id: OldSlug, response: Response) -> dict[str, Any]:
         return _shown(context.world.get(SetGroup, group_id), response)
 
     @routes.put("/set-groups/{group_id}")
@@ -171,7 +174,7 @@ def _add_groups(routes: APIRouter, context: Context) -> None:
 
     @routes.delete("/set-groups/{group_id}", status_code=204)
     async def remove_group(
-        group_id: Slug, if_match: IfMatch = None, caller: Caller = requires("config.write")
+        group_id: OldSlug, if_match: IfMatch = None, caller: Caller = requires("config.write")
     ) -> Response:
         return respond(await commands.remove(context, caller, SetGroup, group_id, precondition(if_match)))
 
@@ -182,7 +185,7 @@ def _add_scopes(routes: APIRouter, context: Context) -> None:
         return {"items": [one.model_dump(mode="json") for one in context.world.all(AccessScope)]}
 
     @routes.get("/scopes/{scope_id}", dependencies=[requires("config.read")])
-    async def show_scope(scope_id: Slug, response: Response) -> dict[str, Any]:
+    async def show_scope(scope_id: OldSlug, response: Response) -> dict[str, Any]:
         return _shown(context.world.get(AccessScope, scope_id), response)
 
     @routes.put("/scopes/{scope_id}")
@@ -198,7 +201,7 @@ def _add_scopes(routes: APIRouter, context: Context) -> None:
 
     @routes.delete("/scopes/{scope_id}", status_code=204)
     async def remove_scope(
-        scope_id: Slug, if_match: IfMatch = None, caller: Caller = requires("config.write")
+        scope_id: OldSlug, if_match: IfMatch = None, caller: Caller = requires("config.write")
     ) -> Response:
         return respond(await commands.remove(context, caller, AccessScope, scope_id, precondition(if_match)))
 

@@ -1,0 +1,63 @@
+"""The catalogue over HTTP: what the policy could not hold, guard rails, and who may list what."""
+
+from typing import Any
+
+import pytest
+
+from local.issuer import DevelopmentIssuer
+from shared import documents
+from shared.clock import new_id
+from shared.contracts.documents import AccessScope
+from shared.db import transaction
+from shared.service import Service
+from tests.support.harness import NOW
+from tests.support.http import api
+from tests.ticket.test_http import BODY, SCOPE
+
+BAD_ID = "old-"
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "field", "code"),
+    [
+        ("/v1/scopes/abc-", {}, "scope_id", "string_pattern_mismatch"),
+        ("/v1/scopes/new", {"valid_until": "0001-01-01T00:00:00Z"}, "/valid_until", "never_valid"),
+        ("/v1/scopes/new", {"valid_from": "9999-12-31T23:59:59.999999Z"}, "/valid_until", "never_valid"),
+    ],
+)
+async def test_scope_that_the_policy_could_not_hold_is_refused_before_it_is_stored(
+    service: Service, issuer: DevelopmentIssuer, path: str, changes: dict[str, Any], field: str, code: str
+) -> None:
+    async with api(service, issuer, "root") as client:
+        answer = await client.put(path, json=SCOPE | changes)
+    assert answer.status_code == 422
+    assert [(one["field"], one["code"]) for one in answer.json()["errors"]] == [(field, code)]
+
+
+@pytest.fixture
+async def refused(service: Service) -> AccessScope:
+    """A scope of an earlier release that this policy does not take."""
+    async with transaction(service.context.pool) as conn:
+        (stored,) = await documents.put(
+            conn, "ticket", AccessScope(id=BAD_ID, **SCOPE, revision=0), at=NOW, expected=0
+        )
+    assert isinstance(stored, AccessScope)
+    newest = max(one.revision for one in service.context.world.all(AccessScope)) + stored.revision
+    service.context.tables.world.apply(stored.model_copy(update={"revision": newest}))
+    assert list(service.context.world.refused) == [f"scope/{BAD_ID}"]
+    return stored
+
+
+async def test_refused_document_stops_requests_and_is_removed_over_http(
+    service: Service, issuer: DevelopmentIssuer, refused: AccessScope
+) -> None:
+    async with api(service, issuer, "ann") as client:
+        stopped = await client.post("/v1/tickets", json=BODY)
+    assert (stopped.status_code, stopped.json()["code"]) == (503, "tables_refused")
+    async with api(service, issuer, "root") as client:
+        other = await client.put(f"/v1/scopes/s-{new_id()[-12:]}", json=SCOPE)
+        gone = await client.delete(f"/v1/scopes/{BAD_ID}", headers={"If-Match": "*"})
+    assert (other.status_code, gone.status_code) == (201, 204)
+    service.context.world.apply(refused.model_copy(update={"deleted": True, "revision": 10**6}))
+    async with api(service, issuer, "ann") as client:
+        assert (await client.post("/v1/tickets", json=BODY)).status_code == 201
