@@ -22,10 +22,11 @@ class TicketSettings(ServiceSettings):
     most_grants: int = Field(default=50, ge=1, le=500)
     """Beneficiaries times targets in one ticket; more would hide what is being approved."""
     protected_accounts: tuple[str, ...] = ()
-    """Accounts that may not be registered, as a JSON list of ids; besides the management account and
-    the delegated administrator's, which never need to be named."""
+    """Accounts that may be neither registered nor, if they are already, requested, as a JSON list of ids;
+    besides the management account and the delegated administrator's, which never need to be named."""
     allow_protected_accounts: tuple[str, ...] = ()
-    """Protected accounts that may be registered after all; empty unless somebody decided otherwise."""
+    """Protected accounts that may be registered after all; empty unless somebody decided otherwise. One that
+    was registered before it was protected has to be registered again."""
     timer_every: timedelta = timedelta(seconds=5)
     """How often pending tickets are looked through for time-outs and ended ones for closing."""
 

@@ -44,16 +44,15 @@ _CATALOG: Final = (RegisteredAccount, RegisteredSet, SetGroup, AccessScope)
 class World:
     """The documents, the policy compiled from them, and the indexes over them.
 
-    `roles` names, for each role, the Identity Store groups whose members have it; `protected` are
-    accounts that need an override to be registered. Whoever fills it sets `ready` once it is
-    complete: until then every right is denied as NOT_READY, since an allow may be here without its deny.
+    `roles` names, for each role, the Identity Store groups whose members have it. Whoever fills it sets
+    `ready` once it is complete: until then every right is denied as NOT_READY, since an allow may be here
+    without its deny.
     """
 
     def __init__(
         self,
         roles: Mapping[str, Collection[str]] | None = None,
         *,
-        protected: Collection[str] = (),
         ready: bool = False,
         policy: Policy | None = None,
     ) -> None:
@@ -61,7 +60,6 @@ class World:
         self.people_ready = ready
         """The inventory alone is complete: people can be recognised, and roles allow stops."""
         self._roles = {role: frozenset(groups) for role, groups in (roles or {}).items()}
-        self._protected = frozenset(protected)
         self._documents: dict[type[Document], dict[str, Document]] = {}
         self._refused: dict[str, str] = {}
         self._counters = dict.fromkeys(COUNTERS.values(), 0)
@@ -131,12 +129,6 @@ class World:
 
     def registered_set(self, set_id: str) -> RegisteredSet | None:
         return self.get(RegisteredSet, set_id)
-
-    def is_protected(self, account_id: str) -> bool:
-        """Management, delegated administrator, or listed in the settings."""
-        account = self.get(Account, account_id)
-        special = account is not None and (account.management or account.delegated_administrator)
-        return special or account_id in self._protected
 
     # people and the sets of an ask
 

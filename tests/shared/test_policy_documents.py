@@ -261,13 +261,3 @@ def test_revisions_follow_documents_and_markers_of_each_owner() -> None:
     world.apply(example.scope("S1", "group:dev", "ou:dev", "*", 480, revision=9))
     world.mark(Marker(owner="approval", revision=4, count=2, digest="", at=datetime(2026, 1, 1, tzinfo=UTC)))
     assert world.revisions.model_dump() == {"catalog": 9, "rules": 4, "inventory": 1}
-
-
-def test_is_protected_of_management_delegated_and_listed_accounts() -> None:
-    world = World(protected=(D,))
-    for number, special in enumerate(("management", "delegated_administrator")):
-        plain = example.account(f"{number:012}", "root")
-        world.apply(plain.model_copy(update={special: True}))
-        assert world.is_protected(plain.id)
-    assert world.is_protected(D)
-    assert not world.is_protected(P)

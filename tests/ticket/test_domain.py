@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from services.ticket.domain import life
 from services.ticket.domain.plan import Draft, Plan, TargetAsked, make_plan
 from shared.clock import ManualClock
 from shared.contracts import access
+from shared.contracts.documents import Account, Document, PermissionSet
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.ticket import GrantState, TargetState, Ticket, TicketState, Window, WindowAsked
 from shared.errors import Conflict
@@ -86,6 +88,38 @@ def test_plan_of_a_wrong_request_names_field_and_code(
     world: World, changes: dict[str, object], expected: list[tuple[str, str]]
 ) -> None:
     assert codes(plan(world, draft(world, **changes))) == expected  # type: ignore[arg-type]
+
+
+def apply(world: World, document: Document, **changes: object) -> None:
+    newer = {"revision": document.revision + 1000, **changes}
+    assert world.apply(document.model_copy(update=newer))
+
+
+@pytest.mark.parametrize("change", [{"management": True}, {"delegated_administrator": True}, {}])
+def test_plan_on_an_account_that_was_protected_after_it_was_registered(
+    world: World, change: dict[str, object]
+) -> None:
+    account, registered = world.get(Account, org.P), world.registered_account(org.P)
+    assert account is not None
+    assert registered is not None
+    apply(world, account, **change)
+    listed = frozenset() if change else frozenset({org.P})
+    limits = replace(LIMITS, protected=listed)
+    made = make_plan(draft(world), world, now=NOW, limits=limits)
+    assert codes(made) == [("/targets/0/account", "account_protected")]
+    assert made.targets == ()
+    apply(world, registered, protected_override=True)
+    assert make_plan(draft(world), world, now=NOW, limits=limits).problems == ()
+
+
+def test_plan_for_a_set_whose_sessions_were_made_longer_since(world: World) -> None:
+    permission_set, registered = world.get(PermissionSet, org.ADMIN), world.registered_set(org.ADMIN)
+    assert permission_set is not None
+    assert registered is not None
+    apply(world, permission_set, session_duration=HOUR + timedelta(seconds=1))
+    assert codes(plan(world, draft(world))) == [("/targets/0/set", "long_session")]
+    apply(world, registered, long_session_acknowledged=True)
+    assert plan(world, draft(world)).problems == ()
 
 
 def test_plan_with_several_problems_names_all_at_once(world: World) -> None:

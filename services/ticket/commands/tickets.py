@@ -35,6 +35,7 @@ def limits_of(settings: TicketSettings) -> Limits:
         default_window=settings.default_window,
         pending_limit=settings.pending_limit,
         most_grants=settings.most_grants,
+        protected=frozenset(settings.protected_accounts),
     )
 
 

@@ -25,7 +25,7 @@ def register_account(
             f"AWS Organizations has no account {account_id}, as far as the inventory knows",
             code="account_unknown",
         )
-    why = _why_protected(account, protected)
+    why = why_protected(account, protected)
     if why and account_id not in allowed:
         raise Invalid(
             f"account {account_id} is {why}; to register it, add it to JIT_ALLOW_PROTECTED_ACCOUNTS",
@@ -35,12 +35,18 @@ def register_account(
     return RegisteredAccount(id=account_id, labels=labels, protected_override=bool(why))
 
 
-def _why_protected(account: Account, protected: Collection[str]) -> str | None:
+def why_protected(account: Account, protected: Collection[str]) -> str | None:
+    """What an account is that nobody registers by the way; `protected` are those listed in the settings."""
     if account.management:
         return "the management account"
     if account.delegated_administrator:
         return "the delegated administrator's account"
     return "listed in JIT_PROTECTED_ACCOUNTS" if account.id in protected else None
+
+
+def has_long_sessions(permission_set: PermissionSet) -> bool:
+    """Whether credentials may outlive the end of access by more than anybody expects."""
+    return permission_set.session_duration > LONG_SESSION
 
 
 def register_set(set_id: str, world: World, *, long_session_acknowledged: bool) -> RegisteredSet:
@@ -51,7 +57,7 @@ def register_set(set_id: str, world: World, *, long_session_acknowledged: bool) 
             f"Identity Center has no permission set {set_id}, as far as the inventory knows",
             code="set_unknown",
         )
-    if permission_set.session_duration > LONG_SESSION and not long_session_acknowledged:
+    if has_long_sessions(permission_set) and not long_session_acknowledged:
         sentence = (
             f"credentials of {permission_set.name} live up to {permission_set.session_duration} and outlive "
             "the end of access by as much; set long_session_acknowledged to true to register it all the same"

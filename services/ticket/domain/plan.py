@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from services.ticket.domain.catalog import has_long_sessions, why_protected
 from services.ticket.domain.window import (
     Limits,
     asked_length,
@@ -90,7 +91,7 @@ def make_plan(draft: Draft, world: World, *, now: datetime, limits: Limits) -> P
         *check_window(draft.asked, now=now, limits=limits),
     ]
     people, people_problems = _find_people(draft, world)
-    pairs, pair_problems = _expand(draft.targets, world)
+    pairs, pair_problems = _expand(draft.targets, world, limits)
     problems += people_problems + pair_problems
     if len(people) * len(pairs) > limits.most_grants:
         problems.append(_too_many(len(people) * len(pairs), limits))
@@ -143,7 +144,9 @@ def _by_name(name: str, world: World) -> User | None:
     return matches[0] if len(matches) == 1 else None
 
 
-def _expand(targets: Sequence[TargetAsked], world: World) -> tuple[list[_Pair], list[FieldError]]:
+def _expand(
+    targets: Sequence[TargetAsked], world: World, limits: Limits
+) -> tuple[list[_Pair], list[FieldError]]:
     """Targets with their groups of sets expanded; the same pair named twice counts once."""
     pairs: dict[tuple[str, str], _Pair] = {}
     problems: list[FieldError] = []
@@ -151,7 +154,7 @@ def _expand(targets: Sequence[TargetAsked], world: World) -> tuple[list[_Pair], 
         problems.append(FieldError("/targets", "no_targets", "name at least one account and permission set"))
     for index, target in enumerate(targets):
         field = f"/targets/{index}"
-        account, account_problems = _find_account(target.account_id, f"{field}/account", world)
+        account, account_problems = _find_account(target.account_id, f"{field}/account", world, limits)
         sets, set_problems = _find_sets(target, field, world)
         problems += account_problems + set_problems
         for permission_set in sets if account is not None else ():
@@ -161,13 +164,19 @@ def _expand(targets: Sequence[TargetAsked], world: World) -> tuple[list[_Pair], 
     return list(pairs.values()), problems
 
 
-def _find_account(account_id: str, field: str, world: World) -> tuple[Account | None, list[FieldError]]:
-    account = world.get(Account, account_id)
-    if account is None or world.registered_account(account_id) is None:
+def _find_account(
+    account_id: str, field: str, world: World, limits: Limits
+) -> tuple[Account | None, list[FieldError]]:
+    account, registered = world.get(Account, account_id), world.registered_account(account_id)
+    if account is None or registered is None:
         sentence = f"account {account_id} is not registered with JIT; an administrator can register it"
         return None, [FieldError(field, "account_not_registered", sentence)]
     if account.state != "ACTIVE":
         return None, [FieldError(field, "account_not_active", f"AWS says the account is {account.state}")]
+    # What an account is may have changed since it was registered.
+    if (why := why_protected(account, limits.protected)) and not registered.protected_override:
+        sentence = f"account {account_id} is {why}; an administrator has to register it again as such"
+        return None, [FieldError(field, "account_protected", sentence)]
     return account, []
 
 
@@ -186,10 +195,16 @@ def _find_sets(target: TargetAsked, field: str, world: World) -> tuple[list[Perm
 
 
 def _find_set(set_id: str, field: str, world: World) -> tuple[list[PermissionSet], list[FieldError]]:
-    permission_set = world.get(PermissionSet, set_id)
-    if permission_set is None or world.registered_set(set_id) is None:
+    permission_set, registered = world.get(PermissionSet, set_id), world.registered_set(set_id)
+    if permission_set is None or registered is None:
         sentence = f"permission set {set_id} is not registered with JIT; an administrator can register it"
         return [], [FieldError(field, "set_not_registered", sentence)]
+    if has_long_sessions(permission_set) and not registered.long_session_acknowledged:
+        sentence = (
+            f"sessions of {permission_set.name} were raised to {permission_set.session_duration} and would "
+            "outlive the access; an administrator has to acknowledge that on the registered set"
+        )
+        return [], [FieldError(field, "long_session", sentence)]
     return [permission_set], []
 
 

@@ -24,6 +24,8 @@ class Limits:
     default_window: timedelta
     pending_limit: timedelta
     most_grants: int
+    protected: frozenset[str] = frozenset()
+    """Accounts that are requested only if they were registered as protected ones."""
 
 
 def check_window(asked: WindowAsked, *, now: datetime, limits: Limits) -> list[FieldError]:
