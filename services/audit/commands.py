@@ -1,11 +1,12 @@
 """What the audit service does: keep a fact, keep a fact of its own, and note who read the log.
 
-A fact, its record and the record's publication are one transaction. The log knows every event id it ever
-took, so it is the inbox here: rows of the shared one are forgotten after weeks, and the log must not
-take a replayed fact twice even years later.
+A fact, its record and the record's publication are one transaction. The log knows every event it ever took,
+by id and source, so it is the inbox here: rows of the shared one are forgotten after weeks, and the log must
+not take a replayed fact twice even years later.
 """
 
 from typing import Any
+from uuid import UUID, uuid5
 
 import asyncpg
 from prometheus_client import Counter, Gauge
@@ -92,14 +93,16 @@ async def _append(
 ) -> None:
     """Record and publication, under the head's lock; the sequence follows the order of commits."""
     draft = await _draft(context, event, event_id=event_id, source=source, product=product)
-    sequence = await store.next_sequence(conn, event_id)
+    sequence = await store.next_sequence(conn, event_id, source)
     if sequence is None:
         return
+    # A published id is its reader's to tell records by: only the first fact of a reused one can have it.
+    published_id = str(uuid5(UUID(event_id), source)) if await store.is_taken(conn, event_id) else event_id
     now = context.clock.now()
     bytes_kept = draft.stamped(sequence, now)
     await store.append(conn, draft, sequence=sequence, recorded_at=now, record=bytes_kept)
     await outbox.append_raw(
-        conn, SERVICE, topic=AUDIT_OCSF, key=draft.key, event_id=event_id,
+        conn, SERVICE, topic=AUDIT_OCSF, key=draft.key, event_id=published_id,
         type_name=f"audit.{draft.code}.v1", value=bytes_kept, at=now,
     )  # fmt: skip
     APPENDED.labels(draft.code).inc()

@@ -47,6 +47,19 @@ async def test_keep_every_event_type_twice_stores_it_once(service: Service) -> N
     assert len(await published(service)) == len(ids)
 
 
+async def test_keep_fact_whose_id_another_source_used_keeps_both_once(service: Service) -> None:
+    event_id = new_id()
+    for source in ("notifier", "provisioner", "notifier", "provisioner"):
+        await keep(service, example(TicketApproved), event_id=event_id, source=source)
+    assert [record["metadata"]["product"]["feature"]["name"] for record in await records(service)] == [
+        "notifier",
+        "provisioner",
+    ]
+    ids = [row["headers"]["ce_id"] for row in await published(service)]
+    assert ids[0] == event_id
+    assert len(set(ids)) == 2
+
+
 async def test_keep_publishes_the_stored_bytes_under_the_ticket(service: Service, clock: ManualClock) -> None:
     event_id = new_id()
     await keep(service, example(TicketApproved), event_id=event_id)

@@ -131,7 +131,7 @@ async def test_read_that_cannot_be_recorded_shows_nothing(
     log: Service, aud: AsyncClient, admin_dsn: str, audit_dsn: str, path: str
 ) -> None:
     owner = await as_owner(admin_dsn, audit_dsn)
-    await owner.execute("REVOKE EXECUTE ON FUNCTION append FROM jit_audit_app")
+    await owner.execute("REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM jit_audit_app")
     await owner.close()
     answer = await aud.get(path)
     assert (answer.status_code, answer.json()["code"]) == (503, "reading_unrecorded")

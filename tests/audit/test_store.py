@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC
 
 import asyncpg
@@ -36,7 +37,8 @@ REBUILDS = (
     "DROP TABLE audit_event",
     "ALTER TABLE audit_event DISABLE TRIGGER ALL",
     "ALTER TABLE audit_event DROP COLUMN ocsf",
-    "DROP FUNCTION next_sequence",
+    "DROP FUNCTION next_sequence(uuid)",
+    "DROP FUNCTION next_sequence(uuid, text)",
     "CREATE OR REPLACE FUNCTION next_sequence(event uuid) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
     "CREATE TABLE audit_event_2 (sequence bigint)",
     "SET ROLE jit_audit_owner",
@@ -83,8 +85,9 @@ async def test_next_sequence_of_known_event_is_none(service: Service) -> None:
     event_id = new_id()
     await keep(service, example(TicketSubmitted), event_id=event_id)
     async with transaction(service.context.pool) as conn:
-        assert await store.next_sequence(conn, event_id) is None
-        assert await store.next_sequence(conn, new_id()) == 2
+        assert await store.next_sequence(conn, event_id, "ticket") is None
+        assert await store.next_sequence(conn, new_id(), "ticket") == 2
+        assert await store.next_sequence(conn, event_id, "approval") == 2
 
 
 @pytest.mark.parametrize("wrong", [0, 2, -1, 10**12])
@@ -108,6 +111,24 @@ async def test_append_record_that_carries_another_id_is_refused(service: Service
     with pytest.raises(asyncpg.RestrictViolationError, match="does not carry"):
         async with transaction(service.context.pool) as conn:
             await store.append(conn, made, sequence=1, recorded_at=NOW, record=other.stamped(1, NOW))
+
+
+async def test_append_record_that_carries_another_source_is_refused(service: Service) -> None:
+    made = replace(draft(), source="approval")
+    with pytest.raises(asyncpg.RestrictViolationError, match="does not carry"):
+        async with transaction(service.context.pool) as conn:
+            await store.append(conn, made, sequence=1, recorded_at=NOW, record=made.stamped(1, NOW))
+
+
+async def test_append_by_the_release_before_is_known_to_this_one(service: Service) -> None:
+    made = draft()
+    async with transaction(service.context.pool) as conn:
+        await conn.execute(
+            "SELECT append(1, $1, $2, NULL, 'ann', '{}', '{}', $3, $3, $4)",
+            made.event_id, made.code, NOW, made.stamped(1, NOW),
+        )  # fmt: skip
+    await keep(service, example(TicketSubmitted), event_id=made.event_id)
+    assert await sequences(service) == [1]
 
 
 async def test_append_rolled_back_leaves_no_gap(service: Service) -> None:

@@ -53,6 +53,8 @@ class Draft:
     """A record but for its place in the log, with what it is found by."""
 
     event_id: str
+    source: str
+    """The service that said it; the log knows a fact by both."""
     code: str
     key: str
     """Kafka's key: the ticket id where there is one."""
@@ -80,7 +82,7 @@ def translate(event: Event, *, event_id: str, source: str, product: Product) -> 
         entry = REGISTRY[type(event)]
         fields = event.model_dump(mode="json", include=BASE | entry.fields, exclude_none=True)
         record = _record(entry, fields, event_id=event_id, source=source, event=event, product=product)
-        draft = _draft(event, record, event_id=event_id, code=entry.code)
+        draft = _draft(event, record, event_id=event_id, source=source, code=entry.code)
         size = len(draft.stamped(0, event.at))
     except Exception as error:
         # A fault in one shape must not cost the record of the fact: the caller keeps what is known.
@@ -115,7 +117,7 @@ def untranslated(event: Event, why: str, *, event_id: str, source: str, product:
             | {"actor": event.actor.name}
         },
     }
-    return _draft(event, clean(record), event_id=event_id, code=TRANSLATION_FAILED)
+    return _draft(event, clean(record), event_id=event_id, source=source, code=TRANSLATION_FAILED)
 
 
 def _record(
@@ -220,10 +222,11 @@ def _context(event: Event, fields: Json) -> Json:
     )
 
 
-def _draft(event: Event, record: Json, *, event_id: str, code: str) -> Draft:
+def _draft(event: Event, record: Json, *, event_id: str, source: str, code: str) -> Draft:
     ticket_id = _ticket_id(event)
     return Draft(
         event_id=event_id,
+        source=source,
         code=code,
         key=_plain(ticket_id or event.subject),
         ticket_id=None if ticket_id is None else _plain(ticket_id),
