@@ -7,10 +7,12 @@ import pytest
 from local.issuer import DevelopmentIssuer
 from shared import documents
 from shared.clock import new_id
+from shared.contracts.configuration import AuthzDenied
 from shared.contracts.documents import AccessScope
 from shared.db import transaction
 from shared.service import Service
-from tests.support.harness import NOW
+from tests.support import organisation as org
+from tests.support.harness import NOW, said
 from tests.support.http import api
 from tests.ticket.test_http import BODY, SCOPE
 
@@ -61,3 +63,49 @@ async def test_refused_document_stops_requests_and_is_removed_over_http(
     service.context.world.apply(refused.model_copy(update={"deleted": True, "revision": 10**6}))
     async with api(service, issuer, "ann") as client:
         assert (await client.post("/v1/tickets", json=BODY)).status_code == 201
+
+
+# lists
+
+
+@pytest.mark.parametrize(
+    ("path", "everything", "registered"),
+    [
+        ("/v1/accounts", [org.P, org.D, org.S, org.SUSPENDED, org.MANAGEMENT], [org.P, org.D, org.S]),
+        ("/v1/sets", [org.ADMIN, org.READ, org.LONG], [org.ADMIN, org.READ, org.LONG]),
+    ],
+)
+async def test_list_of_what_is_not_registered_is_for_those_who_configure(
+    service: Service, issuer: DevelopmentIssuer, path: str, everything: list[str], registered: list[str]
+) -> None:
+    async with api(service, issuer, "ann") as client:
+        own = await client.get(path)
+        refused = await client.get(path, params={"registered": False})
+    assert [one["id"] for one in own.json()["items"]] == registered
+    assert (refused.status_code, refused.json()["code"]) == (403, "not_permitted")
+    (fact,) = await said(service, AuthzDenied)
+    assert isinstance(fact, AuthzDenied)
+    assert (fact.verb, fact.actor.name) == ("config.read", "ann")
+    for who in ("root", "aud"):
+        async with api(service, issuer, who) as client:
+            shown = (await client.get(path, params={"registered": False})).json()["items"]
+        assert [one["id"] for one in shown] == everything
+        assert [one["id"] for one in shown if one["registered"] not in (None, False)] == registered
+
+
+@pytest.mark.parametrize("path", ["/v1/accounts", "/v1/sets", "/v1/set-groups", "/v1/scopes"])
+async def test_list_comes_in_pages_that_end(service: Service, issuer: DevelopmentIssuer, path: str) -> None:
+    async with api(service, issuer, "root") as client:
+        whole = (await client.get(path)).json()
+        pages, cursor = [], None
+        while True:
+            params = {"limit": 1} | ({"cursor": cursor} if cursor else {})
+            page = (await client.get(path, params=params)).json()
+            pages += page["items"]
+            if (cursor := page["next"]) is None:
+                break
+        too_many = await client.get(path, params={"limit": 1001})
+    assert whole["next"] is None
+    assert pages == whole["items"] != []
+    assert [one["id"] for one in pages] == sorted(one["id"] for one in pages)
+    assert too_many.status_code == 422

@@ -1,9 +1,10 @@
 """Routes for the catalogue: what of the inventory may be asked for, and by whom."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path
+from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,7 +23,7 @@ from shared.contracts.documents import (
     RegisteredSet,
     SetGroup,
 )
-from shared.errors import Invalid, NotFound
+from shared.errors import Denied, Forbidden, Invalid, NotFound
 from shared.moments import Moment
 from shared.policy.row import SLUG
 from shared.policy.validation import validate_scope
@@ -35,6 +36,8 @@ Slug = Annotated[str, Path(pattern=SLUG, description="chosen by you; never used 
 OldSlug = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 """What may be shown and removed: also ids that could be chosen once and that no policy row can hold."""
 IfMatch = Annotated[str | None, Header()]
+Cursor = Annotated[str | None, Query(max_length=128, description="`next` of the page before")]
+Limit = Annotated[int, Query(ge=1, le=1000)]
 
 ShortText = Annotated[Line, Field(max_length=100)]
 
@@ -80,15 +83,25 @@ def router(context: Context, settings: TicketSettings) -> APIRouter:
 
 
 def _add_accounts(routes: APIRouter, context: Context, settings: TicketSettings) -> None:
-    @routes.get("/accounts", dependencies=[requires(PERSON)])
-    async def list_accounts(registered: bool = True) -> dict[str, Any]:
-        """Accounts of the organisation; those that are registered unless asked otherwise."""
-        shown = [
-            {**account.model_dump(mode="json"), "registered": _labels(context, account)}
+    @routes.get("/accounts")
+    async def list_accounts(
+        registered: bool = True,
+        cursor: Cursor = None,
+        limit: Limit = 200,
+        caller: Caller = requires(PERSON),
+    ) -> dict[str, Any]:
+        """Registered accounts by id; with `registered=false` all others too (config.read)."""
+        if not registered:
+            _check_may_see_all(context, caller)
+        wanted = [
+            account
             for account in context.world.all(Account)
             if not registered or context.world.registered_account(account.id) is not None
         ]
-        return {"items": sorted(shown, key=lambda one: str(one["id"]))}
+        page = _page(wanted, cursor, limit)
+        for shown in page["items"]:
+            shown["registered"] = _labels(context, shown["id"])
+        return page
 
     @routes.get("/accounts/{account_id}", dependencies=[requires(PERSON)])
     async def show_account(account_id: AccountId, response: Response) -> dict[str, Any]:
@@ -120,18 +133,25 @@ def _add_accounts(routes: APIRouter, context: Context, settings: TicketSettings)
 
 
 def _add_sets(routes: APIRouter, context: Context) -> None:
-    @routes.get("/sets", dependencies=[requires(PERSON)])
-    async def list_sets(registered: bool = True) -> dict[str, Any]:
-        """Permission sets of Identity Center; those that are registered unless asked otherwise."""
-        shown = [
-            {
-                **one.model_dump(mode="json"),
-                "registered": context.world.registered_set(one.id) is not None,
-            }
+    @routes.get("/sets")
+    async def list_sets(
+        registered: bool = True,
+        cursor: Cursor = None,
+        limit: Limit = 200,
+        caller: Caller = requires(PERSON),
+    ) -> dict[str, Any]:
+        """Registered permission sets by id; with `registered=false` the others too (config.read)."""
+        if not registered:
+            _check_may_see_all(context, caller)
+        wanted = [
+            one
             for one in context.world.all(PermissionSet)
             if not registered or context.world.registered_set(one.id) is not None
         ]
-        return {"items": sorted(shown, key=lambda one: str(one["name"]))}
+        page = _page(wanted, cursor, limit)
+        for shown in page["items"]:
+            shown["registered"] = context.world.registered_set(shown["id"]) is not None
+        return page
 
     @routes.get("/sets/{set_id}", dependencies=[requires(PERSON)])
     async def show_set(set_id: SetId, response: Response) -> dict[str, Any]:
@@ -155,8 +175,9 @@ def _add_sets(routes: APIRouter, context: Context) -> None:
 
 def _add_groups(routes: APIRouter, context: Context) -> None:
     @routes.get("/set-groups", dependencies=[requires(PERSON)])
-    async def list_groups() -> dict[str, Any]:
-        return {"items": [one.model_dump(mode="json") for one in context.world.all(SetGroup)]}
+    async def list_groups(cursor: Cursor = None, limit: Limit = 200) -> dict[str, Any]:
+        """Groups of permission sets by id."""
+        return _page(context.world.all(SetGroup), cursor, limit)
 
     @routes.get("/set-groups/{group_id}", dependencies=[requires(PERSON)])
     async def show_group(group_id: OldSlug, response: Response) -> dict[str, Any]:
@@ -181,8 +202,9 @@ def _add_groups(routes: APIRouter, context: Context) -> None:
 
 def _add_scopes(routes: APIRouter, context: Context) -> None:
     @routes.get("/scopes", dependencies=[requires("config.read")])
-    async def list_scopes() -> dict[str, Any]:
-        return {"items": [one.model_dump(mode="json") for one in context.world.all(AccessScope)]}
+    async def list_scopes(cursor: Cursor = None, limit: Limit = 200) -> dict[str, Any]:
+        """Access scopes by id."""
+        return _page(context.world.all(AccessScope), cursor, limit)
 
     @routes.get("/scopes/{scope_id}", dependencies=[requires("config.read")])
     async def show_scope(scope_id: OldSlug, response: Response) -> dict[str, Any]:
@@ -206,10 +228,32 @@ def _add_scopes(routes: APIRouter, context: Context) -> None:
         return respond(await commands.remove(context, caller, AccessScope, scope_id, precondition(if_match)))
 
 
-def _labels(context: Context, account: Account) -> dict[str, str] | None:
+def _check_may_see_all(context: Context, caller: Caller) -> None:
+    """What is not registered tells of the whole organisation: it is for those who configure JIT."""
+    if not context.world.may(caller.user_id, "config.read", now=context.clock.now()).allowed:
+        raise Forbidden(
+            "only administrators and auditors list what is not registered; leave registered=false out",
+            code="not_permitted",
+            denied=Denied("config.read", caller.user_id),
+        )
+
+
+def _labels(context: Context, account_id: str) -> dict[str, str] | None:
     """The labels of a registered account; None for one that is not registered."""
-    registered = context.world.registered_account(account.id)
+    registered = context.world.registered_account(account_id)
     return None if registered is None else registered.labels
+
+
+def _page(found: Sequence[Document], cursor: str | None, limit: int) -> dict[str, Any]:
+    """Documents by id, those after the cursor, and the next page's cursor (None at the end)."""
+    left = sorted(
+        (one for one in found if cursor is None or one.id > cursor), key=lambda document: document.id
+    )
+    page = left[:limit]
+    return {
+        "items": [one.model_dump(mode="json") for one in page],
+        "next": page[-1].id if len(left) > limit else None,
+    }
 
 
 def _shown(document: Document | None, response: Response) -> dict[str, Any]:
