@@ -1,9 +1,10 @@
 """The one authority for time and ids.
 
-Time is the database's clock: `Clock` keeps the offset between this machine and the database and
-everybody else receives `now` as a value. Nothing else in the project may read a clock or make an id.
+Time is the database's clock: `Clock` counts from what the database said last, and everybody else
+receives `now` as a value. Nothing else in the project may read a clock or make an id.
 """
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -21,34 +22,38 @@ class ReadsClock(Protocol):
 class Clock:
     """UTC now by the database's clock.
 
-    Before the first `sync` the offset is zero. Sharing one instance between the services of a
-    process is what lets a test move all of them through time together.
+    Counted from the last `sync` by a clock that cannot be set: a step of this machine's wall clock
+    moves nothing. The wall clock is believed once, when the clock is made, until the first `sync`.
+    Sharing one instance between the services of a process is what lets a test move all of them
+    through time together.
     """
 
     def __init__(self) -> None:
+        self._time, self._ticks = _machine_time(), _ticks()
         self._offset = timedelta(0)
         self._synced = False
 
     @property
     def offset(self) -> timedelta:
-        """Database time minus this machine's time, as last measured."""
+        """Database time minus this machine's wall clock, as last measured; for metrics only."""
         return self._offset
 
     def now(self) -> datetime:
-        return _machine_time() + self._offset
+        return self._time + (_ticks() - self._ticks)
 
     async def sync(self, conn: ReadsClock) -> timedelta:
-        """Measure the offset against the database, taking the middle of the round trip as the moment.
+        """Ask the database, taking the middle of the round trip as the moment; returns the offset.
 
         A slow round trip (a blocked loop, a stalled server) may be off by half of itself: after the
         first one, what took over a second is thrown away.
         """
-        before = _machine_time()
+        before = _ticks()
         theirs = await conn.fetchval("SELECT clock_timestamp()")
-        after = _machine_time()
-        if theirs is not None and (not self._synced or after - before <= LONGEST_ROUND_TRIP):
+        took = _ticks() - before
+        if theirs is not None and (not self._synced or took <= LONGEST_ROUND_TRIP):
             self._synced = True
-            self._offset = theirs - (before + (after - before) / 2)
+            self._time, self._ticks = theirs, before + took / 2
+            self._offset = self.now() - _machine_time()
         return self._offset
 
 
@@ -80,5 +85,14 @@ def new_id() -> str:
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+_UNSETTABLE: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux's goes on while the machine sleeps, which is why it is preferred."""
+
+
 def _machine_time() -> datetime:
     return datetime.now(UTC)
+
+
+def _ticks() -> timedelta:
+    """Time since some moment; only differences mean anything."""
+    return timedelta(microseconds=time.clock_gettime_ns(_UNSETTABLE) // 1000)

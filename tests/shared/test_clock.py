@@ -11,7 +11,7 @@ from tests.support.harness import NOW
 
 
 class Database:
-    """A server whose clock is `ahead` and that takes its time to answer."""
+    """A server whose clock is `ahead` of the machine's at the start, and that takes its time to answer."""
 
     def __init__(self, machine: "Machine", *, ahead: timedelta, takes: timedelta) -> None:
         self._machine = machine
@@ -19,16 +19,24 @@ class Database:
         self.takes = takes
 
     async def fetchval(self, query: str) -> datetime | None:
-        self._machine.time += self.takes / 2
-        answer = self._machine.time + self.ahead
-        self._machine.time += self.takes / 2
+        self._machine.go_on(self.takes / 2)
+        answer = NOW + self._machine.ticks + self.ahead
+        self._machine.go_on(self.takes / 2)
         return answer
 
 
 class Machine:
+    """A wall clock that somebody may set, and one that nobody can."""
+
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.time = NOW
+        self.ticks = timedelta(0)
         monkeypatch.setattr(clock_module, "_machine_time", lambda: self.time)
+        monkeypatch.setattr(clock_module, "_ticks", lambda: self.ticks)
+
+    def go_on(self, by: timedelta) -> None:
+        self.time += by
+        self.ticks += by
 
 
 @pytest.fixture
@@ -54,6 +62,28 @@ async def test_sync_throws_a_slow_round_trip_away_once_it_knows_better(machine: 
     slow.takes = timedelta(milliseconds=2)
     await clock.sync(slow)
     assert clock.offset == timedelta(minutes=9)
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=9), -timedelta(hours=9)])
+async def test_a_step_of_the_wall_clock_changes_nothing(machine: Machine, step: timedelta) -> None:
+    clock = Clock()
+    machine.time += step
+    machine.go_on(timedelta(seconds=2))
+    assert clock.now() == NOW + timedelta(seconds=2)  # believed once, when it was made
+    await clock.sync(Database(machine, ahead=timedelta(minutes=3), takes=timedelta(0)))
+    machine.time += step
+    machine.go_on(timedelta(seconds=5))
+    assert clock.now() == NOW + timedelta(minutes=3, seconds=7)
+    await clock.sync(Database(machine, ahead=timedelta(minutes=3), takes=timedelta(0)))
+    assert clock.now() == NOW + timedelta(minutes=3, seconds=7)
+    assert clock.offset == timedelta(minutes=3) - 2 * step
+
+
+def test_the_clock_goes_on_by_itself() -> None:
+    clock = Clock()
+    first = clock.now()
+    assert abs(first - datetime.now(UTC)) < timedelta(seconds=5)
+    assert clock.now() >= first
 
 
 async def test_sync_against_a_real_server_is_close_to_this_machine(admin_dsn: str) -> None:
