@@ -1,7 +1,7 @@
 """Liveness, readiness and metrics, and what is measured around every request."""
 
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
@@ -12,6 +12,9 @@ from structlog.contextvars import bound_contextvars
 
 from shared import metrics, tracing
 from shared.clock import new_id
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Those with a label of their own. A client may send any word as a method; each would be kept for ever."""
 
 
 class Probed(Protocol):
@@ -76,6 +79,7 @@ class RequestScope:
                 await self._app(scope, receive, noting)
             finally:
                 route = getattr(scope.get("route"), "path", "unmatched")
-                metrics.REQUESTS.labels(self._service, route, scope["method"], str(status)).observe(
+                method = scope["method"] if scope["method"] in METHODS else "OTHER"
+                metrics.REQUESTS.labels(self._service, route, method, str(status)).observe(
                     time.perf_counter() - started
                 )

@@ -33,8 +33,8 @@ async def client() -> AsyncIterator[httpx2.AsyncClient]:
         yield found
 
 
-def counted(route: str, status: int) -> float:
-    labels = {"service": "notifier", "route": route, "method": "GET", "status": str(status)}
+def counted(route: str, status: int, method: str = "GET") -> float:
+    labels = {"service": "notifier", "route": route, "method": method, "status": str(status)}
     return REGISTRY.get_sample_value("jit_http_seconds_count", labels) or 0.0
 
 
@@ -56,6 +56,15 @@ async def test_unknown_paths_share_one_label(client: httpx2.AsyncClient) -> None
     await client.get("/a")
     await client.get("/b")
     assert counted("unmatched", 404) == before + 2
+
+
+async def test_invented_methods_share_one_label(client: httpx2.AsyncClient) -> None:
+    before = counted("/things/{number}", 405, "OTHER") + counted("unmatched", 404, "OTHER")
+    for word in ("FROBNICATE", "XYZZY"):
+        await client.request(word, "/things/1")
+        await client.request(word, "/nothing")
+    assert counted("/things/{number}", 405, "OTHER") + counted("unmatched", 404, "OTHER") == before + 4
+    assert "XYZZY" not in (await client.get("/metrics")).text
 
 
 async def test_metrics_are_served_in_prometheus_own_format(client: httpx2.AsyncClient) -> None:
