@@ -5,7 +5,7 @@ Started by shared/service.py; ends up in metrics and operations alerts and decid
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared import metrics, relay
 from shared.consumer import Consumer
@@ -14,6 +14,8 @@ from shared.relay import Relay
 
 EVERY_S = 5.0
 STUCK_AFTER = timedelta(seconds=30)
+UNREADY_AFTER = timedelta(seconds=60)
+"""Tables are read anew at every start and after a reconnection; one that stays so decides nothing."""
 
 
 class Watch:
@@ -28,6 +30,7 @@ class Watch:
         self._consumers = consumers
         self._tables = tables
         self._head: int | None = None
+        self._unready_since: datetime | None = None
         self._told: set[str] = set()
 
     async def run(self) -> None:
@@ -85,12 +88,24 @@ class Watch:
         await self._tell(
             "tables_refused", "the policy refuses documents; writes wait", refused, stands=bool(refused)
         )
+        await self._look_at_readiness()
         age = tables.age()
         await self._tell(
             "tables_stale",
             "policy and inventory are out of date; writes wait",
             f"the oldest marker is {int(age.total_seconds())} s old",
             stands=tables.ready and age > timedelta(seconds=settings.table_stale_after_s),
+        )
+
+    async def _look_at_readiness(self) -> None:
+        now, tables = self._context.clock.now(), self._context.tables
+        self._unready_since = None if tables.ready else self._unready_since or now
+        owners = ", ".join(tables.unready_owners) or "the end of what the broker holds"
+        await self._tell(
+            "tables_unready",
+            "policy and inventory are not completely read; nothing is decided",
+            f"not ready since {self._unready_since}, waits for {owners}",
+            stands=self._unready_since is not None and now - self._unready_since >= UNREADY_AFTER,
         )
 
     async def _tell(self, key: str, what: str, detail: str, *, stands: bool) -> None:

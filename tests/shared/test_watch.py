@@ -73,6 +73,22 @@ async def test_a_record_left_out_of_the_tables_is_told_once(tower: Tower) -> Non
     assert await tower.look() == []
 
 
+async def test_tables_that_do_not_become_ready_are_told_after_a_minute(tower: Tower) -> None:
+    copy = tower.tables._copies["approval"]
+    copy.verified = False
+    assert await tower.look() == []
+    tower.clock.advance(timedelta(seconds=59))
+    assert await tower.look() == []
+    tower.clock.advance(timedelta(seconds=1))
+    assert await tower.look() == ["tables_unready"]
+    (alert,) = tower.service.context.alerts.active
+    assert "waits for approval" in alert.detail
+    copy.verified = True
+    assert await tower.look() == []
+    copy.verified = False
+    assert await tower.look() == []
+
+
 async def test_stale_tables_are_told_until_they_are_fresh(tower: Tower) -> None:
     tower.clock.advance(timedelta(seconds=61))
     assert await tower.look() == ["tables_stale"]
