@@ -81,11 +81,11 @@ def told(decision: Decision) -> list[str]:
 @pytest.mark.parametrize("state", STATES)
 def test_schedule_from_waiting_only(state: ClaimState) -> None:
     if state is ClaimState.WAITING:
-        after, [fact] = life.schedule(claim(state), STAMP)
+        after, [fact] = life.schedule(claim(state), STAMP, approval_holds=True)
         assert (after.state, after.version, fact.version) == (ClaimState.SCHEDULED, 8, 8)
     else:
         with pytest.raises(Bug, match="this is a bug"):
-            life.schedule(claim(state), STAMP)
+            life.schedule(claim(state), STAMP, approval_holds=True)
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -455,6 +455,7 @@ KNOWN = Known(
     registered_account=doc.RegisteredAccount(id=ACCOUNT.id), permission_set=SET,
     registered_set=doc.RegisteredSet(id="ps-1"), user=doc.User(id="user-ann", user_name="ann"),
     may_request=Answer(allowed=True, code="ALLOW"), witness=HASH, content=HASH,
+    approval=Passed(),
 )  # fmt: skip
 WELL = Live(user_enabled=True, account_state="ACTIVE")
 
@@ -471,6 +472,7 @@ def test_recheck_of_what_still_holds_passes() -> None:
         ({"witness": None}, "no_witness"),
         ({"witness": "other"}, "witness_mismatch"),
         ({"content": "other"}, "witness_mismatch"),
+        ({"approval": Refused("witness_invalid", "one vote is missing")}, "witness_invalid"),
         ({"account": None}, "account_unknown"),
         ({"account": ACCOUNT.model_copy(update={"state": "SUSPENDED"})}, "account_not_active"),
         ({"registered_account": None}, "account_not_registered"),
@@ -507,6 +509,7 @@ def test_recheck_believes_aws_more_than_the_tables(live: Live, code: str) -> Non
 def test_recheck_without_the_tables_is_waited_out() -> None:
     unready = replace(KNOWN, ready=False, account=None, permission_set=None, user=None)
     assert isinstance(recheck(CHECKED, unready, None), NotYet)
+    assert isinstance(recheck(CHECKED, replace(KNOWN, approval=NotYet("older here")), None), NotYet)
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,14 @@ from shared.contracts.witness import ticket_content_hash
 from shared.envelope import Received
 from shared.service import Process, Service
 from simulator.server import Simulator
+from tests.support.builders import vote
 from tests.support.harness import NOW, mark, ready_tables, received, said, with_pool
 from tests.support.organisation import numbered
 
 ACCOUNTS = ("orders-prod", "orders-dev", "sandbox-01", "sandbox-02", "management", "old-webshop")
 SETS = ("ReadOnly", "Administrator", "BreakGlass", "Developer")
 PEOPLE = ("ann", "bob", "eve", "leaver")
+APPROVERS = ("carl", "dora")
 EMPTIED = "claim, assignment, witness, stop, outbox, inbox, idempotency_key"
 
 FactT = TypeVar("FactT", bound=AccessFact)
@@ -134,8 +136,8 @@ class Lab:
             "subject": ticket.id, "version": 4, "actor": Actor.service("approval"), "at": self.now,
             "review_id": new_id(), "ticket_id": ticket.id, "target_id": target.id,
             "revision": target.revision, "ticket_version": 1, "window": target.window,
-            "content_hash": ticket_content_hash(ticket, target, target.window), "votes": (),
-            "revisions": Revisions(),
+            "content_hash": ticket_content_hash(ticket, target, target.window),
+            "votes": (vote(self.user("carl"), at=self.now),), "revisions": Revisions(),
         }  # fmt: skip
         return received(ReviewApproved(**(fields | changes)), source="approval")
 
@@ -352,6 +354,7 @@ def organisation_of(aws: Simulator) -> dict[str, list[doc.Document]]:
     accounts = [directory.find_account(name) for name in ACCOUNTS]
     sets = [directory.find_set(name) for name in SETS]
     people = [directory.find_user(name) for name in PEOPLE]
+    approvers = [directory.find_user(name) for name in APPROVERS]
     inventory: list[doc.Document] = [
         *(
             doc.Account(id=found.id, name=found.name, state="ACTIVE", management=found.name == "management")
@@ -363,8 +366,9 @@ def organisation_of(aws: Simulator) -> dict[str, list[doc.Document]]:
             )
             for found in sets
         ),
-        *(doc.User(id=found.id, user_name=found.user_name) for found in people),
+        *(doc.User(id=found.id, user_name=found.user_name) for found in (*people, *approvers)),
         doc.Group(id="group-dev", name="dev", members=tuple(found.id for found in people)),
+        doc.Group(id="group-owners", name="owners", members=tuple(found.id for found in approvers)),
     ]
     catalog: list[doc.Document] = [
         *(doc.RegisteredAccount(id=found.id) for found in accounts),
@@ -374,7 +378,11 @@ def organisation_of(aws: Simulator) -> dict[str, list[doc.Document]]:
             max_duration=timedelta(hours=8),
         ),
     ]  # fmt: skip
-    return {"provisioner": numbered(inventory), "ticket": numbered(catalog), "approval": []}
+    rule = doc.ApprovalRule(
+        id="all", name="all", accounts="*", sets="*",
+        stages=(doc.RuleStage(approvers=("group:group-owners",)),),
+    )  # fmt: skip
+    return {"provisioner": numbered(inventory), "ticket": numbered(catalog), "approval": numbered([rule])}
 
 
 def _short(fact: AccessFact) -> str:

@@ -4,10 +4,22 @@ Only stores. Granting is the engine's, after its own re-check; a stop that came 
 """
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Final
 
 from services.provisioner.domain import claims as claim_life
 from services.provisioner.domain.claims import Claim, ClaimState, Said, Stamp
-from services.provisioner.domain.rechecks import NotYet, Refused, content_of, witness_verdict
+from services.provisioner.domain.rechecks import (
+    NotYet,
+    Passed,
+    Refused,
+    Verdict,
+    Witness,
+    approval_verdict,
+    content_of,
+    witness_verdict,
+)
+from services.provisioner.reconcile.tools import policy_ready
 from services.provisioner.store import assignments, claims, witnesses
 from shared import inbox
 from shared.context import Context
@@ -16,6 +28,10 @@ from shared.contracts.ticket import Target, TicketApproved, Window
 from shared.db import Conn, transaction
 from shared.envelope import Received
 from shared.logs import logger
+from shared.policy.approvals import duration_asked
+
+_LONGEST: Final = timedelta(days=36500)
+"""What the database can hold; no rule goes as far."""
 
 log = logger("intents")
 
@@ -39,7 +55,7 @@ async def take_approval(
                 continue
             stamp = Stamp(now, context.actor, received.id)
             await _store_target(conn, event, target, target.window, stamp=stamp)
-            refused += await _judge(conn, event.ticket.id, target.id, stamp)
+            refused += await _judge(context, conn, event.ticket.id, target.id, stamp)
     await _alert(context, refused)
     nudge()
 
@@ -56,17 +72,27 @@ async def take_witness(
         await witnesses.lock_ticket(conn, event.ticket_id)
         await witnesses.insert_witness(
             conn,
+            _witness(event),
             ticket_id=event.ticket_id,
             target_id=event.target_id,
             revision=event.revision,
-            content_hash=event.content_hash,
             event_id=received.id,
             now=now,
         )
         stamp = Stamp(now, context.actor, received.id)
-        refused = await _judge(conn, event.ticket_id, event.target_id, stamp)
+        refused = await _judge(context, conn, event.ticket_id, event.target_id, stamp)
     await _alert(context, refused)
     nudge()
+
+
+def _witness(event: ReviewApproved) -> Witness:
+    return Witness(
+        content_hash=event.content_hash,
+        votes=event.votes,
+        auto_approved_by=event.auto_approved_by,
+        revisions=event.revisions,
+        approved_at=event.at,
+    )
 
 
 async def _store_target(
@@ -103,6 +129,8 @@ async def _store_target(
             ends_at=window.ends_at,
             state=ClaimState.WAITING,
             received_at=stamp.at,
+            parties=tuple({ticket.requester.user_id, *(person.user_id for person in ticket.beneficiaries)}),
+            duration_asked=min(duration_asked(ticket.asked, submitted_at=ticket.submitted_at), _LONGEST),
             cause=stamp.cause,
         )
         if await claims.insert_claim(conn, claim):
@@ -117,8 +145,11 @@ async def _apply_stop(conn: Conn, claim: Claim, stamp: Stamp) -> None:
         await claims.save_said(conn, [said], loaded=[claim])
 
 
-async def _judge(conn: Conn, ticket_id: str, target_id: str, stamp: Stamp) -> list[Claim]:
-    """Schedule or refuse the waiting claims of a target, if approval has been heard; returns the refused."""
+async def _judge(context: Context, conn: Conn, ticket_id: str, target_id: str, stamp: Stamp) -> list[Claim]:
+    """Schedule or refuse the waiting claims of a target, if approval has been heard; returns the refused.
+
+    Votes that cannot be weighed yet, since the policy is not ready here, are weighed before the grant.
+    """
     siblings = await claims.claims_of_target(conn, ticket_id=ticket_id, target_id=target_id)
     await assignments.lock_assignments(conn, [claim.assignment_id for claim in siblings])
     siblings = await claims.claims_of_target(conn, ticket_id=ticket_id, target_id=target_id)
@@ -126,20 +157,31 @@ async def _judge(conn: Conn, ticket_id: str, target_id: str, stamp: Stamp) -> li
     for claim in siblings:
         if claim.state is not ClaimState.WAITING:
             continue
-        verdict = witness_verdict(
-            witness=await witnesses.witness_hash(
-                conn, ticket_id=ticket_id, target_id=target_id, revision=claim.revision
-            ),
+        witness = await witnesses.find_witness(
+            conn, ticket_id=ticket_id, target_id=target_id, revision=claim.revision
+        )
+        same = witness_verdict(
+            witness=witness.content_hash if witness else None,
             said=claim.content_hash,
             content=content_of(claim, siblings),
         )
-        if isinstance(verdict, Refused):
-            said.append(claim_life.refuse(claim, stamp, code=verdict.code, detail=verdict.detail))
-        elif not isinstance(verdict, NotYet):
-            said.append(claim_life.schedule(claim, stamp))
+        if isinstance(same, NotYet):
+            continue
+        holds = approval_verdict(
+            claim, witness, context.world, parties=[one.user_id for one in siblings],
+            ready=policy_ready(context), now=stamp.at,
+        )  # fmt: skip
+        said.append(_judged(claim, same, holds, stamp))
     await claims.save_said(conn, said, loaded=siblings)
     await _make_due(conn, [claim for claim, _ in said if claim.state is ClaimState.SCHEDULED])
     return [claim for claim, _ in said if claim.state is ClaimState.FAILED]
+
+
+def _judged(claim: Claim, same: Verdict, holds: Verdict, stamp: Stamp) -> Said:
+    for verdict in (same, holds):
+        if isinstance(verdict, Refused):
+            return claim_life.refuse(claim, stamp, code=verdict.code, detail=verdict.detail)
+    return claim_life.schedule(claim, stamp, approval_holds=isinstance(holds, Passed))
 
 
 async def _make_due(conn: Conn, scheduled: Sequence[Claim]) -> None:

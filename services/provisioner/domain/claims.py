@@ -72,6 +72,12 @@ class Claim:
     ends_at: datetime
     state: ClaimState
     received_at: datetime
+    parties: tuple[str, ...] = ()
+    """User ids of the ticket's requester and beneficiaries."""
+    duration_asked: timedelta = timedelta(0)
+    """The length that approval rules were asked for."""
+    approval_holds: bool = False
+    """The votes were found to be enough by this service's own policy."""
     version: int = 0
     cause: str | None = None
     granted_at: datetime | None = None
@@ -109,9 +115,12 @@ Said = tuple[Claim, tuple[access.AccessFact, ...]]
 """A claim after a transition and the facts of it, in order."""
 
 
-def schedule(claim: Claim, stamp: Stamp) -> Said:
-    """Both the ticket and the approval service say the same: stored with its end, nothing asked of AWS."""
-    after = _move(claim, ClaimState.SCHEDULED)
+def schedule(claim: Claim, stamp: Stamp, *, approval_holds: bool) -> Said:
+    """Both the ticket and the approval service say the same: stored with its end, nothing asked of AWS.
+
+    Unless `approval_holds`, the votes are still to be weighed, before anything is.
+    """
+    after = replace(_move(claim, ClaimState.SCHEDULED), approval_holds=approval_holds)
     fact = _fact(access.AccessScheduled, after, stamp, "approved, and the witness agrees",
                  starts_at=claim.starts_at)  # fmt: skip
     return after, (fact,)

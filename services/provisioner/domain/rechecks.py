@@ -4,14 +4,25 @@ Pure. Asked twice by reconcile/: before the first AWS call with what this replic
 what AWS itself says about the person and the account, in the transaction that commits to the call.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
 
 from services.provisioner.domain.claims import Claim
+from shared.contracts.approval import Vote
 from shared.contracts.documents import Account, PermissionSet, RegisteredAccount, RegisteredSet, User
+from shared.contracts.event import Revisions
 from shared.contracts.ticket import Window
 from shared.contracts.witness import content_hash
+from shared.policy.approvals import unmet
 from shared.policy.row import Answer
+from shared.policy.world import World
+
+_NOT_HEARD: Final = "approval has not been heard"
+_NOT_READY: Final = "policy not ready"
+_PATIENCE: Final = timedelta(minutes=1)
+"""How long an approval waits for the documents it was decided on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,17 @@ Verdict = Passed | Refused | NotYet
 
 
 @dataclass(frozen=True, slots=True)
+class Witness:
+    """Approval's own word about a target: what was approved, and by whose votes on which documents."""
+
+    content_hash: str
+    votes: tuple[Vote, ...]
+    auto_approved_by: str | None
+    revisions: Revisions
+    approved_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """What this replica knows. Without `ready` the rest may be missing for no other reason."""
 
@@ -53,6 +75,8 @@ class Known:
     """The content hash approval vouched for."""
     content: str
     """The same hash over what is about to be done; see `content_of`."""
+    approval: Verdict
+    """Whether the votes are enough; see `approval_verdict`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +107,51 @@ def recheck(claim: Claim, known: Known, live: Live | None) -> Verdict:
     if refusal := _witness(claim, known):
         return refusal
     if not known.ready:
-        return NotYet("policy not ready")
+        return NotYet(_NOT_READY)
+    if not isinstance(known.approval, Passed):
+        return known.approval
     return _account(claim, known, live) or _set(claim, known) or _person(claim, known, live) or Passed()
 
 
 def witness_verdict(*, witness: str | None, said: str, content: str) -> Verdict:
     """Approval's own word, ticket's word and what is to be done must be the same."""
     if witness is None:
-        return NotYet("approval has not been heard")
+        return NotYet(_NOT_HEARD)
     if len({witness, said, content}) != 1:
         return Refused(
             "witness_mismatch", "what ticket asks for is not what the approval service says was approved"
         )
     return Passed()
+
+
+def approval_verdict(
+    claim: Claim, witness: Witness | None, world: World, *, parties: Iterable[str], ready: bool, now: datetime
+) -> Verdict:
+    """Whether the votes are enough by this service's own copy of rules and directory.
+
+    The approval service's word alone opens nothing. `parties` may not vote; the claim's own are added.
+    Documents older than those it was decided on are waited for, but not for ever: a forged word may name any.
+    """
+    if claim.approval_holds:
+        return Passed()
+    if witness is None:
+        return NotYet(_NOT_HEARD)
+    if not ready:
+        return NotYet(_NOT_READY)
+    if not world.covers(witness.revisions) and abs(now - witness.approved_at) < _PATIENCE:
+        return NotYet("policy and inventory are older here than where it was approved")
+    why = unmet(
+        world,
+        votes=witness.votes,
+        auto_approved_by=witness.auto_approved_by,
+        parties={*parties, *claim.parties},
+        account_id=claim.account_id,
+        set_id=claim.set_id,
+        # Never shorter than what is given: a shorter length may be another, easier rule's.
+        duration=max(claim.duration_asked, claim.ends_at - claim.starts_at),
+        now=now,
+    )
+    return Passed() if why is None else Refused("witness_invalid", f"its approval does not hold: {why}")
 
 
 def _witness(claim: Claim, known: Known) -> Refused | None:

@@ -45,6 +45,14 @@ async def _alert_failed(tools: Tools, fact: access.AccessFailed) -> None:
     """A grant that failed is an operator's business, one that was stopped in time is not."""
     if fact.code in {"expired", "terminated", "returned", "withdrawn", "revoked_by_operator"}:
         return
+    if fact.code == "witness_invalid":
+        await tools.context.alerts.raise_alert(
+            key=f"witness_invalid/{fact.target_id}",
+            summary="a grant was asked for whose approval does not hold",
+            detail=f"ticket {fact.ticket_id}, target {fact.target_id}, user {fact.user_id}: {fact.detail}",
+            once=True,
+        )
+        return
     await tools.context.alerts.raise_alert(
         key=f"grant_failed/{fact.grant_id}",
         summary=f"a grant failed: {fact.code}",

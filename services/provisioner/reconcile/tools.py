@@ -52,14 +52,18 @@ class Tools:
 
     @property
     def policy_ready(self) -> bool:
-        """Whether policy and inventory are complete and fresh enough to grant by."""
-        try:
-            self.context.tables.require_fresh()
-        except NotReady:
-            return False
-        return True
+        return policy_ready(self.context)
 
     def note(self, error: IdentityCenterError) -> None:
         """Others share AWS's quota: when it says we are too fast we are, whatever we counted."""
         if error.problem is Problem.THROTTLED:
             self.bucket.slow_down()
+
+
+def policy_ready(context: Context) -> bool:
+    """Whether policy and inventory are complete and fresh enough to grant by."""
+    try:
+        context.tables.require_fresh()
+    except NotReady:
+        return False
+    return True

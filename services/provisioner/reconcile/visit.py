@@ -14,7 +14,16 @@ from services.provisioner.domain import claims as claim_life
 from services.provisioner.domain import operations
 from services.provisioner.domain.assignments import Assignment, Decision, Observed
 from services.provisioner.domain.claims import Claim, ClaimState, Said, Stamp
-from services.provisioner.domain.rechecks import Known, Live, NotYet, Passed, Refused, content_of, recheck
+from services.provisioner.domain.rechecks import (
+    Known,
+    Live,
+    NotYet,
+    Passed,
+    Refused,
+    approval_verdict,
+    content_of,
+    recheck,
+)
 from services.provisioner.identity_center import (
     AssignmentKey,
     IdentityCenterError,
@@ -172,11 +181,15 @@ async def _known_of_starting(tools: Tools, conn: Conn, found: Sequence[Claim]) -
 
 
 async def _known(tools: Tools, conn: Conn, claim: Claim, now: datetime) -> Known:
-    world = tools.context.world
+    world, ready = tools.context.world, tools.policy_ready
     siblings = await claims.claims_of_target(conn, ticket_id=claim.ticket_id, target_id=claim.target_id)
+    witness = await witnesses.find_witness(
+        conn, ticket_id=claim.ticket_id, target_id=claim.target_id, revision=claim.revision
+    )
+    parties = [sibling.user_id for sibling in siblings]
     return Known(
         instance=tools.context.settings.instance,
-        ready=tools.policy_ready,
+        ready=ready,
         account=world.get(doc.Account, claim.account_id),
         registered_account=world.registered_account(claim.account_id),
         permission_set=world.get(doc.PermissionSet, claim.set_id),
@@ -186,10 +199,9 @@ async def _known(tools: Tools, conn: Conn, claim: Claim, now: datetime) -> Known
             claim.user_id, "request", claim.account_id, claim.set_id,
             duration=claim.ends_at - claim.starts_at, now=now,
         ),
-        witness=await witnesses.witness_hash(
-            conn, ticket_id=claim.ticket_id, target_id=claim.target_id, revision=claim.revision
-        ),
+        witness=witness.content_hash if witness else None,
         content=content_of(claim, siblings),
+        approval=approval_verdict(claim, witness, world, parties=parties, ready=ready, now=now),
     )  # fmt: skip
 
 

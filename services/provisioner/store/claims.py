@@ -18,8 +18,8 @@ async def insert_claim(conn: Conn, claim: Claim) -> bool:
         """
         INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id,
             set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state, version,
-            received_at, cause)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+            received_at, cause, parties, duration_asked)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
         ON CONFLICT (id) DO NOTHING RETURNING id
         """,
         claim.id,
@@ -40,6 +40,8 @@ async def insert_claim(conn: Conn, claim: Claim) -> bool:
         claim.version,
         claim.received_at,
         claim.cause,
+        list(claim.parties),
+        claim.duration_asked,
     )
     return row is not None
 
@@ -50,7 +52,7 @@ async def save_claim(conn: Conn, claim: Claim, *, before: int) -> None:
         """
         UPDATE claim SET state = $3, version = $4, granted_at = $5, already_held = $6, request_id = $7,
             ended_at = $8, end_cause = $9, code = $10, detail = $11, kept_by = $12, overdue_at = $13,
-            credentials_until = $14
+            credentials_until = $14, approval_holds = $15
         WHERE id = $1 AND version = $2
         """,
         claim.id,
@@ -67,6 +69,7 @@ async def save_claim(conn: Conn, claim: Claim, *, before: int) -> None:
         list(claim.kept_by),
         claim.overdue_at,
         claim.credentials_until,
+        claim.approval_holds,
     )
     if status != "UPDATE 1":
         raise Bug(
@@ -96,7 +99,7 @@ async def claims_of_assignments(conn: Conn, assignment_ids: Sequence[int]) -> li
         SELECT id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id, set_id,
             set_digest, content_hash, session_duration, starts_at, ends_at, state, version, received_at,
             cause, granted_at, already_held, request_id, ended_at, end_cause, code, detail, kept_by,
-            overdue_at, credentials_until
+            overdue_at, credentials_until, parties, duration_asked, approval_holds
         FROM claim
         WHERE assignment_id = ANY($1)
             AND state IN ('waiting', 'scheduled', 'granting', 'active', 'revoking')
@@ -127,7 +130,7 @@ async def claims_of_target(conn: Conn, *, ticket_id: str, target_id: str) -> lis
         SELECT id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id, set_id,
             set_digest, content_hash, session_duration, starts_at, ends_at, state, version, received_at,
             cause, granted_at, already_held, request_id, ended_at, end_cause, code, detail, kept_by,
-            overdue_at, credentials_until
+            overdue_at, credentials_until, parties, duration_asked, approval_holds
         FROM claim WHERE ticket_id = $1 AND target_id = $2 ORDER BY id
         """,
         ticket_id,
@@ -212,7 +215,7 @@ async def overdue(conn: Conn, *, ended_before: datetime) -> list[Claim]:
         SELECT id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id, set_id,
             set_digest, content_hash, session_duration, starts_at, ends_at, state, version, received_at,
             cause, granted_at, already_held, request_id, ended_at, end_cause, code, detail, kept_by,
-            overdue_at, credentials_until
+            overdue_at, credentials_until, parties, duration_asked, approval_holds
         FROM claim WHERE state = 'revoking' AND ended_at <= $1 ORDER BY ended_at LIMIT 100
         """,
         ended_before,
@@ -223,5 +226,5 @@ async def overdue(conn: Conn, *, ended_before: datetime) -> list[Claim]:
 def _claim(row: asyncpg.Record) -> Claim:
     fields: dict[str, Any] = dict(row)
     fields["state"] = ClaimState(row["state"])
-    fields["kept_by"] = tuple(row["kept_by"])
+    fields["kept_by"], fields["parties"] = tuple(row["kept_by"]), tuple(row["parties"])
     return Claim(**fields)

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.provisioner.domain.rechecks import Witness
 from shared.contracts.access import EndCause
-from shared.contracts.event import Actor
+from shared.contracts.approval import Vote
+from shared.contracts.event import Actor, Revisions
 from shared.db import Conn
 
 
@@ -19,37 +21,53 @@ class Stop:
 
 async def insert_witness(
     conn: Conn,
+    witness: Witness,
     *,
     ticket_id: str,
     target_id: str,
     revision: int,
-    content_hash: str,
     event_id: str,
     now: datetime,
 ) -> None:
     """Keep the first word: a second review of the same revision does not change what was vouched for."""
     await conn.execute(
         """
-        INSERT INTO witness (ticket_id, target_id, revision, content_hash, event_id, received_at)
-        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
+        INSERT INTO witness (ticket_id, target_id, revision, content_hash, event_id, received_at, votes,
+            auto_approved_by, revisions, approved_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING
         """,
         ticket_id,
         target_id,
         revision,
-        content_hash,
+        witness.content_hash,
         event_id,
         now,
+        [vote.model_dump(mode="json") for vote in witness.votes],
+        witness.auto_approved_by,
+        witness.revisions.model_dump(mode="json"),
+        witness.approved_at,
     )
 
 
-async def witness_hash(conn: Conn, *, ticket_id: str, target_id: str, revision: int) -> str | None:
-    found: str | None = await conn.fetchval(
-        "SELECT content_hash FROM witness WHERE ticket_id = $1 AND target_id = $2 AND revision = $3",
+async def find_witness(conn: Conn, *, ticket_id: str, target_id: str, revision: int) -> Witness | None:
+    row = await conn.fetchrow(
+        """
+        SELECT content_hash, votes, auto_approved_by, revisions, coalesce(approved_at, received_at) AS at
+        FROM witness WHERE ticket_id = $1 AND target_id = $2 AND revision = $3
+        """,
         ticket_id,
         target_id,
         revision,
     )
-    return found
+    if row is None:
+        return None
+    return Witness(
+        content_hash=row["content_hash"],
+        votes=tuple(Vote.model_validate(vote) for vote in row["votes"]),
+        auto_approved_by=row["auto_approved_by"],
+        revisions=Revisions.model_validate(row["revisions"]),
+        approved_at=row["at"],
+    )
 
 
 async def lock_ticket(conn: Conn, ticket_id: str) -> None:
