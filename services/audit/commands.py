@@ -69,14 +69,18 @@ async def note_reading(context: Context, caller: Caller, *, query: dict[str, str
         ) from error
 
 
-async def admit(context: Context, caller: Caller, ticket_id: str) -> None:
-    """To a ticket's trail: auditors, and who is a party by the log's own word. For others there is none."""
+async def admit(context: Context, caller: Caller, ticket_id: str) -> bool:
+    """To a ticket's trail: auditors, and who is a party by the log's own word. For others there is none.
+
+    True for an auditor, who sees records whole; False for one who is a party only.
+    """
     if context.world.may(caller.user_id, "audit.read", now=context.clock.now()).allowed:
-        return
+        return True
     async with context.pool.acquire() as conn:
         party = await store.is_party(conn, ticket_id, caller.user_id)
     if not party:
         raise no_trail(Denied("audit.read", ticket_id, object_id=ticket_id))
+    return False
 
 
 def no_trail(denied: Denied | None = None) -> NotFound:

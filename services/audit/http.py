@@ -1,6 +1,7 @@
 """HTTP for auditors, and each ticket's trail for its parties. Every reading is a record before it is shown.
 
-Records are served as the bytes that are stored and published, never rendered again.
+Auditors get records as the bytes that are stored and published, never rendered again; parties get theirs
+without what is none of their business (domain/party.py).
 """
 
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from services.audit import commands, views
 from services.audit.domain.ocsf import Json
+from services.audit.domain.party import for_parties
 from services.audit.domain.registry import CODES
 from services.audit.views import Filters, Item, Range
 from shared.access import PERSON, Caller, requires
@@ -113,14 +115,17 @@ def router(context: Context) -> APIRouter:
         limit: Limit = 200,
         caller: Caller = requires(PERSON),
     ) -> Response:
-        """Everything recorded about one ticket: for auditors, and for its requester and beneficiaries."""
-        await commands.admit(context, caller, ticket_id)
+        """Everything recorded about one ticket: for auditors, and for its requester and beneficiaries.
+
+        Who is only a party sees no addresses, token subjects and sessions, and no policy rows.
+        """
+        whole = await commands.admit(context, caller, ticket_id)
         items = await _read(context, Filters(ticket_id=ticket_id), after_sequence, limit)
         query = {"route": "ticket", "ticket_id": ticket_id, "after_sequence": str(after_sequence)}
         await commands.note_reading(context, caller, query=query, returned=len(items))
         if not items and not after_sequence:
             raise commands.no_trail()
-        return _page(items, limit)
+        return _page(items if whole else _for_parties(items), limit)
 
     @routes.get("/export", response_class=StreamingResponse, responses=_EXPORT_RESPONSE)
     async def export_events(
@@ -150,6 +155,10 @@ def router(context: Context) -> APIRouter:
 async def _read(context: Context, filters: Filters, after: int, limit: int) -> list[Item]:
     async with context.pool.acquire() as conn:
         return await views.page(conn, filters, Range(after, await views.head(conn)), limit=limit)
+
+
+def _for_parties(items: list[Item]) -> list[Item]:
+    return [Item(item.sequence, for_parties(item.ocsf)) for item in items]
 
 
 def _page(items: list[Item], limit: int) -> Response:

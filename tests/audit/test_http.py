@@ -8,7 +8,8 @@ from httpx2 import AsyncClient, Response
 
 from local.issuer import DevelopmentIssuer
 from shared.contracts.access import AccessGranted
-from shared.contracts.configuration import RuleChanged
+from shared.contracts.approval import ReviewApproved, ReviewDecided
+from shared.contracts.configuration import AuthzDenied, RuleChanged
 from shared.contracts.ticket import TicketApproved, TicketSubmitted
 from shared.service import Service
 from tests.support import ocsf
@@ -74,6 +75,45 @@ async def test_trail_of_own_ticket_tells_a_party_everything_and_nothing_else(
 ) -> None:
     async with api(log, issuer, "ann") as client:
         assert found(await client.get(f"/v1/audit/tickets/{TICKET_ID}")) == [1, 2, 3]
+
+
+WITHHELD = ("192.0.2.10", "sub-", "https://issuer.test", "group-owners-prod", '"acr"')
+
+
+async def test_trail_tells_a_party_who_decided_but_not_from_where_and_by_which_rows(
+    log: Service, issuer: DevelopmentIssuer
+) -> None:
+    """Of votes, of the witness that repeats them, of others' attempts, and of the party's own calls alike."""
+    await keep(log, *(example(cls) for cls in (ReviewDecided, ReviewApproved, AuthzDenied)))
+    path = f"/v1/audit/tickets/{TICKET_ID}"
+    async with api(log, issuer, "ann") as client:
+        own = await client.get(path)
+    async with api(log, issuer, "aud") as client:
+        whole = await client.get(path)
+    assert found(own)[:6] == found(whole)[:6]
+    texts = [json.dumps(item, separators=(",", ":")) for item in own.json()["items"][3:6]]
+    stored = [json.dumps(item, separators=(",", ":")) for item in whole.json()["items"][3:6]]
+    for secret in WITHHELD:
+        assert any(secret in text for text in stored), f"{secret} proves nothing here"
+    votes = [
+        own.json()["items"][3]["entity"]["data"]["vote"],
+        *own.json()["items"][4]["entity"]["data"]["votes"],
+    ]
+    assert [vote["voter"]["user_name"] for vote in votes] == ["carl", "carl"]
+    assert not [key for vote in votes for key in vote if key in {"proof", "revisions"}]
+    for text in texts:
+        assert not [secret for secret in WITHHELD if secret in text], text
+    assert [ocsf.problems(item) for item in own.json()["items"]] == [[]] * len(found(own))
+
+
+async def test_trail_gives_an_auditor_the_stored_bytes(log: Service, aud: AsyncClient) -> None:
+    await keep(log, example(ReviewDecided))
+    answer = await aud.get(f"/v1/audit/tickets/{TICKET_ID}")
+    stored = await log.context.pool.fetch(
+        "SELECT ocsf FROM audit_event WHERE ticket_id = $1 ORDER BY sequence", TICKET_ID
+    )
+    assert len(stored) == 4
+    assert answer.content == b'{"items":[' + b",".join(row["ocsf"] for row in stored) + b'],"next":null}'
 
 
 async def test_trail_of_others_and_of_nobody_answer_alike_and_leave_a_denial(
