@@ -1,7 +1,7 @@
 """What the embedded broker forgot is sent again from the outboxes.
 
-The mock cluster keeps nothing over a restart. While everything is sent and handled, the moment is noted;
-the next start replays since then, and the inboxes drop what they know.
+The mock cluster keeps nothing over a restart. While everything is sent and handled, which a failing event
+is not, the moment is noted; the next start replays since then, and the inboxes drop what they know.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ from shared.service import Service
 EVERY_S = 2.0
 MARGIN = timedelta(seconds=5)
 """Transactions that began before the moment and commit after it are within this margin."""
+APART = timedelta(seconds=1)
+"""Two looks so far apart see an event that passed from one service to another during the first."""
 
 
 class Checkpoint:
@@ -26,6 +28,7 @@ class Checkpoint:
     def __init__(self, file: Path, services: Sequence[Service]) -> None:
         self._file = file
         self._services = services
+        self._quiet_at: datetime | None = None
 
     def read(self) -> datetime:
         if not self._file.exists():
@@ -47,16 +50,24 @@ class Checkpoint:
             await self.note()
 
     async def note(self) -> bool:
-        """Write the checkpoint if everything is sent and handled right now."""
-        moment = self._services[0].context.clock.now() - MARGIN
+        """Write the last look's moment if everything was sent and handled then, and is so right now."""
+        now = self._services[0].context.clock.now()
         if not await self._quiet():
+            self._quiet_at = None
+            return False
+        moment = self._quiet_at
+        if moment is not None and now - moment < APART:
+            return False
+        self._quiet_at = now
+        if moment is None:
             return False
         new = self._file.with_suffix(".new")
-        new.write_text(json.dumps({"at": moment.isoformat()}))
+        new.write_text(json.dumps({"at": (moment - MARGIN).isoformat()}))
         new.replace(self._file)
         return True
 
     async def _quiet(self) -> bool:
+        """Nothing waits, is in hand or fails; what cannot be known is not quiet."""
         for service in self._services:
             if service.problem() or any(consumer.lag() != 0 for consumer in service.consumers):
                 return False

@@ -1,0 +1,169 @@
+"""The embedded run's checkpoint: when it is noted, what keeps it back, and what is sent again since it."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.checkpoint import MARGIN, Checkpoint
+from shared import kafka, outbox, topics
+from shared.clock import EPOCH, ManualClock, new_id
+from shared.db import transaction
+from shared.envelope import Received, headers_for
+from shared.service import Service
+from tests.support.corridor import (
+    create_topics,
+    effect_database,
+    effects,
+    fact,
+    kafka_settings,
+    settings_for,
+    tiny_service,
+)
+from tests.support.harness import NOW, ready_tables
+from tests.support.servers import Broker, embedded_kafka
+from tests.support.waiting import until
+
+LOOK = timedelta(seconds=2)
+
+
+@dataclass
+class Run:
+    """A ticket service at work on a mock broker, with its checkpoint on a clock of its own."""
+
+    service: Service
+    broker: Broker
+    file: Path
+    clock: ManualClock
+    checkpoint: Checkpoint = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.checkpoint = Checkpoint(self.file, [self.service])
+
+    async def look(self) -> bool:
+        self.clock.advance(LOOK)
+        return await self.checkpoint.note()
+
+    async def quiet(self) -> None:
+        (consumer,) = self.service.consumers
+        await until(lambda: self.service.problem() is None and consumer.lag() == 0)
+
+    async def hear(self, number: int) -> None:
+        """Something from approval."""
+        event = fact("k", number, service="approval")
+        made = headers_for(
+            event_id=new_id(), type_name=event.TYPE, subject="k", source="approval", time=event.at
+        )
+        async with kafka.producer(kafka_settings(self.broker), client_id="approval") as producer:
+            await producer.send_and_wait(
+                topics.APPROVAL,
+                event.model_dump_json().encode(),
+                partition=0,
+                headers=[(name, value.encode()) for name, value in made.items()],
+            )
+
+    async def sent(self, *hours: int) -> None:
+        """Facts of so many hours ago that the broker once had."""
+        pool = self.service.context.pool
+        async with transaction(pool) as conn:
+            for ago in hours:
+                await outbox.append(conn, "ticket", fact("k", ago, at=NOW - timedelta(hours=ago)))
+        await until(lambda: pool.fetchval("SELECT count(*) = 0 FROM outbox WHERE sent_at IS NULL"))
+
+
+@dataclass
+class Bug:
+    """In a handler, until it is mended."""
+
+    there: bool = False
+    tries: int = 0
+
+    async def __call__(self, _received: Received[Any]) -> None:
+        if self.there:
+            self.tries += 1
+            raise RuntimeError("a bug in a handler")
+
+
+@pytest.fixture
+def bug() -> Bug:
+    return Bug()
+
+
+@pytest.fixture
+async def run(admin_dsn: str, tmp_path: Path, bug: Bug) -> AsyncIterator[Run]:
+    async with effect_database(admin_dsn, "ticket") as dsn:
+        with embedded_kafka() as mock:
+            broker = Broker(mock.bootstrap, mock)
+            await create_topics(broker)
+            service, _ = tiny_service(
+                "ticket",
+                settings_for(dsn, broker),
+                hears=topics.APPROVAL,
+                tables=ready_tables(ManualClock(NOW)),
+                before=bug,
+            )
+            clock = service.context.clock = ManualClock(NOW)
+            await service.start()
+            try:
+                found = Run(service, broker, tmp_path / "checkpoint.json", clock)
+                await found.quiet()
+                yield found
+            finally:
+                await service.stop()
+
+
+async def test_note_of_two_quiet_looks_is_the_moment_of_the_first(run: Run) -> None:
+    assert run.checkpoint.read() == EPOCH
+    assert not await run.look()
+    assert await run.look()
+    assert run.checkpoint.read() == NOW + LOOK - MARGIN
+    assert await run.look()
+    assert Checkpoint(run.file, []).read() == NOW + 2 * LOOK - MARGIN
+
+
+async def test_note_of_a_look_that_follows_at_once_says_nothing(run: Run) -> None:
+    assert not await run.look()
+    assert not await run.checkpoint.note()
+    assert await run.look()
+    assert run.checkpoint.read() == NOW + LOOK - MARGIN
+
+
+async def test_note_while_an_event_fails_is_kept_back_until_it_is_handled(run: Run, bug: Bug) -> None:
+    assert not await run.look()
+    assert await run.look()
+    noted = run.checkpoint.read()
+    bug.there = True
+    await run.hear(1)
+    await until(lambda: bug.tries >= 4)
+    for _ in range(3):
+        assert not await run.look()
+    assert run.checkpoint.read() == noted
+    bug.there = False
+    await run.quiet()
+    assert await effects(run.service.context.pool) == [("k", 1)]
+    assert not await run.look()
+    assert await run.look()
+    assert run.checkpoint.read() > noted
+
+
+async def test_note_while_something_is_unsent_is_kept_back(run: Run) -> None:
+    assert run.broker.mock is not None
+    run.broker.mock.set_down()
+    async with transaction(run.service.context.pool) as conn:
+        await outbox.append(conn, "ticket", fact("k", 1))
+    for _ in range(3):
+        assert not await run.look()
+    assert run.checkpoint.read() == EPOCH
+    run.broker.mock.set_up()
+
+
+async def test_replay_sends_again_what_is_newer_than_the_checkpoint(run: Run) -> None:
+    await run.sent(5, 3, 1)
+    assert await run.checkpoint.replay() == 3  # nothing was noted yet: everything
+    await run.sent()
+    run.file.write_text(f'{{"at": "{(NOW - timedelta(hours=4)).isoformat()}"}}')
+    assert await run.checkpoint.replay() == 2
+    await run.sent()
