@@ -275,6 +275,11 @@ CHANGES: dict[str, tuple[str, Any]] = {
         "ticket",
         lambda lab: doc.RegisteredAccount(id=lab.account(), deleted=True),
     ),
+    "account_protected": ("provisioner", lambda lab: account(lab, management=True)),
+    "session_too_long": (
+        "provisioner",
+        lambda lab: permission_set(lab, session_duration=timedelta(hours=2)),
+    ),
     "set_unknown": ("provisioner", lambda lab: permission_set(lab, deleted=True)),
     "set_changed": ("provisioner", lambda lab: permission_set(lab, digest="another")),
     "set_not_registered": (

@@ -476,9 +476,12 @@ def test_recheck_of_what_still_holds_passes() -> None:
         ({"account": None}, "account_unknown"),
         ({"account": ACCOUNT.model_copy(update={"state": "SUSPENDED"})}, "account_not_active"),
         ({"registered_account": None}, "account_not_registered"),
+        ({"account": ACCOUNT.model_copy(update={"management": True})}, "account_protected"),
+        ({"account": ACCOUNT.model_copy(update={"delegated_administrator": True})}, "account_protected"),
         ({"permission_set": None}, "set_unknown"),
         ({"registered_set": None}, "set_not_registered"),
         ({"permission_set": SET.model_copy(update={"digest": "other"})}, "set_changed"),
+        ({"permission_set": SET.model_copy(update={"session_duration": 3601 * S})}, "session_too_long"),
         ({"user": None}, "user_unknown"),
         ({"user": doc.User(id="user-ann", user_name="ann", enabled=False)}, "user_disabled"),
         ({"may_request": Answer(allowed=False, code="NO_RULE")}, "not_permitted"),
@@ -489,6 +492,25 @@ def test_recheck_refuses_what_does_not_hold_any_more(changes: dict[str, Any], co
     assert isinstance(verdict, Refused)
     assert verdict.code == code
     assert verdict.detail
+
+
+@pytest.mark.parametrize(
+    "accepted",
+    [
+        {
+            "account": ACCOUNT.model_copy(update={"management": True}),
+            "registered_account": doc.RegisteredAccount(id=ACCOUNT.id, protected_override=True),
+        },
+        {
+            "permission_set": SET.model_copy(update={"session_duration": 12 * 3600 * S}),
+            "registered_set": doc.RegisteredSet(id="ps-1", long_session_acknowledged=True),
+        },
+        {"permission_set": SET.model_copy(update={"session_duration": 3600 * S})},
+    ],
+    ids=["protected account", "long session", "session of an hour"],
+)
+def test_recheck_passes_what_an_administrator_has_accepted(accepted: dict[str, Any]) -> None:
+    assert isinstance(recheck(CHECKED, replace(KNOWN, **accepted), WELL), Passed)
 
 
 @pytest.mark.parametrize(

@@ -371,7 +371,10 @@ def organisation_of(aws: Simulator) -> dict[str, list[doc.Document]]:
         doc.Group(id="group-owners", name="owners", members=tuple(found.id for found in approvers)),
     ]
     catalog: list[doc.Document] = [
-        *(doc.RegisteredAccount(id=found.id) for found in accounts),
+        *(
+            doc.RegisteredAccount(id=found.id, protected_override=found.name == "management")
+            for found in accounts
+        ),
         *(doc.RegisteredSet(id=found.arn.rsplit("/", 1)[1]) for found in sets),
         doc.AccessScope(
             id="all", name="all", subjects=("group:group-dev",), accounts="*", sets="*",

@@ -21,6 +21,8 @@ from shared.policy.world import World
 
 _NOT_HEARD: Final = "approval has not been heard"
 _NOT_READY: Final = "policy not ready"
+_LONG_SESSION: Final = timedelta(hours=1)
+"""As where sets are registered: longer ones need an administrator's word."""
 _PATIENCE: Final = timedelta(minutes=1)
 """How long an approval waits for the documents it was decided on."""
 
@@ -171,6 +173,13 @@ def _account(claim: Claim, known: Known, live: Live | None) -> Refused | None:
         return Refused("account_not_active", f"account {claim.account_id} is {states.pop()}")
     if known.registered_account is None:
         return Refused("account_not_registered", f"account {claim.account_id} is no longer registered")
+    special = known.account.management or known.account.delegated_administrator
+    if special and not known.registered_account.protected_override:
+        return Refused(
+            "account_protected",
+            f"account {claim.account_id} is the management or a delegated administrator's account by now, "
+            "and was registered as neither",
+        )
     return None
 
 
@@ -181,6 +190,15 @@ def _set(claim: Claim, known: Known) -> Refused | None:
         return Refused("set_not_registered", f"permission set {claim.set_id} is no longer registered")
     if known.permission_set.digest != claim.set_digest:
         return Refused("set_changed", "the permission set allows something else than when it was approved")
+    if (
+        known.permission_set.session_duration > _LONG_SESSION
+        and not known.registered_set.long_session_acknowledged
+    ):
+        return Refused(
+            "session_too_long",
+            f"sessions of permission set {claim.set_id} outlive the end of access by more than an hour, "
+            "which nobody has accepted",
+        )
     return None
 
 
