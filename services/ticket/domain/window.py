@@ -1,11 +1,11 @@
 """What windows and reasons may be asked for. Pure; times come in as arguments."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.contracts.ticket import WindowAsked
 from shared.errors import FieldError
+from shared.secrets_in_text import holds_secret
 
 SHORTEST_REASON = 10
 LONGEST_REASON = 2000
@@ -96,20 +96,6 @@ def pending_until(asked: WindowAsked, *, now: datetime, limits: Limits) -> datet
     return open_limit if end is None else min(end, open_limit)
 
 
-_SECRETS = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{16}\b",  # AWS access key and unique ids
-        r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
-        r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",  # JSON Web Token
-        r"\bgh[pousr]_[A-Za-z0-9]{36,}\b",
-        r"\bxox[abprs]-[A-Za-z0-9-]{10,}\b",
-        r"(?i)\b(?:password|passwd|secret|api[_-]?key|token)\b\s*[:=]\s*\S{6,}",
-        r"(?<![A-Za-z0-9/+=])(?=[A-Za-z0-9/+]*\d)(?=[A-Za-z0-9/+]*[a-z])(?=[A-Za-z0-9/+]*[A-Z])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])",
-    )
-)
-
-
 def check_reason(reason: str) -> list[FieldError]:
     """A reason is for people and for the audit log, for years: it must say something and hold no secret."""
     if len(reason.strip()) < SHORTEST_REASON:
@@ -131,7 +117,7 @@ def check_reference(reference: str | None) -> list[FieldError]:
 
 def looks_secret(field: str, text: str) -> list[FieldError]:
     """One error when the text holds what looks like a key, a token or a password. It is not repeated."""
-    if any(pattern.search(text) for pattern in _SECRETS):
+    if holds_secret(text):
         sentence = "this looks like it holds a secret; take it out (it would be mailed and kept for years)"
         return [FieldError(field, "looks_secret", sentence)]
     return []
