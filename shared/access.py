@@ -52,11 +52,7 @@ class Caller:
 
     @property
     def person(self) -> Person:
-        return person_of(self.user)
-
-
-def person_of(user: User) -> Person:
-    return Person(user_id=user.id, user_name=user.user_name, display_name=user.display_name, email=user.email)
+        return Person.of(self.user)
 
 
 class Requires:

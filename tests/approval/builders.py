@@ -31,8 +31,7 @@ HOUR = timedelta(hours=1)
 
 
 def person(name: str) -> Person:
-    user = org.user(name)
-    return Person(user_id=user.id, user_name=user.user_name, display_name=user.display_name, email=user.email)
+    return Person.of(org.user(name))
 
 
 def target(account: str = org.P, set_id: str = org.ADMIN) -> Target:

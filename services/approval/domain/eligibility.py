@@ -10,7 +10,6 @@ from datetime import datetime
 from services.approval.domain.review import Electorate, Review, Reviewed, ReviewState
 from services.approval.domain.votes import verb_now
 from shared.contracts.approval import Stage
-from shared.contracts.documents import User
 from shared.contracts.people import Person
 from shared.policy.row import Answer
 from shared.policy.rows import approve_verb
@@ -88,8 +87,4 @@ def sees_everything(world: World, user_id: str, now: datetime) -> bool:
 
 def _persons(world: World, user_ids: frozenset[str]) -> tuple[Person, ...]:
     users = (world.user(user_id) for user_id in user_ids)
-    return tuple(sorted((_person(user) for user in users if user), key=lambda person: person.user_name))
-
-
-def _person(user: User) -> Person:
-    return Person(user_id=user.id, user_name=user.user_name, display_name=user.display_name, email=user.email)
+    return tuple(sorted((Person.of(user) for user in users if user), key=lambda person: person.user_name))

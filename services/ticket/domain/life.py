@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from services.ticket.domain.plan import Plan
 from services.ticket.domain.window import Limits, pending_until
 from shared.contracts import access
-from shared.contracts.documents import User
 from shared.contracts.event import Revisions
 from shared.contracts.people import Person
 from shared.contracts.ticket import Grant, GrantState, Target, TargetState, Ticket, TicketState, Window
@@ -48,10 +47,6 @@ class Ids:
     grants: tuple[str, ...]
 
 
-def person(user: User) -> Person:
-    return Person(user_id=user.id, user_name=user.user_name, display_name=user.display_name, email=user.email)
-
-
 def submit(
     plan: Plan, *, ids: Ids, instance: str, revisions: Revisions, now: datetime, limits: Limits
 ) -> Ticket:
@@ -79,8 +74,8 @@ def submit(
         instance=instance,
         version=1,
         revision=1,
-        requester=person(plan.requester),
-        beneficiaries=tuple(person(user) for user in plan.beneficiaries),
+        requester=Person.of(plan.requester),
+        beneficiaries=tuple(Person.of(user) for user in plan.beneficiaries),
         targets=targets,
         grants=grants,
         asked=plan.asked,

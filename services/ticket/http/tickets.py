@@ -12,8 +12,9 @@ from services.ticket import views
 from services.ticket.commands import termination, tickets
 from services.ticket.domain.plan import Draft, Plan, TargetAsked
 from services.ticket.domain.window import Limits
-from shared.access import PERSON, Caller, person_of, requires
+from shared.access import PERSON, Caller, requires
 from shared.context import Context
+from shared.contracts.people import Person
 from shared.contracts.ticket import TicketState, WindowAsked
 from shared.errors import Denied, Forbidden
 from shared.moments import Moment
@@ -164,7 +165,7 @@ def show_plan(plan: Plan, context: Context) -> dict[str, Any]:
         "duration": plan.length.total_seconds(),
         "starts_at": _iso(plan.asked.starts_at),
         "ends_at": _iso(plan.asked.ends_at),
-        "beneficiaries": [person_of(user).model_dump(mode="json") for user in plan.beneficiaries],
+        "beneficiaries": [Person.of(user).model_dump(mode="json") for user in plan.beneficiaries],
         "targets": [
             {
                 "account": {"id": target.account.id, "name": target.account.name},
