@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from services.provisioner.domain.claims import Claim
+from services.provisioner.domain.sentences import sentence_of
 from shared.db import Conn
 
 GRANT_FIELDS = (
@@ -52,22 +53,26 @@ async def grants(
 
 
 async def grant(conn: Conn, grant_id: str) -> dict[str, Any] | None:
-    """One grant, with what was last read of its assignment in AWS."""
+    """One grant, with what was last read of its assignment in AWS; our words for an error, not AWS's."""
     row = await conn.fetchrow(
         """
         SELECT c.id, c.ticket_id, c.target_id, c.user_id, c.account_id, c.set_id, c.state, c.version,
             c.starts_at, c.ends_at, c.granted_at, c.already_held, c.request_id, c.ended_at, c.end_cause,
             c.code, c.detail, c.kept_by, c.credentials_until,
-            a.observed, a.verified_at, a.last_error, a.next_at
+            a.observed, a.verified_at, a.last_code, a.last_error, a.next_at
         FROM claim c JOIN assignment a ON a.id = c.assignment_id WHERE c.id = $1
         """,
         grant_id,
     )
-    return None if row is None else {name: _plain(value) for name, value in row.items()}
+    if row is None:
+        return None
+    shown = {name: _plain(value) for name, value in row.items()}
+    code = shown.pop("last_code")
+    return shown | {"last_error": sentence_of(code) if shown["last_error"] else ""}
 
 
 async def operations(conn: Conn, *, now: datetime) -> dict[str, Any]:
-    """Who is the active engine, what waits, and what AWS is working on for us."""
+    """Who is the active engine, what waits, what AWS works on for us, and what fails, in AWS's words."""
     lease = await conn.fetchrow("SELECT holder, epoch, deadline FROM lease")
     states = await conn.fetch(
         """
@@ -82,6 +87,13 @@ async def operations(conn: Conn, *, now: datetime) -> dict[str, Any]:
         FROM assignment WHERE op_kind IS NOT NULL ORDER BY op_started
         """
     )
+    failing = await conn.fetch(
+        """
+        SELECT user_id, account_id, set_id, desired, observed, attempt, next_at, last_error
+        FROM assignment WHERE last_error <> '' AND op_kind IS NULL AND next_at IS NOT NULL
+        ORDER BY next_at LIMIT 100
+        """
+    )
     due = await conn.fetchval("SELECT count(*) FROM assignment WHERE next_at <= $1 AND op_kind IS NULL", now)
     return {
         "engine": {name: _plain(value) for name, value in lease.items()} if lease else None,
@@ -89,6 +101,7 @@ async def operations(conn: Conn, *, now: datetime) -> dict[str, Any]:
         "grants": {row["state"]: row["count"] for row in states},
         "due": due,
         "in_flight": [{name: _plain(value) for name, value in row.items()} for row in flights],
+        "failing": [{name: _plain(value) for name, value in row.items()} for row in failing],
     }
 
 

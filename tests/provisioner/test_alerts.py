@@ -2,6 +2,9 @@
 
 import pytest
 
+from services.provisioner import views
+from services.provisioner.domain.sentences import sentence_of
+from services.provisioner.identity_center import Problem
 from shared.contracts import access
 from tests.support.provisioner_lab import Lab
 
@@ -78,3 +81,41 @@ async def test_assignment_that_cannot_be_read_alerts_after_some_attempts_until_i
     lab.aws.faults.remove(rule.id)
     await lab.run_until(access.AccessGranted)
     assert lab.alerts() == set()
+
+
+# AWS's own words
+
+
+SECRET = "arn:aws:sts::999999999999:assumed-role/jit-provisioner/i-0abc is not authorized"
+
+
+async def test_aws_words_go_to_the_alert_and_not_to_the_people(lab: Lab) -> None:
+    lab.aws.fault(operation=CREATE, kind="error", code="AccessDeniedException", message=SECRET)
+    ticket = await lab.approve(lab.ticket(seconds=600))
+    failed = await lab.run_until(access.AccessFailed)
+    assert failed.code == "aws_denied"
+    assert "does not let JIT give this access" in failed.detail
+    facts = "".join(fact.model_dump_json() for fact in await lab.said(access.AccessFact))
+    assert "999999999999" not in facts
+    [detail] = details(lab, "grant_failed")
+    assert SECRET in detail
+    async with lab.context.pool.acquire() as conn:
+        shown = await views.grant(conn, ticket.grants[0].id)
+    assert "999999999999" not in str(shown)
+
+
+async def test_grant_that_waits_says_so_in_our_words_and_operations_in_those_of_aws(lab: Lab) -> None:
+    lab.aws.fault(operation=LIST, kind="error", code="AccessDeniedException", message=SECRET)
+    ticket = await lab.approve(lab.ticket(seconds=600))
+    await lab.run(5)
+    async with lab.context.pool.acquire() as conn:
+        shown = await views.grant(conn, ticket.grants[0].id)
+        running = await views.operations(conn, now=lab.now)
+    assert shown is not None
+    assert shown["last_error"] == "JIT waits for AWS or for its policy; it is tried again"
+    assert SECRET in running["failing"][0]["last_error"]
+
+
+@pytest.mark.parametrize("problem", Problem)
+def test_every_problem_has_a_sentence(problem: Problem) -> None:
+    assert sentence_of(problem.value) != sentence_of("")

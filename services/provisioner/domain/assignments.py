@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from services.provisioner.domain import claims as claim_life
 from services.provisioner.domain.claims import NOT_OURS, Claim, ClaimState, Said, Stamp
+from services.provisioner.domain.sentences import sentence_of
 
 OpKind = Literal["create", "delete"]
 Desired = Literal["present", "absent"]
@@ -239,10 +240,11 @@ def _granted(row: Assignment, claims: Sequence[Claim], released: tuple[Said, ...
 
 def _give_up(row: Assignment, claims: Sequence[Claim], stamp: Stamp) -> Decision:
     """Creation failed for good. Revoked all the same: a FAILED creation may be partial."""
-    code = f"aws_{row.last_code or 'not_visible'}"
-    detail = row.last_error or "AWS accepted the assignment, but does not show it"
+    code = row.last_code or "not_visible"
     failed = tuple(
-        claim_life.give_up(claim, stamp, code=code, detail=detail, request_id=row.request_id)
+        claim_life.give_up(
+            claim, stamp, code=f"aws_{code}", detail=sentence_of(code), request_id=row.request_id
+        )
         for claim in claims
         if claim.holds(stamp.at)
     )

@@ -11,23 +11,19 @@ from services.provisioner.expiry import alert_never_granted
 from services.provisioner.identity_center import IdentityCenterError
 from services.provisioner.reconcile.tools import GRANT_SECONDS, REVOKE_CALL_LATENESS, REVOKED_LATENESS, Tools
 from shared.contracts import access
+from shared.logs import logger
 
 UNREAD_BEFORE_ALERT: Final = 5
 """With the pauses between them some fifteen seconds: longer than AWS's passing troubles."""
+
+log = logger("engine")
 
 
 async def tell(tools: Tools, decision: Decision) -> None:
     """Metrics and alerts of what was just committed."""
     for claim, facts in decision.said:
         for fact in facts:
-            if isinstance(fact, access.AccessGranted):
-                GRANT_SECONDS.observe((fact.at - claim.starts_at).total_seconds())
-            elif isinstance(fact, access.AccessRevoked):
-                REVOKED_LATENESS.observe(fact.late_by.total_seconds())
-            elif isinstance(fact, access.AccessRevokeDue) and _never_granted(claim, fact):
-                await alert_never_granted(tools.context, claim, decision.row.last_error)
-            elif isinstance(fact, access.AccessFailed):
-                await _alert_failed(tools, fact)
+            await _tell_one(tools, claim, fact, decision.row.last_error)
     if decision.send == "delete" and decision.row.op is not None:
         for late in decision.revoking_since:
             REVOKE_CALL_LATENESS.observe((decision.row.op.started - late).total_seconds())
@@ -41,9 +37,26 @@ async def tell(tools: Tools, decision: Decision) -> None:
         )
 
 
+async def _tell_one(tools: Tools, claim: Claim, fact: access.AccessFact, last_error: str) -> None:
+    if isinstance(fact, access.AccessGranted):
+        GRANT_SECONDS.observe((fact.at - claim.starts_at).total_seconds())
+    elif isinstance(fact, access.AccessRevoked):
+        REVOKED_LATENESS.observe(fact.late_by.total_seconds())
+    elif isinstance(fact, access.AccessRevokeDue) and _never_granted(claim, fact):
+        await alert_never_granted(tools.context, claim, last_error)
+    elif isinstance(fact, access.AccessRevokeDue) and fact.cause_of_end == "failed":
+        await _alert_given_up(tools, claim, last_error)
+    elif isinstance(fact, access.AccessFailed):
+        await _alert_failed(tools, fact)
+
+
 async def _alert_failed(tools: Tools, fact: access.AccessFailed) -> None:
-    """A grant that failed is an operator's business, one that was stopped in time is not."""
-    if fact.code in {"expired", "terminated", "returned", "withdrawn", "revoked_by_operator"}:
+    """A grant that failed is an operator's business, one that was stopped in time is not.
+
+    What AWS refused was said when it was given up, with AWS's own words.
+    """
+    stopped = fact.code in {"expired", "terminated", "returned", "withdrawn", "revoked_by_operator"}
+    if stopped or fact.code.startswith("aws_"):
         return
     if fact.code == "witness_invalid":
         await tools.context.alerts.raise_alert(
@@ -58,6 +71,18 @@ async def _alert_failed(tools: Tools, fact: access.AccessFailed) -> None:
         summary=f"a grant failed: {fact.code}",
         detail=f"ticket {fact.ticket_id}, user {fact.user_id}, account {fact.account_id}, set {fact.set_id}: "
         f"{fact.detail}",
+        once=True,
+    )
+
+
+async def _alert_given_up(tools: Tools, claim: Claim, last_error: str) -> None:
+    """With AWS's own words, which people only get our sentence for."""
+    log.warning("grant given up", grant=claim.id, code=claim.code, error=last_error)
+    await tools.context.alerts.raise_alert(
+        key=f"grant_failed/{claim.id}",
+        summary=f"a grant failed: {claim.code}",
+        detail=f"ticket {claim.ticket_id}, user {claim.user_id}, account {claim.account_id}, "
+        f"set {claim.set_id}: {last_error or claim.detail}",
         once=True,
     )
 
