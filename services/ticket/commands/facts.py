@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from services.ticket import store
-from services.ticket.commands.tickets import SERVICE
+from services.ticket.commands.telling import Origin, say
 from services.ticket.domain import life
-from shared import inbox, outbox
+from shared import inbox
 from shared.context import Context
 from shared.contracts.access import AccessFact
 from shared.contracts.approval import ReviewApproved, ReviewRejected
@@ -40,20 +40,16 @@ async def approve(context: Context, received: Received[ReviewApproved]) -> None:
         if why := _does_not_hold(context, ticket, event, now):
             await _refuse_votes(context, event, why)
             return
-        changed = life.next_version(life.approve(ticket, event.target_id, window=event.window, at=event.at))
-        await store.save(conn, changed)
-        fact = TicketApproved(
-            subject=changed.id,
-            version=changed.version,
-            actor=event.actor,
-            why=event.why,
-            cause=received.id,
-            at=now,
-            ticket=changed,
-            target_ids=(event.target_id,),
+        changed = life.approve(ticket, event.target_id, window=event.window, at=event.at)
+        origin = Origin(event.actor, received.id, now, event.why)
+        await say(
+            conn,
+            changed,
+            TicketApproved,
+            origin,
+            targets=[event.target_id],
             content_hash=event.content_hash,
         )
-        await outbox.append(conn, SERVICE, fact)
 
 
 def _is_what_was_asked(ticket: Ticket, event: ReviewApproved) -> bool:
@@ -118,19 +114,8 @@ async def reject(context: Context, received: Received[ReviewRejected]) -> None:
         if ticket is None or not life.is_open(ticket, event.target_id, event.revision):
             return
         changed = life.settle(ticket, [event.target_id], TargetState.REJECTED, at=event.at)
-        changed = life.next_version(changed)
-        await store.save(conn, changed)
-        fact = TicketRejected(
-            subject=changed.id,
-            version=changed.version,
-            actor=event.actor,
-            why=event.why or event.code,
-            cause=received.id,
-            at=now,
-            ticket=changed,
-            target_ids=(event.target_id,),
-        )
-        await outbox.append(conn, SERVICE, fact)
+        origin = Origin(event.actor, received.id, now, event.why or event.code)
+        await say(conn, changed, TicketRejected, origin, targets=[event.target_id])
 
 
 async def note_access(context: Context, received: Received[Any]) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.ticket import store, views
-from services.ticket.commands.tickets import SERVICE, hidden, may_see
+from services.ticket.commands.telling import Origin, by, say
+from services.ticket.commands.tickets import hidden, may_see
 from services.ticket.domain import life
-from shared import outbox
 from shared.access import Caller
 from shared.context import Context
 from shared.contracts.ticket import Grant, Target, TargetState, Ticket, TicketTerminated
@@ -54,7 +54,7 @@ async def terminate(
         if not stopped:
             raise Conflict(f"there is nothing to end, the ticket is {ticket.state}", code="nothing_to_end")
         for one in stopped:
-            await _save(conn, caller, one, why=why, now=now)
+            await _say(conn, one, by(caller, at=now, why=why))
         return _answer(stopped, ticket, wanted)
 
     async with transaction(context.pool) as conn:
@@ -108,23 +108,12 @@ def _stop_in(
     targets = tuple(target.id for target in life.pending(ticket) if target.id in target_ids)
     changed = life.settle(ticket, targets, TargetState.WITHDRAWN, at=now)
     changed = life.stop(changed, [grant.id for grant in grants], code="terminated")
-    return Stopped(life.next_version(changed) if grants or targets else ticket, grants, targets)
+    return Stopped(changed, grants, targets)
 
 
-async def _save(conn: Conn, caller: Caller, stopped: Stopped, *, why: str, now: datetime) -> None:
-    await store.save(conn, stopped.ticket)
-    fact = TicketTerminated(
-        subject=stopped.ticket.id,
-        version=stopped.ticket.version,
-        actor=caller.actor,
-        why=why,
-        cause=caller.cause,
-        at=now,
-        ticket=stopped.ticket,
-        target_ids=stopped.targets,
-        grant_ids=tuple(grant.id for grant in stopped.grants),
-    )
-    await outbox.append(conn, SERVICE, fact)
+async def _say(conn: Conn, stopped: Stopped, origin: Origin) -> None:
+    grants = [grant.id for grant in stopped.grants]
+    await say(conn, stopped.ticket, TicketTerminated, origin, targets=stopped.targets, grants=grants)
 
 
 def _answer(stopped: Sequence[Stopped], before: Ticket, wanted: Collection[str]) -> Answer:

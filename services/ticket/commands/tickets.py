@@ -4,6 +4,7 @@ Termination, which reaches into other tickets, is in termination.py.
 """
 
 from services.ticket import store
+from services.ticket.commands.telling import SERVICE, by, say
 from services.ticket.domain import life
 from services.ticket.domain.plan import Draft, Plan, make_plan
 from services.ticket.domain.window import Limits
@@ -24,8 +25,6 @@ from shared.db import Conn, transaction
 from shared.errors import Denied, Forbidden, Invalid, NotFound
 from shared.idempotency import Answer, once
 from shared.web import etag
-
-SERVICE = "ticket"
 
 
 def limits_of(settings: TicketSettings) -> Limits:
@@ -110,21 +109,9 @@ async def withdraw(context: Context, caller: Caller, ticket_id: str, *, why: str
             )
         targets, grants = life.withdrawable(ticket)
         changed = life.settle(ticket, targets, TargetState.WITHDRAWN, at=now)
-        changed = life.next_version(life.stop(changed, grants, code="withdrawn"))
-        await store.save(conn, changed)
-        fact = TicketWithdrawn(
-            subject=changed.id,
-            version=changed.version,
-            actor=caller.actor,
-            why=why,
-            cause=caller.cause,
-            at=now,
-            ticket=changed,
-            target_ids=tuple(targets),
-            grant_ids=tuple(grants),
-        )
-        await outbox.append(conn, SERVICE, fact)
-        return answer_with(changed)
+        changed = life.stop(changed, grants, code="withdrawn")
+        origin = by(caller, at=now, why=why)
+        return answer_with(await say(conn, changed, TicketWithdrawn, origin, targets=targets, grants=grants))
 
     async with transaction(context.pool) as conn:
         return await once(conn, caller.key, action, now=now)
@@ -137,20 +124,10 @@ async def give_back(context: Context, caller: Caller, ticket_id: str, *, why: st
     async def action() -> Answer:
         ticket = await load_visible(conn, context, caller, ticket_id)
         grants = life.returnable(ticket, caller.user_id)
-        changed = life.next_version(life.stop(ticket, grants, code="returned"))
-        await store.save(conn, changed)
-        fact = TicketReturned(
-            subject=changed.id,
-            version=changed.version,
-            actor=caller.actor,
-            why=why,
-            cause=caller.cause,
-            at=now,
-            ticket=changed,
-            grant_ids=tuple(grants),
+        changed = life.stop(ticket, grants, code="returned")
+        return answer_with(
+            await say(conn, changed, TicketReturned, by(caller, at=now, why=why), grants=grants)
         )
-        await outbox.append(conn, SERVICE, fact)
-        return answer_with(changed)
 
     async with transaction(context.pool) as conn:
         return await once(conn, caller.key, action, now=now)

@@ -3,10 +3,9 @@
 import asyncio
 
 from services.ticket import store
-from services.ticket.commands.tickets import SERVICE
+from services.ticket.commands.telling import Origin, say
 from services.ticket.domain import life
 from services.ticket.settings import TicketSettings
-from shared import outbox
 from shared.context import Context
 from shared.contracts.ticket import TargetState, TicketClosed, TicketTimedOut
 from shared.db import transaction
@@ -24,40 +23,22 @@ async def run(context: Context, settings: TicketSettings) -> None:
 async def time_out_due(context: Context) -> int:
     """One batch of tickets whose pending targets were decided by nobody in time; how many."""
     now = context.clock.now()
+    origin = Origin(context.actor, None, now, "nobody decided in time")
     async with transaction(context.pool) as conn:
         due = await store.due_for_time_out(conn, now=now, limit=BATCH)
         for ticket in await store.load_all(conn, due):
             targets = life.due_for_time_out(ticket, now)
-            changed = life.next_version(life.settle(ticket, targets, TargetState.TIMED_OUT, at=now))
-            await store.save(conn, changed)
-            fact = TicketTimedOut(
-                subject=changed.id,
-                version=changed.version,
-                actor=context.actor,
-                why="nobody decided in time",
-                at=now,
-                ticket=changed,
-                target_ids=tuple(targets),
-            )
-            await outbox.append(conn, SERVICE, fact)
+            changed = life.settle(ticket, targets, TargetState.TIMED_OUT, at=now)
+            await say(conn, changed, TicketTimedOut, origin, targets=targets)
     return len(due)
 
 
 async def close_due(context: Context) -> int:
     """One batch of tickets none of whose credentials can live any more; how many."""
     now = context.clock.now()
+    origin = Origin(context.actor, None, now, "no credential issued through this ticket can live any more")
     async with transaction(context.pool) as conn:
         due = await store.due_for_closing(conn, now=now, limit=BATCH)
         for ticket in await store.load_all(conn, due):
-            changed = life.next_version(life.close(ticket, at=now))
-            await store.save(conn, changed)
-            fact = TicketClosed(
-                subject=changed.id,
-                version=changed.version,
-                actor=context.actor,
-                why="no credential issued through this ticket can live any more",
-                at=now,
-                ticket=changed,
-            )
-            await outbox.append(conn, SERVICE, fact)
+            await say(conn, life.close(ticket, at=now), TicketClosed, origin)
     return len(due)
