@@ -16,6 +16,8 @@ from shared.envelope import headers_for
 from shared.errors import Bug
 
 MARKER_TYPE = "document.marker.v1"
+REPLAY_BATCH = 5000
+"""Rows a statement."""
 
 
 def document_type(kind: str) -> str:
@@ -85,14 +87,26 @@ async def append_raw(
 
 
 async def replay(conn: Conn, since: datetime) -> int:
-    """Mark everything since a moment as unsent: the relay sends it again, and inboxes drop what they know."""
-    status = await conn.execute(
-        "UPDATE outbox SET sent_at = NULL WHERE created_at >= $1 AND sent_at IS NOT NULL", since
-    )
-    await conn.execute("SELECT pg_notify('outbox', '')")
-    return int(status.rsplit(" ", 1)[-1])
+    """Mark everything since a moment as unsent: the relay sends it again, and inboxes drop what they know.
+
+    In batches, so that no statement runs into its time limit, but in the caller's one transaction: seen
+    half marked, the relay would send what is new before what is repeated. Returns how many rows.
+    """
+    marked, last = 0, 0
+    while True:
+        rows = await conn.fetch(_UNSEND, last, since, REPLAY_BATCH)
+        marked += len(rows)
+        if len(rows) < REPLAY_BATCH:
+            await conn.execute("SELECT pg_notify('outbox', '')")
+            return marked
+        last = max(row["id"] for row in rows)
 
 
+_UNSEND = """
+    UPDATE outbox SET sent_at = NULL WHERE id IN (
+        SELECT id FROM outbox WHERE id > $1 AND created_at >= $2 AND sent_at IS NOT NULL ORDER BY id LIMIT $3
+    ) RETURNING id
+"""
 _INSERT = """
     INSERT INTO outbox (event_id, topic, key, type, payload, headers, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7)

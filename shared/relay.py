@@ -17,18 +17,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from shared import metrics
-from shared.clock import EPOCH, Clock
+from shared.clock import Clock
 from shared.db import Conn
 from shared.logs import logger
-from shared.outbox import MARKER_TYPE
 
 LOCK_KEY = 7302
 BATCH = 200
-KEEP_SENT = timedelta(days=30)
-KEEP_INBOX = timedelta(days=45)
-KEEP_IDEMPOTENCY = timedelta(days=7)
-KEEP_MARKERS = timedelta(days=1)
-"""One is written every ten seconds by each replica, and only the newest says anything."""
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 5.0
 STOP_WITHIN_S = 5.0
@@ -56,7 +50,6 @@ class Relay:
         self._make_producer = producer
         self._clock = clock
         self._wake = asyncio.Event()
-        self._last_purge = EPOCH
         self._worked = False
         self.state: Literal["down", "standby", "active"] = "down"
 
@@ -91,7 +84,7 @@ class Relay:
                 while True:
                     self._wake.clear()
                     if not await self._send_batch(conn, producer, lost):
-                        await self._rest(conn)
+                        await self._rest()
                     self._worked = True
         finally:
             # Terminate rather than close: a hung server must not keep us from starting again.
@@ -102,14 +95,10 @@ class Relay:
             self.state = "standby"
             await asyncio.sleep(0.5)
 
-    async def _rest(self, conn: Conn) -> None:
+    async def _rest(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._wake.wait()
-        now = self._clock.now()
-        if now - self._last_purge > timedelta(hours=1):
-            self._last_purge = now
-            await purge(conn, now=now)
 
     async def _send_batch(self, conn: Conn, producer: AIOKafkaProducer, lost: asyncio.Event) -> int:
         rows = await conn.fetch(
@@ -178,18 +167,6 @@ async def _all_of(sent: Sequence[asyncio.Future[Any]], *, unless: asyncio.Event)
 
 def _encode(headers: str) -> list[tuple[str, bytes]]:
     return [(name, value.encode()) for name, value in json.loads(headers).items()]
-
-
-async def purge(conn: Conn, *, now: datetime) -> None:
-    """Forget what is past its retention; unsent rows are never forgotten."""
-    await conn.execute("DELETE FROM outbox WHERE sent_at IS NOT NULL AND created_at < $1", now - KEEP_SENT)
-    await conn.execute(
-        "DELETE FROM outbox WHERE sent_at IS NOT NULL AND type = $1 AND created_at < $2",
-        MARKER_TYPE,
-        now - KEEP_MARKERS,
-    )
-    await conn.execute("DELETE FROM inbox WHERE received_at < $1", now - KEEP_INBOX)
-    await conn.execute("DELETE FROM idempotency_key WHERE created_at < $1", now - KEEP_IDEMPOTENCY)
 
 
 async def backlog(conn: Conn, *, now: datetime) -> tuple[int, timedelta]:

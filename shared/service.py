@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 from faststream.kafka import KafkaBroker
 
-from shared import documents, kafka, logs, metrics, outbox, probes, topics, tracing, web
+from shared import documents, kafka, logs, metrics, outbox, probes, retention, topics, tracing, web
 from shared.access import record_denial
 from shared.alerts import make_alerts
 from shared.auth import TokenVerifier
@@ -216,6 +216,7 @@ class Service:
             await self._until_done("documents", self._republish)
             self._spawn("markers", self._publish_markers)
         self._spawn("clock", self._keep_clock)
+        self._spawn("retention", lambda: retention.run(self.context.pool, self.context.clock))
         self._spawn("watch", self._watch.run)
         for task_name, run in self._parts.background(self.context):
             self._spawn(task_name, run)

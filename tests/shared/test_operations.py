@@ -44,9 +44,7 @@ class Office:
             settings_for(dsn, issuers=(trusted(issuer),)),
             Parts(
                 routers=lambda _context: [_plain_routes()],
-                subscriptions=lambda _context: [
-                    Subscription(topics.APPROVAL, {RuleChanged: self._handle})
-                ],
+                subscriptions=lambda _context: [Subscription(topics.APPROVAL, {RuleChanged: self._handle})],
             ),
             process=Process(self.clock, ready_tables(self.clock)),
         )

@@ -12,8 +12,8 @@ from shared.contracts.documents import ApprovalRule, RegisteredAccount
 from shared.db import Pool, transaction
 from shared.envelope import read_envelope
 from shared.errors import Bug
-from shared.relay import backlog, head, purge
-from tests.support.corridor import fact, say
+from shared.relay import backlog, head
+from tests.support.corridor import fact
 from tests.support.harness import NOW
 
 
@@ -85,6 +85,17 @@ async def test_replay_marks_what_was_sent_since_a_moment_as_unsent(pool: Pool) -
     assert await pool.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NULL") == 2
 
 
+async def test_replay_of_more_than_a_batch_marks_all_of_it(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "REPLAY_BATCH", 3)
+    async with transaction(pool) as conn:
+        await outbox.append(conn, "ticket", *(fact("k", number, at=NOW) for number in range(9)))
+        await conn.execute("UPDATE outbox SET sent_at = $1 WHERE id <> (SELECT min(id) FROM outbox)", NOW)
+        assert await outbox.replay(conn, NOW) == 8
+    assert await pool.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NULL") == 9
+
+
 async def test_backlog_counts_the_unsent_and_says_how_old_the_oldest_is(pool: Pool) -> None:
     async with transaction(pool) as conn:
         assert await backlog(conn, now=NOW) == (0, timedelta(0))
@@ -92,30 +103,3 @@ async def test_backlog_counts_the_unsent_and_says_how_old_the_oldest_is(pool: Po
         await outbox.append(conn, "ticket", fact("k", 1, at=NOW - timedelta(minutes=5)), fact("k", 2, at=NOW))
         assert await backlog(conn, now=NOW) == (2, timedelta(minutes=5))
         assert await head(conn) == await conn.fetchval("SELECT min(id) FROM outbox")
-
-
-async def test_purge_forgets_what_is_past_its_retention_and_never_the_unsent(pool: Pool) -> None:
-    old = NOW - timedelta(days=46)
-    await say(pool, "ticket", "unsent", 1)
-    async with transaction(pool) as conn:
-        await outbox.append(
-            conn, "ticket", fact("unsent", 2, at=old), fact("sent", 3, at=old), fact("new", 4, at=NOW)
-        )
-        await documents.publish_marker(conn, "ticket", at=NOW - timedelta(days=2))
-        await documents.publish_marker(conn, "ticket", at=NOW)
-        await conn.execute("UPDATE outbox SET sent_at = $1 WHERE key <> 'unsent'", NOW)
-        await conn.execute(
-            "INSERT INTO inbox VALUES (gen_random_uuid(), $1), (gen_random_uuid(), $2)", old, NOW
-        )
-        for key, at in (("a", old), ("b", NOW)):
-            await conn.execute(
-                "INSERT INTO idempotency_key (caller, key, request_hash, created_at) "
-                "VALUES ('c', $1, 'h', $2)",
-                key,
-                at,
-            )
-        await purge(conn, now=NOW)
-    kept = await pool.fetch("SELECT key FROM outbox ORDER BY id")
-    assert [row["key"] for row in kept] == ["unsent", "unsent", "new", "marker/ticket"]
-    assert await pool.fetchval("SELECT count(*) FROM inbox") == 1
-    assert await pool.fetchval("SELECT array_agg(key) FROM idempotency_key") == ["b"]

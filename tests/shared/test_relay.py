@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -160,10 +159,10 @@ async def test_a_commit_wakes_the_relay_at_once(
     rested = asyncio.Event()
     rest = relay._rest
 
-    async def without_looking_every_second(conn: Any) -> None:
+    async def without_looking_every_second() -> None:
         rested.set()
         await relay._wake.wait()
-        await rest(conn)
+        await rest()
 
     monkeypatch.setattr(relay, "_rest", without_looking_every_second)
     async with reading(broker) as arrived, running(relay):
@@ -287,23 +286,12 @@ async def test_stop_is_bounded_although_the_broker_is_away(
     assert await unsent(pool) == 1
 
 
-async def test_old_rows_are_purged_while_the_relay_rests(dsn: str, pool: Pool, broker: Broker) -> None:
-    async with transaction(pool) as conn:
-        await outbox.append(conn, "ticket", fact("k", 1, at=NOW - timedelta(days=31)))
-    async with running(make_relay(dsn, Producers(broker), clock=ManualClock(NOW))):
-        await until(lambda: _outbox_empty(pool))
-
-
 async def _nothing_unsent(pool: Pool) -> bool:
     return await unsent(pool) == 0
 
 
 async def _unheld(pool: Pool) -> bool:
     return await holder(pool) is None
-
-
-async def _outbox_empty(pool: Pool) -> bool:
-    return bool(await pool.fetchval("SELECT NOT EXISTS (SELECT 1 FROM outbox)"))
 
 
 async def _sending(pool: Pool) -> bool:

@@ -1,0 +1,70 @@
+"""What is forgotten, and that nobody waits for the forgetting."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from shared import documents, outbox, retention
+from shared.clock import ManualClock
+from shared.db import Pool, transaction
+from shared.retention import purge
+from tests.support.corridor import fact, say
+from tests.support.harness import NOW
+from tests.support.waiting import until
+
+
+@pytest.mark.parametrize("batch", [1, 5000])
+async def test_purge_forgets_what_is_past_its_retention_and_never_the_unsent(pool: Pool, batch: int) -> None:
+    old = NOW - timedelta(days=46)
+    await say(pool, "ticket", "unsent", 1)
+    async with transaction(pool) as conn:
+        await outbox.append(
+            conn, "ticket", fact("unsent", 2, at=old), fact("sent", 3, at=old), fact("new", 4, at=NOW)
+        )
+        await documents.publish_marker(conn, "ticket", at=NOW - timedelta(days=2))
+        await documents.publish_marker(conn, "ticket", at=NOW)
+        await conn.execute("UPDATE outbox SET sent_at = $1 WHERE key <> 'unsent'", NOW)
+        await conn.execute(
+            "INSERT INTO inbox (event_id, received_at) "
+            "VALUES (gen_random_uuid(), $1), (gen_random_uuid(), $2)",
+            old,
+            NOW,
+        )
+        for key, at in (("a", old), ("b", NOW)):
+            await conn.execute(
+                "INSERT INTO idempotency_key (caller, key, request_hash, created_at) "
+                "VALUES ('c', $1, 'h', $2)",
+                key,
+                at,
+            )
+    assert await purge(pool, now=NOW, batch=batch) == 4
+    kept = await pool.fetch("SELECT key FROM outbox ORDER BY id")
+    assert [row["key"] for row in kept] == ["unsent", "unsent", "new", "marker/ticket"]
+    assert await pool.fetchval("SELECT count(*) FROM inbox") == 1
+    assert await pool.fetchval("SELECT array_agg(key) FROM idempotency_key") == ["b"]
+
+
+async def _old(pool: Pool, count: int) -> None:
+    """Rows that were sent long ago."""
+    async with transaction(pool) as conn:
+        await outbox.append(
+            conn, "ticket", *(fact("k", number, at=NOW - timedelta(days=31)) for number in range(count))
+        )
+        await conn.execute("UPDATE outbox SET sent_at = $1", NOW)
+
+
+async def test_purge_by_two_at_once_forgets_everything(pool: Pool) -> None:
+    await _old(pool, 40)
+    await asyncio.gather(*(purge(pool, now=NOW, batch=3) for _ in range(4)))
+    await purge(pool, now=NOW)
+    assert await pool.fetchval("SELECT count(*) FROM outbox") == 0
+
+
+async def test_run_forgets_at_its_start(pool: Pool) -> None:
+    await _old(pool, 7)
+    task = asyncio.create_task(retention.run(pool, ManualClock(NOW)))
+    try:
+        await until(lambda: pool.fetchval("SELECT count(*) = 0 FROM outbox"))
+    finally:
+        task.cancel()
