@@ -52,7 +52,7 @@ def router(context: Context, nudge: Callable[[], None], inventory: InventorySync
         state: Annotated[list[ClaimState] | None, Query()] = None,
         cursor: str | None = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        caller: Caller = requires(PERSON),
+        caller: Caller = requires(PERSON, stale_ok=True),
     ) -> dict[str, Any]:
         """The caller's own grants; all grants for who may read tickets everywhere."""
         return await reading.list_grants(
@@ -61,7 +61,7 @@ def router(context: Context, nudge: Callable[[], None], inventory: InventorySync
         )  # fmt: skip
 
     @routes.get("/grants/{grant_id}")
-    async def read_grant(grant_id: str, caller: Caller = requires(PERSON)) -> dict[str, Any]:
+    async def read_grant(grant_id: str, caller: Caller = requires(PERSON, stale_ok=True)) -> dict[str, Any]:
         """One grant, with what was last read of it in AWS."""
         return await reading.read_grant(context, caller, grant_id)
 
@@ -83,7 +83,7 @@ def router(context: Context, nudge: Callable[[], None], inventory: InventorySync
         return respond(await inventory_commands.sync(context, inventory, caller, confirm=body.confirm))
 
     @routes.get("/operations")
-    async def read_operations(caller: Caller = requires("ops.read")) -> dict[str, Any]:  # noqa: ARG001 (declares who may)
+    async def read_operations(caller: Caller = requires("ops.read", stale_ok=True)) -> dict[str, Any]:  # noqa: ARG001 (declares who may)
         """The engine: who is active, what waits, what is in flight."""
         return await reading.read_operations(context)
 

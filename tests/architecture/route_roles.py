@@ -24,6 +24,9 @@ STOPS: Final = frozenset(
 )
 """Routes that take access away: they work on tables that are stale."""
 
+LIVE: Final = frozenset({"GET /v1/grants", "GET /v1/grants/{grant_id}", "GET /v1/operations"})
+"""Routes that show what is live: who stops access on stale tables has to see it. This list only shrinks."""
+
 
 def _operations(service: str, *, documents: bool) -> dict[str, frozenset[str]]:
     base = f"/v1/ops/{service}"

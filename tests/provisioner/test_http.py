@@ -248,6 +248,42 @@ async def test_revocation_works_without_fresh_tables(service: Service, issuer: D
     assert len(answer.json()["ended"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("who", "seen"), [("root", 5), ("aud", 5), ("ann", 3), ("bob", 1)]
+)  # fmt: skip
+async def test_grants_are_seen_while_the_policy_is_not_ready(
+    service: Service, issuer: DevelopmentIssuer, who: str, seen: int
+) -> None:
+    lose_the_policy(service)
+    assert len(await listed(service, issuer, who)) == seen
+
+
+@pytest.mark.parametrize(("who", "status"), [("root", 200), ("ann", 200), ("carl", 404)])
+async def test_grant_is_read_while_the_policy_is_not_ready(
+    service: Service, issuer: DevelopmentIssuer, who: str, status: int
+) -> None:
+    lose_the_policy(service)
+    async with api(service, issuer, who) as client:
+        assert (await client.get("/v1/grants/grant-1")).status_code == status
+
+
+@pytest.mark.parametrize(("who", "status"), [("root", 200), ("aud", 200), ("ann", 503)])
+async def test_operations_are_read_while_the_policy_is_not_ready(
+    service: Service, issuer: DevelopmentIssuer, who: str, status: int
+) -> None:
+    lose_the_policy(service)
+    async with api(service, issuer, who) as client:
+        assert (await client.get("/v1/operations")).status_code == status
+
+
+def lose_the_policy(service: Service) -> None:
+    """As after a start without the broker: of the tables only people are known."""
+    for copy in service.context.tables._copies.values():
+        copy.verified = False
+    service.context.world.ready = False
+    service.context.world.people_ready = True
+
+
 async def test_revocation_of_a_ticket_stops_its_approval_that_comes_later(
     shared_premises: Premises, issuer: DevelopmentIssuer, service: Service
 ) -> None:
