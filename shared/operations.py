@@ -1,6 +1,6 @@
 """Routes for those who run the service: what was parked, what is wrong, and sending things again.
 
-Paths carry the service's name, so that one address can serve all five.
+Paths carry the service's name, so that one address can serve all five. What is mended is a fact first.
 """
 
 from typing import Annotated, Any
@@ -11,10 +11,11 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 
 from shared import dead_letters, documents, outbox
-from shared.access import requires
+from shared.access import Caller, requires
 from shared.consumer import Consumer, Outcome
 from shared.context import Context
-from shared.db import transaction
+from shared.contracts.configuration import OperationRequested
+from shared.db import Conn, transaction
 from shared.errors import Conflict
 from shared.logs import logger
 from shared.moments import Moment
@@ -45,14 +46,16 @@ def operations_router(context: Context, consumers: list[Consumer]) -> APIRouter:
             items = await dead_letters.page(conn, after=str(after) if after else None, limit=limit)
         return {"items": items, "next": items[-1]["id"] if len(items) == limit else None}
 
-    @router.post("/dead-letters/{letter_id}/replay", status_code=202, dependencies=[mending])
-    async def replay_dead_letter(letter_id: UUID) -> dict[str, Any]:
+    @router.post("/dead-letters/{letter_id}/replay", status_code=202)
+    async def replay_dead_letter(letter_id: UUID, caller: Caller = mending) -> dict[str, Any]:
         """Handle a parked record as if it had just arrived; if that still cannot be, it is parked anew."""
         async with context.pool.acquire() as conn:
             record = await dead_letters.find(conn, str(letter_id))
         consumer = next((one for one in consumers if one.topic == record.topic), None)
         if consumer is None:
             raise Conflict(f"nothing here reads {record.topic} any more", code="topic_not_read")
+        async with transaction(context.pool) as conn:
+            await _note(context, conn, caller, "dead_letter.replay", detail=str(letter_id))
         outcome = await _replay(consumer, record)
         async with transaction(context.pool) as conn:
             await dead_letters.mark_replayed(conn, str(letter_id), now=context.clock.now())
@@ -63,9 +66,10 @@ def operations_router(context: Context, consumers: list[Consumer]) -> APIRouter:
             "outcome": outcome,
         }
 
-    @router.post("/outbox/replay", status_code=202, dependencies=[mending])
-    async def replay_outbox(body: ReplayBody) -> dict[str, int]:
+    @router.post("/outbox/replay", status_code=202)
+    async def replay_outbox(body: ReplayBody, caller: Caller = mending) -> dict[str, int]:
         async with transaction(context.pool) as conn:
+            await _note(context, conn, caller, "outbox.replay", detail=f"since {body.since.isoformat()}")
             return {"marked": await outbox.replay(conn, body.since)}
 
     @router.get("/alerts", dependencies=[looking])
@@ -79,15 +83,30 @@ def operations_router(context: Context, consumers: list[Consumer]) -> APIRouter:
 
     if any(topic.owner == context.service for topic in COMPACTED):
 
-        @router.post("/documents/republish", status_code=202, dependencies=[mending])
-        async def republish_documents() -> dict[str, int]:
+        @router.post("/documents/republish", status_code=202)
+        async def republish_documents(caller: Caller = mending) -> dict[str, int]:
             async with transaction(context.pool) as conn:
+                await _note(context, conn, caller, "documents.republish")
                 now = context.clock.now()
                 count = await documents.republish(conn, context.service, at=now)
                 await documents.publish_marker(conn, context.service, at=now)
             return {"documents": count}
 
     return router
+
+
+async def _note(context: Context, conn: Conn, caller: Caller, operation: str, *, detail: str = "") -> None:
+    """Who had what done, in the caller's transaction."""
+    fact = OperationRequested(
+        subject=caller.user_id,
+        actor=caller.actor,
+        why="an administrator mends the bus",
+        cause=caller.cause,
+        at=context.clock.now(),
+        operation=operation,
+        detail=detail,
+    )
+    await context.record(conn, fact)
 
 
 async def _replay(consumer: Consumer, record: ConsumerRecord) -> Outcome:

@@ -36,8 +36,8 @@ class Topic:
         return self.cleanup == "delete" and event_type.partition(".")[0] in (*self.facts, *_ANYBODYS)
 
 
-_ANYBODYS: Final = ("authz",)
-"""Whoever refuses a call says so. `audit` is nobody's here: the log notes its readers itself."""
+_ANYBODYS: Final = ("authz", "operation")
+"""Whoever refuses a call, or is operated, says so. `audit` is nobody's: the log notes its readers itself."""
 _ALL: Final = ("ticket", "approval", "provisioner", "notifier", "audit")
 
 TOPICS: Final = {

@@ -1,6 +1,6 @@
-"""Facts about configuration and access to JIT itself: catalogue and rule changes, denials, reads.
+"""Facts about configuration and access to JIT itself: catalogue and rule changes, denials, reads, operations.
 
-The same types are published by whichever service owns the document or refused the call.
+The same types are published by whichever service owns the document, refused the call or was operated.
 """
 
 from typing import Any, ClassVar
@@ -99,3 +99,14 @@ class AuditRead(Event):
 
     query: dict[str, str] = {}
     returned: int = 0
+
+
+class OperationRequested(Event):
+    """An administrator has something sent or handled again; `subject` is his id. Said before it is done."""
+
+    TYPE: ClassVar[str] = "operation.requested.v1"
+
+    operation: str
+    """`dead_letter.replay`, `outbox.replay` or `documents.republish`."""
+    detail: str = ""
+    """Which letter, or since when."""

@@ -14,7 +14,7 @@ from shared import dead_letters, documents, outbox, topics
 from shared.access import PERSON, requires
 from shared.clock import ManualClock
 from shared.consumer import Subscription
-from shared.contracts.configuration import AuthzDenied, RuleChanged
+from shared.contracts.configuration import AuthzDenied, OperationRequested, RuleChanged
 from shared.contracts.documents import RegisteredAccount
 from shared.db import Pool, transaction
 from shared.envelope import Received
@@ -23,6 +23,7 @@ from tests.shared.test_dead_letters import good_record, record
 from tests.support.corridor import fact, settings_for
 from tests.support.harness import NOW, ready_tables, said
 from tests.support.http import api, issuer_server, trusted
+from tests.support.organisation import user_id
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,23 @@ async def test_documents_are_republished_with_a_marker(office: Office, pool: Poo
         answer = await client.post("/v1/ops/ticket/documents/republish")
     assert (answer.status_code, answer.json()) == (202, {"documents": 1})
     types = [row["type"] for row in await pool.fetch("SELECT type FROM outbox ORDER BY id")]
-    assert types == ["document.registered_account.v1", "document.marker.v1"]
+    assert types == ["operation.requested.v1", "document.registered_account.v1", "document.marker.v1"]
+
+
+async def test_what_is_mended_is_a_fact(office: Office, pool: Pool) -> None:
+    letter = await parked(office, pool)
+    async with office.as_("root") as client:
+        await client.post(f"/v1/ops/ticket/dead-letters/{letter}/replay")
+        await client.post("/v1/ops/ticket/outbox/replay", json={"since": NOW.isoformat()})
+        await client.post("/v1/ops/ticket/documents/republish")
+    facts = [one for one in await said(office.service) if isinstance(one, OperationRequested)]
+    assert [(one.operation, one.detail) for one in facts] == [
+        ("dead_letter.replay", letter),
+        ("outbox.replay", f"since {NOW.isoformat()}"),
+        ("documents.republish", ""),
+    ]
+    assert {(one.subject, one.actor.name) for one in facts} == {(user_id("root"), "root")}
+    assert all(one.cause for one in facts)
 
 
 async def test_alerts_that_stand_are_listed(office: Office) -> None:

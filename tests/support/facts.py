@@ -27,7 +27,7 @@ from shared.contracts.approval import (
     ReviewStageOpened,
     Stage,
 )
-from shared.contracts.configuration import AuditRead, AuthzDenied, ConfigurationFact
+from shared.contracts.configuration import AuditRead, AuthzDenied, ConfigurationFact, OperationRequested
 from shared.contracts.event import EVENTS, Actor, Event
 from shared.contracts.notification import NotificationFact, NotificationFailed, NotificationSent
 from shared.contracts.ticket import (
@@ -109,7 +109,7 @@ def _actor(cls: type[Event]) -> Actor:
     """Persons decide; services carry out."""
     if issubclass(cls, ReviewDecided):
         return somebody("carl")
-    if issubclass(cls, ConfigurationFact | TicketTerminated):
+    if issubclass(cls, ConfigurationFact | TicketTerminated | OperationRequested):
         return somebody("root")
     if issubclass(cls, TicketSubmitted | TicketWithdrawn | TicketReturned | AuthzDenied):
         return somebody("ann")
@@ -223,6 +223,9 @@ _FIELDS: Final[Mapping[type[Event], dict[str, Any]]] = {
     },
     AuditRead: {
         "subject": user_id("aud"), "query": {"route": "events", "ticket_id": TICKET_ID}, "returned": 17,
+    },
+    OperationRequested: {
+        "subject": user_id("root"), "operation": "outbox.replay", "detail": "since 2026-03-02T08:00:00+00:00",
     },
     NotificationSent: {"attempts": 1},
     NotificationFailed: {"smtp_code": 550, "detail": "no such mailbox"},

@@ -266,6 +266,11 @@ _CALLS = (
         configuration.AuditRead, "somebody looked into the audit log", ocsf.API_ACTIVITY, 2, "Read",
         shapes.reading, only("query", "returned"),
     ),
+    Entry(
+        configuration.OperationRequested, "an administrator had something sent or handled again",
+        ocsf.API_ACTIVITY, 3, "Update", shapes.operation, only("operation", "detail"),
+        severity=Severity.LOW,
+    ),
 )  # fmt: skip
 
 _MAILS = (

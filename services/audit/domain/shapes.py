@@ -143,6 +143,13 @@ def reading(fields: Json) -> Json:
     }
 
 
+def operation(fields: Json) -> Json:
+    return {
+        "api": {"operation": fields["operation"], "service": {"name": "jit"}},
+        "unmapped": _rest(fields, "operation"),
+    }
+
+
 def mail(fields: Json) -> Json:
     """One mail to one person, without its text. An address OCSF would not take stays in `unmapped`."""
     address = fields.get("address")
