@@ -4,13 +4,20 @@ Everything about one ticket is written under the lock of its row, so that the or
 outbox is the order of commits.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from services.approval.domain.review import Change, Review
-from shared.contracts.approval import ReviewApproved, ReviewDecided, ReviewStageOpened
+from shared.contracts.approval import (
+    EarlierRejection,
+    OtherGrant,
+    ReviewApproved,
+    ReviewDecided,
+    ReviewStageOpened,
+)
 from shared.contracts.event import Contract
+from shared.contracts.people import Person
 from shared.contracts.ticket import TicketFact
 from shared.db import Conn
 from shared.errors import Bug
@@ -111,6 +118,56 @@ async def count_other_grants(
         now,
     )
     return count
+
+
+async def some_other_grants(
+    conn: Conn, beneficiaries: Mapping[str, Person], *, target_id: str, now: datetime, limit: int
+) -> tuple[OtherGrant, ...]:
+    """Of those counted, the ones that last longest."""
+    rows = await conn.fetch(
+        """
+        SELECT g.beneficiary, g.ends_at, r.reviewed -> 'target' AS target
+        FROM live_grant g JOIN review r ON r.target_id = g.target_id AND r.state = 'approved'
+        WHERE g.beneficiary = ANY($1) AND g.ends_at > $3 AND g.target_id <> $2
+        ORDER BY g.ends_at DESC, g.grant_id LIMIT $4
+        """,
+        list(beneficiaries),
+        target_id,
+        now,
+        limit,
+    )
+    return tuple(
+        OtherGrant(
+            beneficiary=beneficiaries[row["beneficiary"]],
+            account_id=row["target"]["account_id"],
+            account_name=row["target"]["account_name"],
+            set_name=row["target"]["set_name"],
+            ends_at=row["ends_at"],
+        )
+        for row in rows
+    )
+
+
+async def some_rejections(
+    conn: Conn, *, requester: str, account_id: str, set_id: str, limit: int
+) -> tuple[EarlierRejection, ...]:
+    """Of those counted, the newest, with what the last voter said."""
+    rows = await conn.fetch(
+        """
+        SELECT closed_at AS at, (
+            SELECT coalesce(v.body ->> 'comment', '') FROM vote v
+            WHERE v.review_id = review.id ORDER BY v.number DESC LIMIT 1
+        ) AS comment
+        FROM review
+        WHERE requester = $1 AND account_id = $2 AND set_id = $3 AND code = 'rejected'
+        ORDER BY id DESC LIMIT $4
+        """,
+        requester,
+        account_id,
+        set_id,
+        limit,
+    )
+    return tuple(EarlierRejection(at=row["at"], comment=row["comment"] or "") for row in rows)
 
 
 async def count_rejections(conn: Conn, *, requester: str, account_id: str, set_id: str) -> int:

@@ -58,6 +58,23 @@ class ReviewOpened(ReviewFact):
     revisions: Revisions
 
 
+class OtherGrant(Contract):
+    """Access that a beneficiary has or will have besides, as approved."""
+
+    beneficiary: Person
+    account_id: str
+    account_name: str
+    set_name: str
+    ends_at: AwareDatetime
+
+
+class EarlierRejection(Contract):
+    """What approvers said no to before: the same requester, account and permission set."""
+
+    at: AwareDatetime
+    comment: str = ""
+
+
 class ReviewStageOpened(ReviewFact):
     """A stage waits for votes. `approvers` are the persons who may vote on it now; they get mail."""
 
@@ -70,6 +87,10 @@ class ReviewStageOpened(ReviewFact):
     other_grants: int = 0
     """Other live grants of the beneficiaries, for the approver to weigh."""
     earlier_rejections: int = 0
+    grants_to_weigh: tuple[OtherGrant, ...] = ()
+    """Some of the other grants: those that last longest."""
+    rejections_to_weigh: tuple[EarlierRejection, ...] = ()
+    """Some of the earlier rejections: the newest."""
 
 
 class ReviewDecided(ReviewFact):

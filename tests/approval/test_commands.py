@@ -215,6 +215,24 @@ async def test_stage_opened_counts_other_live_grants_of_the_beneficiaries(servic
     (fact,) = await said(service, ReviewStageOpened)
     assert isinstance(fact, ReviewStageOpened)
     assert fact.other_grants == 1
+    assert [one.beneficiary.user_name for one in fact.grants_to_weigh] == ["ann"]
+    assert fact.rejections_to_weigh == ()
+
+
+async def test_stage_opened_names_the_other_grants_that_last_longest(service: Service) -> None:
+    for hours in range(1, 5):
+        await submit(service, ticket(target(org.D, org.READ), asked=WindowAsked(duration=hours * HOUR)))
+    await submit(service, ticket(target(org.D, org.READ), asked=WindowAsked(ends_at=NOW + 4 * HOUR)))
+    await submit(service, ticket(target(org.D, org.READ), asked=WindowAsked(ends_at=NOW + 2 * HOUR)))
+    await submit(service, ticket())
+    (fact,) = await said(service, ReviewStageOpened)
+    assert isinstance(fact, ReviewStageOpened)
+    assert fact.other_grants == 6
+    assert [one.ends_at - NOW for one in fact.grants_to_weigh] == [h * HOUR for h in (4, 4, 3, 2, 2)]
+    first = fact.grants_to_weigh[0]
+    assert (first.beneficiary.user_name, first.account_id, first.account_name, first.set_name) == (
+        "ann", org.D, "dev-web", "ReadOnly",
+    )  # fmt: skip
 
 
 # stops

@@ -11,7 +11,7 @@ from shared.service import Service
 from tests.approval.builders import replace_rules, target, ticket
 from tests.approval.requests import Desk
 from tests.support import organisation as org
-from tests.support.harness import said
+from tests.support.harness import NOW, said
 
 
 async def denials(service: Service) -> list[AuthzDenied]:
@@ -58,6 +58,8 @@ async def test_decide_after_an_earlier_rejection_counts_it_for_the_next_approver
     facts = await said(desk.service)
     told = [fact for fact in facts if getattr(fact, "review_id", None) == again.id]
     assert getattr(told[1], "earlier_rejections", None) == 1
+    (weighed,) = getattr(told[1], "rejections_to_weigh", ())
+    assert (weighed.comment, weighed.at) == ("not today", NOW)
 
 
 @pytest.mark.parametrize("comment", ["", "no", "   no  "])

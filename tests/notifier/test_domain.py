@@ -248,6 +248,31 @@ def test_approvers_letter_shows_what_is_to_be_weighed(world: World) -> None:
     assert one.commands[0] == f"POST https://jit.example.com/v1/reviews/{REVIEW}/decisions"
 
 
+def test_approvers_letter_names_what_there_is_to_weigh(world: World) -> None:
+    live = approval.OtherGrant(
+        beneficiary=person("ann"), account_id="222222222222", account_name="dev-web", set_name="ReadOnly",
+        ends_at=NOW,
+    )  # fmt: skip
+    rejected = (
+        approval.EarlierRejection(at=NOW, comment="use the\nread role"),
+        approval.EarlierRejection(at=NOW),
+    )
+    said = values(
+        letter(stage_opened(grants_to_weigh=(live,), rejections_to_weigh=rejected), world, a_ticket())
+    )
+    assert said["Other live grants"][1:] == (
+        "ReadOnly on dev-web (222222222222) until Mon 2 Mar 2026, 09:00 UTC",
+    )
+    assert said["Earlier rejections"][1:] == (
+        "Mon 2 Mar 2026, 09:00 UTC: use the read role", "Mon 2 Mar 2026, 09:00 UTC",
+    )  # fmt: skip
+    both = (live, live.model_copy(update={"beneficiary": person("bob")}))
+    said = values(letter(stage_opened(grants_to_weigh=both), world, a_ticket()))
+    assert said["Other live grants"][2] == (
+        "Bob (bob): ReadOnly on dev-web (222222222222) until Mon 2 Mar 2026, 09:00 UTC"
+    )
+
+
 def test_approvers_letter_for_oneself_says_so(world: World) -> None:
     one = letter(stage_opened(), world, a_ticket(requester=person("ann")))
     assert one.lead.startswith(

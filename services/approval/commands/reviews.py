@@ -30,6 +30,9 @@ from shared.db import Conn, transaction
 from shared.envelope import Received
 from shared.errors import NotReady
 
+MOST_WEIGHED: Final = 5
+"""Other grants and earlier rejections that one fact tells of by name."""
+
 STOPS: Final[Mapping[type[TicketFact], str]] = {
     TicketWithdrawn: "the ticket was withdrawn",
     TicketTerminated: "the ticket was terminated",
@@ -84,17 +87,21 @@ async def begin_review(
 
 
 async def weigh(conn: Conn, reviewed: Reviewed, origin: Origin) -> Weighing:
-    beneficiaries = [grant.beneficiary for grant in reviewed.grants]
+    """Counts, and a few of what was counted: how often says less than what and until when."""
+    people = {person.user_id: person for person in reviewed.beneficiaries}
+    target = reviewed.target
+    same = {
+        "requester": reviewed.requester.user_id,
+        "account_id": target.account_id,
+        "set_id": target.set_id,
+    }
     return Weighing(
-        other_grants=await store.count_other_grants(
-            conn, beneficiaries, target_id=reviewed.target.id, now=origin.at
+        other_grants=await store.count_other_grants(conn, people, target_id=target.id, now=origin.at),
+        earlier_rejections=await store.count_rejections(conn, **same),
+        grants=await store.some_other_grants(
+            conn, people, target_id=target.id, now=origin.at, limit=MOST_WEIGHED
         ),
-        earlier_rejections=await store.count_rejections(
-            conn,
-            requester=reviewed.requester.user_id,
-            account_id=reviewed.target.account_id,
-            set_id=reviewed.target.set_id,
-        ),
+        rejections=await store.some_rejections(conn, **same, limit=MOST_WEIGHED),
     )
 
 

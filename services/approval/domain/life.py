@@ -99,6 +99,8 @@ def open_stage(
         approvers=approvers[:MOST_TOLD],
         other_grants=weighing.other_grants,
         earlier_rejections=weighing.earlier_rejections,
+        grants_to_weigh=weighing.grants,
+        rejections_to_weigh=weighing.rejections,
     )
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Literal, Self
 
-from shared.contracts.approval import ReviewFact, Stage, Vote
+from shared.contracts.approval import EarlierRejection, OtherGrant, ReviewFact, Stage, Vote
 from shared.contracts.event import Actor, Contract, Revisions
 from shared.contracts.people import Person
 from shared.contracts.ticket import Grant, Target, Ticket, Window, WindowAsked
@@ -53,6 +53,8 @@ class Weighing:
 
     other_grants: int = 0
     earlier_rejections: int = 0
+    grants: tuple[OtherGrant, ...] = ()
+    rejections: tuple[EarlierRejection, ...] = ()
 
 
 class Reviewed(Contract):

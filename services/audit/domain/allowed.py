@@ -6,7 +6,7 @@ A field that is not named here is not kept, so a contract that grows leaks nothi
 
 from typing import Any, Final, TypeAlias
 
-from shared.contracts.approval import Stage, Vote
+from shared.contracts.approval import ReviewStageOpened, Stage, Vote
 from shared.contracts.event import Actor, Contract, Revisions
 from shared.contracts.people import Person
 from shared.contracts.ticket import Grant, Target, Ticket, Window, WindowAsked
@@ -65,5 +65,9 @@ NESTED: Final[dict[type[Contract], Allowed]] = {
 }
 """The list of each contract that events hold inside; for the test."""
 
-LEFT_OUT: Final[dict[type[Contract], frozenset[str]]] = {Person: frozenset({"display_name"})}
-"""Fields that were decided against: a name for reading adds nothing to the id and the user name."""
+LEFT_OUT: Final[dict[type[Contract], frozenset[str]]] = {
+    Person: frozenset({"display_name"}),
+    ReviewStageOpened: frozenset({"grants_to_weigh", "rejections_to_weigh"}),
+}
+"""Fields that were decided against: a name for reading adds nothing to the id and the user name, and what an
+approver is shown of other tickets is recorded with those, where their parties and no others find it."""

@@ -17,7 +17,7 @@ from services.notifier.domain.letter import (
     who,
 )
 from services.notifier.domain.wording import access_name, credentials_row, subject_of, window_text
-from shared.contracts.approval import ReviewStageOpened
+from shared.contracts.approval import EarlierRejection, OtherGrant, ReviewStageOpened
 from shared.contracts.documents import Account, OrganizationalUnit, PermissionSet, RegisteredAccount
 from shared.contracts.people import Person
 from shared.contracts.ticket import Target, Ticket
@@ -128,10 +128,25 @@ def _time(ticket: Ticket, target: Target) -> list[Row | None]:
 
 
 def _weigh(event: ReviewStageOpened) -> list[Row | None]:
+    """How many, and below some of them."""
+    several = len({grant.beneficiary.user_id for grant in event.grants_to_weigh}) > 1
+    grants = [_grant(grant, named=several) for grant in event.grants_to_weigh]
+    rejections = [_rejection(one) for one in event.rejections_to_weigh]
     return [
-        row("Other live grants", f"{event.other_grants} of the beneficiaries at this moment"),
-        row("Earlier rejections", f"{event.earlier_rejections} of this request"),
+        row("Other live grants", f"{event.other_grants} of the beneficiaries at this moment", *grants),
+        row("Earlier rejections", f"{event.earlier_rejections} of this request", *rejections),
     ]
+
+
+def _grant(grant: OtherGrant, *, named: bool) -> str:
+    whose = f"{who(grant.beneficiary)}: " if named else ""
+    account = f"{cut(grant.account_name, 120)} ({grant.account_id})"
+    return f"{whose}{grant.set_name} on {account} until {utc(grant.ends_at)}"
+
+
+def _rejection(one: EarlierRejection) -> str:
+    said = " ".join(one.comment.split())
+    return f"{utc(one.at)}: {said}" if said else utc(one.at)
 
 
 def _beneficiaries(ticket: Ticket, target: Target) -> tuple[Person, ...]:
