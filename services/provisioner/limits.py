@@ -55,10 +55,6 @@ class TokenBucket:
             return self._rate
         return self._slow_rate
 
-    @property
-    def waiting(self) -> int:
-        return len(self._waiting)
-
     async def take(self, priority: str) -> None:
         """Wait for a turn. KeyError for a priority that is not in the list would be a bug."""
         if self._rate is None:
@@ -113,10 +109,6 @@ class Slots:
     total: int
     for_grants: int
     _held: dict[int, tuple[str, OpKind]] = field(default_factory=dict)
-
-    @property
-    def in_use(self) -> int:
-        return len(self._held)
 
     def take(self, assignment_id: int, account_id: str, kind: OpKind) -> bool:
         """False when there is no room; deletions may use all slots, so they never wait for creations."""

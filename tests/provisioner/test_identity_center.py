@@ -97,7 +97,7 @@ async def test_assigned_with_small_pages_lists_everybody(aws: Simulator, centre:
 
 async def test_delete_of_nothing_is_not_found_and_unambiguous(aws: Simulator, centre: IdentityCenter) -> None:
     error = await failure(centre.delete(assignment_key(aws)))
-    assert (error.problem, error.ambiguous, error.retryable) == (Problem.NOT_FOUND, False, False)
+    assert (error.problem, error.ambiguous) == (Problem.NOT_FOUND, False)
 
 
 async def test_user_tells_enabled_disabled_and_gone(aws: Simulator, centre: IdentityCenter) -> None:

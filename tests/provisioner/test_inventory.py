@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.provisioner.identity_center import IdentityCenter
-from services.provisioner.inventory import HalfRead, InventorySync, SyncResult, preload
+from services.provisioner.inventory import HalfRead, InventorySync, preload
 from services.provisioner.inventory.sync import stored_documents
 from shared.clock import ManualClock
 from shared.context import Context
@@ -16,6 +16,7 @@ from simulator.server import Simulator
 from tests.support.aws import adapter, operations, simulated_aws
 from tests.support.harness import NOW, service_database
 from tests.support.inventory import alerts, changed_keys, empty_tables, provisioner_context, published, stored
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -152,16 +153,20 @@ async def test_sync_of_an_account_in_a_unit_made_meanwhile_is_a_half_read(
 async def test_run_syncs_at_once_and_when_wanted(
     aws: Simulator, sync: InventorySync, context: Context
 ) -> None:
-    results: asyncio.Queue[SyncResult] = asyncio.Queue()
-    task = asyncio.create_task(sync.run(context, results.put))
+    task = asyncio.create_task(sync.run(context))
     try:
-        async with asyncio.timeout(30):
-            assert len((await results.get()).changed) > 400
-            aws.edit(action="disable_user", user="ann")
-            sync.wanted.set()
-            assert len((await results.get()).changed) == 1
+        await until(lambda: published_at_least(context, 400))
+        before = await published(context)
+        aws.edit(action="disable_user", user="ann")
+        sync.wanted.set()
+        await until(lambda: published_at_least(context, before + 1))
+        assert await published(context) == before + 1
     finally:
         task.cancel()
+
+
+async def published_at_least(context: Context, count: int) -> bool:
+    return await published(context) >= count
 
 
 async def test_run_on_a_standby_reads_nothing(
@@ -183,11 +188,11 @@ async def test_run_that_keeps_failing_waits_longer_and_alerts(
     aws: Simulator, sync: InventorySync, context: Context
 ) -> None:
     aws.fault(operation="ListUsers", kind="error", code="AccessDeniedException")
-    pauses = [await sync._attempt(context, None) for _ in range(3)]
+    pauses = [await sync._attempt(context) for _ in range(3)]
     assert [pause.total_seconds() for pause in pauses] == [5, 10, 20]
     assert "inventory_failing" in alerts(context)
     aws.faults.clear()
-    assert await sync._attempt(context, None) == timedelta(minutes=10)
+    assert await sync._attempt(context) == timedelta(minutes=10)
     assert "inventory_failing" not in alerts(context)
 
 

@@ -107,7 +107,7 @@ def test_slots_leave_room_for_deletions() -> None:
     assert not slots.take(10, "account-10", "delete")
     slots.give_back(0)
     assert slots.take(10, "account-10", "delete")
-    assert slots.in_use == 10
+    assert not slots.take(11, "account-11", "delete")
 
 
 def test_deletions_may_take_every_slot() -> None:

@@ -108,11 +108,3 @@ class IdentityCenterError(Exception):
         self.code = code
         self.detail = detail
         self.ambiguous = ambiguous
-
-    @property
-    def retryable(self) -> bool:
-        """The same call may succeed later without anybody doing anything."""
-        return self.problem in _RETRYABLE
-
-
-_RETRYABLE = {Problem.THROTTLED, Problem.SLOTS_FULL, Problem.CONFLICT, Problem.TRANSIENT}

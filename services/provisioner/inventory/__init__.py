@@ -1,7 +1,6 @@
 """The organisation as AWS has it, kept as documents: read, compared, published."""
 
-from services.provisioner.inventory.comparison import Difference
 from services.provisioner.inventory.reading import HalfRead
 from services.provisioner.inventory.sync import InventorySync, SyncResult, preload
 
-__all__ = ["Difference", "HalfRead", "InventorySync", "SyncResult", "preload"]
+__all__ = ["HalfRead", "InventorySync", "SyncResult", "preload"]

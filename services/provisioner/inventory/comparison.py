@@ -20,68 +20,20 @@ _ALWAYS_BELIEVED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A document that is new (`before` is None) or not what it was."""
-
-    before: doc.Document | None
-    after: doc.Document
-
-
-@dataclass(frozen=True, slots=True)
 class Difference:
-    changes: tuple[Change, ...]
+    changed: tuple[doc.Document, ...]
+    """New, or not what they were."""
     removed: tuple[doc.Document, ...]
     """As stored, still live."""
-
-    @property
-    def set_digests_changed(self) -> frozenset[str]:
-        """Sets that allow something else than before: what was approved is not what would be given."""
-        return frozenset(change.after.id for change in self.changes if _digest_changed(change))
-
-    @property
-    def accounts_lost(self) -> frozenset[str]:
-        """Accounts that are gone or no longer ACTIVE."""
-        return self._gone(doc.Account) | frozenset(
-            change.after.id
-            for change in self.changes
-            if isinstance(change.after, doc.Account)
-            and change.after.state != "ACTIVE"
-            and (not isinstance(change.before, doc.Account) or change.before.state == "ACTIVE")
-        )
-
-    @property
-    def users_lost(self) -> frozenset[str]:
-        """Users that are gone or disabled since."""
-        return self._gone(doc.User) | frozenset(
-            change.after.id
-            for change in self.changes
-            if isinstance(change.after, doc.User)
-            and not change.after.enabled
-            and (not isinstance(change.before, doc.User) or change.before.enabled)
-        )
-
-    @property
-    def sets_lost(self) -> frozenset[str]:
-        return self._gone(doc.PermissionSet)
-
-    def _gone(self, cls: type[doc.Document]) -> frozenset[str]:
-        return frozenset(document.id for document in self.removed if isinstance(document, cls))
-
-
-NOTHING = Difference((), ())
 
 
 def compare(stored: Sequence[doc.Document], read: Sequence[doc.Document]) -> Difference:
     """Revisions do not count; everything else does."""
     before = {document.key: document for document in stored}
     after = {document.key: document for document in read}
-    changes = [
-        Change(before.get(key), document)
-        for key, document in after.items()
-        if not _same(before.get(key), document)
-    ]
+    changed = [document for key, document in after.items() if not _same(before.get(key), document)]
     removed = [document for key, document in before.items() if key not in after]
-    return Difference(tuple(changes), tuple(removed))
+    return Difference(tuple(changed), tuple(removed))
 
 
 def mass_disappearance(difference: Difference, stored: Sequence[doc.Document], *, share: float) -> str | None:
@@ -102,11 +54,3 @@ def mass_disappearance(difference: Difference, stored: Sequence[doc.Document], *
 
 def _same(before: doc.Document | None, after: doc.Document) -> bool:
     return before is not None and before.model_copy(update={"revision": after.revision}) == after
-
-
-def _digest_changed(change: Change) -> bool:
-    return (
-        isinstance(change.before, doc.PermissionSet)
-        and isinstance(change.after, doc.PermissionSet)
-        and change.before.digest != change.after.digest
-    )

@@ -6,13 +6,13 @@ published of a directory that was read in part, or of which too much disappeared
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.provisioner.identity_center import IdentityCenter, IdentityCenterError
 from services.provisioner.inventory import comparison, store
-from services.provisioner.inventory.comparison import KINDS, NOTHING, Difference
+from services.provisioner.inventory.comparison import KINDS
 from services.provisioner.inventory.reading import HalfRead, read
 from shared import documents
 from shared.context import Context
@@ -30,7 +30,7 @@ log = logger("inventory")
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """What one run did. `difference` tells what was lost, for whoever has to react."""
+    """What one run did."""
 
     changed: tuple[Document, ...] = ()
     """New or different, as stored now."""
@@ -38,14 +38,10 @@ class SyncResult:
     """As stored now, `deleted`."""
     held: str | None = None
     """Why nothing was written although AWS says otherwise; an operator confirms or repairs."""
-    difference: Difference = NOTHING
-
-
-React = Callable[[SyncResult], Awaitable[None]]
 
 
 class InventorySync:
-    """One per process. `wanted` asks for a run now; `held` and `last_read` say how far to trust the copy."""
+    """One per process. `wanted` asks for a run now; `last_read` says how far to trust the copy."""
 
     def __init__(
         self,
@@ -63,20 +59,16 @@ class InventorySync:
         self._one_at_a_time = asyncio.Lock()
         self._failures = 0
         self.wanted = asyncio.Event()
-        self.held: str | None = None
         self.last_read: datetime | None = None
         """When AWS was last read completely."""
 
-    async def run(self, context: Context, react: React | None = None) -> None:
-        """For ever: at once, then every interval or when `wanted`. `react` is told each result.
-
-        A kill may come between the write and `react`: what it does must also be found by other means.
-        """
+    async def run(self, context: Context) -> None:
+        """For ever: at once, then every interval or when `wanted`."""
         while True:
             self.wanted.clear()
             pause = self._interval
             if self._may_run():
-                pause = await self._attempt(context, react)
+                pause = await self._attempt(context)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.wanted.wait(), pause.total_seconds())
 
@@ -97,10 +89,10 @@ class InventorySync:
             await self._tell(context, result)
             return result
 
-    async def _attempt(self, context: Context, react: React | None) -> timedelta:
+    async def _attempt(self, context: Context) -> timedelta:
         """One run; the pause until the next, shorter after a failure."""
         try:
-            result = await self.sync_once(context)
+            await self.sync_once(context)
         except (IdentityCenterError, HalfRead) as error:
             self._failures += 1
             log.warning("inventory not read", error=str(error), failures=self._failures)
@@ -110,8 +102,6 @@ class InventorySync:
             return min(backoff, self._interval)
         self._failures = 0
         await context.alerts.clear("inventory_failing")
-        if react is not None:
-            await react(result)
         return self._interval
 
     async def _write(
@@ -123,15 +113,14 @@ class InventorySync:
         held = comparison.mass_disappearance(difference, stored, share=self._vanish_share)
         if held and not confirm:
             return SyncResult(held=held)
-        after = [change.after for change in difference.changes]
+        after = list(difference.changed)
         gone = [document.model_copy(update={"deleted": True}) for document in difference.removed]
         if not after and not gone:
             return SyncResult()
         written = await documents.put(conn, context.service, *after, *gone, at=context.clock.now())
-        return SyncResult(tuple(written[: len(after)]), tuple(written[len(after) :]), difference=difference)
+        return SyncResult(tuple(written[: len(after)]), tuple(written[len(after) :]))
 
     async def _tell(self, context: Context, result: SyncResult) -> None:
-        self.held = result.held
         if result.held is None:
             await context.alerts.clear("inventory_held")
             log.info("inventory synced", changed=len(result.changed), removed=len(result.removed))

@@ -3,7 +3,6 @@
 `now` is the database's clock, passed in as everywhere. lease.py decides; this file only asks the row.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from shared.db import Conn
@@ -11,19 +10,6 @@ from shared.db import Conn
 
 class LeaseLost(Exception):
     """Another engine may be active: stop, send nothing, write nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseRow:
-    holder: str
-    epoch: int
-    deadline: datetime
-
-
-async def read_lease(conn: Conn) -> LeaseRow:
-    row = await conn.fetchrow("SELECT holder, epoch, deadline FROM lease")
-    assert row is not None, "the lease has its one row from migration 0002"  # noqa: S101
-    return LeaseRow(row["holder"], row["epoch"], row["deadline"])
 
 
 async def take_lease(
