@@ -97,10 +97,11 @@ async def add_notice(
     held: bool,
     now: datetime,
 ) -> None:
+    # An id that another source used before must not stall the partition: one mail per id and person, as ever.
     await conn.execute(
         """
         INSERT INTO notice (event_id, ticket_id, type, fact, ticket, held, happened_at, received_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING
         """,
         event_id,
         ticket_id,

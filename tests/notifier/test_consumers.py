@@ -12,6 +12,7 @@ from services.notifier.domain.delivery import Outcome
 from services.notifier.domain.notice import TABLE
 from services.notifier.email.smtp import Mailer
 from shared import topics
+from shared.clock import new_id
 from shared.contracts import access
 from shared.contracts.notification import NotificationSent
 from shared.contracts.ticket import TicketSubmitted
@@ -47,6 +48,19 @@ async def test_handlers_delivered_twice_each_nudge_and_make_one_mail(post: Post)
             assert nudge.is_set()
     await post.send_all()
     assert len(post.box.mails()) == 6
+
+
+async def test_handler_of_an_id_that_another_source_used_does_not_fail(post: Post) -> None:
+    table = {
+        kind: handler
+        for one in consumers.subscriptions(post.context, post.settings, asyncio.Event())
+        for kind, handler in one.handlers.items()
+    }
+    event_id = new_id()
+    for event, source in ((access_fact(), "provisioner"), (ticket_fact(), "ticket")):
+        await table[type(event)](received(event, event_id=event_id, source=source))
+    await post.send_all()
+    assert post.box.mails()
 
 
 async def test_sender_sends_on_a_nudge_and_stops_without_losing_what_is_under_way(post: Post) -> None:
