@@ -77,6 +77,8 @@ class AccessRevoked(AccessFact):
     late_by: timedelta = timedelta(0)
     """From the end of the claim to the first read-back without the assignment."""
     credentials_until: AwareDatetime | None = None
+    also_through: tuple[str, ...] = ()
+    """Ids of the user's groups that hold the same account and set: the access goes on through these."""
 
 
 class AccessReleased(AccessFact):

@@ -2,7 +2,10 @@
 
 from datetime import timedelta
 
+import pytest
+
 from shared.contracts import access
+from shared.contracts import documents as doc
 from tests.support.provisioner_lab import Lab
 
 LIFE = ["scheduled", "granting", "granted", "revoke_due(expired)", "revoked(expired)"]
@@ -147,6 +150,21 @@ async def test_assignment_of_ours_found_again_after_a_lost_creation_is_ours(lab:
     granted = await lab.run_until(access.AccessGranted)
     assert not granted.already_held
     await lab.run_until(access.AccessRevoked)
+    assert not lab.holds()
+
+
+# the same access through a group
+
+
+@pytest.mark.parametrize("member", [True, False])
+async def test_revoked_names_the_groups_through_which_the_access_goes_on(lab: Lab, member: bool) -> None:
+    group = lab.aws.directory.find_group("dev").id
+    members = (lab.user(),) if member else (lab.user("bob"),)
+    lab.replace_document("provisioner", doc.Group(id=group, name="dev-of-aws", members=members))
+    lab.aws.edit(action="add_assignment", group="dev", account="orders-prod", permission_set="ReadOnly")
+    await lab.approve(lab.ticket(seconds=20))
+    revoked = await lab.run_until(access.AccessRevoked)
+    assert revoked.also_through == ((group,) if member else ())
     assert not lab.holds()
 
 

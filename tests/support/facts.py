@@ -210,7 +210,7 @@ _FIELDS: Final[Mapping[type[Event], dict[str, Any]]] = {
     AccessRevokeDue: {"cause_of_end": "expired", "late_by": timedelta(milliseconds=40)},
     AccessRevoked: {
         "cause_of_end": "expired", "request_id": AWS_REQUEST_ID, "late_by": timedelta(seconds=2),
-        "credentials_until": _at(minutes=129),
+        "credentials_until": _at(minutes=129), "also_through": ("group-dev",),
     },
     AccessReleased: {
         "cause_of_end": "expired", "kept_by": ("0195556a-0000-7000-8000-000000000009",),

@@ -222,7 +222,8 @@ _ACCESS = (
     ),
     _access(
         access.AccessRevoked, "read back: the assignment is gone", 2, "Revoke Privileges",
-        more=only("cause_of_end", "request_id", "late_by", "credentials_until"), shape=shapes.unassigned,
+        more=only("cause_of_end", "request_id", "late_by", "credentials_until", "also_through"),
+        shape=shapes.unassigned,
     ),
     _access(
         access.AccessReleased, "the claim ended but the access remains", ocsf.OTHER, "Release",

@@ -208,6 +208,9 @@ def _end_details(event: access.AccessFact) -> list[Row | None]:
         row("Kept by", *(_keeper(keeper) for keeper in event.kept_by))
         if isinstance(event, access.AccessReleased)
         else None,
+        row("Still given by", *(f"group {group}" for group in event.also_through))
+        if isinstance(event, access.AccessRevoked) and event.also_through
+        else None,
         row("Note", f"Credentials issued before may still work, until {utc(living)} at the latest.")
         if living
         else None,

@@ -150,11 +150,13 @@ def decide(
     may_send: bool,
     stamp: Stamp,
     limits: Limits,
+    also_through: tuple[str, ...] = (),
 ) -> Decision:
     """The next step for an assignment without an operation in flight.
 
     `found` is the reading made in this visit, None where none was needed. Without `may_send` (no slot)
-    nothing is sent: what was seen is kept and the assignment stays due.
+    nothing is sent: what was seen is kept and the assignment stays due. `also_through` are the groups of the
+    user that the reading shows to hold the same.
     """
     lapsed = [claim for claim in claims if claim.state in claim_life.OPEN and claim.ends_at <= stamp.at]
     ended = tuple(claim_life.end(claim, stamp, cause="expired", why="its window is over") for claim in lapsed)
@@ -165,7 +167,9 @@ def decide(
     elif any(claim.holds(stamp.at) for claim in claims):
         decision = _towards_present(row, claims, found=found, may_send=may_send, stamp=stamp, limits=limits)
     else:
-        decision = _towards_absent(row, claims, found=found, may_send=may_send, stamp=stamp, limits=limits)
+        decision = _towards_absent(
+            row, claims, found=found, may_send=may_send, stamp=stamp, limits=limits, also_through=also_through
+        )
     since = tuple(claim.ended_at for claim in claims if claim.state is ClaimState.REVOKING and claim.ended_at)
     return replace(decision, said=(*ended, *decision.said), revoking_since=since)
 
@@ -253,7 +257,14 @@ def _give_up(row: Assignment, claims: Sequence[Claim], stamp: Stamp) -> Decision
 
 
 def _towards_absent(
-    row: Assignment, claims: Sequence[Claim], *, found: bool, may_send: bool, stamp: Stamp, limits: Limits
+    row: Assignment,
+    claims: Sequence[Claim],
+    *,
+    found: bool,
+    may_send: bool,
+    stamp: Stamp,
+    limits: Limits,
+    also_through: tuple[str, ...],
 ) -> Decision:
     row = replace(row, desired="absent", verified_at=stamp.at)
     if found and not row.ever_operated:
@@ -264,7 +275,7 @@ def _towards_absent(
     # Created, or half created, and not listed: there may be something to delete that nobody sees.
     if found or row.observed in {Observed.CREATED, Observed.DOUBTFUL}:
         return _delete(row, found=found, may_send=may_send, stamp=stamp)
-    return _settle(row, claims, stamp=stamp, limits=limits)
+    return _settle(row, claims, stamp=stamp, limits=limits, also_through=also_through)
 
 
 def _delete(row: Assignment, *, found: bool, may_send: bool, stamp: Stamp) -> Decision:
@@ -277,7 +288,14 @@ def _delete(row: Assignment, *, found: bool, may_send: bool, stamp: Stamp) -> De
     return Decision(_operating(row, "delete", stamp), send="delete", reappeared=reappeared)
 
 
-def _settle(row: Assignment, claims: Sequence[Claim], *, stamp: Stamp, limits: Limits) -> Decision:
+def _settle(
+    row: Assignment,
+    claims: Sequence[Claim],
+    *,
+    stamp: Stamp,
+    limits: Limits,
+    also_through: tuple[str, ...],
+) -> Decision:
     """Not there. Believed when seen often and long enough, since lists lag; at once if never ours."""
     first = row.absent_first or stamp.at
     seen = row.absent_seen + 1
@@ -286,7 +304,9 @@ def _settle(row: Assignment, claims: Sequence[Claim], *, stamp: Stamp, limits: L
     if row.ever_operated and not long_enough:
         return Decision(replace(row, next_at=stamp.at + limits.between_checks))
     closed = tuple(
-        claim_life.close_absent(claim, stamp, absent_first=first, request_id=row.deletion_id)
+        claim_life.close_absent(
+            claim, stamp, absent_first=first, request_id=row.deletion_id, also_through=also_through
+        )
         for claim in claims
         if claim.state is ClaimState.REVOKING
     )

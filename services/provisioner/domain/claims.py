@@ -189,10 +189,18 @@ def give_up(claim: Claim, stamp: Stamp, *, code: str, detail: str, request_id: s
     return after, (fact,)
 
 
-def close_absent(claim: Claim, stamp: Stamp, *, absent_first: datetime, request_id: str | None) -> Said:
+def close_absent(
+    claim: Claim,
+    stamp: Stamp,
+    *,
+    absent_first: datetime,
+    request_id: str | None,
+    also_through: tuple[str, ...] = (),
+) -> Said:
     """Read back without the assignment, often and long enough: revoked, or failed if never granted.
 
-    `request_id` is the deletion's; one that failed names the creation instead.
+    `request_id` is the deletion's; one that failed names the creation instead. `also_through` are groups of
+    the user that hold the same access, which is not JIT's to take away.
     """
     if claim.end_cause == "failed":
         after = _move(claim, ClaimState.FAILED)
@@ -207,6 +215,7 @@ def close_absent(claim: Claim, stamp: Stamp, *, absent_first: datetime, request_
     fact = _fact(
         access.AccessRevoked, after, stamp, "read back from AWS: it is gone", cause_of_end=claim.end_cause,
         request_id=request_id, late_by=max(absent_first - ended_at, timedelta(0)), credentials_until=until,
+        also_through=also_through,
     )  # fmt: skip
     return after, (fact,)
 

@@ -47,6 +47,8 @@ class Seen:
     found: bool
     live: Live | None
     """Asked only where a claim is about to begin."""
+    groups: frozenset[str] = frozenset()
+    """Ids of the groups that hold the set on the account."""
 
 
 async def visit(tools: Tools, assignment_id: int, *, may_send: bool) -> bool:
@@ -90,7 +92,8 @@ async def _look(tools: Tools, row: Assignment, *, beginning: bool) -> Seen:
         if error.problem is not Problem.NOT_FOUND:
             raise
         principals = frozenset()
-    return Seen(Principal("USER", row.user_id) in principals, live)
+    groups = frozenset(principal.id for principal in principals if principal.kind == "GROUP")
+    return Seen(Principal("USER", row.user_id) in principals, live, groups)
 
 
 def _priority(row: Assignment, *, beginning: bool) -> Priority:
@@ -129,7 +132,7 @@ async def _commit(tools: Tools, assignment_id: int, seen: Seen | None, *, may_se
             row = replace(row, set_arn=_set_arn(tools, row))
         decision = domain.decide(
             row, current, found=None if seen is None else seen.found, may_send=may_send, stamp=stamp,
-            limits=tools.limits,
+            limits=tools.limits, also_through=_also_through(tools, row, seen),
         )  # fmt: skip
         decision = replace(
             decision, said=(*begun, *decision.said), row=_wait(tools, decision.row, waiting, seen)
@@ -137,6 +140,13 @@ async def _commit(tools: Tools, assignment_id: int, seen: Seen | None, *, may_se
         await claims.save_said(conn, decision.said, loaded=loaded)
         await assignments.save_assignment(conn, decision.row)
         return decision
+
+
+def _also_through(tools: Tools, row: Assignment, seen: Seen | None) -> tuple[str, ...]:
+    """As far as the directory is known here: revoking does not wait for it."""
+    if seen is None:
+        return ()
+    return tuple(sorted(seen.groups & tools.context.world.groups_of(row.user_id)))
 
 
 async def _begin(
