@@ -299,6 +299,12 @@ def test_revoked_letter_tells_of_living_credentials_only_while_they_live(live: b
     assert ("Note" in values(one)) is live
 
 
+def test_revoked_letter_names_the_groups_that_still_give_the_access(world: World) -> None:
+    one = letter(access_fact(access.AccessRevoked, also_through=("g-dev", "g-ops")), world, a_ticket())
+    assert values(one)["Still given by"] == ("group g-dev", "group g-ops")
+    assert "Still given by" not in values(letter(access_fact(access.AccessRevoked), world, a_ticket()))
+
+
 def test_released_letter_says_what_keeps_the_access(world: World) -> None:
     one = letter(access_fact(access.AccessReleased, kept_by=("not_ours", "g9")), world, a_ticket())
     assert values(one)["Kept by"] == ("an assignment that is not JIT's", "another ticket's grant g9")
