@@ -210,6 +210,14 @@ def _witness(running: Running, ticket: Mapping[str, Any], approval: Mapping[str,
     }
 
 
+async def _until_failed(running: Running, ticket: Mapping[str, Any], code: str) -> None:
+    async def refused() -> bool:
+        found = await running.person("root").get(f"/v1/grants?ticket_id={ticket['id']}")
+        return [(one["state"], one["code"]) for one in found["items"]] == [("failed", code)]
+
+    await until(refused, 60, what=f"failed({code})")
+
+
 @together
 async def test_forged_approval_by_one_service_alone_opens_nothing(running: Running) -> None:
     no_witness, other_content, not_asked = [running.spare_account("standard") for _ in range(3)]
@@ -241,16 +249,10 @@ async def test_forged_approval_by_one_service_alone_opens_nothing(running: Runni
             {**wrong, "content_hash": "0" * 64},
         )
 
-    async def failed(ticket: Mapping[str, Any], code: str) -> None:
-        root = running.person("root")
-
-        async def refused() -> bool:
-            found = await root.get(f"/v1/grants?ticket_id={ticket['id']}")
-            return [(one["state"], one["code"]) for one in found["items"]] == [("failed", code)]
-
-        await until(refused, 60, what=f"failed({code})")
-
-    await asyncio.gather(failed(tickets[0], "no_witness"), failed(tickets[1], "witness_mismatch"))
+    await asyncio.gather(
+        _until_failed(running, tickets[0], "no_witness"),
+        _until_failed(running, tickets[1], "witness_mismatch"),
+    )
     await running.until_alerted(
         "an approval without its witness was not granted",
         "a grant was asked for that the approval service did not approve",
@@ -264,15 +266,25 @@ async def test_forged_approval_by_one_service_alone_opens_nothing(running: Runni
 @together
 async def test_forged_approval_of_the_right_content_without_votes_opens_nothing(running: Running) -> None:
     """Approval lies: window and hash can be computed from the ticket, but who may vote is asked again."""
-    voteless, by_nobody = [running.spare_account("standard") for _ in range(2)]
-    tickets = await asyncio.gather(
-        *(running.submit("ann", (one, "Administrator"), duration="PT1H") for one in (voteless, by_nobody))
+    voteless, by_nobody, by_both = [running.spare_account("standard") for _ in range(3)]
+    *tickets, lied_about = await asyncio.gather(
+        *(
+            running.submit("ann", (one, "Administrator"), duration="PT1H")
+            for one in (voteless, by_nobody, by_both)
+        )
     )
     words = [_witness(running, ticket, _approved(running, ticket)) for ticket in tickets]
     words[1]["votes"] = [_vote(running, "eve", stage) for stage in (1, 2)]
     async with running.intruder() as producer:
         for word in words:
             await _forge(producer, running, "jit.approval.v1", "review.approved.v1", word)
+        # ticket and approval lie in the same way: the provisioner asks its own policy
+        lie = _approved(running, lied_about)
+        witness = _witness(running, lied_about, lie)
+        await _forge(producer, running, "jit.approval.v1", "review.approved.v1", witness)
+        await _forge(producer, running, "jit.ticket.v1", "ticket.approved.v1", lie)
+    await _until_failed(running, lied_about, "witness_invalid")
+    assert not running.calls("CreateAccountAssignment", "ann", by_both)
     await running.until_alerted("an approval without the votes it needs was not honoured")
     for ticket, account in zip(tickets, (voteless, by_nobody), strict=True):
         await running.until_recorded(ticket["id"], "review.approved")
