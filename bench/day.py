@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.client import Person
-from bench.day_judge import Verdict, assignment_key, judge, settle_down
+from bench.day_judge import judge, settle_down
 from bench.day_people import Day
+from bench.day_truth import Verdict, assignment_key
 from bench.fleet import Fleet, fleet
 from local.postgres_home import remove_home
 from local.seed import seed as seed_demo

@@ -6,19 +6,17 @@ from typing import Any
 
 import pytest
 
-from bench.day_judge import (
+from bench.day_judge import fold, judge_log, judge_words
+from bench.day_people import Allowed, Outcome
+from bench.day_truth import (
     Presence,
     Verdict,
     conceded_until,
-    fold,
     judge_kept,
-    judge_log,
     judge_truth,
-    judge_words,
     merged,
     presences_of,
 )
-from bench.day_people import Allowed, Outcome
 from bench.fleet import Down
 
 KEY = ("user-ann", "111111111111", "arn:set/ps-1")
