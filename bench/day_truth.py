@@ -12,6 +12,9 @@ from bench.day_people import Allowed, Key, Outcome
 from bench.fleet import Down
 
 LATE_S = 15.0
+"""What is conceded after an end, with the provisioner up."""
+STOP_LATE_S = 30.0
+"""After a stop, with everything up: it travels, and clients need seconds to find a bounced broker again."""
 EARLY_S = 0.5
 """Clocks are one machine's; this is for the rounding of times in facts."""
 
@@ -99,7 +102,9 @@ def _conceded(
     An end needs the provisioner alone; a stop travels, so the ticket service and the broker must be up too.
     """
     end = conceded_until(one.until, downs)
-    return end if stopped_at is None else min(end, conceded_until(stopped_at, stopping))
+    if stopped_at is None:
+        return end
+    return min(end, conceded_until(stopped_at, stopping, left=STOP_LATE_S))
 
 
 def merged(downs: Sequence[Down]) -> list[Down]:
@@ -125,9 +130,9 @@ def _outside(presence: Presence, covers: Sequence[tuple[float, float]]) -> list[
     return rest
 
 
-def conceded_until(end: float, downs: Sequence[Down]) -> float:
-    """The moment at which the provisioner has been up for 15 s after an end."""
-    left, position = LATE_S, end
+def conceded_until(end: float, downs: Sequence[Down], *, left: float = LATE_S) -> float:
+    """The moment at which there have been so many seconds without any of the downs after an end."""
+    position = end
     for down in sorted(downs, key=lambda one: one.since):
         if down.until <= position:
             continue

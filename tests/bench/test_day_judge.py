@@ -71,7 +71,7 @@ def test_truth_of_two_windows_is_their_union() -> None:
 
 def test_truth_after_a_stop_that_did_nothing_is_a_violation() -> None:
     stopped = outcome(window(100, 200), stopped={"t": 120})
-    assert truth(Presence(KEY, 100, 134), stopped) == []
+    assert truth(Presence(KEY, 100, 149), stopped) == []
     assert truth(Presence(KEY, 100, 180), stopped) == ["outside the window"]
 
 
