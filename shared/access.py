@@ -96,7 +96,8 @@ def requires(verb: str, *, stale_ok: bool = False) -> Any:
     """The default value of a route's `caller` parameter.
 
     `stale_ok` marks a route that works on what is known of people and policy, however old: one that takes
-    access away, since a stop is never blocked by the bus, or one that mends the bus.
+    access away, since a stop is never blocked by the bus, one that mends the bus, or one that shows what is
+    live to those who must act on it.
     """
     return Depends(Requires(verb, stale_ok=stale_ok))
 
