@@ -20,7 +20,7 @@ run: venv-local ## Run all of JIT here, with a stand-in for AWS (ARGS="--port 90
 	@exec $(BIN)/python -m local $(ARGS)
 
 test: venv-dev ## Run every test that needs no container (PYTEST_ARGS, JOBS=2)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not compose" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not compose" $(PYTEST_ARGS)
 
 check: venv-dev ## Format, lint, types, import contracts, generated files, lock files
 	$(BIN)/ruff format --check .
