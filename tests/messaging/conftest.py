@@ -4,15 +4,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from shared import logs
 from tests.messaging.bus import Bus, Corridor, Databases, bus, corridor
 from tests.support.corridor import effect_database
-
-
-@pytest.fixture(scope="session", autouse=True)
-def logging_as_in_production() -> None:
-    """Unconfigured, structlog draws each stack trace with its variables, which takes seconds."""
-    logs.configure(fmt="json", level="ERROR")
 
 
 @pytest.fixture(scope="module")
