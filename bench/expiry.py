@@ -21,6 +21,7 @@ from services.provisioner.__main__ import Machinery, assemble, build
 from services.provisioner.expiry import Expiry
 from services.provisioner.identity_center import Credentials, IdentityCenter, Limiter
 from services.provisioner.settings import ProvisionerSettings
+from shared import logs
 from shared.clock import Clock
 from shared.db import Pool
 from shared.policy.world import World
@@ -181,9 +182,11 @@ async def _store(pool: Pool, user: str, account: str, arn: str, ends_at: datetim
     await pool.execute(
         """
         INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id,
-            set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state, received_at)
+            set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state, received_at,
+            granted_at)
         VALUES ('end-' || $1::bigint::text, $1, 'default', 'ticket', 'target', 1, $2, $3, 'ps-bench', 'd',
-            'h', interval '1 hour', $4::timestamptz - interval '1 hour', $4, 'active', $4)
+            'h', interval '1 hour', $4::timestamptz - interval '1 hour', $4, 'active', $4,
+            $4::timestamptz - interval '1 hour')
         """,
         assignment_id, user, account, ends_at,
     )  # fmt: skip
@@ -216,6 +219,7 @@ def main() -> None:
     parser.add_argument("--claims", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--seconds", type=float, default=20)
     options = parser.parse_args()
+    logs.configure(fmt="console", level="WARNING")  # to stderr: stdout is for the figures
     with embedded_postgres() as server:
         for claims in options.claims:
             line = asyncio.run(measure(server.admin_dsn, claims=claims, seconds=options.seconds))
