@@ -17,7 +17,7 @@ from bench.client import Person
 from bench.day import put_demo
 from bench.fleet import Fleet, fleet
 from local.postgres_home import remove_home
-from shared import logs
+from shared.observability import logs
 
 SIMULATOR = {
     "rate_per_second": {"sso-admin": 0, "identitystore": 0, "organizations": 0},

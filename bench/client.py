@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 
 from bench.fleet import Fleet
-from shared.clock import new_id
+from shared.foundation.clock import new_id
 
 _OWNERS = {
     "rules": "approval",

@@ -22,7 +22,7 @@ from bench.day_truth import Verdict, assignment_key
 from bench.fleet import Fleet, fleet
 from local.postgres_home import remove_home
 from local.seed import seed as seed_demo
-from shared import logs
+from shared.observability import logs
 
 FAULTS = {
     "lost-event": ("ticket",),

@@ -27,7 +27,7 @@ from bench.day_truth import (
 )
 from bench.fleet import Fleet
 from services.notifier.domain.delivery import message_id
-from shared.topics import AUDIT_OCSF
+from shared.contracts.topics import AUDIT_OCSF
 
 SEEN_WITHIN_S = 10.0
 """A fact about AWS is compared with the truth within this time before it was said."""

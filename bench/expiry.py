@@ -21,13 +21,13 @@ from services.provisioner.__main__ import Machinery, assemble, build
 from services.provisioner.expiry import Expiry
 from services.provisioner.identity_center import Credentials, IdentityCenter, Limiter
 from services.provisioner.settings import ProvisionerSettings
-from shared import logs
-from shared.clock import Clock
-from shared.db import Pool
+from shared.database.pool import Pool
+from shared.documents.tables import Tables
+from shared.foundation.clock import Clock
+from shared.foundation.settings import KafkaSettings
+from shared.observability import logs
 from shared.policy.world import World
-from shared.service import Process
-from shared.settings import KafkaSettings
-from shared.tables import Tables
+from shared.runtime.service import Process
 from simulator.model import Assignment
 from simulator.server import Simulator
 from tests.support.harness import service_database, with_pool

@@ -23,9 +23,9 @@ from local.issuer import DevelopmentIssuer
 from local.mailbox import Mailbox, mailbox
 from local.postgres import PostgresServer, postgres
 from local.processes import free_ports, spawn
-from shared import kafka
-from shared.migrate import SERVICES, app_role_of, database_of, migrate_databases
-from shared.settings import KafkaSettings
+from shared.database.migrate import SERVICES, app_role_of, database_of, migrate_databases
+from shared.foundation.settings import KafkaSettings
+from shared.messaging import kafka
 from simulator.directory import Directory
 from simulator.server import Simulator
 from tests.support.kafka_server import KafkaServer

@@ -17,13 +17,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
-from shared import logs, topics
-from shared.clock import Clock, ManualClock
-from shared.consumer import Subscription
 from shared.context import Context
+from shared.contracts import topics
 from shared.contracts.configuration import AccountChanged
-from shared.envelope import Received
-from shared.service import Parts, Process, Service
+from shared.foundation.clock import Clock, ManualClock
+from shared.messaging.consumer import Subscription
+from shared.messaging.envelope import Received
+from shared.observability import logs
+from shared.runtime.service import Parts, Process, Service
 from tests.support.corridor import Note, create_topics, effect_database, effects, say, settings_for, unique
 from tests.support.harness import NOW, ready_tables
 from tests.support.kafka_server import KafkaServerUnavailable, real_kafka

@@ -15,8 +15,8 @@ from services.provisioner.domain.assignments import Observed
 from services.provisioner.domain.claims import ClaimState
 from services.provisioner.reconcile import visit
 from services.provisioner.reconcile.visit import Seen
+from shared.messaging.relay import Relay
 from shared.policy.world import World
-from shared.relay import Relay
 
 EVERY = 7
 

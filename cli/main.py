@@ -8,11 +8,12 @@ import asyncpg
 import typer
 from aiokafka.errors import KafkaError
 
-from shared import docs, kafka
-from shared.db import MigrationError
-from shared.migrate import SERVICES, MigrateSettings, migrate_databases
-from shared.service import serve
-from shared.settings import KafkaSettings, load
+from shared.contracts import reference
+from shared.database.migrate import SERVICES, MigrateSettings, migrate_databases
+from shared.database.schema import MigrationError
+from shared.foundation.settings import KafkaSettings, load
+from shared.messaging import kafka
+from shared.runtime.service import serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -52,7 +53,7 @@ def serve_service(service: str) -> None:
 @app.command()
 def events() -> None:
     """Print docs/events.md as it follows from the contracts and the table of topics."""
-    sys.stdout.write(docs.events_page())
+    sys.stdout.write(reference.events_page())
 
 
 def main() -> None:

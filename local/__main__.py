@@ -11,7 +11,7 @@ from local.kafka import KafkaUnavailable
 from local.page import PEOPLE, terminal_text
 from local.postgres_home import PostgresUnavailable
 from local.stack import Options, stack
-from shared import logs
+from shared.observability import logs
 
 
 def main() -> int:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from shared import outbox, relay
-from shared.clock import EPOCH
-from shared.db import transaction
-from shared.service import Service
+from shared.database.pool import transaction
+from shared.foundation.clock import EPOCH
+from shared.messaging import outbox, relay
+from shared.runtime.service import Service
 
 EVERY_S = 2.0
 MARGIN = timedelta(seconds=5)

@@ -27,7 +27,7 @@ from local.edge import Edge, forward
 from local.issuer import DevelopmentIssuer
 from local.page import AUDIENCE, PEOPLE, front_page
 from local.seed import SeedFailed, seed
-from shared.migrate import SERVICES
+from shared.database.migrate import SERVICES
 from simulator.server import Simulator
 
 _ROOT = "/issuer"

@@ -11,7 +11,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local.page import link_page
-from shared.service import Service
+from shared.runtime.service import Service
 
 
 class Gateway:

@@ -39,14 +39,14 @@ from services.provisioner.identity_center import Credentials, IdentityCenter, Li
 from services.provisioner.settings import ProvisionerSettings
 from services.ticket.__main__ import build as build_ticket
 from services.ticket.settings import TicketSettings
-from shared.auth import TrustedIssuer
-from shared.clock import Clock
-from shared.migrate import SERVICES, app_role_of, database_of, migrate_databases
+from shared.contracts.topics import TOPICS
+from shared.database.migrate import SERVICES, app_role_of, database_of, migrate_databases
+from shared.documents.tables import Tables
+from shared.foundation.clock import Clock
+from shared.foundation.issuers import TrustedIssuer
+from shared.foundation.settings import KafkaSettings, SmtpSettings
 from shared.policy.world import World
-from shared.service import Process, Service
-from shared.settings import KafkaSettings, SmtpSettings
-from shared.tables import Tables
-from shared.topics import TOPICS
+from shared.runtime.service import Process, Service
 from simulator.server import Simulator
 from simulator.settings import Settings as SimulatorSettings
 

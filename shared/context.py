@@ -1,18 +1,18 @@
-"""What a command, a route or a background task of a service may reach. Made by shared/service.py."""
+"""What a command, a route or a background task of a service may reach. Made by shared/runtime/service.py."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from shared.alerts import Alerts
-from shared.auth import TokenVerifier
-from shared.clock import Clock
 from shared.contracts.event import Actor, Event
-from shared.db import Conn, Pool
-from shared.errors import NotReady
-from shared.identity import Bindings
+from shared.database.pool import Conn, Pool
+from shared.documents.tables import Tables
+from shared.foundation.clock import Clock
+from shared.foundation.errors import NotReady
+from shared.foundation.settings import ServiceSettings
+from shared.identity.bindings import Bindings
+from shared.identity.tokens import TokenVerifier
+from shared.observability.alerts import Alerts
 from shared.policy.world import World
-from shared.settings import ServiceSettings
-from shared.tables import Tables
 
 
 @dataclass

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from local.issuer import DevelopmentIssuer
-from shared import logs
+from shared.observability import logs
 from tests.support.http import issuer_server
 from tests.support.servers import database_server
 

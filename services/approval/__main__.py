@@ -6,8 +6,8 @@ from services.approval.commands.refresh import keep_fresh
 from services.approval.consumers import subscriptions
 from services.approval.http import reviews, rules
 from services.approval.settings import ApprovalSettings
-from shared.service import Parts, Process, Service, serve
-from shared.settings import load
+from shared.foundation.settings import load
+from shared.runtime.service import Parts, Process, Service, serve
 
 
 def build(settings: ApprovalSettings | None = None, *, process: Process | None = None) -> Service:

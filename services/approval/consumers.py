@@ -3,11 +3,11 @@
 from functools import partial
 
 from services.approval.commands.reviews import STOPS, open_reviews, void_reviews
-from shared import topics
-from shared.consumer import Handler, Subscription
 from shared.context import Context
+from shared.contracts import topics
 from shared.contracts.event import Event
 from shared.contracts.ticket import TicketSubmitted
+from shared.messaging.consumer import Handler, Subscription
 
 
 def subscriptions(context: Context) -> list[Subscription]:

@@ -1,8 +1,8 @@
-"""Settings of the approval service; what all services share is in shared/settings.py."""
+"""Settings of the approval service; what all services share is in shared/foundation/settings.py."""
 
 from pydantic import Field
 
-from shared.settings import ServiceSettings
+from shared.foundation.settings import ServiceSettings
 
 
 class ApprovalSettings(ServiceSettings):

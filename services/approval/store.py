@@ -19,8 +19,8 @@ from shared.contracts.approval import (
 from shared.contracts.event import Contract
 from shared.contracts.people import Person
 from shared.contracts.ticket import TicketFact
-from shared.db import Conn
-from shared.errors import Bug
+from shared.database.pool import Conn
+from shared.foundation.errors import Bug
 
 # tickets and stops
 

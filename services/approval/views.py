@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from services.approval.domain.review import Review, ReviewState
 from shared.contracts.documents import ApprovalRule
-from shared.db import Conn
+from shared.database.pool import Conn
 
 Fetch = Callable[[str | None, int], Awaitable[list[Review]]]
 """Rows after an id, at most so many, in the list's order."""

@@ -6,9 +6,9 @@ from services.audit import commands, consumers, http
 from services.audit.domain.mapping import Product
 from services.audit.settings import AuditSettings
 from shared.contracts.event import Event
-from shared.db import Conn
-from shared.service import Parts, Process, Service, serve
-from shared.settings import load
+from shared.database.pool import Conn
+from shared.foundation.settings import load
+from shared.runtime.service import Parts, Process, Service, serve
 
 
 def build(settings: AuditSettings | None = None, *, process: Process | None = None) -> Service:

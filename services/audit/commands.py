@@ -13,17 +13,17 @@ from prometheus_client import Counter, Gauge
 
 from services.audit import store
 from services.audit.domain.mapping import Draft, Product, Untranslatable, translate, untranslated
-from shared import outbox
-from shared.access import Caller
-from shared.clock import new_id
 from shared.context import Context
 from shared.contracts.configuration import AuditRead
 from shared.contracts.event import Event
-from shared.db import Conn, transaction
-from shared.envelope import Received
-from shared.errors import Denied, NotFound, NotReady
-from shared.logs import logger
-from shared.topics import AUDIT_OCSF
+from shared.contracts.topics import AUDIT_OCSF
+from shared.database.pool import Conn, transaction
+from shared.foundation.clock import new_id
+from shared.foundation.errors import Denied, NotFound, NotReady
+from shared.http.access import Caller
+from shared.messaging import outbox
+from shared.messaging.envelope import Received
+from shared.observability.logs import logger
 
 SERVICE = "audit"
 

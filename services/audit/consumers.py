@@ -4,9 +4,9 @@ from functools import partial
 
 from services.audit import commands
 from services.audit.domain.mapping import Product
-from shared.consumer import Subscription
 from shared.context import Context
-from shared.topics import ACCESS, APPROVAL, NOTIFICATION, TICKET
+from shared.contracts.topics import ACCESS, APPROVAL, NOTIFICATION, TICKET
+from shared.messaging.consumer import Subscription
 
 
 def subscriptions(context: Context, product: Product) -> list[Subscription]:

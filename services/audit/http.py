@@ -15,10 +15,10 @@ from services.audit.domain.ocsf import Json
 from services.audit.domain.party import for_parties
 from services.audit.domain.registry import CODES
 from services.audit.views import Filters, Item, Range
-from shared.access import PERSON, Caller, requires
 from shared.context import Context
-from shared.errors import FieldError, Invalid, NotFound
-from shared.moments import Moment
+from shared.foundation.errors import FieldError, Invalid, NotFound
+from shared.http.access import PERSON, Caller, requires
+from shared.text.moments import Moment
 
 NDJSON: Final = "application/x-ndjson"
 _BATCH: Final = 500

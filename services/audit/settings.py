@@ -1,6 +1,6 @@
 """Settings of the audit service: those of every service, and what names the organisation to a SIEM."""
 
-from shared.settings import ServiceSettings
+from shared.foundation.settings import ServiceSettings
 
 
 class AuditSettings(ServiceSettings):

@@ -6,7 +6,7 @@
 from datetime import datetime
 
 from services.audit.domain.mapping import Draft
-from shared.db import Conn
+from shared.database.pool import Conn
 
 
 async def next_sequence(conn: Conn, event_id: str, source: str) -> int | None:

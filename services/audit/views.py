@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from shared.db import Conn
+from shared.database.pool import Conn
 
 
 @dataclass(frozen=True)

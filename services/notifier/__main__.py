@@ -7,7 +7,7 @@ from services.notifier import consumers, http
 from services.notifier.commands.rounds import look_around_for_ever, send_for_ever
 from services.notifier.settings import NotifierSettings, load_settings
 from shared.context import Context
-from shared.service import Parts, Process, Service, Task, serve
+from shared.runtime.service import Parts, Process, Service, Task, serve
 
 
 def build(settings: NotifierSettings | None = None, *, process: Process | None = None) -> Service:

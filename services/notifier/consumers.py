@@ -8,14 +8,14 @@ from typing import Any
 from services.notifier.commands.notices import hear_of_access_or_review, hear_of_ticket
 from services.notifier.domain.notice import TABLE
 from services.notifier.settings import NotifierSettings
-from shared import topics
-from shared.consumer import Handler, Subscription
 from shared.context import Context
+from shared.contracts import topics
 from shared.contracts.access import AccessFact
 from shared.contracts.approval import ReviewFact
 from shared.contracts.event import Event
 from shared.contracts.ticket import TicketFact
-from shared.envelope import Received
+from shared.messaging.consumer import Handler, Subscription
+from shared.messaging.envelope import Received
 
 _Command = Callable[[Received[Any]], Awaitable[None]]
 

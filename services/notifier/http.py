@@ -10,9 +10,9 @@ from services.notifier import views
 from services.notifier.commands import deliveries
 from services.notifier.domain.delivery import State
 from services.notifier.settings import NotifierSettings
-from shared.access import Caller, requires
 from shared.context import Context
-from shared.web import respond
+from shared.http.access import Caller, requires
+from shared.http.web import respond
 
 
 def router(context: Context, settings: NotifierSettings, nudge: asyncio.Event) -> APIRouter:

@@ -6,11 +6,11 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from shared.settings import ServiceSettings, load
+from shared.foundation.settings import ServiceSettings, load
 
 
 class NotifierSettings(ServiceSettings):
-    """Read from `JIT_*`; the shared ones, `JIT_SMTP_*` among them, are in shared/settings.py."""
+    """Read from `JIT_*`; the shared ones, `JIT_SMTP_*` among them, are in shared/foundation/settings.py."""
 
     message_domain: str = Field(default="jit", pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,200}[A-Za-z0-9])?$")
     """Right side of every Message-ID and of the List-Id. Changing it starts new threads in mailboxes."""

@@ -9,8 +9,8 @@ from services.notifier.domain.delivery import Again, GivenUp, Settlement, State
 from services.notifier.domain.notice import Recipient, Template
 from shared.contracts.event import EVENTS, Event
 from shared.contracts.ticket import Ticket
-from shared.db import Conn
-from shared.errors import Conflict
+from shared.database.pool import Conn
+from shared.foundation.errors import Conflict
 
 
 @dataclass(frozen=True)

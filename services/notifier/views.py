@@ -3,7 +3,7 @@
 from typing import Any
 
 from services.notifier.domain.delivery import State
-from shared.db import Conn
+from shared.database.pool import Conn
 
 _COLUMNS = (
     "id", "event_id", "ticket_id", "recipient", "template", "state", "attempts", "address", "message_id",

@@ -19,8 +19,8 @@ from services.provisioner.reconcile.tools import Tools
 from services.provisioner.settings import ProvisionerSettings
 from services.provisioner.store.lease import LeaseLost
 from shared.context import Context
-from shared.service import Parts, Process, Service, Task, serve
-from shared.settings import load
+from shared.foundation.settings import load
+from shared.runtime.service import Parts, Process, Service, Task, serve
 
 IdentityCenterFactory = Callable[[ProvisionerSettings, Limiter], IdentityCenter]
 

@@ -8,12 +8,12 @@ from functools import partial
 
 from services.provisioner.commands.intents import take_approval, take_witness
 from services.provisioner.commands.stops import CAUSES, take_stop
-from shared import topics
-from shared.consumer import Handler, Subscription
 from shared.context import Context
+from shared.contracts import topics
 from shared.contracts.approval import ReviewApproved
 from shared.contracts.event import Event
 from shared.contracts.ticket import TicketApproved
+from shared.messaging.consumer import Handler, Subscription
 
 
 def subscriptions(context: Context, nudge: Callable[[], None]) -> list[Subscription]:

@@ -18,8 +18,8 @@ from services.provisioner.store import assignments, claims
 from services.provisioner.store.errors import DATABASE_AWAY
 from shared.context import Context
 from shared.contracts.access import EndCause
-from shared.db import Conn, transaction
-from shared.logs import logger
+from shared.database.pool import Conn, transaction
+from shared.observability.logs import logger
 
 LATENESS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 600)
 _LATENESS = Histogram(

@@ -11,10 +11,10 @@ from services.provisioner.commands import reading
 from services.provisioner.commands.stops import revoke
 from services.provisioner.domain.claims import ClaimState
 from services.provisioner.inventory import InventorySync
-from shared.access import PERSON, Caller, requires
 from shared.context import Context
-from shared.texts import Paragraph
-from shared.web import respond
+from shared.http.access import PERSON, Caller, requires
+from shared.http.web import respond
+from shared.text.texts import Paragraph
 
 
 class Revocation(BaseModel):

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 
 from services.provisioner.store.errors import DATABASE_AWAY
 from services.provisioner.store.lease import LeaseLost, release_lease, renew_lease, take_lease
-from shared.clock import Clock
-from shared.db import Pool, transaction
-from shared.logs import logger
+from shared.database.pool import Pool, transaction
+from shared.foundation.clock import Clock
+from shared.observability.logs import logger
 
 RENEW_EVERY_S = 1.0
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from services.provisioner.domain.assignments import Limits
 from services.provisioner.expiry import Objectives
-from shared.settings import ServiceSettings
+from shared.foundation.settings import ServiceSettings
 
 
 class ProvisionerSettings(ServiceSettings):

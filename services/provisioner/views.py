@@ -6,7 +6,7 @@ from typing import Any
 
 from services.provisioner.domain.claims import Claim
 from services.provisioner.domain.sentences import sentence_of
-from shared.db import Conn
+from shared.database.pool import Conn
 
 GRANT_FIELDS = (
     "id", "ticket_id", "target_id", "user_id", "account_id", "set_id", "state", "version", "starts_at",

@@ -8,7 +8,7 @@ from services.ticket.commands.tickets import limits_of
 from services.ticket.consumers import subscriptions
 from services.ticket.http import catalog, tickets
 from services.ticket.settings import TicketSettings, load_settings
-from shared.service import Parts, Process, Service, serve
+from shared.runtime.service import Parts, Process, Service, serve
 
 
 def build(settings: TicketSettings | None = None, *, process: Process | None = None) -> Service:

@@ -3,11 +3,10 @@
 from functools import partial
 
 from services.ticket.commands import facts
-from shared import topics
-from shared.consumer import Subscription
 from shared.context import Context
-from shared.contracts import access
+from shared.contracts import access, topics
 from shared.contracts.approval import ReviewApproved, ReviewRejected
+from shared.messaging.consumer import Subscription
 
 
 def subscriptions(context: Context) -> list[Subscription]:

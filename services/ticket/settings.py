@@ -5,11 +5,11 @@ from typing import Any
 
 from pydantic import Field
 
-from shared.settings import ServiceSettings, load
+from shared.foundation.settings import ServiceSettings, load
 
 
 class TicketSettings(ServiceSettings):
-    """Read from `JIT_*`; the shared ones are in shared/settings.py."""
+    """Read from `JIT_*`; the shared ones are in shared/foundation/settings.py."""
 
     shortest_window: timedelta = timedelta(minutes=5)
     """Shorter requests are refused: granting alone takes seconds. ISO 8601 (PT5M); the demo uses 10 s."""

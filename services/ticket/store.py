@@ -5,8 +5,8 @@ from datetime import datetime
 
 from services.ticket.domain import life
 from shared.contracts.ticket import Ticket
-from shared.db import Conn
-from shared.errors import Bug
+from shared.database.pool import Conn
+from shared.foundation.errors import Bug
 
 
 async def add(conn: Conn, ticket: Ticket) -> None:

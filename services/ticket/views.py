@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.contracts.ticket import Ticket
-from shared.db import Conn
+from shared.database.pool import Conn
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What every event has in common: who, when, why and what caused it.
 
 An event is a fact in the past tense. Its class is frozen, one class per version; fields are only
-added, with a default. The envelope (CloudEvents headers) is in shared/envelope.py; this module and
+added, with a default. The envelope (CloudEvents headers) is in shared/messaging/envelope.py; this module and
 its neighbours in shared/contracts hold bodies only and do no I/O.
 """
 

@@ -16,7 +16,7 @@ from casbin.effect import Effector, get_effector
 from casbin.model import Model
 from casbin.util import SimpleEval
 
-from shared.errors import Bug
+from shared.foundation.errors import Bug
 from shared.policy.row import Answer, Ask, Row, check_row
 
 MODEL_TEXT: Final = Path(__file__).with_name("policy.conf").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from shared.contracts.documents import AccessScope, ApprovalRule
-from shared.errors import FieldError
+from shared.foundation.errors import FieldError
 from shared.policy.row import ALWAYS, ANY, FOREVER, UNLIMITED, Row, RowRefused, check_row
 from shared.policy.shape import rule_errors, scope_errors
 

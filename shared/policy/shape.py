@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from shared.contracts.documents import AccessScope, ApprovalRule
-from shared.errors import FieldError
+from shared.foundation.errors import FieldError
 from shared.policy.row import ALWAYS, ANY, FOREVER, SCOPE, SET, SUBJECT
 
 

@@ -16,7 +16,7 @@ from shared.contracts.documents import (
     RuleStage,
     SetGroup,
 )
-from shared.errors import FieldError
+from shared.foundation.errors import FieldError
 from shared.policy.rows import row_errors
 from shared.policy.shape import rule_errors, scope_errors
 from shared.policy.world import World

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from services.approval.domain.life import open_review
 from services.approval.domain.review import Change, Electorate, Origin, Review, Reviewed, Weighing
 from services.approval.domain.votes import Ballot, Verdict, vote
-from shared.clock import new_id
 from shared.contracts.approval import Stage
 from shared.contracts.documents import Document
 from shared.contracts.event import Actor, Revisions
@@ -19,9 +18,10 @@ from shared.contracts.ticket import (
     TicketState,
     WindowAsked,
 )
+from shared.documents.tables import Tables
+from shared.foundation.clock import new_id
 from shared.policy.row import Answer
 from shared.policy.selection import RuleChoice
-from shared.tables import Tables
 from tests.support import organisation as org
 from tests.support.harness import NOW, mark
 

@@ -10,10 +10,10 @@ from pydantic import SecretStr
 from local.issuer import DevelopmentIssuer
 from services.approval.__main__ import build
 from services.approval.settings import ApprovalSettings
-from shared import documents
-from shared.clock import ManualClock
-from shared.db import Conn, transaction
-from shared.service import Process, Service
+from shared.database.pool import Conn, transaction
+from shared.documents import document_store
+from shared.foundation.clock import ManualClock
+from shared.runtime.service import Process, Service
 from tests.approval.requests import Desk
 from tests.support import organisation
 from tests.support.harness import NOW, ready_tables, service_database, with_pool
@@ -49,7 +49,7 @@ async def service(
     )
     async with with_pool(build(settings, process=Process(clock, ready_tables(clock)))) as built:
         async with transaction(built.context.pool) as conn:
-            await documents.put(conn, "approval", *organisation.rules(), at=NOW)
+            await document_store.put(conn, "approval", *organisation.rules(), at=NOW)
         yield built
 
 

@@ -11,7 +11,7 @@ from services.approval.commands.reviews import open_reviews
 from services.approval.domain.review import Review
 from shared.contracts.event import Actor
 from shared.contracts.ticket import Ticket, TicketSubmitted
-from shared.service import Service
+from shared.runtime.service import Service
 from tests.approval.builders import ticket
 from tests.support.harness import received
 from tests.support.http import api

@@ -8,7 +8,6 @@ from services.approval.commands.refresh import keep_fresh, refresh_reviews
 from services.approval.commands.reviews import STOPS, open_reviews, void_reviews
 from services.approval.domain.review import Review, ReviewState
 from services.approval.settings import ApprovalSettings
-from shared.clock import ManualClock, new_id
 from shared.contracts.approval import (
     ReviewApproved,
     ReviewFact,
@@ -29,10 +28,11 @@ from shared.contracts.ticket import (
     WindowAsked,
 )
 from shared.contracts.witness import ticket_content_hash
-from shared.errors import NotReady
+from shared.documents.tables import Tables
+from shared.foundation.clock import ManualClock, new_id
+from shared.foundation.errors import NotReady
 from shared.policy.world import World
-from shared.service import Service
-from shared.tables import Tables
+from shared.runtime.service import Service
 from tests.approval.builders import HOUR, put_documents, replace_rules, target, ticket, with_state
 from tests.support import organisation as org
 from tests.support.harness import NOW, received, said

@@ -1,9 +1,9 @@
 from services.approval.consumers import subscriptions
-from shared import topics
+from shared.contracts import topics
 from shared.contracts.approval import ReviewOpened, ReviewVoided
 from shared.contracts.event import Actor, Event
 from shared.contracts.ticket import TicketFact, TicketSubmitted, TicketWithdrawn
-from shared.service import Service
+from shared.runtime.service import Service
 from tests.approval.builders import ticket
 from tests.support.harness import NOW, received, said
 

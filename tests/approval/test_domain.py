@@ -16,7 +16,7 @@ from shared.contracts.approval import (
 from shared.contracts.people import Person
 from shared.contracts.ticket import WindowAsked
 from shared.contracts.witness import ticket_content_hash
-from shared.errors import Bug, Conflict, Forbidden, Invalid, JitError
+from shared.foundation.errors import Bug, Conflict, Forbidden, Invalid, JitError
 from shared.policy.row import Answer
 from shared.policy.selection import RuleChoice
 from tests.approval.builders import CARLS, HOUR, cast, electorate, opened, origin, stage, ticket

@@ -3,11 +3,11 @@ from datetime import timedelta
 
 import pytest
 
-from shared.clock import ManualClock, new_id
 from shared.contracts.approval import ReviewApproved, ReviewDecided, ReviewFact, ReviewRejected
 from shared.contracts.configuration import AuthzDenied
 from shared.contracts.documents import ApprovalRule
-from shared.service import Service
+from shared.foundation.clock import ManualClock, new_id
+from shared.runtime.service import Service
 from tests.approval.builders import replace_rules, target, ticket
 from tests.approval.requests import Desk
 from tests.support import organisation as org

@@ -2,10 +2,10 @@ import pytest
 
 from services.approval.commands.refresh import refresh_reviews
 from services.approval.domain.review import Review
-from shared.clock import new_id
 from shared.contracts.configuration import AuthzDenied
 from shared.contracts.documents import Group
-from shared.service import Service
+from shared.foundation.clock import new_id
+from shared.runtime.service import Service
 from tests.approval.builders import put_documents, replace_rules, target, ticket
 from tests.approval.requests import Desk
 from tests.support import organisation as org

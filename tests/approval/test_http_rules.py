@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-from shared.clock import ManualClock
 from shared.contracts.configuration import RuleChanged, RuleRegistered, RuleRemoved
 from shared.contracts.documents import ApprovalRule
-from shared.db import transaction
-from shared.documents import get
-from shared.service import Service
+from shared.database.pool import transaction
+from shared.documents.document_store import get
+from shared.foundation.clock import ManualClock
+from shared.runtime.service import Service
 from tests.approval.requests import Desk
 from tests.support import organisation as org
 from tests.support.harness import said

@@ -7,12 +7,12 @@ import pytest
 from services.approval.commands.refresh import refresh_reviews
 from services.approval.domain.review import Change, ReviewState, Weighing
 from services.approval.domain.votes import move_on
-from shared.clock import ManualClock
 from shared.contracts.approval import ReviewApproved, ReviewFact, ReviewStageOpened
 from shared.contracts.documents import Group
 from shared.contracts.event import Revisions
-from shared.errors import Conflict
-from shared.service import Service
+from shared.foundation.clock import ManualClock
+from shared.foundation.errors import Conflict
+from shared.runtime.service import Service
 from tests.approval.builders import (
     CARLS,
     cast,

@@ -4,9 +4,9 @@ import pytest
 from services.approval import store
 from services.approval.domain.life import void
 from services.approval.domain.review import Change
-from shared.db import transaction
-from shared.errors import Bug
-from shared.service import Service
+from shared.database.pool import transaction
+from shared.foundation.errors import Bug
+from shared.runtime.service import Service
 from tests.approval.builders import origin
 from tests.approval.requests import Desk
 

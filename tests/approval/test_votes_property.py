@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.approval.domain.review import Electorate, Review, ReviewState
 from shared.contracts.approval import ReviewApproved, ReviewDecided, ReviewFact, Stage
-from shared.errors import JitError
+from shared.foundation.errors import JitError
 from tests.approval.builders import cast, electorate, opened, person, stage, ticket
 
 NAMES = ("ann", "bob", "carl", "cora", "dora", "eve", "root")

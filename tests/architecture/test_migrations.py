@@ -7,8 +7,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from shared.db import migrations_of
-from shared.migrate import SERVICES, app_role_of
+from shared.database.migrate import SERVICES, app_role_of
+from shared.database.schema import migrations_of
 from tests.support.harness import service_database
 from tests.support.servers import fresh_database
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from local.issuer import DevelopmentIssuer
-from shared.access import Requires
-from shared.clock import ManualClock
 from shared.context import Context
-from shared.service import Process, Service
-from shared.settings import read
+from shared.foundation.clock import ManualClock
+from shared.foundation.settings import read
+from shared.http.access import Requires
+from shared.runtime.service import Process, Service
 from tests.architecture.route_roles import EVERYBODY, LIVE, OPEN, ROLES, STOPS
 from tests.support.harness import NOW, ready_tables, service_database, with_pool
 from tests.support.http import api, trusted
@@ -119,7 +119,7 @@ def test_every_route_declares_exactly_one_requirement(service: str) -> None:
         else:
             assert len(route.requires) == 1, (
                 f"{service}: {route.name} declares {len(route.requires)} requirements: give it exactly one "
-                "`caller: Caller = requires(verb)` (shared/access.py)"
+                "`caller: Caller = requires(verb)` (shared/http/access.py)"
             )
 
 

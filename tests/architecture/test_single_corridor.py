@@ -9,10 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FILES = [path for top in ("services", "shared", "cli") for path in sorted((ROOT / top).rglob("*.py"))]
-SUBSCRIBES = {"shared/consumer.py"}
-SENDS = {"shared/relay.py"}
+SUBSCRIBES = {"shared/messaging/consumer.py"}
+SENDS = {"shared/messaging/relay.py"}
 """Who may hand something to Kafka."""
-CLIENTS = {"shared/kafka.py"}
+CLIENTS = {"shared/messaging/kafka.py"}
 """Who may make a Kafka client."""
 SQL = re.compile(r"^\s*(SELECT|INSERT INTO|UPDATE \w+ SET|DELETE FROM|WITH \w+ AS)\b", re.IGNORECASE)
 
@@ -55,14 +55,18 @@ def test_only_the_factory_subscribes_and_only_the_relay_sends(path: Path) -> Non
     for line, name in calls(path):
         where = f"{_id(path)}:{line}"
         if name == "subscriber":
-            assert _id(path) in SUBSCRIBES, f"{where}: subscribers are made in shared/consumer.py only"
+            assert _id(path) in SUBSCRIBES, (
+                f"{where}: subscribers are made in shared/messaging/consumer.py only"
+            )
         if name in {"publish", "publisher", "send_and_wait"}:
-            allowed = SENDS | {"shared/alerts.py"}  # SNS's publish, which is no topic of ours
+            allowed = SENDS | {"shared/observability/alerts.py"}  # SNS's publish, which is no topic of ours
             assert _id(path) in allowed, f"{where}: append to the outbox; only the relay sends"
         if name in {"AIOKafkaProducer", "AIOKafkaConsumer", "AIOKafkaAdminClient"}:
-            assert _id(path) in CLIENTS, f"{where}: Kafka clients are made in shared/kafka.py only"
+            assert _id(path) in CLIENTS, f"{where}: Kafka clients are made in shared/messaging/kafka.py only"
         if name == "KafkaBroker":
-            assert _id(path) in SUBSCRIBES, f"{where}: FastStream's broker is made in shared/consumer.py only"
+            assert _id(path) in SUBSCRIBES, (
+                f"{where}: FastStream's broker is made in shared/messaging/consumer.py only"
+            )
 
 
 @pytest.mark.parametrize(
@@ -99,12 +103,12 @@ def test_imports_stand_at_the_top(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=_id)
 def test_no_business_query_asks_the_server_for_the_time(path: Path) -> None:
-    if _id(path) in {"shared/clock.py", "shared/db.py"}:
+    if _id(path) in {"shared/foundation/clock.py", "shared/database/schema.py"}:
         return
     for line, text in strings(path):
         assert not re.search(
             r"\b(now|clock_timestamp|statement_timestamp)\(\)|\bCURRENT_TIMESTAMP\b", text
-        ), f"{_id(path)}:{line}: time is a value from shared/clock.py, passed in"
+        ), f"{_id(path)}:{line}: time is a value from shared/foundation/clock.py, passed in"
 
 
 @pytest.mark.parametrize("path", FILES, ids=_id)

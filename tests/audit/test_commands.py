@@ -7,14 +7,14 @@ import pytest
 
 from services.audit.domain import mapping
 from services.audit.domain.mapping import REGISTRY
-from shared.clock import ManualClock, new_id
 from shared.contracts.access import AccessGranted
 from shared.contracts.configuration import AuthzDenied
 from shared.contracts.event import Event
 from shared.contracts.ticket import TicketApproved, TicketSubmitted
-from shared.db import transaction
-from shared.service import Service
-from shared.topics import AUDIT_OCSF
+from shared.contracts.topics import AUDIT_OCSF
+from shared.database.pool import transaction
+from shared.foundation.clock import ManualClock, new_id
+from shared.runtime.service import Service
 from tests.support import ocsf
 from tests.support.audit_log import keep, records, sequences
 from tests.support.facts import TICKET_ID, contract_events, example

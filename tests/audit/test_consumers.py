@@ -4,15 +4,15 @@ from dataclasses import replace
 
 from aiokafka import ConsumerRecord
 
-from shared import topics
-from shared.clock import new_id
-from shared.consumer import Consumer
+from shared.contracts import topics
 from shared.contracts.access import AccessGranted
 from shared.contracts.configuration import AuditRead, RuleChanged
 from shared.contracts.event import EVENTS, Event
 from shared.contracts.ticket import TicketSubmitted
-from shared.envelope import headers_for
-from shared.service import Service
+from shared.foundation.clock import new_id
+from shared.messaging.consumer import Consumer
+from shared.messaging.envelope import headers_for
+from shared.runtime.service import Service
 from tests.support.audit_log import records, sequences
 from tests.support.facts import contract_events, example
 

@@ -8,7 +8,6 @@ import pytest
 from services.audit.domain import mapping
 from services.audit.domain.mapping import LARGEST, Draft, Product, Untranslatable, translate, untranslated
 from services.audit.domain.registry import REGISTRY
-from shared.clock import new_id
 from shared.contracts.access import AccessGranted
 from shared.contracts.approval import ReviewDecided
 from shared.contracts.configuration import (
@@ -21,6 +20,7 @@ from shared.contracts.configuration import (
 from shared.contracts.event import Actor, Event
 from shared.contracts.notification import NotificationSent
 from shared.contracts.ticket import TicketSubmitted, TicketTerminated
+from shared.foundation.clock import new_id
 from tests.support import ocsf
 from tests.support.facts import TICKET_ID, contract_events, example, somebody
 from tests.support.harness import NOW

@@ -12,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from services.audit.domain.mapping import translate
-from shared.clock import new_id
+from shared.foundation.clock import new_id
 from tests.support.audit_log import PRODUCT
 from tests.support.facts import contract_events, example
 from tests.support.harness import NOW

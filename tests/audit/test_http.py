@@ -11,7 +11,7 @@ from shared.contracts.access import AccessGranted
 from shared.contracts.approval import ReviewApproved, ReviewDecided
 from shared.contracts.configuration import AuthzDenied, RuleChanged
 from shared.contracts.ticket import TicketApproved, TicketSubmitted
-from shared.service import Service
+from shared.runtime.service import Service
 from tests.support import ocsf
 from tests.support.audit_log import as_owner, keep, records
 from tests.support.facts import TICKET_ID, example

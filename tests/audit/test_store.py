@@ -10,10 +10,10 @@ import pytest
 
 from services.audit import store
 from services.audit.domain.mapping import Draft, translate
-from shared.clock import new_id
 from shared.contracts.ticket import TicketSubmitted
-from shared.db import transaction
-from shared.service import Service
+from shared.database.pool import transaction
+from shared.foundation.clock import new_id
+from shared.runtime.service import Service
 from tests.support.audit_log import PRODUCT, as_owner, keep, records, sequences
 from tests.support.facts import TICKET_ID, example
 from tests.support.harness import NOW, service_database

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from shared.migrate import SERVICES
-from shared.topics import AUDIT_OCSF, COMPACTED, TOPICS, Topic, documents_topic, events_topic
+from shared.contracts.topics import AUDIT_OCSF, COMPACTED, TOPICS, Topic, documents_topic, events_topic
+from shared.database.migrate import SERVICES
 
 every_topic = pytest.mark.parametrize("topic", TOPICS.values(), ids=lambda topic: topic.name)
 

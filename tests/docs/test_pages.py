@@ -8,7 +8,7 @@ import pytest
 
 from services.approval.domain.review import ReviewState
 from services.provisioner.domain.claims import ClaimState
-from shared import docs
+from shared.contracts import reference
 from shared.contracts.ticket import GrantState, TargetState, TicketState
 from tests.support.pages import ROOT, pages, read
 
@@ -18,7 +18,7 @@ LONGEST_DECISION = 70
 
 
 def test_events_page_is_what_the_contracts_say() -> None:
-    assert read(ROOT / "docs" / "events.md") == docs.events_page(), "run `make generate`"
+    assert read(ROOT / "docs" / "events.md") == reference.events_page(), "run `make generate`"
 
 
 @pytest.mark.parametrize("states", [TargetState, GrantState, TicketState, ClaimState, ReviewState])

@@ -35,7 +35,7 @@ def keys_in(file: Path, name: str) -> Iterator[str]:
             continue
         if call.func.attr == "raise_alert":
             expression = next((word.value for word in call.keywords if word.arg == "key"), None)
-        elif call.func.attr == "_tell" and name == "shared/watch.py":
+        elif call.func.attr == "_tell" and name == "shared/runtime/watch.py":
             expression = call.args[0]
         else:
             continue
@@ -59,8 +59,8 @@ def beginnings(expression: ast.expr | None, name: str) -> Iterator[str]:
         )
         yield from BEGUN_BY_A_VALUE[name]
         return
-    # In shared/watch.py the key is handed through by `_tell`, whose calls are looked at themselves.
-    assert name == "shared/watch.py", f"{name} raises an alert under a key this test cannot read"
+    # In shared/runtime/watch.py the key is handed through by `_tell`, whose calls are looked at themselves.
+    assert name == "shared/runtime/watch.py", f"{name} raises an alert under a key this test cannot read"
 
 
 def entries() -> set[str]:

@@ -12,8 +12,8 @@ from services.audit.settings import AuditSettings
 from services.notifier.settings import NotifierSettings
 from services.provisioner.settings import ProvisionerSettings
 from services.ticket.settings import TicketSettings
-from shared.migrate import MigrateSettings
-from shared.settings import KafkaSettings, SmtpSettings
+from shared.database.migrate import MigrateSettings
+from shared.foundation.settings import KafkaSettings, SmtpSettings
 from tests.support.pages import ROOT, pages, read
 
 CLASSES: tuple[type[BaseSettings], ...] = (

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from shared.clock import new_id
+from shared.foundation.clock import new_id
 from tests.support.running import REASON, Running, until
 
 pytestmark = pytest.mark.e2e

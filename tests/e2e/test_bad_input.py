@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.clock import new_id
+from shared.foundation.clock import new_id
 from tests.support.running import REASON, Running
 
 pytestmark = pytest.mark.e2e

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from local.checkpoint import MARGIN, Checkpoint
-from shared import kafka, outbox, topics
-from shared.clock import EPOCH, ManualClock, new_id
-from shared.db import transaction
-from shared.envelope import Received, headers_for
-from shared.service import Service
+from shared.contracts import topics
+from shared.database.pool import transaction
+from shared.foundation.clock import EPOCH, ManualClock, new_id
+from shared.messaging import kafka, outbox
+from shared.messaging.envelope import Received, headers_for
+from shared.runtime.service import Service
 from tests.support.corridor import (
     create_topics,
     effect_database,

@@ -10,11 +10,11 @@ from typing import Any
 
 import asyncpg
 
-from shared import topics
-from shared.clock import ManualClock
-from shared.db import Pool, create_pool
-from shared.envelope import Received
-from shared.service import Service
+from shared.contracts import topics
+from shared.database.pool import Pool, create_pool
+from shared.foundation.clock import ManualClock
+from shared.messaging.envelope import Received
+from shared.runtime.service import Service
 from tests.support.corridor import create_topics, say, settings_for, tiny_service, unique
 from tests.support.harness import NOW, ready_tables
 from tests.support.kafka_server import KafkaServer, KafkaServerUnavailable, real_kafka

@@ -13,11 +13,12 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from shared import kafka, outbox, topics
-from shared.clock import new_id
+from shared.contracts import topics
 from shared.contracts.configuration import AccountChanged
-from shared.db import create_pool, transaction
-from shared.envelope import Received, headers_for
+from shared.database.pool import create_pool, transaction
+from shared.foundation.clock import new_id
+from shared.messaging import kafka, outbox
+from shared.messaging.envelope import Received, headers_for
 from tests.messaging.bus import PATIENCE_S, Corridor
 from tests.support.corridor import fact, kafka_settings
 from tests.support.harness import NOW

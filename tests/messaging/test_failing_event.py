@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from shared import kafka, topics
-from shared.clock import new_id
+from shared.contracts import topics
 from shared.contracts.configuration import AccountChanged
-from shared.envelope import Received, headers_for
-from shared.service import Service
+from shared.foundation.clock import new_id
+from shared.messaging import kafka
+from shared.messaging.envelope import Received, headers_for
+from shared.runtime.service import Service
 from tests.messaging.bus import PATIENCE_S, Corridor
 from tests.support.corridor import fact, kafka_settings
 from tests.support.harness import NOW

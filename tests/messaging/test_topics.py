@@ -4,7 +4,8 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from shared import kafka, topics
+from shared.contracts import topics
+from shared.messaging import kafka
 from tests.messaging.bus import Bus
 from tests.support.corridor import kafka_settings
 

@@ -10,9 +10,9 @@ from local.mailbox import Mailbox, mailbox
 from services.notifier.__main__ import build
 from services.notifier.email.smtp import Mailer
 from services.notifier.settings import NotifierSettings
-from shared.clock import ManualClock
-from shared.service import Process
-from shared.settings import SmtpSettings
+from shared.foundation.clock import ManualClock
+from shared.foundation.settings import SmtpSettings
+from shared.runtime.service import Process
 from tests.notifier.post import Post
 from tests.support import organisation
 from tests.support.harness import NOW, ready_tables, service_database, with_pool

@@ -12,11 +12,11 @@ from services.notifier.commands.sending import send_next
 from services.notifier.domain.delivery import Outcome
 from services.notifier.email.smtp import Mailer
 from services.notifier.settings import NotifierSettings
-from shared.clock import EPOCH, ManualClock
 from shared.context import Context
 from shared.contracts.event import Event
 from shared.contracts.ticket import TicketFact
-from shared.service import Service
+from shared.foundation.clock import EPOCH, ManualClock
+from shared.runtime.service import Service
 from tests.support.harness import received
 
 

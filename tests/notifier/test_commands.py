@@ -14,7 +14,7 @@ from services.notifier.email.smtp import Mailer
 from shared.contracts import access, ticket
 from shared.contracts.documents import User
 from shared.contracts.notification import NotificationFailed, NotificationSent
-from shared.db import transaction
+from shared.database.pool import transaction
 from tests.notifier.facts import (
     HOUR,
     REVIEW,

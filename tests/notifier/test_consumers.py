@@ -11,11 +11,10 @@ from services.notifier.commands.sending import send_next
 from services.notifier.domain.delivery import Outcome
 from services.notifier.domain.notice import TABLE
 from services.notifier.email.smtp import Mailer
-from shared import topics
-from shared.clock import new_id
-from shared.contracts import access
+from shared.contracts import access, topics
 from shared.contracts.notification import NotificationSent
 from shared.contracts.ticket import TicketSubmitted
+from shared.foundation.clock import new_id
 from tests.notifier.facts import a_ticket, access_fact, person, stage_opened, ticket_fact
 from tests.notifier.post import Post
 from tests.support import organisation

@@ -23,10 +23,10 @@ from services.notifier.domain.letter import LINE, PASSAGE, Letter, cut, passage,
 from services.notifier.domain.news import WORDS
 from services.notifier.domain.notice import TABLE, Template, notice_of, ticket_id_of
 from services.notifier.domain.wording import subject_of, window_text
-from shared.clock import ManualClock
 from shared.contracts import access, approval, ticket
 from shared.contracts.event import EVENTS, Event
-from shared.errors import Conflict
+from shared.foundation.clock import ManualClock
+from shared.foundation.errors import Conflict
 from shared.policy.world import World
 from tests.notifier.facts import (
     GRANT,

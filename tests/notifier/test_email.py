@@ -11,7 +11,7 @@ from services.notifier.email.message import inert
 from services.notifier.email.smtp import Mailer, _judge
 from shared.contracts import access, ticket
 from shared.contracts.documents import Account, PermissionSet, User
-from shared.settings import SmtpSettings
+from shared.foundation.settings import SmtpSettings
 from tests.notifier.facts import (
     REVIEW,
     TICKET,

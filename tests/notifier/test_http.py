@@ -3,8 +3,8 @@
 import pytest
 
 from local.issuer import DevelopmentIssuer
-from shared.clock import new_id
 from shared.contracts.notification import NotificationFailed, NotificationSent
+from shared.foundation.clock import new_id
 from tests.notifier.facts import TICKET, a_ticket, ticket_fact
 from tests.notifier.post import Post
 from tests.support.harness import said

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from shared.clock import new_id
 from shared.contracts import documents as doc
 from shared.contracts import ticket as tk
 from shared.contracts.event import Revisions
+from shared.foundation.clock import new_id
 from tests.support.builders import vote
 from tests.support.provisioner_lab import Lab
 

@@ -1,5 +1,5 @@
 from services.provisioner.consumers import subscriptions
-from shared import topics
+from shared.contracts import topics
 from shared.contracts.approval import ReviewApproved, ReviewVoided
 from shared.contracts.ticket import TicketApproved, TicketReturned, TicketTerminated, TicketWithdrawn
 from tests.support.provisioner_lab import Lab

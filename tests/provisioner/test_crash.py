@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from services.provisioner.__main__ import Machinery
-from shared.db import Pool
+from shared.database.pool import Pool
 from tests.support.provisioner_lab import Lab, Premises, laboratory
 
 MUTATING = ("create", "delete")

@@ -34,7 +34,7 @@ from services.provisioner.domain.rechecks import (
 from shared.contracts import access
 from shared.contracts import documents as doc
 from shared.contracts.event import Actor
-from shared.errors import Bug
+from shared.foundation.errors import Bug
 from shared.policy.row import Answer
 from tests.support.harness import NOW
 

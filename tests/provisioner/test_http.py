@@ -11,9 +11,9 @@ from local.issuer import DevelopmentIssuer
 from services.provisioner import views
 from services.provisioner.__main__ import build
 from services.provisioner.settings import ProvisionerSettings
-from shared.clock import ManualClock
 from shared.contracts import access
-from shared.service import Process, Service
+from shared.foundation.clock import ManualClock
+from shared.runtime.service import Process, Service
 from tests.support import organisation as org
 from tests.support.harness import NOW, ready_tables, said, with_pool
 from tests.support.http import api, issuer_server, trusted

@@ -8,9 +8,9 @@ import pytest
 from services.provisioner.identity_center import IdentityCenter
 from services.provisioner.inventory import HalfRead, InventorySync, preload
 from services.provisioner.inventory.sync import stored_documents
-from shared.clock import ManualClock
 from shared.context import Context
 from shared.contracts import documents as doc
+from shared.foundation.clock import ManualClock
 from simulator import organizations
 from simulator.server import Simulator
 from tests.support.aws import adapter, operations, simulated_aws

@@ -6,7 +6,7 @@ from services.provisioner.identity_center import IdentityCenter, IdentityCenterE
 from services.provisioner.inventory import InventorySync
 from shared.context import Context
 from shared.contracts import documents as doc
-from shared.errors import NotReady
+from shared.foundation.errors import NotReady
 from simulator.server import Simulator
 from tests.support.aws import adapter, simulated_aws
 from tests.support.harness import service_database

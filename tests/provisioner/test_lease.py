@@ -13,7 +13,7 @@ import pytest
 from services.provisioner.lease import Lease
 from services.provisioner.store.lease import LeaseLost, fence
 from shared.contracts import access
-from shared.db import Pool, transaction
+from shared.database.pool import Pool, transaction
 from tests.support.provisioner_lab import Lab, Premises
 
 S = timedelta(seconds=1)

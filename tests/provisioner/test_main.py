@@ -8,9 +8,9 @@ from pydantic import SecretStr, ValidationError
 
 from services.provisioner.__main__ import assemble, build
 from services.provisioner.settings import ProvisionerSettings
-from shared.clock import ManualClock
 from shared.contracts import documents as doc
-from shared.service import Process
+from shared.foundation.clock import ManualClock
+from shared.runtime.service import Process
 from tests.support.harness import NOW, ready_tables
 from tests.support.provisioner_lab import Lab, Premises, connected
 from tests.support.waiting import until

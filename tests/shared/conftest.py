@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from shared.db import Pool, create_pool
+from shared.database.pool import Pool, create_pool
 from tests.support.corridor import effect_database
 
 _EMPTY = """

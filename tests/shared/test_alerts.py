@@ -11,9 +11,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from local.mailbox import Mailbox, mailbox
-from shared.alerts import EVERY, REPEAT, Alerts, MailChannel, SnsChannel, make_alerts
-from shared.clock import ManualClock
-from shared.settings import ServiceSettings, SmtpSettings
+from shared.foundation.clock import ManualClock
+from shared.foundation.settings import ServiceSettings, SmtpSettings
+from shared.observability.alerts import EVERY, REPEAT, Alerts, MailChannel, SnsChannel, make_alerts
 from tests.support.harness import NOW
 
 SECOND = timedelta(seconds=1)

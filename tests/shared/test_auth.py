@@ -11,9 +11,10 @@ import pytest
 from joserfc.jwk import OctKey
 from pydantic import ValidationError
 
-from shared.auth import LEEWAY, Claims, TokenVerifier, TrustedIssuer
-from shared.errors import NotReady, Unauthenticated
-from shared.issuer_keys import FIRST_RETRY_AFTER, MAX_AGE, RETRY_AFTER, STALE_LIMIT, IssuerKeys
+from shared.foundation.errors import NotReady, Unauthenticated
+from shared.foundation.issuers import TrustedIssuer
+from shared.identity.issuer_keys import FIRST_RETRY_AFTER, MAX_AGE, RETRY_AFTER, STALE_LIMIT, IssuerKeys
+from shared.identity.tokens import LEEWAY, Claims, TokenVerifier
 from tests.support.key_server import KeyServer, claims, ec_key, key_server, rsa_key, sign
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from shared import clock as clock_module
-from shared.clock import Clock, ManualClock, new_id
+from shared.foundation import clock as clock_module
+from shared.foundation.clock import Clock, ManualClock, new_id
 from tests.support.harness import NOW
 
 

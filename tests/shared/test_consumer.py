@@ -12,14 +12,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 from faststream.kafka import KafkaBroker
 
-from shared import topics
-from shared.alerts import Alerts
-from shared.clock import ManualClock, new_id
-from shared.consumer import Consumer, Subscription, make_broker, make_consumers
+from shared.contracts import topics
 from shared.contracts.configuration import RuleChanged
-from shared.db import Pool, transaction
-from shared.envelope import Received, headers_for
-from shared.inbox import first_time
+from shared.database.pool import Pool, transaction
+from shared.foundation.clock import ManualClock, new_id
+from shared.messaging.consumer import Consumer, Subscription, make_broker, make_consumers
+from shared.messaging.envelope import Received, headers_for
+from shared.messaging.inbox import first_time
+from shared.observability.alerts import Alerts
 from tests.support.corridor import create_topics, fact, kafka_settings
 from tests.support.harness import NOW
 from tests.support.servers import Broker, embedded_kafka

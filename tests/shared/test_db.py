@@ -8,17 +8,15 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from shared.db import (
+from shared.database.migrate import SERVICES, app_role_of, migrate_database, owner_role_of
+from shared.database.pool import Pool, create_pool, transaction
+from shared.database.schema import (
     Migration,
     MigrationError,
-    Pool,
     apply_migrations,
-    create_pool,
     migrations_of,
     missing_migrations,
-    transaction,
 )
-from shared.migrate import SERVICES, app_role_of, migrate_database, owner_role_of
 from tests.support.harness import service_database
 from tests.support.servers import fresh_database
 

@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 from aiokafka import ConsumerRecord
 
-from shared import dead_letters, topics
-from shared.alerts import Alerts
-from shared.clock import ManualClock, new_id
-from shared.consumer import Consumer, Subscription, make_consumers
+from shared.contracts import topics
 from shared.contracts.configuration import RuleChanged
-from shared.db import Pool
-from shared.envelope import Received, headers_for
-from shared.errors import NotFound
+from shared.database.pool import Pool
+from shared.foundation.clock import ManualClock, new_id
+from shared.foundation.errors import NotFound
+from shared.messaging import dead_letters
+from shared.messaging.consumer import Consumer, Subscription, make_consumers
+from shared.messaging.envelope import Received, headers_for
+from shared.observability.alerts import Alerts
 from tests.support.corridor import fact
 from tests.support.harness import NOW
 

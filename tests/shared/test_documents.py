@@ -4,10 +4,12 @@ import asyncio
 
 import pytest
 
-from shared import documents, outbox, topics
+from shared.contracts import topics
 from shared.contracts.documents import DOCUMENTS, Marker, RegisteredAccount, RegisteredSet, SetGroup
-from shared.db import Pool, transaction
-from shared.errors import Conflict, NotFound
+from shared.database.pool import Pool, transaction
+from shared.documents import document_store
+from shared.foundation.errors import Conflict, NotFound
+from shared.messaging import outbox
 from tests.support.harness import NOW
 
 
@@ -15,13 +17,13 @@ async def put(
     pool: Pool, *given: RegisteredAccount | RegisteredSet, expected: int | None = None
 ) -> list[int]:
     async with transaction(pool) as conn:
-        stored = await documents.put(conn, "ticket", *given, at=NOW, expected=expected)
+        stored = await document_store.put(conn, "ticket", *given, at=NOW, expected=expected)
     return [document.revision for document in stored]
 
 
 async def marker(pool: Pool) -> Marker:
     async with transaction(pool) as conn:
-        return await documents.publish_marker(conn, "ticket", at=NOW)
+        return await document_store.publish_marker(conn, "ticket", at=NOW)
 
 
 async def published(pool: Pool) -> list[tuple[str, str]]:
@@ -42,7 +44,7 @@ async def test_each_write_takes_the_next_revision_and_is_published(pool: Pool) -
         ("registered_account/000000000001", "document.registered_account.v1"),
     ]
     async with pool.acquire() as conn:
-        found = await documents.get(conn, RegisteredAccount, "000000000001")
+        found = await document_store.get(conn, RegisteredAccount, "000000000001")
     assert found is not None
     assert (found.labels, found.revision) == ({"a": "b"}, 3)
 
@@ -56,7 +58,7 @@ async def test_the_marker_counts_and_fingerprints_what_is_live(pool: Pool) -> No
     found = await marker(pool)
     assert (found.owner, found.revision, found.count) == ("ticket", 4, 1)
     live = account(1, labels={"a": "b"}, revision=3)
-    assert found.digest == f"{documents.fingerprint(live):064x}"
+    assert found.digest == f"{document_store.fingerprint(live):064x}"
     await put(pool, account(1, deleted=True))
     last = await marker(pool)
     assert (last.count, int(last.digest, 16)) == (0, 0)
@@ -74,8 +76,8 @@ async def test_a_deleted_document_is_gone_and_what_aws_names_may_come_back(pool:
     await put(pool, account(1))
     await put(pool, account(1, deleted=True))
     async with pool.acquire() as conn:
-        assert await documents.get(conn, RegisteredAccount, account(1).id) is None
-        assert await documents.all_of(conn, RegisteredAccount) == []
+        assert await document_store.get(conn, RegisteredAccount, account(1).id) is None
+        assert await document_store.all_of(conn, RegisteredAccount) == []
     for absent in (account(1, deleted=True), account(9, deleted=True)):
         with pytest.raises(NotFound, match="is not there"):
             await put(pool, absent)
@@ -107,7 +109,7 @@ async def test_republish_sends_every_document_again_as_it_is_deleted_ones_too(po
     await put(pool, account(2, deleted=True))
     await pool.execute("DELETE FROM outbox")
     async with transaction(pool) as conn:
-        assert await documents.republish(conn, "ticket", at=NOW) == 3
+        assert await document_store.republish(conn, "ticket", at=NOW) == 3
     rows = await pool.fetch("SELECT payload FROM outbox ORDER BY id")
     again = [RegisteredAccount.model_validate_json(row["payload"]) for row in rows]
     assert [(one.id[-1], one.revision, one.deleted) for one in again] == [

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from shared.db import Pool, transaction
-from shared.errors import Conflict, Invalid
-from shared.idempotency import Answer, RequestKey, once
+from shared.database.pool import Pool, transaction
+from shared.foundation.errors import Conflict, Invalid
+from shared.http.idempotency import Answer, RequestKey, once
 from tests.support.harness import NOW
 from tests.support.waiting import until
 

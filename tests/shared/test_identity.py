@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from shared.auth import Claims
 from shared.contracts.documents import ExternalId, User
-from shared.db import Pool, create_pool
-from shared.errors import Forbidden, NotReady
-from shared.identity import Bindings, Principal, bind
+from shared.database.pool import Pool, create_pool
+from shared.foundation.errors import Forbidden, NotReady
+from shared.identity.bindings import Bindings, Principal, bind
+from shared.identity.tokens import Claims
 from shared.policy.world import World
 from tests.support.harness import service_database
 

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from shared import inbox
-from shared.clock import new_id
 from shared.contracts.configuration import AccountChanged, ConfigurationFact
-from shared.db import Pool, transaction
-from shared.envelope import Envelope, Received
+from shared.database.pool import Pool, transaction
+from shared.foundation.clock import new_id
+from shared.messaging import inbox
+from shared.messaging.envelope import Envelope, Received
 from tests.support.corridor import fact
 from tests.support.harness import NOW
 from tests.support.waiting import until

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from faststream.kafka.security import parse_security
 
-from shared import kafka, topics
+from shared.contracts import topics
 from shared.contracts.documents import DOCUMENTS
-from shared.settings import KafkaSettings
+from shared.foundation.settings import KafkaSettings
+from shared.messaging import kafka
 
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 

@@ -8,7 +8,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 from structlog.typing import FilteringBoundLogger
 
-from shared import logs, tracing
+from shared.observability import logs, tracing
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:

@@ -7,8 +7,8 @@ import pytest
 from fastapi import APIRouter
 from prometheus_client import REGISTRY
 
-from shared.service import Parts, Service
-from shared.settings import ServiceSettings
+from shared.foundation.settings import ServiceSettings
+from shared.runtime.service import Parts, Service
 
 
 def routes() -> APIRouter:

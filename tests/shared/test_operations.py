@@ -10,15 +10,17 @@ import pytest
 from fastapi import APIRouter
 
 from local.issuer import DevelopmentIssuer
-from shared import dead_letters, documents, outbox, topics
-from shared.access import PERSON, requires
-from shared.clock import ManualClock
-from shared.consumer import Subscription
+from shared.contracts import topics
 from shared.contracts.configuration import AuthzDenied, OperationRequested, RuleChanged
 from shared.contracts.documents import RegisteredAccount
-from shared.db import Pool, transaction
-from shared.envelope import Received
-from shared.service import Parts, Process, Service
+from shared.database.pool import Pool, transaction
+from shared.documents import document_store
+from shared.foundation.clock import ManualClock
+from shared.http.access import PERSON, requires
+from shared.messaging import dead_letters, outbox
+from shared.messaging.consumer import Subscription
+from shared.messaging.envelope import Received
+from shared.runtime.service import Parts, Process, Service
 from tests.shared.test_dead_letters import good_record, record
 from tests.support.corridor import fact, settings_for
 from tests.support.harness import NOW, ready_tables, said
@@ -145,7 +147,7 @@ async def test_the_outbox_is_replayed_since_a_moment(office: Office, pool: Pool)
 
 async def test_documents_are_republished_with_a_marker(office: Office, pool: Pool) -> None:
     async with transaction(pool) as conn:
-        await documents.put(conn, "ticket", RegisteredAccount(id="1"), at=NOW)
+        await document_store.put(conn, "ticket", RegisteredAccount(id="1"), at=NOW)
     await pool.execute("DELETE FROM outbox")
     async with office.as_("root") as client:
         answer = await client.post("/v1/ops/ticket/documents/republish")

@@ -7,12 +7,14 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from shared import documents, outbox, topics
+from shared.contracts import topics
 from shared.contracts.documents import ApprovalRule, RegisteredAccount
-from shared.db import Pool, transaction
-from shared.envelope import read_envelope
-from shared.errors import Bug
-from shared.relay import backlog, head
+from shared.database.pool import Pool, transaction
+from shared.documents import document_store
+from shared.foundation.errors import Bug
+from shared.messaging import outbox
+from shared.messaging.envelope import read_envelope
+from shared.messaging.relay import backlog, head
 from tests.support.corridor import fact
 from tests.support.harness import NOW
 
@@ -63,10 +65,10 @@ async def test_append_to_another_services_topic_is_a_bug(pool: Pool) -> None:
 async def test_a_document_of_another_owner_is_a_bug(pool: Pool) -> None:
     async with transaction(pool) as conn:
         with pytest.raises(Bug, match="wrote a rule"):
-            await documents.put(
+            await document_store.put(
                 conn, "ticket", ApprovalRule(id="r", name="r", accounts="*", sets="*"), at=NOW
             )
-        await documents.put(conn, "ticket", RegisteredAccount(id="1"), at=NOW)
+        await document_store.put(conn, "ticket", RegisteredAccount(id="1"), at=NOW)
 
 
 async def test_a_row_too_large_for_the_broker_is_refused_before_it_blocks_the_head(pool: Pool) -> None:

@@ -10,12 +10,12 @@ from typing import Literal
 
 import pytest
 
-from shared.clock import new_id
 from shared.contracts.approval import Vote
 from shared.contracts.documents import ApprovalRule, Group, RuleStage
 from shared.contracts.event import Revisions
 from shared.contracts.people import Person
 from shared.contracts.ticket import WindowAsked
+from shared.foundation.clock import new_id
 from shared.policy.approvals import duration_asked, unmet
 from shared.policy.world import World
 from tests.support import policy_example as example

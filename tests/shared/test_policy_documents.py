@@ -16,7 +16,7 @@ from shared.contracts.documents import (
     SetGroup,
     User,
 )
-from shared.errors import Bug
+from shared.foundation.errors import Bug
 from shared.policy.engine import MODEL_TEXT, Policy
 from shared.policy.row import ALWAYS, FOREVER, Ask, Row, RowRefused
 from shared.policy.rows import role_rows, rule_rows, scope_rows

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.clock import ManualClock
+from shared.foundation.clock import ManualClock
 from shared.policy.world import World
 from tests.support import organisation as org
 from tests.support.harness import NOW, ready_tables

@@ -11,10 +11,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import OutOfOrderSequenceNumber
 from aiokafka.structs import TopicPartition
 
-from shared import kafka, outbox, topics
-from shared.clock import Clock, ManualClock
-from shared.db import Pool, transaction
-from shared.relay import LOCK_KEY, Relay
+from shared.contracts import topics
+from shared.database.pool import Pool, transaction
+from shared.foundation.clock import Clock, ManualClock
+from shared.messaging import kafka, outbox
+from shared.messaging.relay import LOCK_KEY, Relay
 from tests.support.corridor import create_topics, fact, kafka_settings, say
 from tests.support.harness import NOW
 from tests.support.servers import Broker, embedded_kafka
@@ -230,7 +231,7 @@ async def test_a_killed_connection_is_replaced_and_nothing_is_lost(
 async def test_a_relay_that_lost_its_lock_does_not_wait_for_the_broker(
     admin_dsn: str, dsn: str, pool: Pool, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.relay.STOP_WITHIN_S", 0.2)
+    monkeypatch.setattr("shared.messaging.relay.STOP_WITHIN_S", 0.2)
     assert broker.mock is not None
     producers = Producers(broker)
     relay = make_relay(dsn, producers)
@@ -270,7 +271,7 @@ async def test_an_absent_broker_is_waited_for(dsn: str, pool: Pool, broker: Brok
 async def test_stop_is_bounded_although_the_broker_is_away(
     dsn: str, pool: Pool, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.relay.STOP_WITHIN_S", 0.2)
+    monkeypatch.setattr("shared.messaging.relay.STOP_WITHIN_S", 0.2)
     assert broker.mock is not None
     relay = make_relay(dsn, Producers(broker))
     task = asyncio.create_task(relay.run())

@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from shared import documents, outbox, retention
-from shared.clock import ManualClock
-from shared.db import Pool, transaction
-from shared.retention import purge
+from shared.database.pool import Pool, transaction
+from shared.documents import document_store
+from shared.foundation.clock import ManualClock
+from shared.messaging import outbox, retention
+from shared.messaging.retention import purge
 from tests.support.corridor import fact, say
 from tests.support.harness import NOW
 from tests.support.waiting import until
@@ -22,8 +23,8 @@ async def test_purge_forgets_what_is_past_its_retention_and_never_the_unsent(poo
         await outbox.append(
             conn, "ticket", fact("unsent", 2, at=old), fact("sent", 3, at=old), fact("new", 4, at=NOW)
         )
-        await documents.publish_marker(conn, "ticket", at=NOW - timedelta(days=2))
-        await documents.publish_marker(conn, "ticket", at=NOW)
+        await document_store.publish_marker(conn, "ticket", at=NOW - timedelta(days=2))
+        await document_store.publish_marker(conn, "ticket", at=NOW)
         await conn.execute("UPDATE outbox SET sent_at = $1 WHERE key <> 'unsent'", NOW)
         await conn.execute(
             "INSERT INTO inbox (event_id, received_at) "

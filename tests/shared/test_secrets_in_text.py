@@ -1,6 +1,6 @@
 import pytest
 
-from shared.secrets_in_text import REDACTED, holds_secret, redact
+from shared.text.secrets_in_text import REDACTED, holds_secret, redact
 
 CREDENTIALS = (
     "Authorization: Bearer c4n4ry-t0k3n-value",

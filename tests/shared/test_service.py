@@ -11,15 +11,16 @@ import asyncpg
 import httpx2
 import pytest
 
-from shared import outbox, topics
-from shared.clock import Clock, ManualClock
-from shared.consumer import Subscription
 from shared.context import Context
+from shared.contracts import topics
 from shared.contracts.configuration import RuleChanged
-from shared.db import Pool, transaction
-from shared.envelope import Received
-from shared.migrate import migrate_database
-from shared.service import Parts, Process, Service
+from shared.database.migrate import migrate_database
+from shared.database.pool import Pool, transaction
+from shared.foundation.clock import Clock, ManualClock
+from shared.messaging import outbox
+from shared.messaging.consumer import Subscription
+from shared.messaging.envelope import Received
+from shared.runtime.service import Parts, Process, Service
 from tests.support.corridor import Note, create_topics, effects, fact, settings_for, tiny_service
 from tests.support.harness import NOW, ready_tables
 from tests.support.servers import Broker, embedded_kafka
@@ -233,7 +234,7 @@ async def test_a_stop_lets_the_handler_finish_then_the_rest_in_order(
 async def test_a_stop_cuts_a_handler_that_does_not_end(
     dsn: str, pool: Pool, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.service.STOP_WITHIN_S", 0.3)
+    monkeypatch.setattr("shared.runtime.service.STOP_WITHIN_S", 0.3)
     order = Order(dsn, broker)
     async with asyncio.timeout(20), started(order.service):
         await up(order.service)
@@ -246,7 +247,7 @@ async def test_a_stop_cuts_a_handler_that_does_not_end(
 async def test_a_background_task_that_fails_is_loud_started_again_and_cleared(
     dsn: str, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.service.SETTLED_AFTER_S", 0.05)
+    monkeypatch.setattr("shared.runtime.service.SETTLED_AFTER_S", 0.05)
     runs = 0
 
     async def work() -> None:

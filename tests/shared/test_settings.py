@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from shared.clock import ManualClock
-from shared.service import Parts, Process, Service
-from shared.settings import KafkaSettings, ServiceSettings, SmtpSettings, load
+from shared.foundation.clock import ManualClock
+from shared.foundation.settings import KafkaSettings, ServiceSettings, SmtpSettings, load
+from shared.runtime.service import Parts, Process, Service
 from tests.support.harness import NOW
 
 DSN = "postgresql://app:hunter2@db/ticket"

@@ -8,16 +8,16 @@ from datetime import timedelta
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from shared import topics
-from shared.clock import ManualClock, new_id
+from shared.contracts import topics
 from shared.contracts.documents import ApprovalRule, Document, Marker, RegisteredAccount
 from shared.contracts.event import Contract, Revisions
-from shared.documents import fingerprint
-from shared.envelope import headers_for
-from shared.errors import NotReady
-from shared.outbox import MARKER_TYPE, document_type
+from shared.documents.document_store import fingerprint
+from shared.documents.tables import Tables
+from shared.foundation.clock import ManualClock, new_id
+from shared.foundation.errors import NotReady
+from shared.messaging.envelope import headers_for
+from shared.messaging.outbox import MARKER_TYPE, document_type
 from shared.policy.world import World
-from shared.tables import Tables
 from tests.support import organisation
 from tests.support.corridor import create_topics, kafka_settings
 from tests.support.harness import NOW, mark

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from shared import outbox
-from shared.clock import ManualClock
 from shared.contracts.documents import AccessScope
-from shared.db import Pool, transaction
-from shared.service import Parts, Process, Service
-from shared.watch import Watch
+from shared.database.pool import Pool, transaction
+from shared.foundation.clock import ManualClock
+from shared.messaging import outbox
+from shared.runtime.service import Parts, Process, Service
+from shared.runtime.watch import Watch
 from tests.support.corridor import fact, settings_for
 from tests.support.harness import NOW, ready_tables
 

@@ -12,11 +12,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from structlog.testing import capture_logs
 
-from shared import errors
 from shared.context import Context
-from shared.service import Parts, Service
-from shared.settings import ServiceSettings
-from shared.web import BODY_LIMIT
+from shared.foundation import errors
+from shared.foundation.settings import ServiceSettings
+from shared.http.web import BODY_LIMIT
+from shared.runtime.service import Parts, Service
 
 RAISED: list[tuple[errors.JitError, int]] = [
     (errors.Invalid("wrong", code="x", fields=[errors.FieldError("/a", "b", "c")]), 422),

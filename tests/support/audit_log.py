@@ -8,8 +8,8 @@ import asyncpg
 from services.audit import commands
 from services.audit.domain.mapping import Product
 from shared.contracts.event import Event
-from shared.migrate import owner_role_of
-from shared.service import Service
+from shared.database.migrate import owner_role_of
+from shared.runtime.service import Service
 from tests.support.harness import received
 
 PRODUCT = Product("default", "1.4.0")

@@ -14,17 +14,18 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from shared import inbox, outbox, topics
-from shared.clock import Clock
-from shared.consumer import Subscription
 from shared.context import Context
+from shared.contracts import topics
 from shared.contracts.configuration import AccountChanged, ConfigurationFact, RuleChanged
 from shared.contracts.event import Actor
-from shared.db import Conn, Pool, transaction
-from shared.envelope import Received
-from shared.service import Parts, Process, Service
-from shared.settings import KafkaSettings, ServiceSettings
-from shared.tables import Tables
+from shared.database.pool import Conn, Pool, transaction
+from shared.documents.tables import Tables
+from shared.foundation.clock import Clock
+from shared.foundation.settings import KafkaSettings, ServiceSettings
+from shared.messaging import inbox, outbox
+from shared.messaging.consumer import Subscription
+from shared.messaging.envelope import Received
+from shared.runtime.service import Parts, Process, Service
 from tests.support.harness import service_database
 from tests.support.servers import Broker
 

@@ -13,18 +13,18 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from shared import topics
-from shared.clock import ManualClock, new_id
+from shared.contracts import topics
 from shared.contracts.documents import Document, Marker
 from shared.contracts.event import EVENTS, Event
-from shared.db import create_pool
-from shared.documents import fingerprint
-from shared.envelope import Envelope, Received
-from shared.migrate import app_role_of, migrate_database
+from shared.database.migrate import app_role_of, migrate_database
+from shared.database.pool import create_pool
+from shared.documents.document_store import fingerprint
+from shared.documents.tables import Tables
+from shared.foundation.clock import ManualClock, new_id
+from shared.foundation.settings import KafkaSettings
+from shared.messaging.envelope import Envelope, Received
 from shared.policy.world import World
-from shared.service import Service
-from shared.settings import KafkaSettings
-from shared.tables import Tables
+from shared.runtime.service import Service
 from tests.support import organisation
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

@@ -15,8 +15,8 @@ import uvicorn
 
 from local.issuer import DevelopmentIssuer
 from local.processes import free_ports
-from shared.auth import TrustedIssuer
-from shared.service import Service
+from shared.foundation.issuers import TrustedIssuer
+from shared.runtime.service import Service
 from tests.support import organisation
 from tests.support.harness import NOW
 

@@ -10,14 +10,14 @@ import asyncpg
 from pydantic import SecretStr
 
 from services.provisioner.inventory import SyncResult
-from shared import documents
-from shared.clock import ManualClock
 from shared.context import Context
 from shared.contracts import documents as doc
+from shared.documents import document_store
+from shared.documents.tables import Tables
+from shared.foundation.clock import ManualClock
+from shared.foundation.settings import KafkaSettings, ServiceSettings
 from shared.policy.world import World
-from shared.service import Parts, Process, Service
-from shared.settings import KafkaSettings, ServiceSettings
-from shared.tables import Tables
+from shared.runtime.service import Parts, Process, Service
 from tests.support.harness import NOW, with_pool
 
 
@@ -44,7 +44,7 @@ def empty_tables(clock: ManualClock) -> Tables:
 async def stored(context: Context, cls: type[doc.Document]) -> dict[str, Any]:
     """Live documents of a class by id."""
     async with context.pool.acquire() as conn:
-        return {document.id: document for document in await documents.all_of(conn, cls)}
+        return {document.id: document for document in await document_store.all_of(conn, cls)}
 
 
 async def published(context: Context) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 
-from shared.clock import new_id
+from shared.foundation.clock import new_id
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from services.provisioner.identity_center import Credentials, IdentityCenter, Li
 from services.provisioner.identity_center.calls import unlimited
 from services.provisioner.settings import ProvisionerSettings
 from services.provisioner.store import assignments, claims
-from shared.clock import ManualClock, new_id
 from shared.context import Context
 from shared.contracts import documents as doc
 from shared.contracts import ticket as tk
@@ -30,8 +29,9 @@ from shared.contracts.approval import ReviewApproved
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.people import Person
 from shared.contracts.witness import ticket_content_hash
-from shared.envelope import Received
-from shared.service import Process, Service
+from shared.foundation.clock import ManualClock, new_id
+from shared.messaging.envelope import Received
+from shared.runtime.service import Process, Service
 from simulator.server import Simulator
 from tests.support.builders import vote
 from tests.support.harness import NOW, mark, ready_tables, received, said, with_pool

@@ -18,7 +18,7 @@ from local.mailbox import Mail
 from local.page import AUDIENCE
 from local.stack import Stack
 from services.notifier.domain.delivery import thread_id
-from shared.clock import Clock
+from shared.foundation.clock import Clock
 from tests.support import waiting
 from tests.support.key_server import KeyServer, claims, sign
 from tests.support.person import Person

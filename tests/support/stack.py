@@ -22,9 +22,9 @@ from local.page import AUDIENCE
 from local.postgres_home import remove_home
 from local.processes import free_ports
 from local.stack import Options, stack
-from shared.auth import TrustedIssuer
-from shared.migrate import SERVICES, database_of
-from shared.topics import TOPICS
+from shared.contracts.topics import TOPICS
+from shared.database.migrate import SERVICES, database_of
+from shared.foundation.issuers import TrustedIssuer
 from simulator.controls import Controls
 from tests.support.key_server import KeyServer, ec_key, key_server
 from tests.support.running import PATIENCE_S, Running
@@ -133,7 +133,7 @@ def _prepare_organisation(data: Path) -> None:
 def _quick_alerts() -> Iterator[None]:
     """Messages to operations every half second; the real minute would be waited for in every test."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shared.alerts.EVERY", timedelta(seconds=0.5))
+        patch.setattr("shared.observability.alerts.EVERY", timedelta(seconds=0.5))
         yield
 
 

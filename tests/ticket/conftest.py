@@ -8,8 +8,8 @@ from pydantic import SecretStr
 from local.issuer import DevelopmentIssuer
 from services.ticket.__main__ import build
 from services.ticket.settings import TicketSettings
-from shared.clock import ManualClock
-from shared.service import Process, Service
+from shared.foundation.clock import ManualClock
+from shared.runtime.service import Process, Service
 from tests.support.harness import NOW, ready_tables, service_database, with_pool
 from tests.support.http import trusted
 

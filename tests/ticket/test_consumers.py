@@ -8,17 +8,16 @@ from local.issuer import DevelopmentIssuer
 from services.ticket import views
 from services.ticket.commands import facts, timers
 from services.ticket.consumers import subscriptions
-from shared import topics
-from shared.clock import ManualClock, new_id
-from shared.contracts import access
+from shared.contracts import access, topics
 from shared.contracts.approval import Vote
 from shared.contracts.event import Revisions
 from shared.contracts.ticket import Ticket, TicketApproved, TicketRejected, TicketSubmitted, Window
-from shared.envelope import Received
-from shared.errors import NotReady
+from shared.documents.tables import Tables
+from shared.foundation.clock import ManualClock, new_id
+from shared.foundation.errors import NotReady
+from shared.messaging.envelope import Received
 from shared.policy.world import World
-from shared.service import Service
-from shared.tables import Tables
+from shared.runtime.service import Service
 from tests.support.builders import access_fact, review_approved, review_rejected, vote
 from tests.support.harness import NOW, received, said
 from tests.ticket.test_http import submitted

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from services.ticket.domain import life
 from services.ticket.domain.plan import Draft, Plan, TargetAsked, make_plan
-from shared.clock import ManualClock
 from shared.contracts import access
 from shared.contracts.documents import Account, Document, PermissionSet
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.ticket import GrantState, TargetState, Ticket, TicketState, Window, WindowAsked
-from shared.errors import Conflict
+from shared.foundation.clock import ManualClock
+from shared.foundation.errors import Conflict
 from shared.policy.world import World
 from tests.support import organisation as org
 from tests.support.harness import NOW, ready_tables

@@ -7,7 +7,6 @@ import pytest
 
 from local.issuer import DevelopmentIssuer
 from services.ticket.commands import facts, timers
-from shared.clock import ManualClock, new_id
 from shared.contracts.configuration import AuthzDenied, ScopeChanged, ScopeRegistered, ScopeRemoved
 from shared.contracts.ticket import (
     TicketClosed,
@@ -17,7 +16,8 @@ from shared.contracts.ticket import (
     TicketTimedOut,
     TicketWithdrawn,
 )
-from shared.service import Service
+from shared.foundation.clock import ManualClock, new_id
+from shared.runtime.service import Service
 from tests.support import organisation as org
 from tests.support.builders import review_approved
 from tests.support.harness import received, said

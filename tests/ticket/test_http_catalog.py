@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from local.issuer import DevelopmentIssuer
-from shared import documents
-from shared.clock import new_id
 from shared.contracts.configuration import AuthzDenied
 from shared.contracts.documents import AccessScope
-from shared.db import transaction
-from shared.service import Service
+from shared.database.pool import transaction
+from shared.documents import document_store
+from shared.foundation.clock import new_id
+from shared.runtime.service import Service
 from tests.support import organisation as org
 from tests.support.harness import NOW, said
 from tests.support.http import api
@@ -40,7 +40,7 @@ async def test_scope_that_the_policy_could_not_hold_is_refused_before_it_is_stor
 async def refused(service: Service) -> AccessScope:
     """A scope of an earlier release that this policy does not take."""
     async with transaction(service.context.pool) as conn:
-        (stored,) = await documents.put(
+        (stored,) = await document_store.put(
             conn, "ticket", AccessScope(id=BAD_ID, **SCOPE, revision=0), at=NOW, expected=0
         )
     assert isinstance(stored, AccessScope)

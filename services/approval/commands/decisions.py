@@ -9,14 +9,14 @@ from services.approval.domain import eligibility
 from services.approval.domain.life import outdated
 from services.approval.domain.review import Change, Origin, Review, ReviewState
 from services.approval.domain.votes import Ballot, Verdict, guard, verb_now, vote
-from shared import outbox
-from shared.access import Caller
-from shared.clock import new_id
 from shared.context import Context
-from shared.db import Conn, transaction
-from shared.errors import Conflict, Denied, NotFound, PreconditionFailed
-from shared.idempotency import Answer, once
-from shared.web import etag
+from shared.database.pool import Conn, transaction
+from shared.foundation.clock import new_id
+from shared.foundation.errors import Conflict, Denied, NotFound, PreconditionFailed
+from shared.http.access import Caller
+from shared.http.idempotency import Answer, once
+from shared.http.web import etag
+from shared.messaging import outbox
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from services.approval.domain.life import outdated, void
 from services.approval.domain.review import Change, Origin, Review, ReviewState
 from services.approval.domain.votes import move_on
 from services.approval.settings import ApprovalSettings
-from shared import outbox
 from shared.context import Context
 from shared.contracts.event import Revisions
-from shared.db import Conn, transaction
-from shared.logs import logger
+from shared.database.pool import Conn, transaction
+from shared.messaging import outbox
+from shared.observability.logs import logger
 
 BATCH = 200
 

@@ -10,8 +10,6 @@ from services.approval import store
 from services.approval.domain import eligibility
 from services.approval.domain.life import open_review, void
 from services.approval.domain.review import Change, Origin, Reviewed, Weighing
-from shared import inbox, outbox
-from shared.clock import new_id
 from shared.context import Context
 from shared.contracts.event import Revisions
 from shared.contracts.ticket import (
@@ -26,9 +24,11 @@ from shared.contracts.ticket import (
     TicketTimedOut,
     TicketWithdrawn,
 )
-from shared.db import Conn, transaction
-from shared.envelope import Received
-from shared.errors import NotReady
+from shared.database.pool import Conn, transaction
+from shared.foundation.clock import new_id
+from shared.foundation.errors import NotReady
+from shared.messaging import inbox, outbox
+from shared.messaging.envelope import Received
 
 MOST_WEIGHED: Final = 5
 """Other grants and earlier rejections that one fact tells of by name."""

@@ -1,17 +1,17 @@
-"""Approval rules: what they may say is checked here, storing and telling is shared/configuration.py's.
+"""Approval rules: what they may say is checked here, storing and telling is shared/configuration/changes.py's.
 
 Open reviews follow a change by themselves (refresh.py).
 """
 
-from shared import configuration
-from shared.access import Caller
-from shared.conditions import Precondition
-from shared.configuration import Told
+from shared.configuration import changes
+from shared.configuration.changes import Told
 from shared.context import Context
 from shared.contracts.configuration import RuleChanged, RuleRegistered, RuleRemoved
 from shared.contracts.documents import ApprovalRule
-from shared.errors import Invalid
-from shared.idempotency import Answer
+from shared.foundation.errors import Invalid
+from shared.http.access import Caller
+from shared.http.conditions import Precondition
+from shared.http.idempotency import Answer
 from shared.policy.validation import validate_rule
 
 TOLD = Told(RuleRegistered, RuleChanged, RuleRemoved)
@@ -23,9 +23,9 @@ async def put_rule(context: Context, caller: Caller, rule: ApprovalRule, conditi
         raise Invalid(
             f"the rule has {len(problems)} problem(s); see errors", code="rule_invalid", fields=problems
         )
-    return await configuration.put(context, caller, rule, condition, told=TOLD, name=rule.name)
+    return await changes.put(context, caller, rule, condition, told=TOLD, name=rule.name)
 
 
 async def remove_rule(context: Context, caller: Caller, rule_id: str, condition: Precondition) -> Answer:
     """Remove a rule for ever."""
-    return await configuration.remove(context, caller, ApprovalRule, rule_id, condition, told=TOLD)
+    return await changes.remove(context, caller, ApprovalRule, rule_id, condition, told=TOLD)

@@ -29,7 +29,7 @@ from shared.contracts.approval import (
 )
 from shared.contracts.event import Revisions
 from shared.contracts.witness import resolve_window
-from shared.errors import Bug
+from shared.foundation.errors import Bug
 from shared.policy.selection import RuleChoice
 
 MOST_TOLD: Final = 1000

@@ -13,7 +13,7 @@ from services.approval.domain.review import Change, Electorate, Origin, Review, 
 from shared.contracts.approval import ReviewDecided, Vote
 from shared.contracts.event import Revisions
 from shared.contracts.people import Person
-from shared.errors import Conflict, Denied, FieldError, Forbidden, Invalid
+from shared.foundation.errors import Conflict, Denied, FieldError, Forbidden, Invalid
 from shared.policy.row import Answer
 from shared.policy.rows import approve_verb
 

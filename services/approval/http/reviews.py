@@ -13,12 +13,12 @@ from services.approval.commands import decisions
 from services.approval.domain import eligibility
 from services.approval.domain.review import Review, ReviewState
 from services.approval.http.shapes import DecisionShown, ReviewList, ReviewPage, ReviewShown, ReviewWhole
-from shared.access import PERSON, Caller, requires
-from shared.conditions import expected_version
 from shared.context import Context
-from shared.errors import Denied, NotFound
-from shared.texts import Paragraph
-from shared.web import etag, respond
+from shared.foundation.errors import Denied, NotFound
+from shared.http.access import PERSON, Caller, requires
+from shared.http.conditions import expected_version
+from shared.http.web import etag, respond
+from shared.text.texts import Paragraph
 
 IfMatch = Annotated[str | None, Header(description='the ETag of the review as read, such as "2"; or *')]
 

@@ -9,15 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.approval import views
 from services.approval.commands import rules
-from shared import documents
-from shared.access import Caller, requires
-from shared.conditions import precondition
 from shared.context import Context
 from shared.contracts.documents import ApprovalRule
-from shared.errors import NotFound
+from shared.documents import document_store
+from shared.foundation.errors import NotFound
+from shared.http.access import Caller, requires
+from shared.http.conditions import precondition
+from shared.http.web import etag, respond
 from shared.policy.row import SLUG
-from shared.texts import Line
-from shared.web import etag, respond
+from shared.text.texts import Line
 
 RuleId = Annotated[str, Path(pattern=SLUG, description="chosen by you; never used again after removal")]
 IfMatch = Annotated[str | None, Header(description='the ETag that was read, such as "3"; or *')]
@@ -76,7 +76,7 @@ def router(context: Context) -> APIRouter:
     @routes.get("/{rule_id}", dependencies=[requires("config.read")])
     async def show_rule(rule_id: RuleId, response: Response) -> ApprovalRule:
         async with context.pool.acquire() as conn:
-            rule = await documents.get(conn, ApprovalRule, rule_id)
+            rule = await document_store.get(conn, ApprovalRule, rule_id)
         if rule is None:
             raise NotFound(f"there is no rule {rule_id}", code="document_unknown")
         response.headers["ETag"] = etag(rule.revision)

@@ -30,7 +30,7 @@ from shared.contracts.approval import ReviewFact
 from shared.contracts.configuration import AuthzDenied, ConfigurationFact
 from shared.contracts.event import Event
 from shared.contracts.ticket import TicketFact
-from shared.topics import AUDIT_OCSF
+from shared.contracts.topics import AUDIT_OCSF
 
 LARGEST = 800_000
 """Bytes of one record; the outbox and Kafka take no message of a megabyte."""

@@ -11,7 +11,7 @@ from enum import IntEnum
 from ipaddress import ip_address
 from typing import Any, Final, TypeAlias
 
-from shared.clock import EPOCH
+from shared.foundation.clock import EPOCH
 
 VERSION: Final = "1.8.0"
 

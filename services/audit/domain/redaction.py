@@ -6,7 +6,7 @@ somebody pasted into a reason or a comment. The ticket API refuses those already
 
 from typing import Any
 
-from shared.secrets_in_text import redact
+from shared.text.secrets_in_text import redact
 
 
 def clean(value: Any) -> Any:

@@ -5,12 +5,12 @@ from datetime import datetime
 from services.notifier import store
 from services.notifier.domain.delivery import State, check_retry
 from services.notifier.settings import NotifierSettings
-from shared import idempotency
-from shared.access import Caller
 from shared.context import Context
-from shared.db import Conn, transaction
-from shared.errors import NotFound
-from shared.idempotency import Answer
+from shared.database.pool import Conn, transaction
+from shared.foundation.errors import NotFound
+from shared.http import idempotency
+from shared.http.access import Caller
+from shared.http.idempotency import Answer
 
 
 async def retry(context: Context, settings: NotifierSettings, caller: Caller, delivery_id: str) -> Answer:

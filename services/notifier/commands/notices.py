@@ -7,13 +7,13 @@ from services.notifier import store
 from services.notifier.domain.delivery import message_id
 from services.notifier.domain.notice import Notice, notice_of, ticket_id_of
 from services.notifier.settings import NotifierSettings
-from shared import inbox
-from shared.clock import new_id
 from shared.context import Context
 from shared.contracts.event import Event
 from shared.contracts.ticket import TicketFact
-from shared.db import Conn, transaction
-from shared.envelope import Received
+from shared.database.pool import Conn, transaction
+from shared.foundation.clock import new_id
+from shared.messaging import inbox
+from shared.messaging.envelope import Received
 
 
 async def hear_of_ticket(

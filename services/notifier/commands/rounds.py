@@ -15,7 +15,7 @@ from services.notifier.domain.delivery import Deferred, Outcome
 from services.notifier.email.smtp import Mailer
 from services.notifier.settings import NotifierSettings
 from shared.context import Context
-from shared.logs import logger
+from shared.observability.logs import logger
 
 ResultT = TypeVar("ResultT")
 

@@ -24,14 +24,14 @@ from services.notifier.email.message import BadAddress, Envelope, compose
 from services.notifier.email.smtp import Mailer
 from services.notifier.settings import NotifierSettings
 from services.notifier.store import Claimed
-from shared import outbox
 from shared.context import Context
 from shared.contracts.documents import User
 from shared.contracts.event import Event
 from shared.contracts.notification import NotificationFailed, NotificationSent
-from shared.db import transaction
-from shared.errors import Conflict
-from shared.logs import logger
+from shared.database.pool import transaction
+from shared.foundation.errors import Conflict
+from shared.messaging import outbox
+from shared.observability.logs import logger
 
 NO_ADDRESS = "neither the inventory nor the fact knows an address of this person"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from shared.errors import Conflict
+from shared.foundation.errors import Conflict
 
 _IDS = uuid.UUID("5e0f5b1a-6a4e-5f0e-9d5a-3d0f9f0d7c11")
 """Namespace of our Message-IDs; a constant, so that a repeat has the same one."""

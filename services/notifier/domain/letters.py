@@ -8,7 +8,7 @@ from shared.contracts.access import AccessFact
 from shared.contracts.approval import ReviewStageOpened
 from shared.contracts.event import Event
 from shared.contracts.ticket import Ticket, TicketFact
-from shared.errors import Bug
+from shared.foundation.errors import Bug
 
 
 def write(

@@ -12,7 +12,7 @@ from email.utils import parseaddr
 import aiosmtplib
 
 from services.notifier.domain.delivery import Accepted, Deferred, Outcome, Refused
-from shared.settings import SmtpSettings
+from shared.foundation.settings import SmtpSettings
 
 
 class Mailer:

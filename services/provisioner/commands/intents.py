@@ -21,13 +21,13 @@ from services.provisioner.domain.rechecks import (
 )
 from services.provisioner.reconcile.tools import policy_ready
 from services.provisioner.store import assignments, claims, witnesses
-from shared import inbox
 from shared.context import Context
 from shared.contracts.approval import ReviewApproved
 from shared.contracts.ticket import Target, TicketApproved, Window
-from shared.db import Conn, transaction
-from shared.envelope import Received
-from shared.logs import logger
+from shared.database.pool import Conn, transaction
+from shared.messaging import inbox
+from shared.messaging.envelope import Received
+from shared.observability.logs import logger
 from shared.policy.approvals import duration_asked
 
 _LONGEST: Final = timedelta(days=36500)

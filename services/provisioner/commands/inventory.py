@@ -3,12 +3,12 @@
 from services.provisioner.identity_center import IdentityCenterError
 from services.provisioner.inventory import HalfRead, InventorySync
 from services.provisioner.store.lease import LeaseLost
-from shared import idempotency
-from shared.access import Caller
 from shared.context import Context
-from shared.db import transaction
-from shared.errors import NotReady
-from shared.idempotency import Answer
+from shared.database.pool import transaction
+from shared.foundation.errors import NotReady
+from shared.http import idempotency
+from shared.http.access import Caller
+from shared.http.idempotency import Answer
 
 
 async def sync(context: Context, inventory: InventorySync, caller: Caller, *, confirm: bool) -> Answer:

@@ -8,9 +8,9 @@ from typing import Any
 
 from services.provisioner import views
 from services.provisioner.domain.claims import ClaimState
-from shared.access import Caller
 from shared.context import Context
-from shared.errors import Denied, NotFound
+from shared.foundation.errors import Denied, NotFound
+from shared.http.access import Caller
 from shared.policy.engine import NOT_READY
 from shared.policy.row import Answer
 

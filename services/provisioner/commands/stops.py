@@ -12,16 +12,17 @@ from services.provisioner.expiry import end_claims
 from services.provisioner.store import assignments, claims, witnesses
 from services.provisioner.store.witnesses import Stop
 from services.provisioner.views import shown
-from shared import idempotency, inbox
-from shared.access import Caller
 from shared.context import Context
 from shared.contracts.access import EndCause
 from shared.contracts.documents import Account
 from shared.contracts.ticket import TicketFact, TicketReturned, TicketTerminated, TicketWithdrawn
-from shared.db import Conn, transaction
-from shared.envelope import Received
-from shared.errors import NotFound
-from shared.idempotency import Answer
+from shared.database.pool import Conn, transaction
+from shared.foundation.errors import NotFound
+from shared.http import idempotency
+from shared.http.access import Caller
+from shared.http.idempotency import Answer
+from shared.messaging import inbox
+from shared.messaging.envelope import Received
 
 CAUSES: dict[type[TicketFact], EndCause] = {
     TicketTerminated: "terminated",

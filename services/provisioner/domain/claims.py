@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from shared.contracts import access
 from shared.contracts.event import Actor
-from shared.errors import Bug
+from shared.foundation.errors import Bug
 
 SERVICE: Final = "provisioner"
 

@@ -28,7 +28,7 @@ from services.provisioner.identity_center.types import (
     Priority,
     Problem,
 )
-from shared.logs import logger
+from shared.observability.logs import logger
 
 MODELS: Final = Path(__file__).parent / "models"
 """Fields of AWS's answers that the pinned SDK does not know yet, in botocore's own `sdk-extras` form."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from shared.contracts import documents as doc
-from shared.outbox import canonical_json
+from shared.messaging.outbox import canonical_json
 
 _DURATION: Final = TypeAdapter(timedelta)
 _LINE_LIMIT = 200

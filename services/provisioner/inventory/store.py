@@ -1,6 +1,6 @@
-"""What the inventory asks of the document table beyond shared/documents.py."""
+"""What the inventory asks of the document table beyond shared/documents/document_store.py."""
 
-from shared.db import Conn
+from shared.database.pool import Conn
 
 
 async def take_turns(conn: Conn) -> None:

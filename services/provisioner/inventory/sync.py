@@ -14,11 +14,11 @@ from services.provisioner.identity_center import IdentityCenter, IdentityCenterE
 from services.provisioner.inventory import comparison, store
 from services.provisioner.inventory.comparison import KINDS
 from services.provisioner.inventory.reading import HalfRead, read
-from shared import documents
 from shared.context import Context
 from shared.contracts.documents import Document
-from shared.db import Conn, transaction
-from shared.logs import logger
+from shared.database.pool import Conn, transaction
+from shared.documents import document_store
+from shared.observability.logs import logger
 
 INTERVAL = timedelta(minutes=10)
 VANISH_SHARE = 0.05
@@ -117,7 +117,7 @@ class InventorySync:
         gone = [document.model_copy(update={"deleted": True}) for document in difference.removed]
         if not after and not gone:
             return SyncResult()
-        written = await documents.put(conn, context.service, *after, *gone, at=context.clock.now())
+        written = await document_store.put(conn, context.service, *after, *gone, at=context.clock.now())
         return SyncResult(tuple(written[: len(after)]), tuple(written[len(after) :]))
 
     async def _tell(self, context: Context, result: SyncResult) -> None:
@@ -143,7 +143,7 @@ class InventorySync:
 
 async def stored_documents(conn: Conn) -> list[Document]:
     """The inventory as this service last published it, live documents only."""
-    return [document for cls in KINDS for document in await documents.all_of(conn, cls)]
+    return [document for cls in KINDS for document in await document_store.all_of(conn, cls)]
 
 
 async def preload(context: Context) -> int:

@@ -18,7 +18,7 @@ from services.provisioner.store import assignments
 from services.provisioner.store.assignments import Due, InFlight
 from services.provisioner.store.errors import DATABASE_AWAY
 from services.provisioner.store.lease import LeaseLost
-from shared.logs import logger
+from shared.observability.logs import logger
 
 _TIMER_S = 1.0
 _STANDBY_S = 0.25

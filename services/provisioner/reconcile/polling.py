@@ -14,7 +14,7 @@ from services.provisioner.reconcile.tools import Tools
 from services.provisioner.store import assignments
 from services.provisioner.store.assignments import InFlight
 from services.provisioner.store.lease import fence
-from shared.db import transaction
+from shared.database.pool import transaction
 
 _CLOCKS_DIFFER_BY = timedelta(minutes=1)
 """AWS's creation dates are by AWS's clock, and whole seconds."""

@@ -11,7 +11,7 @@ from services.provisioner.expiry import alert_never_granted
 from services.provisioner.identity_center import IdentityCenterError
 from services.provisioner.reconcile.tools import GRANT_SECONDS, REVOKE_CALL_LATENESS, REVOKED_LATENESS, Tools
 from shared.contracts import access
-from shared.logs import logger
+from shared.observability.logs import logger
 
 UNREAD_BEFORE_ALERT: Final = 5
 """With the pauses between them some fifteen seconds: longer than AWS's passing troubles."""

@@ -13,7 +13,7 @@ from services.provisioner.identity_center import IdentityCenter, IdentityCenterE
 from services.provisioner.lease import Lease
 from services.provisioner.limits import TokenBucket
 from shared.context import Context
-from shared.errors import NotReady
+from shared.foundation.errors import NotReady
 
 REVOKE_CALL_LATENESS = Histogram(
     "jit_revoke_call_lateness_seconds", "From the end of a claim to the revoke call", buckets=LATENESS_BUCKETS

@@ -36,8 +36,8 @@ from services.provisioner.reconcile.tools import Tools
 from services.provisioner.store import assignments, claims, witnesses
 from services.provisioner.store.lease import fence
 from shared.contracts import documents as doc
-from shared.db import Conn, transaction
-from shared.errors import Bug
+from shared.database.pool import Conn, transaction
+from shared.foundation.errors import Bug
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from datetime import datetime
 import asyncpg
 
 from services.provisioner.domain.assignments import Assignment, Observed, Op
-from shared.db import Conn
-from shared.errors import Bug
+from shared.database.pool import Conn
+from shared.foundation.errors import Bug
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from typing import Any
 import asyncpg
 
 from services.provisioner.domain.claims import SERVICE, Claim, ClaimState, Said
-from shared import outbox
-from shared.db import Conn
-from shared.errors import Bug
+from shared.database.pool import Conn
+from shared.foundation.errors import Bug
+from shared.messaging import outbox
 
 
 async def insert_claim(conn: Conn, claim: Claim) -> bool:

@@ -4,7 +4,7 @@ from typing import Final
 
 import asyncpg
 
-from shared.errors import NotReady
+from shared.foundation.errors import NotReady
 
 DATABASE_AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, NotReady)
 """A statement that was refused is in here too: the loops log it, wait a moment and do all of it again."""

@@ -5,7 +5,7 @@
 
 from datetime import datetime
 
-from shared.db import Conn
+from shared.database.pool import Conn
 
 
 class LeaseLost(Exception):
@@ -49,7 +49,7 @@ async def fence(conn: Conn, *, epoch: int) -> None:
 
     Every transaction of the engine begins with this. Raises LeaseLost when the epoch is not ours. An engine
     that is frozen while it holds the row keeps the standby out until the server ends its session
-    (idle_in_transaction_session_timeout, shared/db.py).
+    (idle_in_transaction_session_timeout, shared/database/pool.py).
     """
     found = await conn.fetchval("SELECT 1 FROM lease WHERE epoch = $1 FOR SHARE", epoch)
     if found is None:

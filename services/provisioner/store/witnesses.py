@@ -7,7 +7,7 @@ from services.provisioner.domain.rechecks import Witness
 from shared.contracts.access import EndCause
 from shared.contracts.approval import Vote
 from shared.contracts.event import Actor, Revisions
-from shared.db import Conn
+from shared.database.pool import Conn
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,15 @@ from typing import Any, Final
 from services.ticket import store
 from services.ticket.commands.telling import Origin, say
 from services.ticket.domain import life
-from shared import inbox
 from shared.context import Context
 from shared.contracts.access import AccessFact
 from shared.contracts.approval import ReviewApproved, ReviewRejected
 from shared.contracts.ticket import TargetState, Ticket, TicketApproved, TicketRejected
 from shared.contracts.witness import resolve_window, ticket_content_hash
-from shared.db import transaction
-from shared.envelope import Received
-from shared.errors import NotReady
+from shared.database.pool import transaction
+from shared.foundation.errors import NotReady
+from shared.messaging import inbox
+from shared.messaging.envelope import Received
 from shared.policy.approvals import duration_asked, unmet
 
 PATIENCE: Final = timedelta(minutes=1)

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from services.ticket import store
 from services.ticket.domain import life
-from shared import outbox
-from shared.access import Caller
 from shared.contracts.event import Actor
 from shared.contracts.ticket import Ticket, TicketFact
-from shared.db import Conn
+from shared.database.pool import Conn
+from shared.http.access import Caller
+from shared.messaging import outbox
 
 SERVICE: Final = "ticket"
 

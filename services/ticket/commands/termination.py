@@ -12,12 +12,12 @@ from services.ticket import store, views
 from services.ticket.commands.telling import Origin, by, say
 from services.ticket.commands.tickets import hidden, may_see
 from services.ticket.domain import life
-from shared.access import Caller
 from shared.context import Context
 from shared.contracts.ticket import Grant, Target, TargetState, Ticket, TicketTerminated
-from shared.db import Conn, transaction
-from shared.errors import Conflict, Denied, Forbidden, Invalid
-from shared.idempotency import Answer, once
+from shared.database.pool import Conn, transaction
+from shared.foundation.errors import Conflict, Denied, Forbidden, Invalid
+from shared.http.access import Caller
+from shared.http.idempotency import Answer, once
 
 AccessKey = tuple[str, str, str]
 """User, account, set: what one assignment is about, within the instance."""

@@ -10,9 +10,6 @@ from services.ticket.domain.plan import Draft, Plan, make_plan
 from services.ticket.domain.window import Limits
 from services.ticket.settings import TicketSettings
 from services.ticket.views import shown
-from shared import outbox
-from shared.access import Caller
-from shared.clock import new_id
 from shared.context import Context
 from shared.contracts.ticket import (
     TargetState,
@@ -21,10 +18,13 @@ from shared.contracts.ticket import (
     TicketSubmitted,
     TicketWithdrawn,
 )
-from shared.db import Conn, transaction
-from shared.errors import Denied, Forbidden, Invalid, NotFound
-from shared.idempotency import Answer, once
-from shared.web import etag
+from shared.database.pool import Conn, transaction
+from shared.foundation.clock import new_id
+from shared.foundation.errors import Denied, Forbidden, Invalid, NotFound
+from shared.http.access import Caller
+from shared.http.idempotency import Answer, once
+from shared.http.web import etag
+from shared.messaging import outbox
 
 
 def limits_of(settings: TicketSettings) -> Limits:

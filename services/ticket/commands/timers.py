@@ -8,7 +8,7 @@ from services.ticket.domain import life
 from services.ticket.settings import TicketSettings
 from shared.context import Context
 from shared.contracts.ticket import TargetState, TicketClosed, TicketTimedOut
-from shared.db import transaction
+from shared.database.pool import transaction
 
 BATCH = 50
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import timedelta
 
 from shared.contracts.documents import Account, PermissionSet, RegisteredAccount, RegisteredSet, SetGroup
-from shared.errors import FieldError, Invalid, NotFound
+from shared.foundation.errors import FieldError, Invalid, NotFound
 from shared.policy.world import World
 
 LONG_SESSION = timedelta(hours=1)

@@ -15,7 +15,7 @@ from shared.contracts import access
 from shared.contracts.event import Revisions
 from shared.contracts.people import Person
 from shared.contracts.ticket import Grant, GrantState, Target, TargetState, Ticket, TicketState, Window
-from shared.errors import Conflict
+from shared.foundation.errors import Conflict
 
 PartT = TypeVar("PartT", Target, Grant)
 

@@ -18,7 +18,7 @@ from services.ticket.domain.window import (
 )
 from shared.contracts.documents import Account, PermissionSet, SetGroup, User
 from shared.contracts.ticket import WindowAsked
-from shared.errors import FieldError
+from shared.foundation.errors import FieldError
 from shared.policy.matching import solvable
 from shared.policy.selection import RuleChoice
 from shared.policy.world import World

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.contracts.ticket import WindowAsked
-from shared.errors import FieldError
-from shared.secrets_in_text import holds_secret
+from shared.foundation.errors import FieldError
+from shared.text.secrets_in_text import holds_secret
 
 SHORTEST_REASON = 10
 LONGEST_REASON = 2000

@@ -11,8 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.ticket.commands import catalog as commands
 from services.ticket.domain import catalog as domain
 from services.ticket.settings import TicketSettings
-from shared.access import PERSON, Caller, requires
-from shared.conditions import precondition
 from shared.context import Context
 from shared.contracts.documents import (
     AccessScope,
@@ -23,12 +21,14 @@ from shared.contracts.documents import (
     RegisteredSet,
     SetGroup,
 )
-from shared.errors import Denied, Forbidden, Invalid, NotFound
-from shared.moments import Moment
+from shared.foundation.errors import Denied, Forbidden, Invalid, NotFound
+from shared.http.access import PERSON, Caller, requires
+from shared.http.conditions import precondition
+from shared.http.web import etag, respond
 from shared.policy.row import SLUG
 from shared.policy.validation import validate_scope
-from shared.texts import Line
-from shared.web import etag, respond
+from shared.text.moments import Moment
+from shared.text.texts import Line
 
 AccountId = Annotated[str, Path(pattern=r"^[0-9]{12}$")]
 SetId = Annotated[str, Path(pattern=r"^ps-[a-z0-9]{1,32}$")]

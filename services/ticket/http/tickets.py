@@ -12,14 +12,14 @@ from services.ticket import views
 from services.ticket.commands import termination, tickets
 from services.ticket.domain.plan import Draft, Plan, TargetAsked
 from services.ticket.domain.window import Limits
-from shared.access import PERSON, Caller, requires
 from shared.context import Context
 from shared.contracts.people import Person
 from shared.contracts.ticket import TicketState, WindowAsked
-from shared.errors import Denied, Forbidden
-from shared.moments import Moment
-from shared.texts import Paragraph, printable_paragraph
-from shared.web import etag, respond
+from shared.foundation.errors import Denied, Forbidden
+from shared.http.access import PERSON, Caller, requires
+from shared.http.web import etag, respond
+from shared.text.moments import Moment
+from shared.text.texts import Paragraph, printable_paragraph
 
 
 class TargetBody(BaseModel):

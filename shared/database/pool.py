@@ -1,0 +1,60 @@
+"""PostgreSQL: the pool, and the one way to open a transaction.
+
+A service runs as an app role that owns no tables; what its schema is, is in shared/database/schema.py.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import asyncpg
+
+if TYPE_CHECKING:
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    Conn: TypeAlias = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+else:  # asyncpg's classes are generic in their stubs only
+    Pool = asyncpg.Pool
+    Conn = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+LOST_DATABASE: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that is cut while it answers: "cannot switch to state"
+)
+"""What asyncpg raises when the server is gone, going, full or blocked, and the network below it."""
+
+
+async def create_pool(dsn: str, *, size: int) -> Pool:
+    """A pool whose connections read and write jsonb as Python values and never run a statement for ever."""
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        init=_register_json,
+        command_timeout=30,
+        server_settings={
+            "application_name": "jit",
+            "lock_timeout": "10s",
+            "timezone": "UTC",
+            # A process that is frozen inside a transaction must not keep its locks: the lease is among them.
+            "idle_in_transaction_session_timeout": "15s",
+        },
+    )
+
+
+async def _register_json(conn: "asyncpg.Connection[asyncpg.Record]") -> None:
+    await conn.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncIterator[Conn]:
+    """One command, one transaction: commits at the end, rolls back on any error."""
+    async with pool.acquire() as conn, conn.transaction():
+        yield conn

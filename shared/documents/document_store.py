@@ -1,0 +1,134 @@
+"""Documents as their owner keeps them: stored, numbered and published in one transaction.
+
+Each write raises the owner's counter under a row lock that is held to commit, so a marker written
+later always stands behind every document it counts. Readers are in shared/documents/tables.py.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from shared.contracts.documents import DOCUMENTS, Document, Marker
+from shared.database.pool import Conn
+from shared.foundation.errors import Conflict, NotFound
+from shared.messaging import outbox
+
+DocumentT = TypeVar("DocumentT", bound=Document)
+
+
+def fingerprint(document: Document) -> int:
+    """What one live document adds (by XOR) to a marker's digest; nothing when deleted."""
+    if document.deleted:
+        return 0
+    return int.from_bytes(hashlib.sha256(f"{document.key}@{document.revision}".encode()).digest(), "big")
+
+
+async def get(conn: Conn, cls: type[DocumentT], document_id: str) -> DocumentT | None:
+    """A live document, or None where there is none or it was deleted."""
+    body = await conn.fetchval(
+        "SELECT body FROM document WHERE kind = $1 AND id = $2 AND NOT deleted", cls.KIND, document_id
+    )
+    return None if body is None else cls.model_validate(body)
+
+
+async def put(
+    conn: Conn, service: str, *documents: DocumentT, at: datetime, expected: int | None = None
+) -> list[DocumentT]:
+    """Store new states and publish them; returns them with their revisions.
+
+    `expected` guards an edit: the revision the caller read (0 where it expects none to be there).
+    A deleted id of ours cannot come back; what AWS names may.
+    """
+    counter = await conn.fetchrow("SELECT revision, count, digest FROM document_counter FOR UPDATE")
+    assert counter is not None, "document_counter has its one row from migration 0001"  # noqa: S101
+    revision, count = counter["revision"], counter["count"]
+    digest = int.from_bytes(counter["digest"], "big")
+    stored = []
+    for document in documents:
+        before = await _load(conn, type(document), document.id)
+        _check(before, document, expected)
+        revision += 1
+        after = document.model_copy(update={"revision": revision})
+        digest ^= (fingerprint(before) if before else 0) ^ fingerprint(after)
+        count += (not after.deleted) - (before is not None and not before.deleted)
+        await _save(conn, after)
+        await outbox.append_document(conn, service, after, at=at)
+        stored.append(after)
+    await conn.execute(
+        "UPDATE document_counter SET revision = $1, count = $2, digest = $3",
+        revision,
+        count,
+        digest.to_bytes(32, "big"),
+    )
+    return stored
+
+
+async def publish_marker(conn: Conn, service: str, *, at: datetime) -> Marker:
+    """State what a complete copy looks like, in order with the documents. Needs a transaction."""
+    counter = await conn.fetchrow("SELECT revision, count, digest FROM document_counter FOR UPDATE")
+    assert counter is not None, "document_counter has its one row from migration 0001"  # noqa: S101
+    marker = Marker(
+        owner=service,
+        revision=counter["revision"],
+        count=counter["count"],
+        digest=counter["digest"].hex(),
+        at=at,
+    )
+    await outbox.append_marker(conn, service, marker)
+    return marker
+
+
+async def republish(conn: Conn, service: str, *, at: datetime) -> int:
+    """Publish every document again as it is, deleted ones too; at start and on demand.
+
+    A reader that knows a document's revision ignores the repetition.
+    """
+    await conn.execute("SELECT 1 FROM document_counter FOR UPDATE")
+    rows = await conn.fetch("SELECT kind, body FROM document ORDER BY revision")
+    for row in rows:
+        await outbox.append_document(conn, service, DOCUMENTS[row["kind"]].model_validate(row["body"]), at=at)
+    return len(rows)
+
+
+async def all_of(conn: Conn, cls: type[DocumentT]) -> Sequence[DocumentT]:
+    """All live documents of a kind, by id."""
+    rows = await conn.fetch("SELECT body FROM document WHERE kind = $1 AND NOT deleted ORDER BY id", cls.KIND)
+    return [cls.model_validate(row["body"]) for row in rows]
+
+
+async def _load(conn: Conn, cls: type[DocumentT], document_id: str) -> DocumentT | None:
+    body = await conn.fetchval("SELECT body FROM document WHERE kind = $1 AND id = $2", cls.KIND, document_id)
+    return None if body is None else cls.model_validate(body)
+
+
+def _check(before: Document | None, after: Document, expected: int | None) -> None:
+    if before is not None and before.deleted and not after.deleted and not after.AWS_ID:
+        raise Conflict(
+            f"{after.key} was removed and its id cannot be used again; choose another id", code="id_reused"
+        )
+    if after.deleted and (before is None or before.deleted):
+        raise NotFound(f"{after.key} is not there", code="document_unknown")
+    if expected is None:
+        return
+    found = before.revision if before is not None and not before.deleted else 0
+    if found != expected:
+        raise Conflict(
+            f"{after.key} is at revision {found}, not {expected}: read it again and repeat the change",
+            code="document_changed",
+        )
+
+
+async def _save(conn: Conn, document: Document) -> None:
+    await conn.execute(
+        """
+        INSERT INTO document (kind, id, revision, deleted, body) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (kind, id) DO UPDATE
+        SET revision = excluded.revision, deleted = excluded.deleted, body = excluded.body
+        """,
+        document.kind,
+        document.id,
+        document.revision,
+        document.deleted,
+        document.model_dump(mode="json"),
+    )

@@ -1,0 +1,182 @@
+"""Who is calling, and whether the route is theirs to call.
+
+Every route declares one `requires(verb)`. Verbs of the policy are asked here with the scope `*`;
+`PERSON` admits anyone with a valid token and leaves the decision about the object to the command.
+The route-by-role test in tests/architecture finds these declarations.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from fastapi import Depends, Request
+
+from shared.context import Context
+from shared.contracts.configuration import AuthzDenied
+from shared.contracts.documents import User
+from shared.contracts.event import Actor, Revisions
+from shared.contracts.people import Person
+from shared.database.pool import transaction
+from shared.foundation.errors import Denied, Forbidden, Invalid, JitError, Unauthenticated
+from shared.http.idempotency import RequestKey
+from shared.identity.bindings import Principal, bind
+from shared.observability.logs import logger
+from shared.policy.engine import NOT_READY
+
+log = logger("access")
+
+PERSON: Final = "person"
+"""Any enabled person; what he may see or do is decided on the object, in the command."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The person behind a request, with what a command needs to decide and to record."""
+
+    principal: Principal
+    key: RequestKey | None
+    cause: str
+    """Id of the request, recorded as the cause of what it leads to."""
+
+    @property
+    def user(self) -> User:
+        return self.principal.user
+
+    @property
+    def user_id(self) -> str:
+        return self.principal.user.id
+
+    @property
+    def actor(self) -> Actor:
+        return self.principal.actor
+
+    @property
+    def person(self) -> Person:
+        return Person.of(self.user)
+
+
+class Requires:
+    """A FastAPI dependency: authenticate, bind to an Identity Store user, ask the policy for one verb."""
+
+    def __init__(self, verb: str, *, stale_ok: bool = False) -> None:
+        self.verb = verb
+        self.stale_ok = stale_ok
+
+    async def __call__(self, request: Request) -> Caller:
+        context: Context = request.app.state.context
+        now = context.clock.now()
+        claims = await context.verifier.verify(_bearer(request), now)
+        if not self.stale_ok:
+            _check_tables(context, request, self.verb)
+        if wanted := request.headers.get("Jit-Min-Revision"):
+            await context.tables.wait_for(parse_revision(wanted))
+        principal = await bind(
+            context.pool, claims, context.world, now, alerts=context.alerts, bindings=context.bindings
+        )
+        principal = _with_address(principal, request)
+        request.state.actor = principal.actor
+        self._ask_policy(context, principal, now)
+        return Caller(principal, await _request_key(request, principal), _request_id(request))
+
+    def _ask_policy(self, context: Context, principal: Principal, now: datetime) -> None:
+        if self.verb == PERSON:
+            return
+        answer = context.world.may(principal.user.id, self.verb, now=now)
+        if answer.code == NOT_READY.code:
+            context.tables.require_ready()
+        if not answer.allowed:
+            raise Forbidden(
+                f"this needs the right {self.verb}, which you do not have",
+                code="not_permitted",
+                denied=Denied(self.verb, principal.user.id, rules=answer.rules),
+            )
+
+
+def requires(verb: str, *, stale_ok: bool = False) -> Any:
+    """The default value of a route's `caller` parameter.
+
+    `stale_ok` marks a route that works on what is known of people and policy, however old: one that takes
+    access away, since a stop is never blocked by the bus, one that mends the bus, or one that shows what is
+    live to those who must act on it.
+    """
+    return Depends(Requires(verb, stale_ok=stale_ok))
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("send a token: Authorization: Bearer <token>", code="token_missing")
+    return token.strip()
+
+
+def _check_tables(context: Context, request: Request, verb: str) -> None:
+    if request.method in {"GET", "HEAD"}:
+        context.tables.require_ready()
+    else:
+        context.tables.require_fresh(correcting=verb == "config.write")
+
+
+def _with_address(principal: Principal, request: Request) -> Principal:
+    ip = request.client.host if request.client else None
+    return Principal(user=principal.user, actor=principal.actor.model_copy(update={"ip": ip}))
+
+
+async def _request_key(request: Request, principal: Principal) -> RequestKey | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None or request.method != "POST":
+        return None
+    return RequestKey.of(
+        caller=principal.user.id,
+        key=key,
+        method=request.method,
+        path=request.url.path,
+        body=await request.body(),
+    )
+
+
+def _request_id(request: Request) -> str:
+    return str(request.state.request_id)
+
+
+def parse_revision(text: str) -> Revisions:
+    """`catalog=12,rules=3` as revisions; what is not named is not waited for."""
+    try:
+        parts = dict(part.strip().split("=", 1) for part in text.split(","))
+        known = {name: int(value) for name, value in parts.items()}
+        if not set(known) <= set(Revisions.model_fields):
+            raise ValueError(text)
+        return Revisions(**known)
+    except ValueError:
+        raise Invalid(
+            "Jit-Min-Revision must look like catalog=12,rules=3,inventory=40 (as in Jit-Revision of a write)",
+            code="min_revision_invalid",
+        ) from None
+
+
+def format_revision(**revisions: int) -> dict[str, str]:
+    """The header a write answers with."""
+    return {"Jit-Revision": ",".join(f"{name}={value}" for name, value in revisions.items())}
+
+
+async def record_denial(context: Context, request: Request, error: JitError) -> None:
+    """Make a refusal a fact, in a transaction of its own; the refusal stands whatever becomes of it."""
+    actor: Actor | None = getattr(request.state, "actor", None)
+    if error.denied is None or actor is None:
+        return
+    fact = AuthzDenied(
+        subject=error.denied.subject,
+        actor=actor,
+        why=error.detail,
+        cause=_request_id(request),
+        at=context.clock.now(),
+        verb=error.denied.verb,
+        code=error.code,
+        rules=error.denied.rules,
+        route=f"{request.method} {request.url.path}",
+        object_id=error.denied.object_id,
+    )
+    try:
+        async with transaction(context.pool) as conn:
+            await context.record(conn, fact)
+    except Exception:
+        log.exception("a refusal could not be recorded", code=error.code, verb=error.denied.verb)

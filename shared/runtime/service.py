@@ -1,0 +1,363 @@
+"""The service factory: FastAPI, consumers, relay and background tasks around one context.
+
+HTTP answers from the first moment (`/livez` 200, `/readyz` 503); database and broker are waited for
+with retries, in that order, and let go in reverse. The only place where these parts are put together.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import asyncpg
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from faststream.kafka import KafkaBroker
+
+from shared.context import Context
+from shared.contracts import topics
+from shared.contracts.event import Event
+from shared.database.pool import LOST_DATABASE, Conn, create_pool, transaction
+from shared.database.schema import missing_migrations
+from shared.documents import document_store
+from shared.documents.tables import Tables
+from shared.foundation.clock import Clock, ManualClock
+from shared.foundation.settings import ServiceSettings
+from shared.http import web
+from shared.http.access import record_denial
+from shared.identity.tokens import TokenVerifier
+from shared.messaging import kafka, outbox, retention
+from shared.messaging.consumer import Subscription, make_broker, make_consumers
+from shared.messaging.relay import Relay
+from shared.observability import logs, metrics, tracing
+from shared.observability.alerts import make_alerts
+from shared.observability.logs import logger
+from shared.policy.world import World
+from shared.runtime import probes
+from shared.runtime.operations import operations_router
+from shared.runtime.watch import Watch
+
+MARKER_EVERY_S = 10.0
+SETTLED_AFTER_S = 30.0
+"""A restarted task that has run so long works again: its alert is cleared, its next delay is short."""
+LOST_TOO_OFTEN = 3
+"""A database that went away for a moment is no alert; one that stays away is."""
+STOP_WITHIN_S = 30.0
+
+log = logger("service")
+
+Task = tuple[str, Callable[[], Awaitable[None]]]
+"""A name and a coroutine function that runs until cancelled; one that ends is started again."""
+
+
+@dataclass
+class Parts:
+    """What makes one service different from another; each is a function of the context."""
+
+    routers: Callable[[Context], Sequence[APIRouter]] = lambda _context: ()
+    subscriptions: Callable[[Context], Sequence[Subscription]] = lambda _context: ()
+    background: Callable[[Context], Sequence[Task]] = lambda _context: ()
+    record: Callable[[Conn, Event], Awaitable[None]] | None = None
+    """Where facts outside commands go, where it is not the outbox."""
+    closing: Callable[[], Awaitable[None]] | None = None
+    """Lets go of what the service itself opened (clients)."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """What the services of one process share: the embedded run has five of them, production one."""
+
+    clock: Clock
+    tables: Tables | None = None
+    watches_tables: str | None = None
+    """The service that alerts when the process's tables are refused, left out or stale."""
+
+
+class Service:
+    """One service, ready to be served (`app`), and started and stopped by whoever serves it."""
+
+    def __init__(
+        self, name: str, settings: ServiceSettings, parts: Parts, *, process: Process | None = None
+    ) -> None:
+        process = process or Process(Clock())
+        if isinstance(process.clock, ManualClock) and settings.env == "production":
+            raise ValueError("a settable clock is for tests; production runs on the database's clock")
+        self.name = name
+        self.settings = settings
+        self._parts = parts
+        self._own_tables = process.tables is None
+        self.context = self._make_context(name, settings, process)
+        self.consumers = make_consumers(
+            name,
+            parts.subscriptions(self.context),
+            pool=lambda: self.context.pool,
+            clock=process.clock,
+            alerts=self.context.alerts,
+        )
+        self.relay = Relay(
+            service=name,
+            dsn=settings.direct_database_url,
+            producer=lambda: kafka.producer(settings.kafka, client_id=f"jit-{name}-relay"),
+            clock=process.clock,
+        )
+        self._watch = Watch(
+            self.context,
+            self.relay,
+            self.consumers,
+            tables=self._own_tables or process.watches_tables == name,
+        )
+        self._broker: KafkaBroker | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._problem: str | None = "starting"
+        self.app = self._make_app()
+
+    def _make_context(self, name: str, settings: ServiceSettings, process: Process) -> Context:
+        tables = process.tables or Tables(
+            world=World(roles=settings.roles),
+            settings=settings.kafka,
+            clock=process.clock,
+            stale_after=timedelta(seconds=settings.table_stale_after_s),
+        )
+
+        async def record(conn: Conn, event: Event) -> None:
+            await outbox.append(conn, name, event)
+
+        return Context(
+            service=name,
+            settings=settings,
+            clock=process.clock,
+            alerts=make_alerts(name, settings, process.clock),
+            tables=tables,
+            verifier=TokenVerifier(settings.issuers, production=settings.env == "production"),
+            record=self._parts.record or record,
+        )
+
+    def _make_app(self) -> FastAPI:
+        app = FastAPI(
+            title=f"JIT {self.name}", version="1", lifespan=self._lifespan, responses=web.PROBLEMS,
+            docs_url=None, redoc_url=None,
+        )  # fmt: skip
+        app.state.context = self.context
+        app.add_middleware(web.BodyGuard)
+        app.add_middleware(web.BugGuard)
+        app.add_middleware(probes.RequestScope, service=self.name)
+        web.install_errors(app, on_refusal=lambda request, error: record_denial(self.context, request, error))
+        app.include_router(probes.router(self))
+        for router in (*self._parts.routers(self.context), operations_router(self.context, self.consumers)):
+            app.include_router(router)
+        return app
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
+
+    async def start(self) -> None:
+        """Begin to work in the background; returns at once. `problem()` tells when it is there."""
+        tracing.configure(service=self.name, endpoint=self.settings.otlp_endpoint)
+        self._spawn("supervise", self._bring_up, once=True)
+        self._spawn("alerts", self.context.alerts.run)
+
+    async def stop(self) -> None:
+        """Consumers first, then background work and relay, then the pool; bounded."""
+        self._problem = "stopping"
+        await self._end(self._tasks[:1])  # what is still starting must not start while we stop
+        for consumer in self.consumers:
+            consumer.stop()
+        if self._broker is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._broker.stop(), STOP_WITHIN_S)
+            self._broker = None
+        await self._end(self._tasks)
+        self._tasks.clear()
+        if self._parts.closing is not None:
+            await self._parts.closing()
+        if self.context.has_pool:
+            await _close_pool(self.context)
+
+    async def _end(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, hanging = await asyncio.wait(tasks, timeout=STOP_WITHIN_S)
+            for task in hanging:
+                log.error("task does not stop", service=self.name, task=task.get_name())
+
+    def problem(self) -> str | None:
+        """Why this service cannot do its work right now; None when it can."""
+        if self._problem:
+            return self._problem
+        if lost := [consumer.topic for consumer in self.consumers if not consumer.assigned()]:
+            return f"no partitions of {', '.join(lost)} are assigned"
+        if self.relay.state == "down":
+            return "the relay neither holds its lock nor waits for it"
+        if not self.context.tables.ready:
+            return f"tables: waiting for {', '.join(self.context.tables.unready_owners)}"
+        return None
+
+    # bringing up, in order
+
+    async def _bring_up(self) -> None:
+        try:
+            await self._bring_up_in_order()
+        except Exception as error:
+            # Absent servers are waited for; whatever else goes wrong is a bug and must not be silent.
+            self._problem = f"cannot start, this is a bug: {type(error).__name__}"
+            log.exception("service cannot start", service=self.name)
+            await self.context.alerts.raise_alert(
+                key="start", summary=f"{self.name} cannot start", detail=f"{type(error).__name__}: {error}"
+            )
+
+    async def _bring_up_in_order(self) -> None:
+        await self._until_done("database", self._connect_database)
+        self._spawn("relay", self.relay.run)
+        if self._own_tables:
+            self._spawn("tables", self.context.tables.run)
+        if any(topic.owner == self.name for topic in topics.COMPACTED):
+            await self._until_done("documents", self._republish)
+            self._spawn("markers", self._publish_markers)
+        self._spawn("clock", self._keep_clock)
+        self._spawn("retention", lambda: retention.run(self.context.pool, self.context.clock))
+        self._spawn("watch", self._watch.run)
+        for task_name, run in self._parts.background(self.context):
+            self._spawn(task_name, run)
+        await self._until_done("broker", self._start_consumers)
+        self._problem = None
+        log.info("service is up", service=self.name)
+
+    async def _until_done(self, what: str, step: Callable[[], Awaitable[None]]) -> None:
+        delay = 0.2
+        self._problem = f"waiting for the {what}"
+        while True:
+            try:
+                await step()
+            except Exception as error:  # noqa: BLE001 (absent servers are waited for, whatever they say)
+                self._problem = f"waiting for the {what}: {type(error).__name__}"
+                log.warning("waiting", service=self.name, what=what, error=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 5.0)
+            else:
+                return
+
+    async def _connect_database(self) -> None:
+        pool = await create_pool(self.settings.database_url.get_secret_value(), size=self.settings.pool_size)
+        try:
+            async with pool.acquire() as conn:
+                if missing := await missing_migrations(conn, self.name):
+                    raise asyncpg.UndefinedTableError(
+                        f"run `jit migrate` first: {', '.join(missing)} not applied"
+                    )
+                await self.context.clock.sync(conn)
+        except BaseException:
+            pool.terminate()
+            raise
+        self.context.set_pool(pool)
+
+    async def _republish(self) -> None:
+        async with transaction(self.context.pool) as conn:
+            now = self.context.clock.now()
+            await document_store.republish(conn, self.name, at=now)
+            await document_store.publish_marker(conn, self.name, at=now)
+
+    async def _start_consumers(self) -> None:
+        if not self.consumers:
+            return
+        broker = make_broker(self.name, self.settings.kafka)
+        for consumer in self.consumers:
+            consumer.subscribe(broker, self.settings.kafka)
+        self._broker = broker
+        try:
+            await broker.start()
+        except BaseException:
+            await broker.stop()
+            self._broker = None
+            raise
+
+    # staying up
+
+    def _spawn(self, task_name: str, run: Callable[[], Awaitable[None]], *, once: bool = False) -> None:
+        keep = run() if once else self._keep(task_name, run)
+        self._tasks.append(asyncio.create_task(_as_coroutine(keep), name=f"{self.name}/{task_name}"))
+
+    async def _keep(self, task_name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run for ever; a crash is loud and the task starts again."""
+        delay, lost = 0.5, 0
+        while True:
+            started = asyncio.get_running_loop().time()
+            try:
+                async with self._settling(task_name):
+                    await run()
+            except LOST_DATABASE as error:
+                lost += 1
+                log.warning("waits for the database", service=self.name, task=task_name, error=str(error))
+                if lost >= LOST_TOO_OFTEN:
+                    await self._alert_task(task_name, error)
+            except Exception as error:
+                log.exception("background task failed", service=self.name, task=task_name)
+                await self._alert_task(task_name, error)
+            if asyncio.get_running_loop().time() - started > SETTLED_AFTER_S:
+                delay, lost = 0.5, 0
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 30.0)
+
+    async def _alert_task(self, task_name: str, error: Exception) -> None:
+        await self.context.alerts.raise_alert(
+            key=f"task/{task_name}",
+            summary=f"{self.name}: the task {task_name} fails and is started again",
+            detail=f"{type(error).__name__}: {error}",
+        )
+
+    @asynccontextmanager
+    async def _settling(self, task_name: str) -> AsyncIterator[None]:
+        """Clear the task's alert once it has run for a while; a loop that ends never would say so itself."""
+
+        async def clear() -> None:
+            await asyncio.sleep(SETTLED_AFTER_S)
+            await self.context.alerts.clear(f"task/{task_name}")
+
+        clearing = asyncio.create_task(clear())
+        try:
+            yield
+        finally:
+            clearing.cancel()
+
+    async def _publish_markers(self) -> None:
+        while True:
+            await asyncio.sleep(MARKER_EVERY_S)
+            async with transaction(self.context.pool) as conn:
+                await document_store.publish_marker(conn, self.name, at=self.context.clock.now())
+
+    async def _keep_clock(self) -> None:
+        while True:
+            await asyncio.sleep(30)
+            async with self.context.pool.acquire() as conn:
+                offset = await self.context.clock.sync(conn)
+            metrics.CLOCK_OFFSET.labels(self.name).set(offset.total_seconds())
+
+
+async def _as_coroutine(awaitable: Awaitable[None]) -> None:
+    await awaitable
+
+
+async def _close_pool(context: Context) -> None:
+    pool = context.pool
+    context.set_pool(None)
+    try:
+        await asyncio.wait_for(pool.close(), 5)
+    except TimeoutError:
+        pool.terminate()
+
+
+def serve(service: Service) -> None:
+    """Run one service in this process until SIGTERM or SIGINT."""
+    settings = service.settings
+    logs.configure(fmt=settings.log_format, level=settings.log_level)
+    uvicorn.run(
+        service.app, host=settings.host, port=settings.port, log_config=None, access_log=False,
+        timeout_graceful_shutdown=10, server_header=False,
+    )  # fmt: skip

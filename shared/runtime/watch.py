@@ -1,0 +1,116 @@
+"""What has no event of its own, looked at every few seconds: backlog, lag, age of the tables, a blocked loop.
+
+Started by shared/runtime/service.py; ends up in metrics and operations alerts and decides nothing.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from shared.context import Context
+from shared.messaging import relay
+from shared.messaging.consumer import Consumer
+from shared.messaging.relay import Relay
+from shared.observability import metrics
+
+EVERY_S = 5.0
+STUCK_AFTER = timedelta(seconds=30)
+UNREADY_AFTER = timedelta(seconds=60)
+"""Tables are read anew at every start and after a reconnection; one that stays so decides nothing."""
+
+
+class Watch:
+    """One per service. `tables` is whether this service, not its process, answers for the documents."""
+
+    def __init__(
+        self, context: Context, sender: Relay, consumers: Sequence[Consumer], *, tables: bool
+    ) -> None:
+        self._context = context
+        self._name = context.service
+        self._relay = sender
+        self._consumers = consumers
+        self._tables = tables
+        self._head: int | None = None
+        self._unready_since: datetime | None = None
+        self._told: set[str] = set()
+
+    async def run(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            started = clock()
+            await asyncio.sleep(EVERY_S)
+            metrics.LOOP_LAG.labels(self._name).set(max(0.0, clock() - started - EVERY_S))
+            await self.look()
+
+    async def look(self) -> None:
+        """Once over everything."""
+        self._look_at_consumers()
+        tables = self._context.tables
+        metrics.TABLES_READY.labels(self._name).set(int(tables.ready))
+        metrics.TABLES_AGE.labels(self._name).set(tables.age().total_seconds())
+        if self._tables:
+            await self._look_at_tables()
+        await self._look_at_outbox()
+
+    def _look_at_consumers(self) -> None:
+        for consumer in self._consumers:
+            if (lag := consumer.lag()) is not None:
+                metrics.CONSUMER_LAG.labels(self._name, consumer.topic).set(lag)
+
+    async def _look_at_outbox(self) -> None:
+        async with self._context.pool.acquire() as conn:
+            waiting, age = await relay.backlog(conn, now=self._context.clock.now())
+            head = await relay.head(conn)
+        metrics.OUTBOX_UNSENT.labels(self._name).set(waiting)
+        metrics.OUTBOX_OLDEST.labels(self._name).set(age.total_seconds())
+        # Old rows wait again while a replay is sent; only a head that does not move is stuck.
+        stuck = age > STUCK_AFTER and head == self._head
+        self._head = head
+        await self._tell(
+            "relay_stuck",
+            "events are not leaving the outbox",
+            f"{waiting} waiting, the oldest for {int(age.total_seconds())} s; "
+            f"the relay is {self._relay.state}",
+            stands=stuck,
+        )
+
+    async def _look_at_tables(self) -> None:
+        """Records nobody could take over, documents the policy refuses, and a copy that is out of date."""
+        tables, settings = self._context.tables, self._context.settings
+        for place in set(tables.left_out) - self._told:
+            self._told.add(place)
+            await self._context.alerts.raise_alert(
+                key=f"tables/{place}",
+                summary=f"{self._name}: a document was left out",
+                detail=f"{place}: {tables.left_out[place]}",
+                once=True,
+            )
+        refused = "; ".join(f"{key}: {why}" for key, why in sorted(tables.world.refused.items()))
+        await self._tell(
+            "tables_refused", "the policy refuses documents; writes wait", refused, stands=bool(refused)
+        )
+        await self._look_at_readiness()
+        age = tables.age()
+        await self._tell(
+            "tables_stale",
+            "policy and inventory are out of date; writes wait",
+            f"the oldest marker is {int(age.total_seconds())} s old",
+            stands=tables.ready and age > timedelta(seconds=settings.table_stale_after_s),
+        )
+
+    async def _look_at_readiness(self) -> None:
+        now, tables = self._context.clock.now(), self._context.tables
+        self._unready_since = None if tables.ready else self._unready_since or now
+        owners = ", ".join(tables.unready_owners) or "the end of what the broker holds"
+        await self._tell(
+            "tables_unready",
+            "policy and inventory are not completely read; nothing is decided",
+            f"not ready since {self._unready_since}, waits for {owners}",
+            stands=self._unready_since is not None and now - self._unready_since >= UNREADY_AFTER,
+        )
+
+    async def _tell(self, key: str, what: str, detail: str, *, stands: bool) -> None:
+        if stands:
+            await self._context.alerts.raise_alert(key=key, summary=f"{self._name}: {what}", detail=detail)
+        else:
+            await self._context.alerts.clear(key)
