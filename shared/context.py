@@ -1,10 +1,12 @@
 """What a command, a route or a background task of a service may reach. Made by shared/runtime/service.py."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from shared.contracts.event import Actor, Event
 from shared.database.pool import Conn, Pool
+from shared.database.unit_of_work import Hook, UnitOfWork, unit_of_work
 from shared.documents.tables import Tables
 from shared.foundation.clock import Clock
 from shared.foundation.errors import NotReady
@@ -29,6 +31,8 @@ class Context:
     """Where facts go that are not part of a command: the outbox, or the log itself in the audit service."""
     bindings: Bindings = field(default_factory=Bindings, repr=False)
     """Which subjects this service's database is known to hold."""
+    nudge: Hook = lambda: None
+    """Tells the background tasks of this process that rows have changed; for `UnitOfWork.after_commit`."""
     _pool: Pool | None = field(default=None, repr=False)
 
     @property
@@ -38,6 +42,10 @@ class Context:
                 "the database has not been reached yet; try again in a few seconds", code="starting"
             )
         return self._pool
+
+    def unit_of_work(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """A transaction for one command or several; see shared/database/unit_of_work.py."""
+        return unit_of_work(self.pool, self.alerts)
 
     @property
     def has_pool(self) -> bool:

@@ -144,7 +144,7 @@ class Expiry:
             ids = await claims.lock_due_assignments(conn, now=now)
             ended = await _end(
                 conn, ids, lambda claim: claim.ends_at <= now,
-                stamp=self._stamp(now), cause="expired", why="its window is over",
+                stamp=self._stamp(now), cause=EndCause.EXPIRED, why="its window is over",
             )  # fmt: skip
         for claim, row in ended:
             _LATENESS.observe((now - claim.ends_at).total_seconds())

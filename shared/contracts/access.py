@@ -1,13 +1,39 @@
 """Facts of the provisioner: what AWS was made to do, and what it was read back to say."""
 
 from datetime import timedelta
-from typing import ClassVar, Literal
+from enum import StrEnum
+from typing import ClassVar
 
 from pydantic import AwareDatetime
 
 from shared.contracts.event import Event
 
-EndCause = Literal["expired", "terminated", "returned", "withdrawn", "revoked_by_operator", "failed"]
+
+class EndCause(StrEnum):
+    """Why a claim is over, and the code of a grant that ended by it."""
+
+    EXPIRED = "expired"
+    """Its window is over."""
+    TERMINATED = "terminated"
+    """An approver of the target or an administrator stopped it."""
+    RETURNED = "returned"
+    """The beneficiary gave it back."""
+    WITHDRAWN = "withdrawn"
+    """The requester dropped it."""
+    REVOKED_BY_OPERATOR = "revoked_by_operator"
+    """An administrator ended all access of a ticket, a user or an account."""
+    FAILED = "failed"
+    """It could not be granted."""
+
+    @property
+    def is_stop(self) -> bool:
+        """Whether somebody ended it, rather than time or a failure."""
+        return self not in {EndCause.EXPIRED, EndCause.FAILED}
+
+
+def is_stop(code: str | None) -> bool:
+    """Whether a grant's code says that somebody ended it; other codes say why it failed."""
+    return code in {cause.value for cause in EndCause if cause.is_stop}
 
 
 class AccessFact(Event):

@@ -1,8 +1,8 @@
 """Facts of the ticket service: one ticket's life, each fact with the whole ticket as it then was."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pydantic import AwareDatetime
 
@@ -28,6 +28,10 @@ class GrantState(StrEnum):
     FAILED = "failed"
 
 
+FINAL_STATES: Final = frozenset({GrantState.REVOKED, GrantState.RELEASED, GrantState.FAILED})
+"""Nothing follows these."""
+
+
 class TicketState(StrEnum):
     """For display; derived from targets and grants by the ticket service, never decided on."""
 
@@ -50,6 +54,13 @@ class Window(Contract):
     starts_at: AwareDatetime
     ends_at: AwareDatetime
 
+    @property
+    def length(self) -> timedelta:
+        return self.ends_at - self.starts_at
+
+    def holds(self, moment: datetime) -> bool:
+        return self.starts_at <= moment < self.ends_at
+
 
 class WindowAsked(Contract):
     """As asked for: an open start means "when approved"; exactly one of end and duration is given."""
@@ -57,6 +68,30 @@ class WindowAsked(Contract):
     starts_at: AwareDatetime | None = None
     ends_at: AwareDatetime | None = None
     duration: timedelta | None = None
+
+    def length_from(self, moment: datetime) -> timedelta | None:
+        """How long access lasts if it is approved at `moment`; None when neither end nor duration is given.
+
+        Approval rules are asked for the length from the submit on.
+        """
+        if self.duration is not None:
+            return self.duration
+        if self.ends_at is not None:
+            return self.ends_at - (self.starts_at or moment)
+        return None
+
+    def window_at(self, approved_at: datetime) -> Window | None:
+        """The window that an approval at this moment opens; None when nothing of it is left.
+
+        A start in the past begins now: nobody gets access for time gone by, and the end stays.
+        """
+        start = approved_at if self.starts_at is None else max(self.starts_at, approved_at)
+        end = self.ends_at
+        if end is None:
+            if self.duration is None:
+                return None
+            end = (self.starts_at or approved_at) + self.duration
+        return Window(starts_at=start, ends_at=end) if end > start else None
 
 
 class Target(Contract):
@@ -100,6 +135,11 @@ class Grant(Contract):
     credentials_until: AwareDatetime | None = None
     """No credential issued through this grant can live longer."""
 
+    @property
+    def is_live(self) -> bool:
+        """Approved, and not at an end."""
+        return self.state is not None and self.state not in FINAL_STATES
+
 
 class Ticket(Contract):
     """One request, whole."""
@@ -124,13 +164,68 @@ class Ticket(Contract):
     revisions: Revisions = Revisions()
     """The policy's documents at submit."""
 
+    @property
+    def parties(self) -> frozenset[str]:
+        """User ids of those it is for: who asked and who would get it. None of them decides on it."""
+        return frozenset({self.requester.user_id, *(person.user_id for person in self.beneficiaries)})
+
+    def target(self, target_id: str) -> Target | None:
+        return next((target for target in self.targets if target.id == target_id), None)
+
+    def grant(self, grant_id: str) -> Grant | None:
+        return next((grant for grant in self.grants if grant.id == grant_id), None)
+
+    def grants_of(self, target_id: str) -> tuple[Grant, ...]:
+        return tuple(grant for grant in self.grants if grant.target_id == target_id)
+
+    @property
+    def pending(self) -> tuple[Target, ...]:
+        """Targets that wait for their review."""
+        return tuple(target for target in self.targets if target.state is TargetState.PENDING)
+
+    @property
+    def live(self) -> tuple[Grant, ...]:
+        """Grants that were approved and have not reached an end."""
+        return tuple(grant for grant in self.grants if grant.is_live)
+
 
 class TicketFact(Event):
-    """Base of ticket facts; `target_ids` names what the fact is about (all targets where empty)."""
+    """Base of ticket facts. What a fact is about is asked of it, so that all readers agree."""
 
     ticket: Ticket
     target_ids: tuple[str, ...] = ()
     grant_ids: tuple[str, ...] = ()
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets it is about: those it names and those of the grants it names; all if it names none."""
+        of_grants = {grant.target_id for grant in self.ticket.grants if grant.id in self.grant_ids}
+        named = {*self.target_ids, *of_grants}
+        if not self.target_ids and not self.grant_ids:
+            return self.ticket.targets
+        return tuple(target for target in self.ticket.targets if target.id in named)
+
+    @property
+    def grants(self) -> tuple[Grant, ...]:
+        """The grants it is about: those it names and those of the targets it names; all if it names none."""
+        if not self.target_ids and not self.grant_ids:
+            return self.ticket.grants
+        return tuple(
+            grant
+            for grant in self.ticket.grants
+            if grant.id in self.grant_ids or grant.target_id in self.target_ids
+        )
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        """The accounts it is about, sorted, each once."""
+        return tuple(sorted({target.account_id for target in self.targets}))
+
+    @property
+    def holders(self) -> tuple[Person, ...]:
+        """The beneficiaries it is about, in the ticket's order."""
+        concerned = {grant.beneficiary for grant in self.grants}
+        return tuple(person for person in self.ticket.beneficiaries if person.user_id in concerned)
 
 
 class TicketSubmitted(TicketFact):

@@ -9,6 +9,7 @@ alone, because the next event of that ticket may be its revoke. Unknown event ty
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
@@ -22,9 +23,10 @@ from structlog.contextvars import bound_contextvars
 from shared.contracts import topics
 from shared.contracts.event import Event
 from shared.database.pool import Pool
+from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import Clock
 from shared.foundation.settings import KafkaSettings
-from shared.messaging import kafka
+from shared.messaging import inbox, kafka
 from shared.messaging.backoff import Backoff
 from shared.messaging.dead_letters import park
 from shared.messaging.envelope import (
@@ -40,8 +42,14 @@ from shared.observability import metrics, tracing
 from shared.observability.alerts import Alerts
 from shared.observability.logs import logger
 
-Handler: TypeAlias = Callable[[Received[Any]], Awaitable[None]]
-"""A command for one event type. It opens its own transaction and begins with the inbox claim."""
+Handler: TypeAlias = Callable[..., Awaitable[None]]
+"""A command for one event type, called with the unit of work and the event. The consumer has claimed the
+event in that unit and commits it, so that the effect happens once or not at all."""
+
+Claim: TypeAlias = Callable[..., Awaitable[bool]]
+"""Whether an event is handled for the first time, asked in the transaction that has the effect."""
+
+Begin: TypeAlias = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
 
 Outcome: TypeAlias = Literal["handled", "skipped", "parked"]
 
@@ -56,6 +64,9 @@ class Subscription:
     handlers: Mapping[type[Event], Handler]
     otherwise: Handler | None = None
     """For the audit log, which takes every known type."""
+    claim: Claim = inbox.first_time
+    unit: bool = False
+    """Transitional: the handlers take a unit of work. Goes when every service's do."""
 
 
 def make_broker(service: str, settings: KafkaSettings) -> KafkaBroker:
@@ -84,6 +95,7 @@ class Consumer:
     pool: Callable[[], Pool]
     clock: Clock
     alerts: Alerts
+    begin: Begin
     backoff: Backoff = field(default_factory=Backoff)
     _failures: dict[tuple[str, int, int], int] = field(default_factory=dict)
     _in_hand: int = 0
@@ -209,7 +221,12 @@ class Consumer:
             bound_contextvars(service=self.service, ticket=envelope.subject, event=envelope.type),
             tracing.span(f"{self.service} {envelope.type}", carrier=envelope.carrier, kind=SpanKind.CONSUMER),
         ):
-            await handler(received)
+            if self.subscription.unit:
+                async with self.begin() as work:
+                    if await self.subscription.claim(work.conn, received, now=self.clock.now()):
+                        await handler(work, received)
+            else:
+                await handler(received)
         metrics.HANDLING.labels(self.service, envelope.type).observe(time.perf_counter() - started)
         return self._count(envelope.type, "handled")
 
@@ -263,6 +280,7 @@ def make_consumers(
     pool: Callable[[], Pool],
     clock: Clock,
     alerts: Alerts,
+    begin: Begin,
 ) -> list[Consumer]:
     """One consumer per topic: FastStream silently drops all but the first of several.
 
@@ -274,7 +292,7 @@ def make_consumers(
             raise ValueError(f"{service} subscribes twice to {topic}: put its handlers into one table")
         if service not in topics.TOPICS[topic].readers:
             raise ValueError(f"{service} is not a reader of {topic}: add it to shared/contracts/topics.py")
-    return [Consumer(service, subscription, pool, clock, alerts) for subscription in subscriptions]
+    return [Consumer(service, subscription, pool, clock, alerts, begin) for subscription in subscriptions]
 
 
 def _alert_key(topic: str, partition: int) -> str:

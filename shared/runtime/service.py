@@ -95,6 +95,7 @@ class Service:
             pool=lambda: self.context.pool,
             clock=process.clock,
             alerts=self.context.alerts,
+            begin=self.context.unit_of_work,
         )
         self.relay = Relay(
             service=name,

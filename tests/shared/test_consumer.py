@@ -14,11 +14,11 @@ from faststream.kafka import KafkaBroker
 
 from shared.contracts import topics
 from shared.contracts.configuration import RuleChanged
-from shared.database.pool import Pool, transaction
+from shared.database.pool import Pool
+from shared.database.unit_of_work import UnitOfWork, unit_of_work
 from shared.foundation.clock import ManualClock, new_id
 from shared.messaging.consumer import Consumer, Subscription, make_broker, make_consumers
 from shared.messaging.envelope import Received, headers_for
-from shared.messaging.inbox import first_time
 from shared.observability.alerts import Alerts
 from tests.support.corridor import create_topics, fact, kafka_settings
 from tests.support.harness import NOW
@@ -47,21 +47,24 @@ class Reader:
         self.consumer = self.make()
 
     def make(self) -> Consumer:
-        subscription = Subscription(topics.APPROVAL, {RuleChanged: self._handle})
+        subscription = Subscription(topics.APPROVAL, {RuleChanged: self._handle}, unit=True)
         (consumer,) = make_consumers(
-            "ticket", [subscription], pool=lambda: self.pool, clock=ManualClock(NOW), alerts=self.alerts
+            "ticket",
+            [subscription],
+            pool=lambda: self.pool,
+            clock=ManualClock(NOW),
+            alerts=self.alerts,
+            begin=lambda: unit_of_work(self.pool, self.alerts),
         )
         consumer.backoff.sleep = self._pause
         return consumer
 
-    async def _handle(self, received: Received[RuleChanged]) -> None:
+    async def _handle(self, _work: UnitOfWork, received: Received[RuleChanged]) -> None:
         number = received.event.revision
         self.tried.append(number)
         if self.before is not None:
             await self.before(number)
-        async with transaction(self.pool) as conn:
-            if await first_time(conn, received, now=NOW):
-                self.handled.append(number)
+        self.handled.append(number)
 
     async def _pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -337,13 +340,16 @@ async def test_assigned_knows_partitions_and_the_reading_task(pool: Pool, broker
 
 
 async def test_consumers_of_a_topic_twice_or_of_one_not_theirs_are_refused(pool: Pool) -> None:
+    alerts = Alerts(service="ticket", clock=ManualClock(NOW), channels=[])
+
     def make(*names: str) -> Any:
         return make_consumers(
             "ticket",
             [Subscription(name, {}) for name in names],
             pool=lambda: pool,
             clock=ManualClock(NOW),
-            alerts=Alerts(service="ticket", clock=ManualClock(NOW), channels=[]),
+            alerts=alerts,
+            begin=lambda: unit_of_work(pool, alerts),
         )
 
     assert len(make(topics.APPROVAL, topics.ACCESS)) == 2

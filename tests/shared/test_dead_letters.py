@@ -9,6 +9,7 @@ from aiokafka import ConsumerRecord
 from shared.contracts import topics
 from shared.contracts.configuration import RuleChanged
 from shared.database.pool import Pool
+from shared.database.unit_of_work import unit_of_work
 from shared.foundation.clock import ManualClock, new_id
 from shared.foundation.errors import NotFound
 from shared.messaging import dead_letters
@@ -38,12 +39,14 @@ def good_record(**other: bytes) -> ConsumerRecord:
 
 def consumer_of(pool: Pool, handler: Any) -> Consumer:
     clock = ManualClock(NOW)
+    alerts = Alerts(service="ticket", clock=clock, channels=[])
     (consumer,) = make_consumers(
         "ticket",
         [Subscription(topics.APPROVAL, {RuleChanged: handler})],
         pool=lambda: pool,
         clock=clock,
-        alerts=Alerts(service="ticket", clock=clock, channels=[]),
+        alerts=alerts,
+        begin=lambda: unit_of_work(pool, alerts),
     )
     return consumer
 

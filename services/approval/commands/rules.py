@@ -1,4 +1,4 @@
-"""Approval rules: what they may say is checked here, storing and telling is shared/configuration/changes.py's.
+"""Approval rules: what they may say is checked here; shared/configuration/changes.py stores and tells.
 
 Open reviews follow a change by themselves (refresh.py).
 """

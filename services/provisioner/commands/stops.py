@@ -25,9 +25,9 @@ from shared.messaging import inbox
 from shared.messaging.envelope import Received
 
 CAUSES: dict[type[TicketFact], EndCause] = {
-    TicketTerminated: "terminated",
-    TicketReturned: "returned",
-    TicketWithdrawn: "withdrawn",
+    TicketTerminated: EndCause.TERMINATED,
+    TicketReturned: EndCause.RETURNED,
+    TicketWithdrawn: EndCause.WITHDRAWN,
 }
 
 
@@ -92,13 +92,13 @@ async def revoke(
         now = context.clock.now()
         if ticket_id is not None:
             await witnesses.lock_ticket(conn, ticket_id)
-            stop = Stop("revoked_by_operator", caller.actor, reason)
+            stop = Stop(EndCause.REVOKED_BY_OPERATOR, caller.actor, reason)
             await witnesses.insert_stop(conn, ticket_id, stop, now=now)
         pairs = await claims.open_claims(conn, ticket_id=ticket_id, user_id=user_id, account_id=account_id)
         if not pairs:
             _refuse_unknown(context, user_id=user_id, account_id=account_id)
         stamp = Stamp(now, caller.actor, caller.cause)
-        ended = await end_claims(conn, pairs, stamp=stamp, cause="revoked_by_operator", why=reason)
+        ended = await end_claims(conn, pairs, stamp=stamp, cause=EndCause.REVOKED_BY_OPERATOR, why=reason)
         remaining = await _remaining(conn, [claim_id for claim_id, _ in pairs], pairs)
         body: dict[str, Any] = {"ended": [shown(claim) for claim in ended], "remaining": remaining}
         if not pairs:

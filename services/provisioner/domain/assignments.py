@@ -13,6 +13,7 @@ from typing import Final, Literal
 from services.provisioner.domain import claims as claim_life
 from services.provisioner.domain.claims import NOT_OURS, Claim, ClaimState, Said, Stamp
 from services.provisioner.domain.sentences import sentence_of
+from shared.contracts.access import EndCause
 
 OpKind = Literal["create", "delete"]
 Desired = Literal["present", "absent"]
@@ -159,7 +160,9 @@ def decide(
     user that the reading shows to hold the same.
     """
     lapsed = [claim for claim in claims if claim.state in claim_life.OPEN and claim.ends_at <= stamp.at]
-    ended = tuple(claim_life.end(claim, stamp, cause="expired", why="its window is over") for claim in lapsed)
+    ended = tuple(
+        claim_life.end(claim, stamp, cause=EndCause.EXPIRED, why="its window is over") for claim in lapsed
+    )
     after = {claim.id: claim for claim, _ in ended}
     claims = [after.get(claim.id, claim) for claim in claims]
     if found is None:

@@ -181,8 +181,8 @@ def end(claim: Claim, stamp: Stamp, *, cause: access.EndCause, why: str) -> Said
 def give_up(claim: Claim, stamp: Stamp, *, code: str, detail: str, request_id: str | None) -> Said:
     """The creation (`request_id`) failed for good. The claim fails once AWS was read back without it."""
     after = replace(
-        _move(claim, ClaimState.REVOKING), ended_at=stamp.at, end_cause="failed", code=code, detail=detail,
-        request_id=request_id,
+        _move(claim, ClaimState.REVOKING), ended_at=stamp.at, end_cause=access.EndCause.FAILED,
+        code=code, detail=detail, request_id=request_id,
     )  # fmt: skip
     fact = _fact(access.AccessRevokeDue, after, stamp, f"could not be granted: {detail}",
                  cause_of_end="failed")  # fmt: skip

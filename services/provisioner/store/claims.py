@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 
 from services.provisioner.domain.claims import SERVICE, Claim, ClaimState, Said
+from shared.contracts.access import EndCause
 from shared.database.pool import Conn
 from shared.foundation.errors import Bug
 from shared.messaging import outbox
@@ -226,5 +227,6 @@ async def overdue(conn: Conn, *, ended_before: datetime) -> list[Claim]:
 def _claim(row: asyncpg.Record) -> Claim:
     fields: dict[str, Any] = dict(row)
     fields["state"] = ClaimState(row["state"])
+    fields["end_cause"] = EndCause(row["end_cause"]) if row["end_cause"] else None
     fields["kept_by"], fields["parties"] = tuple(row["kept_by"]), tuple(row["parties"])
     return Claim(**fields)

@@ -96,4 +96,6 @@ async def find_stop(conn: Conn, *, grant_id: str, ticket_id: str) -> Stop | None
         "SELECT cause, actor, why FROM stop WHERE id = ANY($1) ORDER BY stopped_at LIMIT 1",
         [grant_id, ticket_id],
     )
-    return None if row is None else Stop(row["cause"], Actor.model_validate(row["actor"]), row["why"])
+    return (
+        None if row is None else Stop(EndCause(row["cause"]), Actor.model_validate(row["actor"]), row["why"])
+    )
