@@ -8,10 +8,12 @@ import asyncpg
 import typer
 from aiokafka.errors import KafkaError
 
+from cli.settings_page import names_file, settings_page
 from shared.contracts import reference
 from shared.database.migrate import SERVICES, MigrateSettings, migrate_databases
 from shared.database.schema import MigrationError
-from shared.foundation.settings import KafkaSettings, load
+from shared.foundation.environment import load
+from shared.foundation.settings import KafkaSettings
 from shared.messaging import kafka
 from shared.runtime.service import serve
 
@@ -54,6 +56,12 @@ def serve_service(service: str) -> None:
 def events() -> None:
     """Print docs/events.md as it follows from the contracts and the table of topics."""
     sys.stdout.write(reference.events_page())
+
+
+@app.command()
+def settings(*, names: bool = False) -> None:
+    """Print docs/settings.md as it follows from the settings classes, or with --names the names alone."""
+    sys.stdout.write(names_file() if names else settings_page())
 
 
 def main() -> None:

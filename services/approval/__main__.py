@@ -6,7 +6,7 @@ from services.approval.commands.refresh import keep_fresh
 from services.approval.consumers import subscriptions
 from services.approval.http import reviews, rules
 from services.approval.settings import ApprovalSettings
-from shared.foundation.settings import load
+from shared.foundation.environment import load
 from shared.runtime.service import Parts, Process, Service, serve
 
 

@@ -7,7 +7,7 @@ from services.audit.domain.mapping import Product
 from services.audit.settings import AuditSettings
 from shared.contracts.event import Event
 from shared.database.pool import Conn
-from shared.foundation.settings import load
+from shared.foundation.environment import load
 from shared.runtime.service import Parts, Process, Service, serve
 
 

@@ -6,7 +6,8 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from shared.foundation.settings import ServiceSettings, load
+from shared.foundation.environment import load
+from shared.foundation.settings import ServiceSettings
 
 
 class NotifierSettings(ServiceSettings):

@@ -19,7 +19,7 @@ from services.provisioner.reconcile.tools import Tools
 from services.provisioner.settings import ProvisionerSettings
 from services.provisioner.store.lease import LeaseLost
 from shared.context import Context
-from shared.foundation.settings import load
+from shared.foundation.environment import load
 from shared.runtime.service import Parts, Process, Service, Task, serve
 
 IdentityCenterFactory = Callable[[ProvisionerSettings, Limiter], IdentityCenter]

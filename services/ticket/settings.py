@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import Field
 
-from shared.foundation.settings import ServiceSettings, load
+from shared.foundation.environment import load
+from shared.foundation.settings import AccountId, ServiceSettings
 
 
 class TicketSettings(ServiceSettings):
@@ -21,10 +22,10 @@ class TicketSettings(ServiceSettings):
     """When a request with an open start times out without a decision."""
     most_grants: int = Field(default=50, ge=1, le=500)
     """Beneficiaries times targets in one ticket; more would hide what is being approved."""
-    protected_accounts: tuple[str, ...] = ()
+    protected_accounts: tuple[AccountId, ...] = ()
     """Accounts that may be neither registered nor, if they are already, requested, as a JSON list of ids;
     besides the management account and the delegated administrator's, which never need to be named."""
-    allow_protected_accounts: tuple[str, ...] = ()
+    allow_protected_accounts: tuple[AccountId, ...] = ()
     """Protected accounts that may be registered after all; empty unless somebody decided otherwise. One that
     was registered before it was protected has to be registered again."""
     timer_every: timedelta = timedelta(seconds=5)

@@ -5,28 +5,34 @@ that owns nothing. Running it again changes nothing; running it while services r
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal, get_args
 
 import asyncpg
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.database.pool import Conn
 from shared.database.schema import apply_migrations, migrations_of
 
-SERVICES: Final = ("ticket", "approval", "provisioner", "notifier", "audit")
+Service = Literal["ticket", "approval", "provisioner", "notifier", "audit"]
+SERVICES: Final[tuple[Service, ...]] = get_args(Service)
 
 
 class MigrateSettings(BaseSettings):
     """What `jit migrate` needs; environment variables `JIT_MIGRATE_*`."""
 
-    model_config = SettingsConfigDict(env_prefix="JIT_MIGRATE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="JIT_MIGRATE_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
 
     admin_url: SecretStr
     """DSN of a role that may create databases and roles, on any database of the server."""
-    app_passwords: dict[str, SecretStr] = {}
+    app_passwords: dict[Service, SecretStr] = {}
     """Passwords of the app roles by service, as JSON; a service left out gets a role without one."""
-    topic_replication: int = 1
+    app_connections: int = Field(default=60, ge=10, le=10_000)
+    """Connections a service may hold to its database, over all replicas. A replica holds `JIT_POOL_SIZE` and
+    three more; so that none can take those that the others and the administrators need."""
+    topic_replication: int = Field(default=1, ge=1, le=10)
     """Copies of each topic: 3 in production, 1 on a single broker."""
 
 

@@ -31,12 +31,12 @@ class TrustedIssuer(BaseModel):
             parts = urlsplit(url or self.issuer)
             if parts.scheme != "https" or not parts.hostname:
                 return f"{url} is not an https address"
-            if _is_loopback(parts.hostname):
+            if is_loopback(parts.hostname):
                 return f"{url} is on loopback"
         return None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

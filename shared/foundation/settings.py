@@ -1,73 +1,50 @@
 """Settings every service has: environment variables `JIT_*`, checked at start.
 
 A service subclasses `ServiceSettings` in its own settings.py. A value that is wrong stops the process
-with exit code 2 and a sentence that names the variable; see `load`.
+with exit code 2 and a sentence that names the variable (shared/foundation/environment.py). The text under
+a field is its description in docs/settings.md: meaning, unit, and why this default.
 """
 
-import os
 import re
-import sys
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.foundation.issuers import TrustedIssuer
+from shared.foundation.environment import read
+from shared.foundation.issuers import TrustedIssuer, is_loopback
 
-SettingsT = TypeVar("SettingsT", bound=BaseSettings)
-
-
-class WrongSettings(Exception):
-    """Settings that cannot be used: one line for each, beginning with the variable's name."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__("; ".join(lines))
-        self.lines = lines
-
-
-def read(cls: type[SettingsT], **given: Any) -> SettingsT:
-    """Settings out of the environment and the folder of secrets; raises `WrongSettings`."""
-    prefix = str(cls.model_config.get("env_prefix", ""))
-    try:
-        return cls(_secrets_dir=_secrets_dir(), **given)
-    except ValidationError as error:
-        # Values themselves are not in it: they may be secrets.
-        found = error.errors(include_url=False, include_input=False, include_context=False)
-        raise WrongSettings([_line(prefix, problem["loc"], problem["msg"]) for problem in found]) from None
-    except SettingsError as error:
-        name = re.search(r'field "(\w+)"', str(error))
-        loc = (name[1],) if name else ()
-        raise WrongSettings([_line(prefix, loc, "must be JSON, such as a list in brackets")]) from None
-
-
-def _secrets_dir() -> str | None:
-    folder = os.environ.get("JIT_SECRETS_DIR")
-    if folder and not Path(folder).is_dir():
-        raise WrongSettings(["JIT_SECRETS_DIR: there is no such folder"])
-    return folder
-
-
-def _line(prefix: str, loc: tuple[int | str, ...], message: str) -> str:
-    """`JIT_ISSUERS: 0.audience: Field required`; a rule about several variables names them itself."""
-    message = message.removeprefix("Value error, ")
-    inside = "".join(f"{part}: " for part in (".".join(map(str, loc[1:])),) if part)
-    return f"{prefix}{str(loc[0]).upper()}: {inside}{message}" if loc else message
+AccountId = Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")]
+"""An AWS account, as a setting names it."""
+MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s,;<>\"]+@[^@\s,;<>\"]+$", max_length=254)]
+GroupId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,126}$")]
+"""An Identity Store group."""
+_STORE_ID: Final = re.compile(r"(?:[0-9a-f]{10}-)?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+"""What AWS calls a group by; never its name."""
 
 
 class KafkaSettings(BaseSettings):
     """How to reach the broker; one place for producers, consumers and the table reader."""
 
-    model_config = SettingsConfigDict(env_prefix="JIT_KAFKA_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="JIT_KAFKA_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
 
     bootstrap: tuple[str, ...] = ("127.0.0.1:9092",)
     """host:port of one or more brokers, as a JSON list."""
     security: Literal["PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT"] = "PLAINTEXT"
-    """SASL_SSL in production; PLAINTEXT for loopback and trusted networks only."""
+    """How the connection is kept. Production wants SASL_SSL, or SSL with certificates of the clients."""
+    allow_plaintext: bool = False
+    """Production refuses PLAINTEXT and SASL_PLAINTEXT, over which anybody on the network reads and writes
+    facts, unless this says that the network itself is closed to others."""
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How the user proves the password; PLAIN only over TLS."""
     username: str = ""
+    """The broker's user of this process, for SASL."""
     password: SecretStr = SecretStr("")
+    """That user's password."""
     ca_file: str | None = None
     """PEM file of the broker's authority; the system's store when absent."""
     fetch_wait_ms: int = Field(default=500, ge=5, le=5000)
@@ -80,23 +57,32 @@ class KafkaSettings(BaseSettings):
 class SmtpSettings(BaseSettings):
     """Where mail goes out; used by the notifier and by operations alerts."""
 
-    model_config = SettingsConfigDict(env_prefix="JIT_SMTP_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="JIT_SMTP_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
 
     host: str = "127.0.0.1"
+    """The mail server; a relay on the same machine unless given."""
     port: int = Field(default=25, ge=1, le=65535)
+    """Its port: 25 for a relay, 587 with `starttls`, 465 with `implicit`."""
     username: str = ""
+    """The account that sends; none unless given."""
     password: SecretStr = SecretStr("")
+    """That account's password; never sent without TLS."""
     tls: Literal["none", "starttls", "implicit"] = "none"
     """`none` is for a relay on the same machine; production mail servers want `starttls` or `implicit`."""
     sender: str = "jit@example.com"
-    """The From address of every mail."""
+    """The From address of every mail. The default is nobody's, and production refuses it."""
     timeout_s: float = Field(default=15.0, gt=0)
+    """Seconds that one answer of the mail server may take; busy servers greet late."""
 
 
 class ServiceSettings(BaseSettings):
     """What all five services need. Nothing here is another service's business."""
 
-    model_config = SettingsConfigDict(env_prefix="JIT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="JIT_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
 
     env: Literal["production", "development"] = "production"
     """Production unless said otherwise: then plain-http or loopback issuers and AWS endpoints are refused."""
@@ -107,32 +93,41 @@ class ServiceSettings(BaseSettings):
     relay_database_url: SecretStr | None = None
     """A direct connection for the relay and the leases when `database_url` goes through a pooler."""
     pool_size: int = Field(default=8, ge=2, le=100)
+    """Connections to the database in this process; eight keep two cores busy."""
     host: str = "127.0.0.1"
+    """Where HTTP is served. Loopback unless given; TLS is the reverse proxy's."""
     port: int = Field(default=8080, ge=0, le=65535)
+    """Port of HTTP; 0 takes a free one."""
     public_url: str = Field(default="http://127.0.0.1:8080", pattern=r"^https?://[^\s/]+")
-    """Where people reach JIT; links in mails begin with it."""
+    """Where people reach JIT; links in mails begin with it. Production wants an https address."""
     issuers: tuple[TrustedIssuer, ...] = ()
     """Who may issue tokens, as a JSON list; see shared/identity/tokens.py."""
-    role_admin: tuple[str, ...] = ()
-    """Group ids whose members administer: catalogue, rules, terminate; never request or approve."""
-    role_auditor: tuple[str, ...] = ()
-    """Identity Store group ids whose members may read everything."""
+    role_admin: tuple[GroupId, ...] = ()
+    """Identity Store group ids (not names), as a JSON list. Their members administer: catalogue, rules,
+    terminate; they never request or approve."""
+    role_auditor: tuple[GroupId, ...] = ()
+    """Identity Store group ids (not names), as a JSON list. Their members may read everything."""
     alerts_topic_arn: str | None = Field(
         default=None, pattern=r"^arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_.-]+$"
     )
     """SNS topic for operations alerts; mail alone when absent."""
-    alerts_mail_to: tuple[str, ...] = ()
+    alerts_mail_to: tuple[MailAddress, ...] = ()
     """Addresses for operations alerts, as a JSON list."""
     alerts_aws_endpoint: str | None = None
     """Another endpoint for SNS; refused in production."""
     otlp_endpoint: str | None = None
     """OTLP/HTTP traces endpoint; without it trace context still travels, but no span leaves the process."""
     log_format: Literal["json", "console"] = "json"
+    """One JSON object a line, or coloured lines for a person at a terminal."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least that is logged. INFO has a line for each change of state and each request."""
     table_stale_after_s: float = Field(default=60.0, gt=0)
-    """Markers older than this refuse writes: the copy of policy and inventory may be out of date."""
+    """Seconds after which markers refuse writes: the copy of policy and inventory may be out of date. Six
+    markers are missed by then."""
     kafka: KafkaSettings = Field(default_factory=partial(read, KafkaSettings))
+    """The broker; set by the variables `JIT_KAFKA_*`."""
     smtp: SmtpSettings = Field(default_factory=partial(read, SmtpSettings))
+    """The mail server; set by the variables `JIT_SMTP_*`."""
 
     @field_validator("database_url", "relay_database_url")
     @classmethod
@@ -142,15 +137,60 @@ class ServiceSettings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _refuse_development_in_production(self) -> Self:
-        if self.env != "production":
-            return self
+    def _fit_for_production(self) -> Self:
+        if self.env == "production" and (problem := self._unfit()):
+            raise ValueError(problem)
+        return self
+
+    def _unfit(self) -> str | None:
+        """Why production cannot work with these, or cannot be trusted; the first of the reasons."""
+        development = "set JIT_ENV=development to allow it"
         for issuer in self.issuers:
             if problem := issuer.unfit_for_production():
-                raise ValueError(f"JIT_ISSUERS: {problem}; set JIT_ENV=development to allow it")
+                return f"JIT_ISSUERS: {problem}; {development}"
         if self.alerts_aws_endpoint:
-            raise ValueError("JIT_ALERTS_AWS_ENDPOINT: an endpoint override needs JIT_ENV=development")
-        return self
+            return "JIT_ALERTS_AWS_ENDPOINT: an endpoint override needs JIT_ENV=development"
+        if not self.issuers:
+            return "JIT_ISSUERS: nobody can sign in: name at least one issuer of tokens"
+        if not self.role_admin:
+            return "JIT_ROLE_ADMIN: nobody can administer: name at least one Identity Store group id"
+        return self._unfit_groups() or self._unfit_servers()
+
+    def _unfit_groups(self) -> str | None:
+        for name, groups in (("JIT_ROLE_ADMIN", self.role_admin), ("JIT_ROLE_AUDITOR", self.role_auditor)):
+            for group in groups:
+                if _STORE_ID.fullmatch(group) is None:
+                    return f"{name}: {group} is no Identity Store group id; a group's name is not its id"
+        return None
+
+    def _unfit_servers(self) -> str | None:
+        address = urlsplit(self.public_url)
+        if address.scheme != "https" or is_loopback(address.hostname or ""):
+            return (
+                "JIT_PUBLIC_URL: people need an https address that is not this machine's own; "
+                "set JIT_ENV=development to allow it"
+            )
+        if self.kafka.security in {"PLAINTEXT", "SASL_PLAINTEXT"} and not self.kafka.allow_plaintext:
+            return (
+                "JIT_KAFKA_SECURITY: anybody on the network could read and write facts; use SASL_SSL, or say "
+                "JIT_KAFKA_ALLOW_PLAINTEXT=true where the network is closed to others"
+            )
+        if self.smtp.sender.endswith("@example.com"):
+            return "JIT_SMTP_SENDER: mail needs a sender of your own"
+        return None
+
+    def cautions(self) -> list[str]:
+        """What works and should not stay as it is; logged at each start, a line each."""
+        if self.env != "production":
+            return [f"JIT_ENV is {self.env}: plain http, loopback issuers and endpoint overrides are allowed"]
+        found = []
+        if not self.alerts_topic_arn and not self.alerts_mail_to:
+            found.append("JIT_ALERTS_MAIL_TO and JIT_ALERTS_TOPIC_ARN are empty: alerts reach the log only")
+        if self.kafka.allow_plaintext:
+            found.append("JIT_KAFKA_ALLOW_PLAINTEXT: whoever reaches the broker can read and write facts")
+        if self.smtp.tls == "none" and not is_loopback(self.smtp.host):
+            found.append("JIT_SMTP_TLS is none: mail crosses the network unencrypted")
+        return found
 
     @property
     def direct_database_url(self) -> str:
@@ -159,12 +199,3 @@ class ServiceSettings(BaseSettings):
     @property
     def roles(self) -> dict[str, frozenset[str]]:
         return {"admin": frozenset(self.role_admin), "auditor": frozenset(self.role_auditor)}
-
-
-def load(cls: type[SettingsT], **given: Any) -> SettingsT:
-    """Read settings or leave with exit code 2, naming each variable that is missing or wrong."""
-    try:
-        return read(cls, **given)
-    except WrongSettings as error:
-        print("\n".join(error.lines), file=sys.stderr)  # noqa: T201 (before logs exist)
-        raise SystemExit(2) from None

@@ -12,7 +12,7 @@ import pytest
 from local.issuer import DevelopmentIssuer
 from shared.context import Context
 from shared.foundation.clock import ManualClock
-from shared.foundation.settings import read
+from shared.foundation.environment import read
 from shared.http.access import Requires
 from shared.runtime.service import Process, Service
 from tests.architecture.route_roles import EVERYBODY, LIVE, OPEN, ROLES, STOPS

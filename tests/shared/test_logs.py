@@ -1,6 +1,7 @@
 """Logs: one line of JSON per happening, with ids, and never a local variable."""
 
 import json
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -59,6 +60,39 @@ def test_a_line_carries_service_ticket_and_trace(capsys: pytest.CaptureFixture[s
     )
     assert line["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
     assert line["timestamp"]
+
+
+def test_a_line_of_a_library_is_json_with_its_cause(capsys: pytest.CaptureFixture[str]) -> None:
+    log_to(capsys)
+    library = logging.getLogger("aiokafka.conn")
+    try:
+        fail()
+    except RuntimeError:
+        library.exception("Unable to connect to %s", "kafka:9092")
+    with bound_contextvars(service="ticket"):
+        library.warning("100 % gone")
+    first, second = lines(capsys)
+    assert (first["component"], first["level"], first["event"]) == (
+        "aiokafka.conn", "error", "Unable to connect to kafka:9092",
+    )  # fmt: skip
+    assert "RuntimeError" in json.dumps(first["exception"])
+    assert "hunter2" not in json.dumps(first)
+    assert (second["event"], second["service"]) == ("100 % gone", "ticket")
+
+
+def test_a_library_that_repeats_itself_is_let_through_once_a_minute() -> None:
+    now = 100.0
+    seldom = logs.Repetitions(monotonic=lambda: now)
+
+    def line(text: str) -> logging.LogRecord:
+        return logging.LogRecord("aiokafka", logging.ERROR, "", 0, text, (), None)
+
+    assert [seldom.filter(line("lost")) for _ in range(3)] == [True, False, False]
+    assert seldom.filter(line("another"))
+    now += logs.REPEAT_AFTER_S
+    again = line("lost")
+    assert seldom.filter(again)
+    assert again.getMessage() == "lost (and 2 more like it)"
 
 
 def test_less_than_the_level_is_silent(capsys: pytest.CaptureFixture[str]) -> None:

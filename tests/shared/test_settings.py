@@ -7,23 +7,41 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic_settings import BaseSettings
 
+from cli.settings_page import READERS, names_file, settings_of, settings_page
+from services.ticket.settings import TicketSettings
+from shared.database.migrate import MigrateSettings
 from shared.foundation.clock import ManualClock
-from shared.foundation.settings import KafkaSettings, ServiceSettings, SmtpSettings, load
+from shared.foundation.environment import load
+from shared.foundation.settings import KafkaSettings, ServiceSettings, SmtpSettings
 from shared.runtime.service import Parts, Process, Service
 from tests.support.harness import NOW
+from tests.support.pages import ROOT
 
 DSN = "postgresql://app:hunter2@db/ticket"
 ISSUER = {"issuer": "https://login.example.com", "audience": "jit", "claim": "sub", "lookup": "user_name"}
 
 
+GROUP = "ad3f0e5c-20a1-70de-9f3a-7c1f2f0b1a11"
+PRODUCTION = {
+    "JIT_DATABASE_URL": DSN,
+    "JIT_PUBLIC_URL": "https://jit.example.org",
+    "JIT_ISSUERS": json.dumps([ISSUER]),
+    "JIT_ROLE_ADMIN": json.dumps([GROUP]),
+    "JIT_KAFKA_SECURITY": "SASL_SSL",
+    "JIT_SMTP_SENDER": "jit@example.org",
+}
+"""What production cannot do without."""
+
+
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Nothing but a database."""
+    """What production needs, and nothing else."""
     for name in list(os.environ):
         if name.startswith("JIT_"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("JIT_DATABASE_URL", DSN)
+    set_all(monkeypatch, PRODUCTION)
     return monkeypatch
 
 
@@ -122,6 +140,107 @@ def test_what_is_for_development_is_refused_in_production(
     load(ServiceSettings)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JIT_ISSUERS", "[]"),
+        ("JIT_ROLE_ADMIN", "[]"),
+        ("JIT_ROLE_ADMIN", '["admins"]'),
+        ("JIT_ROLE_AUDITOR", '["auditors"]'),
+        ("JIT_PUBLIC_URL", "http://jit.example.org"),
+        ("JIT_PUBLIC_URL", "https://localhost:8080"),
+        ("JIT_KAFKA_SECURITY", "PLAINTEXT"),
+        ("JIT_KAFKA_SECURITY", "SASL_PLAINTEXT"),
+        ("JIT_SMTP_SENDER", "jit@example.com"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_production_only(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    assert refusal(capsys).startswith(f"{name}: ")
+    environment.setenv("JIT_ENV", "development")
+    load(ServiceSettings)
+
+
+def test_a_plain_broker_in_production_is_said_aloud(environment: pytest.MonkeyPatch) -> None:
+    set_all(environment, {"JIT_KAFKA_SECURITY": "PLAINTEXT", "JIT_KAFKA_ALLOW_PLAINTEXT": "true"})
+    assert any(line.startswith("JIT_KAFKA_ALLOW_PLAINTEXT") for line in load(ServiceSettings).cautions())
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("JIT_PROTECTED_ACCOUNT", "JIT_PROTECTED_ACCOUNTS"),
+        ("JIT_ROLE_ADMINS", "JIT_ROLE_ADMIN"),
+        ("JIT_KAFKA_BOOTSTRAPS", "JIT_KAFKA_BOOTSTRAP"),
+        ("JIT_SHORTEST_WINDOWS", "JIT_SHORTEST_WINDOW"),
+    ],
+)
+def test_an_unknown_setting_is_refused_and_names_the_nearest(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, nearest: str
+) -> None:
+    environment.setenv(name, "1")
+    assert refusal(capsys).startswith(f"{name}: there is no such setting; did you mean {nearest}?")
+
+
+def test_a_setting_of_another_service_is_known(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("JIT_SHORTEST_WINDOW", "PT5M")
+    environment.setenv("JIT_TEST_SERVERS", "embedded")
+    load(ServiceSettings)
+
+
+def test_an_unknown_file_among_the_secrets_is_refused(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    environment.setenv("JIT_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "jit_smtp_pasword").write_text("hunter2")
+    said = refusal(capsys)
+    assert said.startswith("JIT_SMTP_PASWORD: there is no such setting; did you mean JIT_SMTP_PASSWORD?")
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "value"),
+    [
+        (TicketSettings, "JIT_PROTECTED_ACCOUNTS", '["12345"]'),
+        (TicketSettings, "JIT_ALLOW_PROTECTED_ACCOUNTS", '["a name"]'),
+        (ServiceSettings, "JIT_ROLE_ADMIN", '["two words"]'),
+        (ServiceSettings, "JIT_ALERTS_MAIL_TO", '["operations"]'),
+        (MigrateSettings, "JIT_MIGRATE_APP_PASSWORDS", '{"tickets": "hunter2"}'),
+        (MigrateSettings, "JIT_MIGRATE_TOPIC_REPLICATION", "0"),
+    ],
+)
+def test_a_value_inside_a_list_is_looked_at(
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    cls: type[BaseSettings],
+    name: str,
+    value: str,
+) -> None:
+    set_all(environment, {"JIT_ENV": "development", "JIT_MIGRATE_ADMIN_URL": DSN, name: value})
+    with pytest.raises(SystemExit) as left:
+        load(cls)
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"{name}: ")
+    assert "hunter2" not in said
+
+
+def test_the_page_and_the_names_are_as_generated() -> None:
+    assert (ROOT / "docs/settings.md").read_text() == settings_page(), "run make generate"
+    names = (ROOT / "shared/foundation/setting_names.txt").read_text()
+    assert names == names_file(), "run make generate"
+
+
+def test_every_setting_says_what_it_means() -> None:
+    for cls in READERS.values():
+        for setting in settings_of(cls):
+            assert setting.meaning, (
+                f"{setting.name}: write what it means under the field"
+            )
+
+
 def test_a_settable_clock_is_refused_in_production() -> None:
     with pytest.raises(ValueError, match="settable clock"):
         Service("ticket", load(ServiceSettings), Parts(), process=Process(ManualClock(NOW)))
@@ -131,7 +250,10 @@ def test_production_is_the_default_and_little_is_needed() -> None:
     settings = load(ServiceSettings)
     assert settings.env == "production"
     assert settings.direct_database_url == DSN
-    assert settings.roles == {"admin": frozenset(), "auditor": frozenset()}
+    assert settings.roles == {"admin": frozenset({GROUP}), "auditor": frozenset()}
+    assert settings.cautions() == [
+        "JIT_ALERTS_MAIL_TO and JIT_ALERTS_TOPIC_ARN are empty: alerts reach the log only"
+    ]
 
 
 def test_secrets_are_not_in_what_settings_print() -> None:
@@ -165,6 +287,7 @@ def test_lists_are_json(environment: pytest.MonkeyPatch) -> None:
         environment,
         {
             "JIT_ISSUERS": json.dumps([ISSUER]),
+            "JIT_ENV": "development",
             "JIT_ROLE_ADMIN": '["g-1", "g-2"]',
             "JIT_KAFKA_BOOTSTRAP": '["a:1", "b:2"]',
             "JIT_ALERTS_MAIL_TO": '["ops@example.com"]',
