@@ -36,8 +36,12 @@ def migrate() -> None:
 
 
 async def _migrate(settings: MigrateSettings, broker: KafkaSettings) -> None:
-    passwords = {name: secret.get_secret_value() for name, secret in settings.app_passwords.items()}
-    applied = await migrate_databases(settings.admin_url.get_secret_value(), passwords=passwords)
+    passwords: dict[str, str] = {
+        name: secret.get_secret_value() for name, secret in settings.app_passwords.items()
+    }
+    applied = await migrate_databases(
+        settings.admin_url.get_secret_value(), passwords=passwords, connections=settings.app_connections
+    )
     for service, names in applied.items():
         print(f"{service}: {', '.join(names) if names else 'up to date'}")
     created = await kafka.create_topics(broker, replication=settings.topic_replication)

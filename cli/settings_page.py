@@ -103,7 +103,7 @@ def _section(readers: str, cls: type[BaseSettings]) -> str:
 
 def _unit(name: str, field: FieldInfo) -> str:
     """Seconds, milliseconds, a duration, one of several words, a list, a secret, or plainly a text."""
-    kinds = [field.annotation, *get_args(field.annotation)]
+    kinds: list[Any] = [field.annotation, *get_args(field.annotation)]
     if SecretStr in kinds:
         return "secret"
     if timedelta in kinds:
@@ -112,11 +112,11 @@ def _unit(name: str, field: FieldInfo) -> str:
         return "milliseconds"
     if name.endswith("_s"):
         return "seconds"
-    schema = TypeAdapter(field.annotation).json_schema()
+    schema = TypeAdapter[Any](kinds[0]).json_schema()
     choices = [option for option in (schema, *schema.get("anyOf", ())) if option.get("type") != "null"]
     if "enum" in choices[-1]:
         return " or ".join(f"`{word}`" for word in choices[-1]["enum"])
-    kind = choices[-1].get("type", "text")
+    kind: str = choices[-1].get("type", "text")
     return _KINDS.get(kind, kind)
 
 

@@ -1,6 +1,7 @@
 """Settings of the provisioner: where AWS is, its limits, and how long things are waited for."""
 
 import socket
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Self
 
@@ -58,14 +59,17 @@ class ProvisionerSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.aws_endpoint and self.env == "production":
-            raise ValueError("JIT_AWS_ENDPOINT: an endpoint override needs JIT_ENV=development")
         if self.grant_slots > self.slots:
             raise ValueError("JIT_GRANT_SLOTS must not exceed JIT_SLOTS")
         if self.lease_ttl_s < self.call_timeout_s + 2:
             # It is renewed each second: with less there would be moments in which nothing may be sent.
             raise ValueError("JIT_LEASE_TTL_S must exceed JIT_CALL_TIMEOUT_S by two seconds at least")
         return self
+
+    def unfit(self) -> Iterator[str]:
+        yield from super().unfit()
+        if self.aws_endpoint:
+            yield "JIT_AWS_ENDPOINT: an endpoint override needs JIT_ENV=development"
 
     @property
     def replica_name(self) -> str:

@@ -48,7 +48,8 @@ def read(cls: type[SettingsT], **given: Any) -> SettingsT:
     except ValidationError as error:
         # Values themselves are not in it: they may be secrets.
         found = error.errors(include_url=False, include_input=False, include_context=False)
-        raise WrongSettings([_line(prefix, problem["loc"], problem["msg"]) for problem in found]) from None
+        lines = [_line(prefix, problem["loc"], problem["msg"]) for problem in found]
+        raise WrongSettings("\n".join(lines).splitlines()) from None
     except SettingsError as error:
         name = re.search(r'field "(\w+)"', str(error))
         loc = (name[1],) if name else ()

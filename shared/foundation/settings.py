@@ -6,6 +6,7 @@ a field is its description in docs/settings.md: meaning, unit, and why this defa
 """
 
 import re
+from collections.abc import Iterator
 from functools import partial
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ AccountId = Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")]
 MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s,;<>\"]+@[^@\s,;<>\"]+$", max_length=254)]
 GroupId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,126}$")]
 """An Identity Store group."""
+_DEVELOPMENT: Final = "set JIT_ENV=development to allow it"
 _STORE_ID: Final = re.compile(r"(?:[0-9a-f]{10}-)?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 """What AWS calls a group by; never its name."""
 
@@ -138,46 +140,38 @@ class ServiceSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _fit_for_production(self) -> Self:
-        if self.env == "production" and (problem := self._unfit()):
-            raise ValueError(problem)
+        if self.env == "production" and (reasons := list(self.unfit())):
+            raise ValueError("\n".join(reasons))
         return self
 
-    def _unfit(self) -> str | None:
-        """Why production cannot work with these, or cannot be trusted; the first of the reasons."""
-        development = "set JIT_ENV=development to allow it"
+    def unfit(self) -> Iterator[str]:
+        """Why production cannot work with these or trust them: every reason, by the variable's name."""
         for issuer in self.issuers:
             if problem := issuer.unfit_for_production():
-                return f"JIT_ISSUERS: {problem}; {development}"
-        if self.alerts_aws_endpoint:
-            return "JIT_ALERTS_AWS_ENDPOINT: an endpoint override needs JIT_ENV=development"
+                yield f"JIT_ISSUERS: {problem}; {_DEVELOPMENT}"
         if not self.issuers:
-            return "JIT_ISSUERS: nobody can sign in: name at least one issuer of tokens"
+            yield "JIT_ISSUERS: nobody can sign in: name at least one issuer of tokens"
         if not self.role_admin:
-            return "JIT_ROLE_ADMIN: nobody can administer: name at least one Identity Store group id"
-        return self._unfit_groups() or self._unfit_servers()
-
-    def _unfit_groups(self) -> str | None:
+            yield "JIT_ROLE_ADMIN: nobody can administer: name at least one Identity Store group id"
         for name, groups in (("JIT_ROLE_ADMIN", self.role_admin), ("JIT_ROLE_AUDITOR", self.role_auditor)):
             for group in groups:
                 if _STORE_ID.fullmatch(group) is None:
-                    return f"{name}: {group} is no Identity Store group id; a group's name is not its id"
-        return None
+                    yield f"{name}: {group} is no Identity Store group id; a group's name is not its id"
+        if self.alerts_aws_endpoint:
+            yield "JIT_ALERTS_AWS_ENDPOINT: an endpoint override needs JIT_ENV=development"
+        yield from self._unfit_servers()
 
-    def _unfit_servers(self) -> str | None:
+    def _unfit_servers(self) -> Iterator[str]:
         address = urlsplit(self.public_url)
         if address.scheme != "https" or is_loopback(address.hostname or ""):
-            return (
-                "JIT_PUBLIC_URL: people need an https address that is not this machine's own; "
-                "set JIT_ENV=development to allow it"
-            )
+            yield f"JIT_PUBLIC_URL: people need an https address that is not this machine's; {_DEVELOPMENT}"
         if self.kafka.security in {"PLAINTEXT", "SASL_PLAINTEXT"} and not self.kafka.allow_plaintext:
-            return (
+            yield (
                 "JIT_KAFKA_SECURITY: anybody on the network could read and write facts; use SASL_SSL, or say "
                 "JIT_KAFKA_ALLOW_PLAINTEXT=true where the network is closed to others"
             )
         if self.smtp.sender.endswith("@example.com"):
-            return "JIT_SMTP_SENDER: mail needs a sender of your own"
-        return None
+            yield "JIT_SMTP_SENDER: mail needs a sender of your own"
 
     def cautions(self) -> list[str]:
         """What works and should not stay as it is; logged at each start, a line each."""

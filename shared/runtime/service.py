@@ -15,6 +15,7 @@ import asyncpg
 import uvicorn
 from fastapi import APIRouter, FastAPI
 from faststream.kafka import KafkaBroker
+from structlog.contextvars import bound_contextvars
 
 from shared.context import Context
 from shared.contracts import topics
@@ -283,7 +284,8 @@ class Service:
 
     def _spawn(self, task_name: str, run: Callable[[], Awaitable[None]], *, once: bool = False) -> None:
         keep = run() if once else self._keep(task_name, run)
-        self._tasks.append(asyncio.create_task(_as_coroutine(keep), name=f"{self.name}/{task_name}"))
+        with bound_contextvars(service=self.name, task=task_name):  # a task keeps the context it is made in
+            self._tasks.append(asyncio.create_task(_as_coroutine(keep), name=f"{self.name}/{task_name}"))
 
     async def _keep(self, task_name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run for ever; a crash is loud and the task starts again."""
@@ -358,6 +360,8 @@ def serve(service: Service) -> None:
     """Run one service in this process until SIGTERM or SIGINT."""
     settings = service.settings
     logs.configure(fmt=settings.log_format, level=settings.log_level)
+    for caution in settings.cautions():
+        log.warning("setting", service=service.name, caution=caution)
     uvicorn.run(
         service.app, host=settings.host, port=settings.port, log_config=None, access_log=False,
         timeout_graceful_shutdown=10, server_header=False,

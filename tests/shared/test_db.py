@@ -8,7 +8,14 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from shared.database.migrate import SERVICES, app_role_of, migrate_database, owner_role_of
+from shared.database.migrate import (
+    APP_CONNECTIONS,
+    SERVICES,
+    SHARED_DATABASES,
+    app_role_of,
+    migrate_database,
+    owner_role_of,
+)
 from shared.database.pool import Pool, create_pool, transaction
 from shared.database.schema import (
     Migration,
@@ -158,6 +165,21 @@ async def test_the_app_role_owns_nothing_and_cannot_change_the_schema(migrated: 
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await conn.execute(statement)
     await conn.close()
+
+
+async def test_the_app_role_reaches_no_database_that_is_open_to_all(migrated: tuple[str, str]) -> None:
+    _, dsn = migrated
+    for other in SHARED_DATABASES:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await asyncpg.connect(dsn, database=other)
+
+
+async def test_the_app_role_has_a_limit_of_connections(admin_dsn: str, migrated: tuple[str, str]) -> None:
+    service, _ = migrated
+    conn = await asyncpg.connect(admin_dsn)
+    limit = await conn.fetchval("SELECT rolconnlimit FROM pg_roles WHERE rolname = $1", app_role_of(service))
+    await conn.close()
+    assert limit == APP_CONNECTIONS
 
 
 async def test_the_app_role_of_another_service_cannot_connect(migrated: tuple[str, str]) -> None:

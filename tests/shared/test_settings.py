@@ -236,9 +236,7 @@ def test_the_page_and_the_names_are_as_generated() -> None:
 def test_every_setting_says_what_it_means() -> None:
     for cls in READERS.values():
         for setting in settings_of(cls):
-            assert setting.meaning, (
-                f"{setting.name}: write what it means under the field"
-            )
+            assert setting.meaning, f"{setting.name}: write what it means under the field"
 
 
 def test_a_settable_clock_is_refused_in_production() -> None:
