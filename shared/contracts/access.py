@@ -75,13 +75,19 @@ class AccessGranted(AccessFact):
 
 
 class AccessFailed(AccessFact):
-    """Not granted, and verified absent (or never asked for)."""
+    """Never granted, and verified absent, never asked for, or there for another reason (`kept_by`)."""
 
     TYPE: ClassVar[str] = "access.failed.v1"
 
     code: str
+    """Why; for a grant that ended before it was given, the cause of its end."""
     detail: str = ""
     request_id: str | None = None
+    """AWS's id of the creation, where one was taken."""
+    kept_by: tuple[str, ...] = ()
+    """The access is there all the same: other claims' ids, or `not_ours`."""
+    credentials_until: AwareDatetime | None = None
+    """Only where AWS showed it after its end, before it was taken away."""
 
 
 class AccessRevokeDue(AccessFact):
@@ -94,7 +100,7 @@ class AccessRevokeDue(AccessFact):
 
 
 class AccessRevoked(AccessFact):
-    """Read back from AWS, several times over the settle time: the assignment is gone."""
+    """It was granted. Read back from AWS, several times over the settle time: the assignment is gone."""
 
     TYPE: ClassVar[str] = "access.revoked.v1"
 
@@ -108,7 +114,7 @@ class AccessRevoked(AccessFact):
 
 
 class AccessReleased(AccessFact):
-    """This claim ended but the access remains; `kept_by` says because of what."""
+    """It was granted and ended, but the access remains; `kept_by` says because of what."""
 
     TYPE: ClassVar[str] = "access.released.v1"
 

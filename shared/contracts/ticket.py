@@ -129,7 +129,7 @@ class Grant(Contract):
     granted_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
     kept_by: tuple[str, ...] = ()
-    """What keeps a released access alive: other claims' ids, or `not_ours`."""
+    """What keeps a released or failed access alive: other claims' ids, or `not_ours`."""
     already_held: bool = False
     """The assignment was there before and is not JIT's to remove."""
     credentials_until: AwareDatetime | None = None

@@ -73,7 +73,7 @@ async def test_revoke_that_keeps_failing_is_loud_and_done_in_the_end(running: Ru
     account = running.spare_account("nonprod")
     rule = running.stack.simulator.fault(operation="DeleteAccountAssignment", account=account, kind="http500")
     ticket = await running.granted("ann", (account, "Developer"), by=["bob"], duration="PT6S")
-    await running.until_mailed(ticket["id"], "ann", "Access is over, but not yet taken away")
+    await running.until_mailed(ticket["id"], "ann", "Access is over, but not known to be gone")
     await running.until_alerted("should have been revoked and are not verified gone")
     assert (await running.ticket(ticket["id"]))["state"] == "revoking", "not called ended while it is there"
     assert running.stack.simulator.faults.remove(rule.id)

@@ -20,7 +20,7 @@ from services.notifier.domain.delivery import (
     thread_id,
 )
 from services.notifier.domain.letter import LINE, PASSAGE, Letter, cut, passage, row, span, utc
-from services.notifier.domain.news import WORDS
+from services.notifier.domain.news import NEVER_GRANTED, WORDS
 from services.notifier.domain.notice import TABLE, Template, notice_of, ticket_id_of
 from services.notifier.domain.wording import subject_of, window_text
 from shared.contracts import access, approval, ticket
@@ -313,6 +313,57 @@ def test_released_letter_says_what_keeps_the_access(world: World) -> None:
 def test_failed_letter_names_the_cause(world: World) -> None:
     one = letter(access_fact(access.AccessFailed), world, a_ticket())
     assert (values(one)["Cause"], values(one)["Detail"]) == (("no witness",), ("approval never said so",))
+
+
+@pytest.mark.parametrize(
+    ("code", "begins"),
+    [
+        ("expired", "The window ended before the access below could be given."),
+        ("terminated", "The access below was stopped before it was given."),
+        ("returned", "The access below was given back before it was given."),
+        ("withdrawn", "The request was withdrawn before the access below was given."),
+        ("revoked_by_operator", "An operator stopped the access below before it was given."),
+        ("aws_denied", "The access below was not granted."),
+    ],
+)
+def test_failed_letter_says_how_it_ended_and_never_that_it_was_taken_away(
+    code: str, begins: str, world: World
+) -> None:
+    one = letter(access_fact(access.AccessFailed, code=code), world, a_ticket())
+    assert one.headline == "Access not granted"
+    assert one.lead == f"{begins} AWS gives none through this ticket."
+    assert not {"Note", "Kept by"} & set(values(one))
+    text = " ".join([one.lead, *(line for lines in values(one).values() for line in lines)])
+    assert "taken away" not in text
+    assert "redentials" not in text
+
+
+def test_failed_letter_has_words_for_every_cause_of_an_end() -> None:
+    assert set(NEVER_GRANTED) == set(access.EndCause) - {access.EndCause.FAILED}
+
+
+def test_failed_letter_says_what_gives_the_access_all_the_same(world: World) -> None:
+    fact = access_fact(access.AccessFailed, code="returned", kept_by=("not_ours", "g9"))
+    one = letter(fact, world, a_ticket())
+    assert one.lead.endswith("The same access goes on by what is named below.")
+    assert values(one)["Kept by"] == ("an assignment that is not JIT's", "another ticket's grant g9")
+
+
+def test_failed_letter_tells_of_credentials_of_what_appeared_after_its_end(world: World) -> None:
+    fact = access_fact(access.AccessFailed, code="expired", credentials_until=NOW + HOUR)
+    assert "may still work, until Mon 2 Mar 2026, 10:00" in values(letter(fact, world, a_ticket()))["Note"][0]
+
+
+@pytest.mark.parametrize("cls", [ticket.TicketTerminated, ticket.TicketReturned])
+@pytest.mark.parametrize("granted", [True, False])
+def test_stopped_letter_says_that_access_is_taken_away_only_if_there_is_some(
+    cls: type[ticket.TicketFact], granted: bool, world: World
+) -> None:
+    other = grant(id="grant-2", granted_at=NOW)
+    whole = a_ticket(grants=(grant(granted_at=NOW if granted else None), other))
+    one = letter(ticket_fact(cls, whole, grant_ids=(GRANT,)), world)
+    assert ("taken away" in one.lead) is granted
+    assert "Another mail follows" in one.lead
 
 
 def test_terminated_letter_says_who_and_why(world: World) -> None:

@@ -144,7 +144,7 @@ async def test_list_lag_near_the_settle_time_leaves_nothing_behind(lab: Lab) -> 
     await lab.approve(lab.ticket(seconds=10))
     await lab.run(120)
     assert not lab.holds()
-    assert (await lab.story())[-1] == "revoked(expired)"
+    assert (await lab.story())[-1] == "failed(expired)"
 
 
 @pytest.mark.parametrize(

@@ -205,9 +205,9 @@ async def test_stop_while_creating_revokes_when_the_creation_has_ended(lab: Lab)
     ticket = await lab.approve(lab.ticket(seconds=600))
     await lab.run(1)
     await lab.take(lab.stop(ticket))
-    await lab.run_until(access.AccessRevoked)
+    await lab.run_until(access.AccessFailed)
     assert await lab.story() == [
-        "scheduled", "granting", "revoke_due(terminated)", "revoked(terminated)",
+        "scheduled", "granting", "revoke_due(terminated)", "failed(terminated)",
     ]  # fmt: skip
     assert not lab.holds()
 

@@ -185,7 +185,7 @@ async def told(lab: Lab, expected: list[list[str]]) -> None:
 
 
 LIFE = ["scheduled", "granting", "granted", "revoke_due", "revoked"]
-UNGRANTED = ["scheduled", "granting", "revoke_due", "revoked"]
+UNGRANTED = ["scheduled", "granting", "revoke_due", "failed"]
 RELEASED = ["scheduled", "granting", "granted", "revoke_due", "released"]
 
 

@@ -52,6 +52,7 @@ def claim(state: ClaimState = ClaimState.ACTIVE, **changes: Any) -> Claim:
         content_hash="hash", session_duration=timedelta(hours=1), starts_at=NOW - 60 * S,
         ends_at=NOW + 60 * S, state=state, received_at=NOW - 90 * S, version=7,
         ended_at=NOW - S if ended else None, end_cause="terminated" if ended else None,
+        granted_at=NOW - 50 * S if ended or state is ClaimState.ACTIVE else None,
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -172,6 +173,89 @@ def test_claim_holds_from_start_to_before_its_end_once_it_was_checked(
     at: float, state: ClaimState, holds: bool
 ) -> None:
     assert claim(state).holds(NOW + at * S) is holds
+
+
+# granted, or never
+
+CAUSES = [cause for cause in access.EndCause if cause is not access.EndCause.FAILED]
+CREATED = row(observed=Observed.CREATED, settled_at=NOW, request_id="creation", ever_operated=True)
+STAGES = {
+    "before any call": row(),
+    "call refused": row(observed=Observed.ABSENT, ever_operated=True),
+    "creation in flight, and lost": operations.forgotten(
+        row(op=Op("create", NOW), ever_operated=True), STAMP
+    ),
+    "creation failed": row(observed=Observed.DOUBTFUL, ever_operated=True),
+    "created, not yet seen": CREATED,
+}
+
+
+def lived_out(before: Assignment, ending: Claim, *, shown: bool = False) -> tuple[Claim, int]:
+    """The claim when it is over, and how many deletions that took; AWS obeys, and shows what is `shown`."""
+    deletions = 0
+    for at in range(0, 100, 10):
+        decision = decided(before, ending, found=shown, at=at * S)
+        ending = {claim.id: claim for claim, _ in decision.said}.get(ending.id, ending)
+        before = decision.row
+        if decision.send == "delete":
+            deletions, shown = deletions + 1, False
+            before = operations.succeeded(before, replace(STAMP, at=NOW + at * S))
+        if ending.state is not ClaimState.REVOKING:
+            return ending, deletions
+    raise AssertionError("it does not end")
+
+
+def ended(state: ClaimState, cause: access.EndCause, **changes: Any) -> Claim:
+    return life.end(claim(state, **changes), STAMP, cause=cause, why="over")[0]
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+@pytest.mark.parametrize("stage", STAGES)
+def test_never_granted_is_failed_whatever_ended_it(stage: str, cause: access.EndCause) -> None:
+    over, deletions = lived_out(STAGES[stage], ended(ClaimState.GRANTING, cause))
+    assert (over.state, over.code, over.credentials_until) == (ClaimState.FAILED, cause, None)
+    assert over.detail == "it ended before AWS was seen to give it"
+    assert deletions == (STAGES[stage].observed in {Observed.CREATED, Observed.DOUBTFUL})
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_granted_is_revoked_whatever_ended_it(cause: access.EndCause) -> None:
+    granted = ended(ClaimState.ACTIVE, cause, granted_at=NOW - 30 * S)
+    over, deletions = lived_out(row(observed=Observed.PRESENT, **OURS), granted, shown=True)
+    assert (over.state, over.code, deletions) == (ClaimState.REVOKED, cause, 1)
+    assert over.credentials_until is not None
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_never_granted_but_shown_after_its_end_says_so_with_its_credentials(cause: access.EndCause) -> None:
+    over, deletions = lived_out(CREATED, ended(ClaimState.GRANTING, cause), shown=True)
+    assert (over.state, over.code, deletions) == (ClaimState.FAILED, cause, 1)
+    assert (over.seen_at, over.request_id) == (NOW, "creation")
+    assert over.credentials_until == NOW + 10 * S + timedelta(hours=1)
+    assert "AWS showed it" in over.detail
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+@pytest.mark.parametrize("granted", [True, False])
+def test_ended_and_kept_by_another_is_released_only_if_it_was_granted(
+    cause: access.EndCause, granted: bool
+) -> None:
+    ending = ended(ClaimState.GRANTING, cause, granted_at=NOW if granted else None)
+    decision = decided(row(observed=Observed.PRESENT, **OURS), ending, claim(id="grant-2"), found=None)
+    [(over, [fact])] = decision.said
+    assert over.state is (ClaimState.RELEASED if granted else ClaimState.FAILED)
+    assert (over.code, over.kept_by) == (cause, ("grant-2",))
+    assert isinstance(fact, access.AccessReleased | access.AccessFailed)
+    assert fact.kept_by == ("grant-2",)
+    assert (fact.credentials_until is not None) is granted
+
+
+def test_given_up_and_kept_by_another_has_failed_all_the_same() -> None:
+    given_up, _ = life.give_up(GRANTING, STAMP, code="aws_denied", detail="no", request_id="r")
+    decision = decided(row(observed=Observed.PRESENT, **OURS), given_up, claim(id="grant-2"), found=None)
+    [(over, _)] = decision.said
+    assert (over.state, over.code, over.detail) == (ClaimState.FAILED, "aws_denied", "no")
+    assert over.kept_by == ("grant-2",)
 
 
 # towards present

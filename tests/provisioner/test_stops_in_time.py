@@ -53,7 +53,7 @@ async def test_create_whose_claim_was_stopped_while_it_waited_for_its_turn_is_no
         await lab.take(lab.stop(ticket))
         queue.go.set()
         await stepping
-    await lab.run_until(access.AccessRevoked)
+    await lab.run_until(access.AccessFailed)
     assert lab.calls(CREATE) == 0
     assert lab.presence() == []
     assert (await lab.row())["op_kind"] is None

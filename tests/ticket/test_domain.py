@@ -279,6 +279,43 @@ def test_state_of_grants_that_never_came_says_whether_somebody_stopped_them(
     assert after(approved(world), *facts).state is shown
 
 
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("withdrawn", TicketState.WITHDRAWN),
+        ("terminated", TicketState.ENDED),
+        ("returned", TicketState.ENDED),
+        ("revoked_by_operator", TicketState.ENDED),
+        ("expired", TicketState.FAILED),
+    ],
+)
+def test_grant_that_ended_before_it_was_given_has_failed_by_the_cause_of_its_end(
+    world: World, code: str, shown: TicketState
+) -> None:
+    one = approved(world)
+    for grant in ("grant-ann", "grant-bob"):
+        one = after(
+            one,
+            fact(access.AccessGranting, grant),
+            fact(access.AccessRevokeDue, grant, cause_of_end=code),
+            fact(access.AccessFailed, grant, code=code, kept_by=("other",)),
+        )
+    assert (one.state, one.credentials_until) == (shown, None)
+    assert {(grant.state, grant.code, grant.kept_by) for grant in one.grants} == {
+        (GrantState.FAILED, code, ("other",))
+    }
+    assert life.closes_at(one) == NOW
+
+
+def test_grant_that_appeared_after_its_end_keeps_the_ticket_from_closing_while_credentials_live(
+    world: World,
+) -> None:
+    late = {"code": "terminated", "credentials_until": NOW + HOUR}
+    facts = [fact(access.AccessFailed, grant, **late) for grant in ("grant-ann", "grant-bob")]
+    one = after(approved(world), *facts)
+    assert (one.credentials_until, life.closes_at(one)) == (NOW + HOUR, NOW + HOUR)
+
+
 def test_access_fact_that_is_older_or_repeated_changes_nothing(world: World) -> None:
     done = after(approved(world), fact(access.AccessRevoked, "grant-ann", **ENDED))
     assert life.apply_access(done, fact(access.AccessGranted, "grant-ann", **GRANTED)) is None

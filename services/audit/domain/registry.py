@@ -212,21 +212,23 @@ _ACCESS = (
         more=only("request_id", "already_held", "credentials_until"), shape=shapes.assigned,
     ),
     _access(
-        access.AccessFailed, "not granted, and verified absent", 1, "Assign Privileges",
-        more=only("code", "detail", "request_id"), shape=shapes.assigned,
+        access.AccessFailed, "never granted, and verified absent or kept by something else",
+        1, "Assign Privileges",
+        more=only("code", "detail", "request_id", "kept_by", "credentials_until"), shape=shapes.assigned,
         severity=Severity.MEDIUM, status=Status.FAILURE,
     ),
     _access(
-        access.AccessRevokeDue, "a claim is over and is to be taken away", ocsf.OTHER, "Begin Revoke",
+        access.AccessRevokeDue, "a claim is over; what there is of it is to be taken away",
+        ocsf.OTHER, "Begin Revoke",
         more=only("cause_of_end", "late_by"),
     ),
     _access(
-        access.AccessRevoked, "read back: the assignment is gone", 2, "Revoke Privileges",
+        access.AccessRevoked, "it was granted, and read back: the assignment is gone", 2, "Revoke Privileges",
         more=only("cause_of_end", "request_id", "late_by", "credentials_until", "also_through"),
         shape=shapes.unassigned,
     ),
     _access(
-        access.AccessReleased, "the claim ended but the access remains", ocsf.OTHER, "Release",
+        access.AccessReleased, "it was granted and ended, but the access remains", ocsf.OTHER, "Release",
         more=only("cause_of_end", "kept_by", "credentials_until"), severity=Severity.LOW,
     ),
     _access(

@@ -3,8 +3,9 @@
 The sentences are the table below; the rows under them say what exactly it is about.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from services.notifier.domain.letter import (
     Documents,
@@ -82,9 +83,9 @@ WORDS: Mapping[Template, _Words] = {
         "This ticket no longer gives the access below, but something else does, so it was not taken away.",
     ),
     Template.REVOKE_OVERDUE: _Words(
-        "Access is over, but not yet taken away",
-        "The access below is over, but AWS has not confirmed its removal. Removal is tried again until it "
-        "succeeds, and the operators know. Please do not use the access.",
+        "Access is over, but not known to be gone",
+        "The access below is over, but AWS has not confirmed that it is gone. Removal is tried again until "
+        "it succeeds, and the operators know. Please do not use the access.",
         "bad",
     ),
     Template.CLOSED: _Words(
@@ -92,6 +93,22 @@ WORDS: Mapping[Template, _Words] = {
     ),
 }
 """What each kind of news says, whatever the ticket."""
+
+_NONE_THROUGH = "AWS gives none through this ticket."
+NEVER_GRANTED: Mapping[str, str] = {
+    "expired": "The window ended before the access below could be given.",
+    "terminated": "The access below was stopped before it was given.",
+    "returned": "The access below was given back before it was given.",
+    "withdrawn": "The request was withdrawn before the access below was given.",
+    "revoked_by_operator": "An operator stopped the access below before it was given.",
+}
+"""How a failed grant ended, by its code; all other codes are refusals."""
+
+_STOPPED_EARLY: Mapping[Template, str] = {
+    Template.TERMINATED: "The access below was stopped before AWS had confirmed it.",
+    Template.RETURNED: "The access below was given back before AWS had confirmed it.",
+}
+"""Stops of what the ticket has not yet heard to be granted; the provisioner says next what became of it."""
 
 ENDED_BY: Mapping[str, str] = {
     "expired": "its window ended",
@@ -119,7 +136,7 @@ def ticket_news(event: TicketFact, template: Template, *, public_url: str) -> Le
     if template not in {Template.SUBMITTED, Template.APPROVED, Template.CLOSED}:
         rows.append(_by(event))
         rows.append(passage("Why", event.why) if event.why else None)
-    return _letter(template, rows, whole, whole.id, public_url=public_url)
+    return _letter(_ticket_words(event, template), rows, whole, whole.id, public_url=public_url)
 
 
 def access_news(
@@ -137,7 +154,7 @@ def access_news(
         *_details(event),
     ]
     return _letter(
-        template,
+        _access_words(event, template),
         rows,
         ticket,
         event.ticket_id,
@@ -146,8 +163,27 @@ def access_news(
     )
 
 
+def _ticket_words(event: TicketFact, template: Template) -> _Words:
+    """Nothing is being taken away where nothing was granted."""
+    words = WORDS[template]
+    named = [grant for grant in event.ticket.grants if not event.grant_ids or grant.id in event.grant_ids]
+    if template not in _STOPPED_EARLY or any(grant.granted_at is not None for grant in named):
+        return words
+    follows = "Another mail follows when it is certain that there is none."
+    return replace(words, lead=f"{_STOPPED_EARLY[template]} {follows}")
+
+
+def _access_words(event: access.AccessFact, template: Template) -> _Words:
+    words = WORDS[template]
+    if not isinstance(event, access.AccessFailed):
+        return words
+    lead = NEVER_GRANTED.get(event.code, "The access below was not granted.")
+    there = "The same access goes on by what is named below." if event.kept_by else _NONE_THROUGH
+    return replace(words, lead=f"{lead} {there}")
+
+
 def _letter(
-    template: Template,
+    words: _Words,
     rows: list[Row | None],
     ticket: Ticket | None,
     ticket_id: str,
@@ -155,7 +191,6 @@ def _letter(
     public_url: str,
     fallback: str = "",
 ) -> Letter:
-    words = WORDS[template]
     request = (
         [
             row("Asked by", who(ticket.requester)),
@@ -191,6 +226,8 @@ def _details(event: access.AccessFact) -> list[Row | None]:
         return [
             row("Cause", ENDED_BY.get(event.code, event.code.replace("_", " "))),
             passage("Detail", event.detail),
+            _kept_by(event.kept_by),
+            _living_credentials(event.at, event.credentials_until),
         ]
     if isinstance(event, access.AccessRevokeOverdue):
         return [row("Ended", utc(event.ends_at)), row("Late by", span(event.overdue_by))]
@@ -200,21 +237,24 @@ def _details(event: access.AccessFact) -> list[Row | None]:
 def _end_details(event: access.AccessFact) -> list[Row | None]:
     if not isinstance(event, access.AccessRevoked | access.AccessReleased):
         return [row("Ends", utc(event.ends_at))]
-    living = (
-        event.credentials_until if event.credentials_until and event.credentials_until > event.at else None
-    )
     return [
         row("Ended because", ENDED_BY.get(event.cause_of_end, event.cause_of_end)),
-        row("Kept by", *(_keeper(keeper) for keeper in event.kept_by))
-        if isinstance(event, access.AccessReleased)
-        else None,
+        _kept_by(event.kept_by) if isinstance(event, access.AccessReleased) else None,
         row("Still given by", *(f"group {group}" for group in event.also_through))
         if isinstance(event, access.AccessRevoked) and event.also_through
         else None,
-        row("Note", f"Credentials issued before may still work, until {utc(living)} at the latest.")
-        if living
-        else None,
+        _living_credentials(event.at, event.credentials_until),
     ]
+
+
+def _living_credentials(at: datetime, until: datetime | None) -> Row | None:
+    if until is None or until <= at:
+        return None
+    return row("Note", f"Credentials issued before may still work, until {utc(until)} at the latest.")
+
+
+def _kept_by(keepers: Sequence[str]) -> Row | None:
+    return row("Kept by", *(_keeper(keeper) for keeper in keepers)) if keepers else None
 
 
 _ALREADY_HELD = "The assignment was there before and is not JIT's: it stays when this ticket ends."

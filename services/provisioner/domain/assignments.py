@@ -277,7 +277,10 @@ def _towards_absent(
         return Decision(row, _released(row, claims, stamp))
     # Created, or half created, and not listed: there may be something to delete that nobody sees.
     if found or row.observed in {Observed.CREATED, Observed.DOUBTFUL}:
-        return _delete(row, found=found, may_send=may_send, stamp=stamp)
+        undone = tuple(
+            claim_life.undo(claim, stamp, seen=found, request_id=row.request_id) for claim in claims
+        )
+        return replace(_delete(row, found=found, may_send=may_send, stamp=stamp), said=undone)
     return _settle(row, claims, stamp=stamp, limits=limits, also_through=also_through)
 
 

@@ -89,6 +89,8 @@ class Claim:
     detail: str = ""
     kept_by: tuple[str, ...] = ()
     overdue_at: datetime | None = None
+    seen_at: datetime | None = None
+    """When AWS first showed it after its end, though it was never granted."""
     credentials_until: datetime | None = None
 
     def in_window(self, now: datetime) -> bool:
@@ -202,13 +204,8 @@ def close_absent(
     `request_id` is the deletion's; one that failed names the creation instead. `also_through` are groups of
     the user that hold the same access, which is not JIT's to take away.
     """
-    if claim.end_cause == "failed":
-        after = _move(claim, ClaimState.FAILED)
-        fact: access.AccessFact = _fact(
-            access.AccessFailed, after, stamp, claim.detail, code=claim.code or "failed",
-            detail=claim.detail, request_id=claim.request_id,
-        )  # fmt: skip
-        return after, (fact,)
+    if claim.granted_at is None:
+        return _fail(claim, stamp, gone_at=absent_first)
     ended_at = _ended(claim)
     until = max(absent_first, ended_at) + claim.session_duration
     after = replace(_move(claim, ClaimState.REVOKED), code=claim.end_cause, credentials_until=until)
@@ -220,8 +217,21 @@ def close_absent(
     return after, (fact,)
 
 
+def undo(claim: Claim, stamp: Stamp, *, seen: bool, request_id: str | None) -> Said:
+    """What was never granted is about to be deleted: remember the creation, and whether AWS showed it.
+
+    Nothing is said of it before it is over.
+    """
+    if claim.granted_at is not None or claim.state is not ClaimState.REVOKING:
+        return claim, ()
+    seen_at = claim.seen_at or (stamp.at if seen else None)
+    return replace(claim, seen_at=seen_at, request_id=claim.request_id or request_id), ()
+
+
 def release(claim: Claim, stamp: Stamp, *, kept_by: tuple[str, ...]) -> Said:
-    """This claim is over, the access is not; `kept_by` says because of what."""
+    """This claim is over, the access is not; `kept_by` says because of what. Failed if never granted."""
+    if claim.granted_at is None:
+        return _fail(claim, stamp, gone_at=stamp.at, kept_by=kept_by)
     until = _ended(claim) + claim.session_duration
     after = replace(_move(claim, ClaimState.RELEASED), code=claim.code or claim.end_cause, kept_by=kept_by,
                     credentials_until=until)  # fmt: skip
@@ -230,6 +240,30 @@ def release(claim: Claim, stamp: Stamp, *, kept_by: tuple[str, ...]) -> Said:
         cause_of_end=claim.end_cause, kept_by=kept_by, credentials_until=until,
     )  # fmt: skip
     return after, (fact,)
+
+
+def _fail(claim: Claim, stamp: Stamp, *, gone_at: datetime, kept_by: tuple[str, ...] = ()) -> Said:
+    """Over without ever having been granted: failed, by what it ended with.
+
+    Credentials are spoken of only where AWS showed the access, which was gone (or another's) at `gone_at`.
+    """
+    until = gone_at + claim.session_duration if claim.seen_at else None
+    after = replace(
+        _move(claim, ClaimState.FAILED), code=claim.code or claim.end_cause, kept_by=kept_by,
+        detail=claim.detail or _why_never(claim, kept_by), credentials_until=until,
+    )  # fmt: skip
+    fact = _fact(
+        access.AccessFailed, after, stamp, after.detail, code=after.code, detail=after.detail,
+        request_id=after.request_id, kept_by=kept_by, credentials_until=until,
+    )  # fmt: skip
+    return after, (fact,)
+
+
+def _why_never(claim: Claim, kept_by: tuple[str, ...]) -> str:
+    why = "it ended before AWS was seen to give it"
+    if claim.seen_at is not None:
+        why += "; AWS showed it for a short time after that"
+    return f"{why}; the same access goes on for another reason" if kept_by else why
 
 
 def call_overdue(claim: Claim, stamp: Stamp, *, last_error: str) -> Said:

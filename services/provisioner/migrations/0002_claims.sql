@@ -64,6 +64,7 @@ CREATE TABLE claim (
     detail           text NOT NULL DEFAULT '',
     kept_by          text[] NOT NULL DEFAULT '{}',
     overdue_at       timestamptz,                      -- when it was said that its revoke is late
+    seen_at          timestamptz,                      -- AWS showed it after its end, though never granted
     credentials_until timestamptz
 );
 CREATE INDEX claim_assignment ON claim (assignment_id)

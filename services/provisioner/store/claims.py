@@ -53,7 +53,7 @@ async def save_claim(conn: Conn, claim: Claim, *, before: int) -> None:
         """
         UPDATE claim SET state = $3, version = $4, granted_at = $5, already_held = $6, request_id = $7,
             ended_at = $8, end_cause = $9, code = $10, detail = $11, kept_by = $12, overdue_at = $13,
-            credentials_until = $14, approval_holds = $15
+            credentials_until = $14, approval_holds = $15, seen_at = $16
         WHERE id = $1 AND version = $2
         """,
         claim.id,
@@ -71,6 +71,7 @@ async def save_claim(conn: Conn, claim: Claim, *, before: int) -> None:
         claim.overdue_at,
         claim.credentials_until,
         claim.approval_holds,
+        claim.seen_at,
     )
     if status != "UPDATE 1":
         raise Bug(
@@ -83,13 +84,14 @@ async def save_claim(conn: Conn, claim: Claim, *, before: int) -> None:
 async def save_said(conn: Conn, said: Sequence[Said], *, loaded: Sequence[Claim]) -> None:
     """Save claims after their transitions and append the facts of these; the road of every change.
 
-    One claim may be named several times, in order; `loaded` is what the transitions began with.
+    One claim may be named several times, in order; `loaded` is what the transitions began with. What is
+    only remembered of a claim is saved without a fact.
     """
-    versions = {claim.id: claim.version for claim in loaded}
+    saved = {claim.id: claim for claim in loaded}
     for claim, facts in said:
-        if facts:
-            await save_claim(conn, claim, before=versions[claim.id])
-            versions[claim.id] = claim.version
+        if claim != saved[claim.id]:
+            await save_claim(conn, claim, before=saved[claim.id].version)
+            saved[claim.id] = claim
             await outbox.append(conn, SERVICE, *facts)
 
 
@@ -100,7 +102,7 @@ async def claims_of_assignments(conn: Conn, assignment_ids: Sequence[int]) -> li
         SELECT id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id, set_id,
             set_digest, content_hash, session_duration, starts_at, ends_at, state, version, received_at,
             cause, granted_at, already_held, request_id, ended_at, end_cause, code, detail, kept_by,
-            overdue_at, credentials_until, parties, duration_asked, approval_holds
+            overdue_at, seen_at, credentials_until, parties, duration_asked, approval_holds
         FROM claim
         WHERE assignment_id = ANY($1)
             AND state IN ('waiting', 'scheduled', 'granting', 'active', 'revoking')
@@ -131,7 +133,7 @@ async def claims_of_target(conn: Conn, *, ticket_id: str, target_id: str) -> lis
         SELECT id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id, set_id,
             set_digest, content_hash, session_duration, starts_at, ends_at, state, version, received_at,
             cause, granted_at, already_held, request_id, ended_at, end_cause, code, detail, kept_by,
-            overdue_at, credentials_until, parties, duration_asked, approval_holds
+            overdue_at, seen_at, credentials_until, parties, duration_asked, approval_holds
         FROM claim WHERE ticket_id = $1 AND target_id = $2 ORDER BY id
         """,
         ticket_id,
@@ -216,7 +218,7 @@ async def overdue(conn: Conn, *, ended_before: datetime) -> list[Claim]:
         SELECT id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id, set_id,
             set_digest, content_hash, session_duration, starts_at, ends_at, state, version, received_at,
             cause, granted_at, already_held, request_id, ended_at, end_cause, code, detail, kept_by,
-            overdue_at, credentials_until, parties, duration_asked, approval_holds
+            overdue_at, seen_at, credentials_until, parties, duration_asked, approval_holds
         FROM claim WHERE state = 'revoking' AND ended_at <= $1 ORDER BY ended_at LIMIT 100
         """,
         ended_before,

@@ -212,7 +212,14 @@ def _changes(fact: access.AccessFact) -> dict[str, Any] | None:
                 "credentials_until": fact.credentials_until,
             }
         case access.AccessFailed():
-            return {"state": GrantState.FAILED, "code": fact.code, "detail": fact.detail, "ended_at": fact.at}
+            return {
+                "state": GrantState.FAILED,
+                "code": fact.code,
+                "detail": fact.detail,
+                "ended_at": fact.at,
+                "kept_by": fact.kept_by,
+                "credentials_until": fact.credentials_until,
+            }
         case access.AccessRevokeDue():
             return {"state": GrantState.REVOKING, "code": fact.cause_of_end}
         case access.AccessRevoked():
