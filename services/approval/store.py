@@ -1,32 +1,37 @@
 """All SQL that writes reviews or loads them for a decision. The rules are in domain/, lists in views.py.
 
-Everything about one ticket is written under the lock of its row, so that the order of facts in the
-outbox is the order of commits.
+Everything about one ticket is written under the lock of its row, so that the order of events in the
+outbox is the order of commits. A change of a review is saved and published by `add` and `save` only.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
-from services.approval.domain.review import Change, Review
-from shared.contracts.approval import (
-    EarlierRejection,
-    OtherGrant,
-    ReviewApproved,
-    ReviewDecided,
-    ReviewStageOpened,
-)
+import asyncpg
+
+from services.approval.domain.review import Review, ReviewState, people_of
+from shared.contracts.approval import EarlierRejection, OtherGrant, ReviewFact, ReviewStageOpened, Vote
+from shared.contracts.change import Change
 from shared.contracts.event import Contract
 from shared.contracts.people import Person
-from shared.contracts.ticket import TicketFact
+from shared.contracts.ticket import Grant, Target, TicketFact, Window
 from shared.database.pool import Conn
-from shared.foundation.errors import Bug
+from shared.database.unit_of_work import UnitOfWork
+from shared.foundation.errors import Bug, Conflict
+from shared.messaging import outbox
+from shared.observability.logs import logger
+
+SERVICE: Final = "approval"
+
+log = logger("reviews")
 
 # tickets and stops
 
 
 async def lock_ticket(conn: Conn, ticket_id: str, *, version: int) -> None:
-    """Lock a ticket's row, made where this is the first that is heard of it; the newest version is kept."""
+    """Lock a ticket's row, made where this is the first event about it; the newest version is kept."""
     await conn.execute(
         """
         INSERT INTO ticket (id, version) VALUES ($1, $2)
@@ -37,8 +42,8 @@ async def lock_ticket(conn: Conn, ticket_id: str, *, version: int) -> None:
     )
 
 
-async def note_stop(conn: Conn, fact: TicketFact, target_id: str, *, revision: int, why: str) -> None:
-    """Remember that a target was stopped in this revision and all before it."""
+async def add_stop(conn: Conn, fact: TicketFact, target: Target, *, why: str) -> None:
+    """Remember that a target was stopped in its revision and all before it."""
     await conn.execute(
         """
         INSERT INTO stop (target_id, ticket_id, revision, why, at) VALUES ($1, $2, $3, $4, $5)
@@ -46,23 +51,23 @@ async def note_stop(conn: Conn, fact: TicketFact, target_id: str, *, revision: i
         SET revision = excluded.revision, why = excluded.why, at = excluded.at
         WHERE stop.revision < excluded.revision
         """,
-        target_id,
+        target.id,
         fact.ticket.id,
-        revision,
+        target.revision,
         why,
         fact.at,
     )
 
 
-async def is_settled(conn: Conn, target_id: str, *, revision: int) -> bool:
-    """Whether nothing is to be opened for the target: stopped, or reviewed in this or a later revision."""
+async def is_settled(conn: Conn, target: Target) -> bool:
+    """Whether nothing is to be opened for a target: stopped, or reviewed in its or a later revision."""
     settled: bool = await conn.fetchval(
         """
         SELECT EXISTS (SELECT 1 FROM stop WHERE target_id = $1 AND revision >= $2)
             OR EXISTS (SELECT 1 FROM review WHERE target_id = $1 AND revision >= $2)
         """,
-        target_id,
-        revision,
+        target.id,
+        target.revision,
     )
     return settled
 
@@ -79,15 +84,15 @@ async def lock_review(conn: Conn, review_id: str) -> Review | None:
     return None if whole is None else Review.model_validate(whole)
 
 
-async def open_reviews_of(conn: Conn, target_id: str, *, revision: int) -> list[Review]:
-    """Open reviews of a target in this revision or an earlier one. Needs the ticket's lock."""
+async def open_reviews_of(conn: Conn, target: Target) -> list[Review]:
+    """Open reviews of a target in its revision or an earlier one. Needs the ticket's lock."""
     rows = await conn.fetch(
         """
         SELECT whole FROM whole_review
         WHERE target_id = $1 AND revision <= $2 AND state = 'open' ORDER BY id
         """,
-        target_id,
-        revision,
+        target.id,
+        target.revision,
     )
     return [Review.model_validate(row["whole"]) for row in rows]
 
@@ -100,12 +105,29 @@ async def some_open_reviews(conn: Conn, *, after: str, limit: int) -> list[Revie
     return [Review.model_validate(row["whole"]) for row in rows]
 
 
-async def snapshot(conn: Conn, review_id: str, *, stage: int) -> frozenset[str]:
-    """User ids that were written down as able to vote in a stage."""
+async def recorded_approvers(conn: Conn, review_ids: Collection[str]) -> dict[str, frozenset[str]]:
+    """User ids that were written down as able to vote in the open stage, review by review."""
     rows = await conn.fetch(
-        "SELECT user_id FROM review_approver WHERE review_id = $1 AND stage = $2", review_id, stage
+        """
+        SELECT a.review_id, array_agg(a.user_id) AS user_ids
+        FROM review_approver a JOIN review r ON r.id = a.review_id AND r.stage = a.stage
+        WHERE a.review_id = ANY($1) GROUP BY a.review_id
+        """,
+        list(review_ids),
     )
-    return frozenset(row["user_id"] for row in rows)
+    return {row["review_id"]: frozenset(row["user_ids"]) for row in rows}
+
+
+async def unapprovable_reviews(conn: Conn, *, now: datetime) -> list[Review]:
+    """Open reviews that lack people who could approve them, and whose time is not over."""
+    rows = await conn.fetch(
+        """
+        SELECT w.whole FROM whole_review w JOIN review r ON r.id = w.id
+        WHERE r.unapprovable_since IS NOT NULL AND r.expires_at > $1 ORDER BY r.id
+        """,
+        now,
+    )
+    return [Review.model_validate(row["whole"]) for row in rows]
 
 
 async def count_other_grants(
@@ -187,9 +209,60 @@ async def count_rejections(conn: Conn, *, requester: str, account_id: str, set_i
 # saving
 
 
-async def save_new(conn: Conn, change: Change) -> None:
-    """Store a review that has just begun, with everything its facts say."""
-    review = change.review
+async def add(work: UnitOfWork, change: Change[Review]) -> None:
+    """Store a review that has just begun, and publish how it began."""
+    review = change.state
+    await _insert_review(work.conn, review)
+    await work.conn.executemany(
+        "INSERT INTO review_party (user_id, review_id) VALUES ($1, $2)",
+        [(user_id, review.id) for user_id in sorted(review.reviewed.parties)],
+    )
+    if review.approved_window is not None:
+        await _add_live_grants(work.conn, review.reviewed.grants, review.approved_window)
+    await _publish(work, change)
+
+
+async def save(work: UnitOfWork, before: Review, change: Change[Review]) -> None:
+    """Store what a step has changed of a review, and publish it; nothing where nothing changed.
+
+    Raises Conflict when somebody has voted already, and Bug if the review is not open in the version that
+    was loaded. Both are decided earlier under the ticket's lock; here the database makes sure.
+    """
+    review = change.state
+    if review == before:
+        return
+    for number, vote in enumerate(review.votes[len(before.votes) :], start=len(before.votes) + 1):
+        await _add_vote(work.conn, review.id, number, vote)
+    await _update_review(work.conn, before, review)
+    if review.state is ReviewState.APPROVED and review.approved_window is not None:
+        await _add_live_grants(work.conn, review.reviewed.grants, review.approved_window)
+    await _publish(work, change)
+
+
+async def replace_approvers(conn: Conn, review_id: str, *, stage: int, user_ids: Collection[str]) -> None:
+    """Write down who may vote in a stage, in place of what was written before."""
+    await conn.execute(
+        "DELETE FROM review_approver WHERE review_id = $1 AND stage = $2 AND user_id <> ALL($3)",
+        review_id,
+        stage,
+        list(user_ids),
+    )
+    await conn.executemany(
+        "INSERT INTO review_approver (user_id, review_id, stage) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        [(user_id, review_id, stage) for user_id in sorted(user_ids)],
+    )
+
+
+async def drop_live_grants(conn: Conn, grants: Collection[Grant]) -> None:
+    """Forget grants that were stopped."""
+    await conn.execute("DELETE FROM live_grant WHERE grant_id = ANY($1)", [grant.id for grant in grants])
+
+
+async def drop_ended_grants(conn: Conn, *, now: datetime) -> None:
+    await conn.execute("DELETE FROM live_grant WHERE ends_at <= $1", now)
+
+
+async def _insert_review(conn: Conn, review: Review) -> None:
     await conn.execute(
         """
         INSERT INTO review (
@@ -222,20 +295,13 @@ async def save_new(conn: Conn, change: Change) -> None:
         review.expires_at,
         review.closed_at,
     )
-    await conn.executemany(
-        "INSERT INTO review_party (user_id, review_id) VALUES ($1, $2)",
-        [(user_id, review.id) for user_id in sorted(review.reviewed.parties)],
-    )
-    await _save_facts(conn, change)
 
 
-async def save(conn: Conn, before: Review, change: Change) -> None:
-    """Store a review's next state and votes. Raises Bug if it is not open in the version that was loaded."""
-    review = change.review
+async def _update_review(conn: Conn, before: Review, review: Review) -> None:
     status = await conn.execute(
         """
         UPDATE review SET state = $3, version = $4, stage = $5, code = $6, approved_window = $7,
-            content_hash = $8, closed_at = $9
+            content_hash = $8, closed_at = $9, unapprovable_since = $10
         WHERE id = $1 AND version = $2 AND state = 'open'
         """,
         review.id,
@@ -247,71 +313,68 @@ async def save(conn: Conn, before: Review, change: Change) -> None:
         _json(review.approved_window),
         review.content_hash,
         review.closed_at,
+        review.unapprovable_since,
     )
     if status != "UPDATE 1":
         raise Bug(
             f"review {review.id} changed under its ticket's lock: this is a bug", code="review_lock_missed"
         )
-    await _save_facts(conn, change)
 
 
-async def replace_approvers(conn: Conn, review_id: str, *, stage: int, user_ids: Collection[str]) -> None:
-    """Write down who may vote in a stage, in place of what was written before."""
+async def _add_vote(conn: Conn, review_id: str, number: int, vote: Vote) -> None:
+    """First the people whom it uses up, so that the key that says "each of them once" is what answers."""
+    try:
+        await conn.executemany(
+            "INSERT INTO review_voter (review_id, person, vote_id) VALUES ($1, $2, $3)",
+            [(review_id, person, vote.id) for person in sorted(people_of(vote))],
+        )
+    except asyncpg.UniqueViolationError:
+        raise Conflict(
+            "this person has voted in this review already; a person counts once, over all its stages",
+            code="already_acted",
+        ) from None
     await conn.execute(
-        "DELETE FROM review_approver WHERE review_id = $1 AND stage = $2 AND user_id <> ALL($3)",
+        "INSERT INTO vote (id, review_id, number, body, at) VALUES ($1, $2, $3, $4, $5)",
+        vote.id,
         review_id,
-        stage,
-        list(user_ids),
-    )
-    await conn.executemany(
-        "INSERT INTO review_approver (user_id, review_id, stage) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-        [(user_id, review_id, stage) for user_id in sorted(user_ids)],
+        number,
+        _json(vote),
+        vote.at,
     )
 
 
-async def drop_live_grants(conn: Conn, *, grant_ids: Sequence[str], target_ids: Sequence[str]) -> None:
-    """Forget grants that a stop named, or all of the targets where it named none."""
-    if grant_ids:
-        await conn.execute("DELETE FROM live_grant WHERE grant_id = ANY($1)", list(grant_ids))
-    else:
-        await conn.execute("DELETE FROM live_grant WHERE target_id = ANY($1)", list(target_ids))
-
-
-async def drop_ended_grants(conn: Conn, *, now: datetime) -> None:
-    await conn.execute("DELETE FROM live_grant WHERE ends_at <= $1", now)
-
-
-async def _save_facts(conn: Conn, change: Change) -> None:
-    """Rows that follow from what was said: votes, the snapshot of a stage, grants that begin to live."""
-    for fact in change.facts:
-        if isinstance(fact, ReviewDecided):
-            await _add_vote(conn, change.review, fact)
-        elif isinstance(fact, ReviewStageOpened):
-            people = [person.user_id for person in fact.approvers]
-            await replace_approvers(conn, fact.review_id, stage=fact.stage, user_ids=people)
-        elif isinstance(fact, ReviewApproved):
-            await _add_live_grants(conn, change.review, ends_at=fact.window.ends_at)
-
-
-async def _add_vote(conn: Conn, review: Review, fact: ReviewDecided) -> None:
-    await conn.execute(
-        "INSERT INTO vote (id, review_id, number, voter, body, at) VALUES ($1, $2, $3, $4, $5, $6)",
-        fact.vote.id,
-        review.id,
-        len(review.votes),
-        fact.vote.voter.user_id,
-        _json(fact.vote),
-        fact.vote.at,
-    )
-
-
-async def _add_live_grants(conn: Conn, review: Review, *, ends_at: datetime) -> None:
+async def _add_live_grants(conn: Conn, grants: Collection[Grant], window: Window) -> None:
     await conn.executemany(
         """
         INSERT INTO live_grant (grant_id, target_id, beneficiary, ends_at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (grant_id) DO NOTHING
         """,
-        [(grant.id, grant.target_id, grant.beneficiary, ends_at) for grant in review.reviewed.grants],
+        [(grant.id, grant.target_id, grant.beneficiary, window.ends_at) for grant in grants],
+    )
+
+
+async def _publish(work: UnitOfWork, change: Change[Review]) -> None:
+    """Append the events, write down whom they name as approvers, and log each once it is committed."""
+    await outbox.append(work.conn, SERVICE, *change.events)
+    work.alert(*change.alerts)
+    for event in change.events:
+        if isinstance(event, ReviewStageOpened):
+            people = [person.user_id for person in event.approvers]
+            await replace_approvers(work.conn, event.review_id, stage=event.stage, user_ids=people)
+        if isinstance(event, ReviewFact):
+            work.after_commit(partial(_log, event))
+
+
+def _log(event: ReviewFact) -> None:
+    """`review opened`, `review decided`, `review approved`: what happened, and to which review."""
+    what = event.TYPE.rsplit(".", 1)[0].replace(".", " ").replace("_", " ")
+    log.info(
+        what,
+        service=SERVICE,
+        ticket=event.ticket_id,
+        review=event.review_id,
+        target=event.target_id,
+        version=event.version,
     )
 
 

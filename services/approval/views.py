@@ -53,7 +53,7 @@ async def reviews_with(
         WHERE id IN (
                 SELECT review_id FROM review_party WHERE user_id = $1
                 UNION SELECT review_id FROM review_approver WHERE user_id = $1
-                UNION SELECT review_id FROM vote WHERE voter = $1
+                UNION SELECT review_id FROM review_voter WHERE person = $1
             )
             AND ($2::text IS NULL OR state = $2) AND ($3::text IS NULL OR id < $3)
         ORDER BY id DESC LIMIT $4

@@ -85,11 +85,12 @@ class ReviewStageOpened(ReviewFact):
     needed: int
     approvers: tuple[Person, ...]
     other_grants: int = 0
-    """Other live grants of the beneficiaries, for the approver to weigh."""
+    """How many other live grants the beneficiaries have."""
     earlier_rejections: int = 0
-    grants_to_weigh: tuple[OtherGrant, ...] = ()
+    """How often the same requester was refused the same account and permission set."""
+    other_grants_listed: tuple[OtherGrant, ...] = ()
     """Some of the other grants: those that last longest."""
-    rejections_to_weigh: tuple[EarlierRejection, ...] = ()
+    earlier_rejections_listed: tuple[EarlierRejection, ...] = ()
     """Some of the earlier rejections: the newest."""
 
 

@@ -1,4 +1,4 @@
-"""`If-Match` and `If-None-Match`: what a caller takes to be there when he changes or decides something."""
+"""`If-Match` and `If-None-Match`: what a caller takes to be there when they change or decide something."""
 
 import re
 from dataclasses import dataclass
@@ -59,15 +59,20 @@ def precondition(if_match: str | None, if_none_match: str | None = None) -> Prec
     return Precondition(revision=_number(if_match), nothing=nothing)
 
 
-def expected_version(if_match: str | None) -> int | None:
-    """The version a decision is made on; None for `*`. Raises where the header is missing or unreadable."""
+def expected_version(if_match: str | None) -> int:
+    """The version a decision is made on. Raises where the header is missing, unreadable or `*`."""
     if if_match is None:
         raise PreconditionRequired(
-            'read it first and send its ETag, If-Match: "<version>", so that you decide on what you saw; '
-            "or If-Match: * to decide on whatever it is now",
+            'read it first and send its ETag, If-Match: "<version>", so that you decide on what you saw',
             code="if_match_missing",
         )
-    return None if if_match.strip() == "*" else _number(if_match)
+    if if_match.strip() == "*":
+        raise PreconditionRequired(
+            "a decision is made on what was read, never on whatever is there: send the ETag that you read, "
+            'If-Match: "<version>", instead of *',
+            code="if_match_star",
+        )
+    return _number(if_match)
 
 
 def _number(if_match: str) -> int:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from services.approval.domain.life import open_review
-from services.approval.domain.review import Change, Electorate, Origin, Review, Reviewed, Weighing
+from services.approval.domain.lifecycle import open_review
+from services.approval.domain.review import Background, Electorate, Review, Reviewed
 from services.approval.domain.votes import Ballot, Verdict, vote
 from shared.contracts.approval import Stage
+from shared.contracts.change import Change, Origin
 from shared.contracts.documents import Document
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.people import Person
@@ -119,7 +120,7 @@ def electorate(*stages: Sequence[str]) -> Electorate:
 
 
 def origin(at: datetime = NOW) -> Origin:
-    return Origin(Actor.service("approval"), "cause", at)
+    return Origin(Actor.service("approval"), at, "cause")
 
 
 def opened(
@@ -129,13 +130,13 @@ def opened(
     of: Ticket | None = None,
     auto: str | None = None,
     at: datetime = NOW,
-) -> Change:
+) -> Change[Review]:
     of = of or ticket()
     return open_review(
         Reviewed.of(of, of.targets[0]),
         RuleChoice(stages=tuple(stages), auto_approved_by=auto),
         people,
-        Weighing(other_grants=2, earlier_rejections=1),
+        Background(other_grants=2, earlier_rejections=1),
         review_id=new_id(),
         ticket_version=of.version,
         revisions=Revisions(rules=3),
@@ -156,7 +157,7 @@ def cast(
     comment: str | None = None,
     answer: Answer | None = None,
     at: datetime = NOW,
-) -> Change:
+) -> Change[Review]:
     """A vote, with the policy's answer following from the electorate unless given."""
     eligible = 0 < review.stage <= len(people) and person(name) in people[review.stage - 1]
     said = comment if comment is not None else ("not now" if verdict == "reject" else "")
@@ -165,6 +166,6 @@ def cast(
         Ballot(new_id(), person(name), verdict, said, Revisions(rules=3)),
         answer or (ALLOWED if eligible else REFUSED),
         people,
-        Weighing(),
+        Background(),
         origin(at),
     )

@@ -54,8 +54,8 @@ async def service(
 
 
 EMPTY = """
-    TRUNCATE ticket, stop, review, vote, review_approver, review_party, live_grant, document, outbox, inbox,
-        idempotency_key;
+    TRUNCATE ticket, stop, review, vote, review_voter, review_approver, review_party, live_grant, document,
+        outbox, inbox, idempotency_key;
     UPDATE document_counter SET revision = 0, count = 0, digest = decode(repeat('00', 32), 'hex');
 """
 

@@ -1,4 +1,4 @@
-"""Using the approval service over HTTP as somebody, on tickets it has heard of."""
+"""Using the approval service over HTTP as somebody, on tickets that were submitted to it."""
 
 import json
 from typing import Any
@@ -7,14 +7,14 @@ from httpx2 import Response
 
 from local.issuer import DevelopmentIssuer
 from services.approval import views
-from services.approval.commands.reviews import open_reviews
 from services.approval.domain.review import Review
 from shared.contracts.event import Actor
 from shared.contracts.ticket import Ticket, TicketSubmitted
+from shared.http.web import etag
 from shared.runtime.service import Service
 from tests.approval.builders import ticket
-from tests.support.harness import received
 from tests.support.http import api
+from tests.support.work import deliver
 
 
 class Desk:
@@ -25,7 +25,7 @@ class Desk:
         self._issuer = issuer
 
     async def submitted(self, of: Ticket | None = None) -> list[Review]:
-        """Let the service hear of a ticket (ann's, admin on P); returns the reviews it opened."""
+        """Deliver a ticket's submit (ann's, admin on P); returns the reviews it opened."""
         of = of or ticket()
         fact = TicketSubmitted(
             subject=of.id,
@@ -34,7 +34,7 @@ class Desk:
             at=self.service.context.clock.now(),
             ticket=of,
         )
-        await open_reviews(self.service.context, received(fact, source="ticket"))
+        await deliver(self.service, fact)
         async with self.service.context.pool.acquire() as conn:
             return await views.reviews_of_ticket(conn, of.id)
 
@@ -59,8 +59,8 @@ class Desk:
     async def decide(
         self, who: str | None, review_id: str, verdict: str = "approve", comment: str = "", **headers: str
     ) -> Response:
-        """Vote; on whatever the review is now unless `If_Match` says otherwise (empty: no header)."""
-        sent = {"If_Match": "*"} | headers
+        """Vote; on the version that is there now unless `If_Match` says otherwise (empty: no header)."""
+        sent = {"If_Match": await self.version(review_id)} | headers
         async with api(self.service, self._issuer, who) as client:
             return await client.post(
                 f"/v1/reviews/{review_id}/decisions",
@@ -68,9 +68,15 @@ class Desk:
                 headers=_named({name: value for name, value in sent.items() if value}),
             )
 
+    async def version(self, review_id: str) -> str:
+        """The ETag of the review now; of one that is not there, that of a first version."""
+        async with self.service.context.pool.acquire() as conn:
+            found = await views.review(conn, review_id)
+        return etag(found.version if found else 1)
+
     async def post_raw(self, who: str, review_id: str, body: object) -> Response:
         """A vote whose body is sent as it is, with everything beyond ASCII escaped."""
-        headers = {"If-Match": "*", "Content-Type": "application/json"}
+        headers = {"If-Match": await self.version(review_id), "Content-Type": "application/json"}
         async with api(self.service, self._issuer, who) as client:
             path = f"/v1/reviews/{review_id}/decisions"
             return await client.post(path, content=json.dumps(body), headers=headers)

@@ -5,7 +5,7 @@ import pytest
 
 from services.approval import store, views
 from services.approval.commands.refresh import keep_fresh, refresh_reviews
-from services.approval.commands.reviews import STOPS, open_reviews, void_reviews
+from services.approval.commands.reviews import STOPS
 from services.approval.domain.review import Review, ReviewState
 from services.approval.settings import ApprovalSettings
 from shared.contracts.approval import (
@@ -35,7 +35,8 @@ from shared.policy.world import World
 from shared.runtime.service import Service
 from tests.approval.builders import HOUR, put_documents, replace_rules, target, ticket, with_state
 from tests.support import organisation as org
-from tests.support.harness import NOW, received, said
+from tests.support.harness import NOW, said
+from tests.support.work import deliver
 
 
 def fact_of(
@@ -53,9 +54,7 @@ def fact_of(
 
 
 async def submit(service: Service, of: Ticket, *, event_id: str | None = None) -> None:
-    fact = fact_of(TicketSubmitted, of)
-    assert isinstance(fact, TicketSubmitted)
-    await open_reviews(service.context, received(fact, event_id=event_id, source="ticket"))
+    await deliver(service, fact_of(TicketSubmitted, of), event_id=event_id)
 
 
 async def stop(
@@ -67,8 +66,7 @@ async def stop(
     grants: tuple[str, ...] = (),
     event_id: str | None = None,
 ) -> None:
-    event = received(fact_of(cls, of, targets=targets, grants=grants), event_id=event_id, source="ticket")
-    await void_reviews(service.context, event, why=STOPS[cls])
+    await deliver(service, fact_of(cls, of, targets=targets, grants=grants), event_id=event_id)
 
 
 async def reviews_of(service: Service, of: Ticket) -> list[Review]:
@@ -76,7 +74,7 @@ async def reviews_of(service: Service, of: Ticket) -> list[Review]:
         return await views.reviews_of_ticket(conn, of.id)
 
 
-async def told(service: Service) -> list[type[ReviewFact]]:
+async def published(service: Service) -> list[type[ReviewFact]]:
     return [type(event) for event in await said(service, ReviewFact)]  # type: ignore[misc]
 
 
@@ -86,7 +84,7 @@ async def told(service: Service) -> list[type[ReviewFact]]:
 async def test_submit_opens_a_review_per_pending_target(service: Service) -> None:
     of = ticket(target(org.P), target(org.D))
     await submit(service, of)
-    assert await told(service) == [ReviewOpened, ReviewStageOpened] * 2
+    assert await published(service) == [ReviewOpened, ReviewStageOpened] * 2
     first, second = await reviews_of(service, of)
     assert [stage.rule_id for stage in first.stages] == ["prod", "prod"]
     assert [stage.rule_id for stage in second.stages] == ["dev"]
@@ -103,10 +101,10 @@ async def test_submit_delivered_twice_opens_once(service: Service) -> None:
     of, event_id = ticket(), new_id()
     await submit(service, of, event_id=event_id)
     await submit(service, of, event_id=event_id)
-    assert await told(service) == [ReviewOpened, ReviewStageOpened]
+    assert await published(service) == [ReviewOpened, ReviewStageOpened]
 
 
-async def test_submit_told_again_under_another_id_opens_once(service: Service) -> None:
+async def test_submit_published_again_under_another_id_opens_once(service: Service) -> None:
     of = ticket()
     await submit(service, of)
     await submit(service, of)
@@ -169,7 +167,7 @@ async def test_submit_within_the_limit_is_approved_by_the_rule(
     of = ticket(target(org.D, org.READ), asked=asked)
     await submit(service, of)
     if not auto:
-        assert await told(service) == [ReviewOpened, ReviewStageOpened]
+        assert await published(service) == [ReviewOpened, ReviewStageOpened]
         return
     opened, approved = await said(service)
     assert isinstance(opened, ReviewOpened)
@@ -194,7 +192,7 @@ async def test_submit_while_the_tables_are_not_ready_decides_nothing_and_is_trie
     assert await said(service) == []
     service.context.tables = whole
     await submit(service, of, event_id=event_id)
-    assert await told(service) == [ReviewOpened, ReviewStageOpened]
+    assert await published(service) == [ReviewOpened, ReviewStageOpened]
 
 
 async def test_submit_decided_on_newer_documents_than_are_here_waits_for_them(service: Service) -> None:
@@ -215,8 +213,8 @@ async def test_stage_opened_counts_other_live_grants_of_the_beneficiaries(servic
     (fact,) = await said(service, ReviewStageOpened)
     assert isinstance(fact, ReviewStageOpened)
     assert fact.other_grants == 1
-    assert [one.beneficiary.user_name for one in fact.grants_to_weigh] == ["ann"]
-    assert fact.rejections_to_weigh == ()
+    assert [one.beneficiary.user_name for one in fact.other_grants_listed] == ["ann"]
+    assert fact.earlier_rejections_listed == ()
 
 
 async def test_stage_opened_names_the_other_grants_that_last_longest(service: Service) -> None:
@@ -228,8 +226,8 @@ async def test_stage_opened_names_the_other_grants_that_last_longest(service: Se
     (fact,) = await said(service, ReviewStageOpened)
     assert isinstance(fact, ReviewStageOpened)
     assert fact.other_grants == 6
-    assert [one.ends_at - NOW for one in fact.grants_to_weigh] == [h * HOUR for h in (4, 4, 3, 2, 2)]
-    first = fact.grants_to_weigh[0]
+    assert [one.ends_at - NOW for one in fact.other_grants_listed] == [h * HOUR for h in (4, 4, 3, 2, 2)]
+    first = fact.other_grants_listed[0]
     assert (first.beneficiary.user_name, first.account_id, first.account_name, first.set_name) == (
         "ann", org.D, "dev-web", "ReadOnly",
     )  # fmt: skip
@@ -342,7 +340,7 @@ async def test_refresh_after_a_rule_change_voids_and_opens_anew(service: Service
     assert (old.state, new.state) == (ReviewState.VOIDED, ReviewState.OPEN)
     assert (new.target_id, new.revision, new.ticket_version) == (old.target_id, 1, 1)
     assert [stage.needed for stage in new.stages] == [2]
-    assert await told(service) == [
+    assert await published(service) == [
         ReviewOpened, ReviewStageOpened, ReviewVoided, ReviewOpened, ReviewStageOpened,
     ]  # fmt: skip
 
@@ -392,8 +390,8 @@ async def test_refresh_after_a_membership_change_rewrites_who_may_vote_and_says_
     )
     assert await refresh_reviews(service.context) == 0
     async with service.context.pool.acquire() as conn:
-        people = await store.snapshot(conn, review.id, stage=1)
-    assert people == {org.user_id("cora"), org.user_id("bob")}
+        recorded = await store.recorded_approvers(conn, [review.id])
+    assert recorded[review.id] == {org.user_id("cora"), org.user_id("bob")}
     assert await said(service) == facts
 
 

@@ -1,11 +1,12 @@
 from services.approval.consumers import subscriptions
 from shared.contracts import topics
 from shared.contracts.approval import ReviewOpened, ReviewVoided
-from shared.contracts.event import Actor, Event
+from shared.contracts.event import Actor
 from shared.contracts.ticket import TicketFact, TicketSubmitted, TicketWithdrawn
 from shared.runtime.service import Service
 from tests.approval.builders import ticket
-from tests.support.harness import NOW, received, said
+from tests.support.harness import NOW, said
+from tests.support.work import deliver
 
 STOPPING = {
     "ticket.withdrawn.v1",
@@ -17,12 +18,7 @@ STOPPING = {
 }
 
 
-async def deliver(service: Service, event: Event, event_id: str) -> None:
-    (subscription,) = subscriptions(service.context)
-    await subscription.handlers[type(event)](received(event, event_id=event_id, source="ticket"))
-
-
-def told(cls: type[TicketFact], of: TicketFact | None = None) -> TicketFact:
+def fact_about(cls: type[TicketFact], of: TicketFact | None = None) -> TicketFact:
     whole = of.ticket if of else ticket()
     return cls(subject=whole.id, version=1, actor=Actor.service("ticket"), at=NOW, ticket=whole)
 
@@ -34,10 +30,11 @@ async def test_subscription_is_the_ticket_topic_and_holds_every_stop(service: Se
 
 
 async def test_each_event_twice_has_its_effect_once(service: Service) -> None:
-    submitted = told(TicketSubmitted)
+    submitted = fact_about(TicketSubmitted)
     for _ in range(2):
-        await deliver(service, submitted, "01955555-0000-7000-8000-000000000001")
+        await deliver(service, submitted, event_id="01955555-0000-7000-8000-000000000001")
     for _ in range(2):
-        await deliver(service, told(TicketWithdrawn, submitted), "01955555-0000-7000-8000-000000000002")
+        withdrawn = fact_about(TicketWithdrawn, submitted)
+        await deliver(service, withdrawn, event_id="01955555-0000-7000-8000-000000000002")
     assert len(await said(service, ReviewOpened)) == 1
     assert len(await said(service, ReviewVoided)) == 1

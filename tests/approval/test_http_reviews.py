@@ -1,10 +1,12 @@
+from datetime import timedelta
+
 import pytest
 
 from services.approval.commands.refresh import refresh_reviews
 from services.approval.domain.review import Review
 from shared.contracts.configuration import AuthzDenied
 from shared.contracts.documents import Group
-from shared.foundation.clock import new_id
+from shared.foundation.clock import ManualClock, new_id
 from shared.runtime.service import Service
 from tests.approval.builders import put_documents, replace_rules, target, ticket
 from tests.approval.requests import Desk
@@ -62,6 +64,18 @@ async def test_show_closed_review_has_nobody_to_decide(desk: Desk) -> None:
     assert [one["state"] for one in body["stage_list"]] == ["refused", "void"]
 
 
+@pytest.mark.parametrize(("early", "names"), [(timedelta(seconds=1), ["carl", "cora"]), (timedelta(0), [])])
+async def test_show_review_out_of_time_names_nobody_to_decide(
+    desk: Desk, clock: ManualClock, early: timedelta, names: list[str]
+) -> None:
+    (review,) = await desk.submitted()
+    clock.advance(review.expires_at - clock.now() - early)
+    body = (await desk.get("carl", f"/v1/reviews/{review.id}")).json()
+    assert [person["user_name"] for person in body["may_decide"]] == names
+    assert (body["state"], body["you_may_decide"]) == ("open", bool(names))
+    assert await listed(desk, "carl") == ([review.id] if names else [])
+
+
 @pytest.mark.parametrize(
     ("who", "status"),
     [
@@ -98,7 +112,7 @@ async def test_show_hidden_and_unknown_reviews_look_the_same_and_only_one_is_tol
     assert (denied.object_id, denied.actor.name) == (review.id, "eve")
 
 
-async def test_show_review_to_a_former_approver_only_if_he_has_voted(desk: Desk, service: Service) -> None:
+async def test_show_review_to_a_former_approver_only_if_they_have_voted(desk: Desk, service: Service) -> None:
     (review,) = await desk.submitted()
     await desk.decide("carl", review.id)
     members_of_owners(service)
@@ -119,7 +133,7 @@ async def test_list_of_a_ticket_has_its_voided_reviews_too(desk: Desk, service: 
     assert [item["state"] for item in answer.json()["items"]] == ["voided", "rejected"]
 
 
-async def test_list_of_a_ticket_shows_an_approver_his_accounts_only(desk: Desk) -> None:
+async def test_list_of_a_ticket_shows_an_approver_their_accounts_only(desk: Desk) -> None:
     prod, dev = await desk.submitted(ticket(target(org.P), target(org.D)))
     answer = await desk.get("bob", f"/v1/tickets/{prod.ticket_id}/reviews")
     assert [item["id"] for item in answer.json()["items"]] == [dev.id]

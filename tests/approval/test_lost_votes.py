@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from services.approval.commands.refresh import refresh_reviews
-from services.approval.domain.review import Change, ReviewState, Weighing
-from services.approval.domain.votes import move_on
+from services.approval.domain.review import Background, Review, ReviewState
+from services.approval.domain.votes import open_next_stage
 from shared.contracts.approval import ReviewApproved, ReviewFact, ReviewStageOpened
+from shared.contracts.change import Change
 from shared.contracts.documents import Group
 from shared.contracts.event import Revisions
 from shared.foundation.clock import ManualClock
@@ -32,84 +33,93 @@ TWO_GROUPS = electorate(CARLS, ("dora", "eve"))
 CARL_LEFT = electorate(("cora",), ("dora", "eve"))
 
 
-def follow(change: Change, people: Any) -> Change:
+def follow(change: Change[Review], people: Any) -> Change[Review]:
     """What a refresh does once the documents say this."""
-    return move_on(Change(change.review), people, Weighing(), origin(), revisions=Revisions())
+    return open_next_stage(Change(change.state), people, Background(), origin(), revisions=Revisions())
 
 
 # the pure domain
 
 
 def test_vote_in_a_later_stage_goes_back_to_the_one_that_lost_a_vote() -> None:
-    first = cast(opened(TWO_STAGES, TWO_GROUPS).review, "carl", TWO_GROUPS)
-    second = cast(first.review, "dora", CARL_LEFT)
-    assert (second.review.state, second.review.stage) == (ReviewState.OPEN, 1)
-    again = second.facts[-1]
+    first = cast(opened(TWO_STAGES, TWO_GROUPS).state, "carl", TWO_GROUPS)
+    second = cast(first.state, "dora", CARL_LEFT)
+    assert (second.state.state, second.state.stage) == (ReviewState.OPEN, 1)
+    again = second.events[-1]
     assert isinstance(again, ReviewStageOpened)
     assert [one.user_name for one in again.approvers] == ["cora"]
     assert again.why == "stage 1 of 2 waits for votes again: a vote that it had counts no longer"
 
 
 def test_vote_that_replaces_a_lost_one_approves_with_the_votes_given_meanwhile() -> None:
-    review = opened(TWO_STAGES, TWO_GROUPS).review
+    review = opened(TWO_STAGES, TWO_GROUPS).state
     for name, people in (("carl", TWO_GROUPS), ("dora", CARL_LEFT), ("cora", CARL_LEFT)):
         change = cast(review, name, people)
-        review = change.review
-    approved = change.facts[-1]
+        review = change.state
+    approved = change.events[-1]
     assert isinstance(approved, ReviewApproved)
     assert [vote.voter.user_name for vote in approved.votes] == ["dora", "cora"]
     assert [vote.voter.user_name for vote in review.votes] == ["carl", "dora", "cora"]
 
 
+def test_vote_of_somebody_who_may_now_vote_in_another_stage_only_counts_in_neither() -> None:
+    """Carl was moved from the first stage's group to the second's: his vote stays in the first."""
+    review = cast(opened(TWO_STAGES, TWO_GROUPS).state, "carl", TWO_GROUPS).state
+    moved = electorate(("cora",), ("carl", "dora", "eve"))
+    assert (review.counting(moved), review.approvals(moved), review.waiting_stage(moved)) == ((), [0, 0], 1)
+    back = follow(Change(review), moved)
+    assert (back.state.state, back.state.stage) == (ReviewState.OPEN, 1)
+
+
 def test_vote_of_one_of_two_who_left_is_asked_for_again_in_the_same_stage() -> None:
     both = electorate(("carl", "cora", "root"))
-    review = cast(opened((stage(needed=2),), both).review, "carl", both).review
+    review = cast(opened((stage(needed=2),), both).state, "carl", both).state
     without = electorate(("cora", "root"))
-    review = cast(review, "cora", without).review
+    review = cast(review, "cora", without).state
     assert (review.state, review.approvals(without)) == (ReviewState.OPEN, [1])
-    assert cast(review, "root", without).review.state is ReviewState.APPROVED
+    assert cast(review, "root", without).state.state is ReviewState.APPROVED
 
 
 def test_vote_again_by_whose_vote_was_lost_is_already_acted() -> None:
-    first = cast(opened(TWO_STAGES, TWO_GROUPS).review, "carl", TWO_GROUPS)
+    first = cast(opened(TWO_STAGES, TWO_GROUPS).state, "carl", TWO_GROUPS)
     back = follow(first, CARL_LEFT)
     with pytest.raises(Conflict) as caught:
-        cast(back.review, "carl", TWO_GROUPS)
+        cast(back.state, "carl", TWO_GROUPS)
     assert caught.value.code == "already_acted"
 
 
 def test_vote_by_whom_the_stage_that_lost_one_needs_would_block() -> None:
     """Cora alone can now stand in for carl in the first stage: her vote in the second would end it."""
     both = electorate(CARLS, ("dora", "cora"))
-    review = cast(opened(TWO_STAGES, both).review, "carl", both).review
+    review = cast(opened(TWO_STAGES, both).state, "carl", both).state
     left = electorate(("cora",), ("dora", "cora"))
     with pytest.raises(Conflict) as caught:
         cast(review, "cora", left)
     assert caught.value.code == "would_block"
-    assert cast(review, "dora", left).review.stage == 1
+    assert cast(review, "dora", left).state.stage == 1
 
 
 def test_follow_without_anybody_to_take_the_place_waits_unsolvable() -> None:
-    first = cast(opened(TWO_STAGES, TWO_GROUPS).review, "carl", TWO_GROUPS)
+    first = cast(opened(TWO_STAGES, TWO_GROUPS).state, "carl", TWO_GROUPS)
     nobody = electorate((), ("dora", "eve"))
     back = follow(first, nobody)
-    assert (back.review.stage, back.review.can_be_filled(nobody)) == (1, False)
-    assert back.review.can_be_filled(TWO_GROUPS)
+    assert (back.state.stage, back.state.can_be_filled(nobody)) == (1, False)
+    assert back.state.can_be_filled(TWO_GROUPS)
 
 
 def test_follow_when_the_voter_is_back_opens_the_later_stage_again_or_approves() -> None:
-    review = cast(opened(TWO_STAGES, TWO_GROUPS).review, "carl", TWO_GROUPS).review
-    back = follow(Change(review), CARL_LEFT).review
-    assert follow(Change(back), TWO_GROUPS).review.stage == 2
-    whole = follow(Change(cast(review, "dora", CARL_LEFT).review), TWO_GROUPS)
-    assert whole.review.state is ReviewState.APPROVED
-    assert follow(Change(review), TWO_GROUPS).facts == (), "nothing moved"
+    review = cast(opened(TWO_STAGES, TWO_GROUPS).state, "carl", TWO_GROUPS).state
+    back = follow(Change(review), CARL_LEFT).state
+    assert follow(Change(back), TWO_GROUPS).state.stage == 2
+    whole = follow(Change(cast(review, "dora", CARL_LEFT).state), TWO_GROUPS)
+    assert whole.state.state is ReviewState.APPROVED
+    assert follow(Change(review), TWO_GROUPS).events == (), "nothing moved"
 
 
 def test_reject_of_somebody_who_left_still_counts() -> None:
-    review = opened((stage(denials=2),), electorate(CARLS)).review
-    review = cast(review, "carl", electorate(CARLS), verdict="reject").review
-    assert cast(review, "cora", electorate(("cora",)), verdict="reject").review.state is ReviewState.REJECTED
+    review = opened((stage(denials=2),), electorate(CARLS)).state
+    review = cast(review, "carl", electorate(CARLS), verdict="reject").state
+    assert cast(review, "cora", electorate(("cora",)), verdict="reject").state.state is ReviewState.REJECTED
 
 
 # the service

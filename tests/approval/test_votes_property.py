@@ -42,18 +42,19 @@ def replay(
 ) -> tuple[Review, list[ReviewFact], dict[str, list[set[str]]]]:
     """Try everything; returns the review, what was said, and for each counted vote who was eligible."""
     change = opened(stages, people(first), of=ticket(requester="ann", beneficiaries=("bob",)))
-    review, facts, eligible = change.review, list(change.facts), {}
+    review, eligible = change.state, {}
+    facts = [fact for fact in change.events if isinstance(fact, ReviewFact)]
     for who, verdict, groups in attempts:
         try:
             step = cast(review, who, people(groups), verdict="reject" if verdict == "reject" else "approve")
         except JitError:
             continue
-        assert isinstance(step.facts[0], ReviewDecided)
-        eligible[step.facts[0].vote.id] = groups
-        if verdict == "approve" and step.review.state is ReviewState.OPEN:
-            assert step.review.can_be_filled(people(groups)), "an approval left the review unsolvable"
-        review = step.review
-        facts += step.facts
+        assert isinstance(step.events[0], ReviewDecided)
+        eligible[step.events[0].vote.id] = groups
+        if verdict == "approve" and step.state.state is ReviewState.OPEN:
+            assert step.state.can_be_filled(people(groups)), "an approval left the review unsolvable"
+        review = step.state
+        facts += [fact for fact in step.events if isinstance(fact, ReviewFact)]
         if review.state is not ReviewState.REJECTED:
             met = review.waiting_stage(people(groups)) is None
             assert (review.state is ReviewState.APPROVED) == met, "a vote of somebody who left counted"

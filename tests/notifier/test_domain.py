@@ -248,7 +248,7 @@ def test_approvers_letter_shows_what_is_to_be_weighed(world: World) -> None:
     assert one.commands[0] == f"POST https://jit.example.com/v1/reviews/{REVIEW}/decisions"
 
 
-def test_approvers_letter_names_what_there_is_to_weigh(world: World) -> None:
+def test_approvers_letter_names_what_else_there_is(world: World) -> None:
     live = approval.OtherGrant(
         beneficiary=person("ann"), account_id="222222222222", account_name="dev-web", set_name="ReadOnly",
         ends_at=NOW,
@@ -258,7 +258,9 @@ def test_approvers_letter_names_what_there_is_to_weigh(world: World) -> None:
         approval.EarlierRejection(at=NOW),
     )
     said = values(
-        letter(stage_opened(grants_to_weigh=(live,), rejections_to_weigh=rejected), world, a_ticket())
+        letter(
+            stage_opened(other_grants_listed=(live,), earlier_rejections_listed=rejected), world, a_ticket()
+        )
     )
     assert said["Other live grants"][1:] == (
         "ReadOnly on dev-web (222222222222) until Mon 2 Mar 2026, 09:00 UTC",
@@ -267,7 +269,7 @@ def test_approvers_letter_names_what_there_is_to_weigh(world: World) -> None:
         "Mon 2 Mar 2026, 09:00 UTC: use the read role", "Mon 2 Mar 2026, 09:00 UTC",
     )  # fmt: skip
     both = (live, live.model_copy(update={"beneficiary": person("bob")}))
-    said = values(letter(stage_opened(grants_to_weigh=both), world, a_ticket()))
+    said = values(letter(stage_opened(other_grants_listed=both), world, a_ticket()))
     assert said["Other live grants"][2] == (
         "Bob (bob): ReadOnly on dev-web (222222222222) until Mon 2 Mar 2026, 09:00 UTC"
     )

@@ -5,22 +5,26 @@ timer, with the same result once or ten times. A background task of the service 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from typing import Final
 
 from services.approval import store
-from services.approval.commands.reviews import begin_review, weigh
+from services.approval.commands.reviews import begin_review, load_background
 from services.approval.domain import eligibility
-from services.approval.domain.life import outdated, void
-from services.approval.domain.review import Change, Origin, Review, ReviewState
-from services.approval.domain.votes import move_on
+from services.approval.domain.lifecycle import note_electorate, outdated, void
+from services.approval.domain.review import Electorate, Review
+from services.approval.domain.votes import open_next_stage
 from services.approval.settings import ApprovalSettings
 from shared.context import Context
+from shared.contracts.change import Change, Origin
 from shared.contracts.event import Revisions
-from shared.database.pool import Conn, transaction
-from shared.messaging import outbox
+from shared.database.unit_of_work import UnitOfWork
 from shared.observability.logs import logger
+from shared.policy.world import World
 
-BATCH = 200
+BATCH: Final = 200
+UNAPPROVABLE: Final = "review_unapprovable/"
+"""How the keys of its alerts begin; docs/runbook.md explains them under this word."""
 
 log = logger("refresh")
 
@@ -40,90 +44,115 @@ async def keep_fresh(context: Context, settings: ApprovalSettings) -> None:
 
 async def refresh_reviews(context: Context) -> int:
     """Bring every open review in line with the documents; returns how many were opened anew."""
-    async with transaction(context.pool) as conn:
-        await store.drop_ended_grants(conn, now=context.clock.now())
+    async with context.unit_of_work() as work:
+        await store.drop_ended_grants(work.conn, now=context.clock.now())
     reopened = 0
-    async for batch in _batches(context):
+    async for batch, recorded in _batches(context):
         for review in batch:
-            reopened += await _refresh(context, review)
+            if _is_due(context, review, recorded.get(review.id, frozenset())):
+                async with context.unit_of_work() as work:
+                    reopened += await refresh_review(context, work, review.id)
     if reopened:
-        log.info("reviews opened anew", count=reopened)
+        log.info("reviews opened anew", service=context.service, count=reopened)
+    await _alert_unapprovable(context)
     return reopened
 
 
-async def _batches(context: Context) -> AsyncIterator[list[Review]]:
+async def refresh_review(context: Context, work: UnitOfWork, review_id: str) -> bool:
+    """Bring one review in line with the documents; returns whether it was opened anew."""
+    world = context.world
+    origin = Origin(context.actor, context.clock.now())
+    review = await store.lock_review(work.conn, review_id)
+    if review is None or not _may_judge(context, world, review):
+        return False
+    if outdated(review, eligibility.rules_now(world, review.reviewed)):
+        await _reopen(work, world, review, origin)
+        return True
+    await _follow_electorate(work, world, review, origin)
+    return False
+
+
+async def _reopen(work: UnitOfWork, world: World, review: Review, origin: Origin) -> None:
+    because = origin.because("the approval rules for this target changed")
+    await store.save(work, review, void(Change(review), because))
+    await begin_review(work, world, review.reviewed, ticket_version=review.ticket_version, origin=origin)
+
+
+async def _follow_electorate(work: UnitOfWork, world: World, review: Review, origin: Origin) -> None:
+    """A stage lacks a vote that it had, or has it back: the first that lacks any is the open one."""
+    electorate = eligibility.electorate_of(world, review.stages, review.reviewed, origin.at)
+    background = await load_background(work.conn, review.reviewed, origin)
+    moved = open_next_stage(Change(review), electorate, background, origin, revisions=world.revisions)
+    change = note_electorate(moved, electorate, origin)
+    await store.save(work, review, change)
+    if change.state.waits(origin.at):
+        await store.replace_approvers(
+            work.conn, review.id, stage=change.state.stage, user_ids=_deciders(change.state, electorate)
+        )
+
+
+async def _batches(context: Context) -> AsyncIterator[tuple[list[Review], dict[str, frozenset[str]]]]:
+    """Open reviews, and who was written down as able to decide on each."""
     after = ""
     while True:
         async with context.pool.acquire() as conn:
             batch = await store.some_open_reviews(conn, after=after, limit=BATCH)
+            recorded = await store.recorded_approvers(conn, [review.id for review in batch])
         if not batch:
             return
-        yield batch
+        yield batch, recorded
         after = batch[-1].id
 
 
-async def _refresh(context: Context, seen: Review) -> bool:
-    """Look without a lock first: nearly always there is nothing to do."""
-    if not _is_ours(context, seen):
+def _is_due(context: Context, review: Review, recorded: Collection[str]) -> bool:
+    """Whether a refresh would change a review, judged without a lock: nearly always it would not."""
+    world, now = context.world, context.clock.now()
+    if not _may_judge(context, world, review):
         return False
-    if not _outdated(context, seen) and not _stage_moved(context, seen):
-        async with context.pool.acquire() as conn:
-            if await store.snapshot(conn, seen.id, stage=seen.stage) == _deciders(context, seen):
-                return False
-    async with transaction(context.pool) as conn:
-        review = await store.lock_review(conn, seen.id)
-        if review is None or not _is_ours(context, review):
-            return False
-        if _outdated(context, review):
-            await _reopen(context, conn, review)
-            return True
-        if _stage_moved(context, review):
-            await _move(context, conn, review)
-            return False
-        people = _deciders(context, review)
-        await store.replace_approvers(conn, review.id, stage=review.stage, user_ids=people)
-        return False
+    if outdated(review, eligibility.rules_now(world, review.reviewed)):
+        return True
+    electorate = eligibility.electorate_of(world, review.stages, review.reviewed, now)
+    return (
+        review.waiting_stage(electorate) != review.stage
+        or review.can_be_filled(electorate) == (review.unapprovable_since is not None)
+        or _deciders(review, electorate) != recorded
+    )
 
 
-async def _reopen(context: Context, conn: Conn, review: Review) -> None:
-    origin = Origin(context.actor, None, context.clock.now())
-    change = void(Change(review), origin, why="the approval rules for this target changed")
-    await store.save(conn, review, change)
-    await outbox.append(conn, context.service, *change.facts)
-    await begin_review(context, conn, review.reviewed, ticket_version=review.ticket_version, origin=origin)
-
-
-async def _move(context: Context, conn: Conn, review: Review) -> None:
-    """A stage lacks a vote that it had, or has it back: the first that lacks any is the open one."""
-    origin = Origin(context.actor, None, context.clock.now())
-    electorate = eligibility.electorate_of(context.world, review.stages, review.reviewed, origin.at)
-    weighing = await weigh(conn, review.reviewed, origin)
-    change = move_on(Change(review), electorate, weighing, origin, revisions=context.world.revisions)
-    await store.save(conn, review, change)
-    await outbox.append(conn, context.service, *change.facts)
-    log.info("a stage was opened again", review=review.id, stage=change.review.stage)
-
-
-def _is_ours(context: Context, review: Review) -> bool:
+def _may_judge(context: Context, world: World, review: Review) -> bool:
     """Not timed out, and not opened on newer documents: a replica that lags would turn the review back."""
-    waiting = review.state is ReviewState.OPEN and context.clock.now() < review.expires_at
-    known = all(context.world.covers(wanted) for wanted in review.decided_on)
-    return waiting and context.tables.ready and known
+    known = all(world.covers(wanted) for wanted in review.decided_on)
+    return review.waits(context.clock.now()) and context.tables.ready and known
 
 
-def _outdated(context: Context, review: Review) -> bool:
-    return outdated(review, eligibility.rules_now(context.world, review.reviewed))
+def _deciders(review: Review, electorate: Electorate) -> frozenset[str]:
+    return frozenset(person.user_id for person in review.deciders(electorate))
 
 
-def _stage_moved(context: Context, review: Review) -> bool:
-    """Whether votes count no longer, or again, so that another stage is the one that waits."""
-    if not review.votes:
-        return False
-    now = context.clock.now()
-    electorate = eligibility.electorate_of(context.world, review.stages, review.reviewed, now)
-    return review.waiting_stage(electorate) != review.stage
+async def _alert_unapprovable(context: Context) -> None:
+    """Alert for each review that lacks people, as long as it does: by the rows, so after a start too."""
+    async with context.pool.acquire() as conn:
+        reviews = await store.unapprovable_reviews(conn, now=context.clock.now())
+    for review in reviews:
+        await context.alerts.raise_alert(
+            key=_alert_key(review),
+            summary="an open review has too few people left who could approve it",
+            detail=_alert_detail(review),
+        )
+    standing = {_alert_key(review) for review in reviews}
+    for alert in context.alerts.active:
+        if alert.key.startswith(UNAPPROVABLE) and alert.key not in standing:
+            await context.alerts.clear(alert.key)
 
 
-def _deciders(context: Context, review: Review) -> frozenset[str]:
-    people = eligibility.deciders(context.world, review, context.clock.now())
-    return frozenset(person.user_id for person in people)
+def _alert_key(review: Review) -> str:
+    return f"review_unapprovable/{review.id}"
+
+
+def _alert_detail(review: Review) -> str:
+    target = review.reviewed.target
+    return (
+        f"review {review.id} of ticket {review.ticket_id}: {target.set_name} on {target.account_name} "
+        f"({target.account_id}), in stage {review.stage} of {len(review.stages)}, since "
+        f"{review.unapprovable_since:%Y-%m-%d %H:%M:%SZ}; it times out unless approvers are added"
+    )

@@ -8,13 +8,13 @@ from typing import Final
 
 from services.approval import store
 from services.approval.domain import eligibility
-from services.approval.domain.life import open_review, void
-from services.approval.domain.review import Change, Origin, Reviewed, Weighing
+from services.approval.domain.lifecycle import open_review, void
+from services.approval.domain.review import Background, Reviewed
 from shared.context import Context
+from shared.contracts.change import Change, Origin
 from shared.contracts.event import Revisions
 from shared.contracts.ticket import (
     TargetState,
-    Ticket,
     TicketClosed,
     TicketFact,
     TicketRejected,
@@ -24,14 +24,15 @@ from shared.contracts.ticket import (
     TicketTimedOut,
     TicketWithdrawn,
 )
-from shared.database.pool import Conn, transaction
+from shared.database.pool import Conn
+from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import new_id
 from shared.foundation.errors import NotReady
-from shared.messaging import inbox, outbox
 from shared.messaging.envelope import Received
+from shared.policy.world import World
 
-MOST_WEIGHED: Final = 5
-"""Other grants and earlier rejections that one fact tells of by name."""
+MOST_LISTED: Final = 5
+"""Other grants and earlier rejections that one event names; the others are counted."""
 
 STOPS: Final[Mapping[type[TicketFact], str]] = {
     TicketWithdrawn: "the ticket was withdrawn",
@@ -44,49 +45,41 @@ STOPS: Final[Mapping[type[TicketFact], str]] = {
 """Facts after which the targets they name need no review, and how the void says it."""
 
 
-async def open_reviews(context: Context, received: Received[TicketSubmitted]) -> None:
+async def open_reviews(context: Context, work: UnitOfWork, received: Received[TicketSubmitted]) -> None:
     """Open a review for each pending target that was neither stopped nor reviewed in this revision yet.
 
     Raises NotReady, to be tried again, until the documents here are at least those of the submit.
     """
-    ticket, fact = received.event.ticket, received.event
-    async with transaction(context.pool) as conn:
-        if not await inbox.first_time(conn, received, now=context.clock.now()):
-            return
-        await store.lock_ticket(conn, ticket.id, version=ticket.version)
-        origin = Origin(context.actor, received.id, context.clock.now())
-        concerned = _targets_of(fact)
-        for target in ticket.targets:
-            if target.id not in concerned or target.state is not TargetState.PENDING:
-                continue
-            if await store.is_settled(conn, target.id, revision=target.revision):
-                continue
-            require_documents(context, ticket.revisions)
-            reviewed = Reviewed.of(ticket, target)
-            await begin_review(context, conn, reviewed, ticket_version=ticket.version, origin=origin)
+    world, fact = context.world, received.event
+    origin = Origin(context.actor, context.clock.now(), received.id)
+    await store.lock_ticket(work.conn, fact.ticket.id, version=fact.ticket.version)
+    for target in fact.targets:
+        if target.state is not TargetState.PENDING or await store.is_settled(work.conn, target):
+            continue
+        require_documents(context, world, fact.ticket.revisions)
+        reviewed = Reviewed.of(fact.ticket, target)
+        await begin_review(work, world, reviewed, ticket_version=fact.ticket.version, origin=origin)
 
 
 async def begin_review(
-    context: Context, conn: Conn, reviewed: Reviewed, *, ticket_version: int, origin: Origin
-) -> Change:
+    work: UnitOfWork, world: World, reviewed: Reviewed, *, ticket_version: int, origin: Origin
+) -> None:
     """Open one review on the documents as they are now. Needs the ticket's lock."""
-    choice = eligibility.rules_now(context.world, reviewed)
+    choice = eligibility.rules_now(world, reviewed)
     change = open_review(
         reviewed,
         choice,
-        eligibility.electorate_of(context.world, choice.stages, reviewed, origin.at),
-        await weigh(conn, reviewed, origin),
+        eligibility.electorate_of(world, choice.stages, reviewed, origin.at),
+        await load_background(work.conn, reviewed, origin),
         review_id=new_id(),
         ticket_version=ticket_version,
-        revisions=context.world.revisions,
+        revisions=world.revisions,
         origin=origin,
     )
-    await store.save_new(conn, change)
-    await outbox.append(conn, context.service, *change.facts)
-    return change
+    await store.add(work, change)
 
 
-async def weigh(conn: Conn, reviewed: Reviewed, origin: Origin) -> Weighing:
+async def load_background(conn: Conn, reviewed: Reviewed, origin: Origin) -> Background:
     """Counts, and a few of what was counted: how often says less than what and until when."""
     people = {person.user_id: person for person in reviewed.beneficiaries}
     target = reviewed.target
@@ -95,49 +88,38 @@ async def weigh(conn: Conn, reviewed: Reviewed, origin: Origin) -> Weighing:
         "account_id": target.account_id,
         "set_id": target.set_id,
     }
-    return Weighing(
+    return Background(
         other_grants=await store.count_other_grants(conn, people, target_id=target.id, now=origin.at),
         earlier_rejections=await store.count_rejections(conn, **same),
-        grants=await store.some_other_grants(
-            conn, people, target_id=target.id, now=origin.at, limit=MOST_WEIGHED
+        other_grants_listed=await store.some_other_grants(
+            conn, people, target_id=target.id, now=origin.at, limit=MOST_LISTED
         ),
-        rejections=await store.some_rejections(conn, **same, limit=MOST_WEIGHED),
+        earlier_rejections_listed=await store.some_rejections(conn, **same, limit=MOST_LISTED),
     )
 
 
-def require_documents(context: Context, wanted: Revisions) -> None:
+def require_documents(context: Context, world: World, wanted: Revisions) -> None:
     """Raise NotReady unless what is known here is complete and as new as an earlier decision's."""
     context.tables.require_ready()
-    if not context.world.covers(wanted):
+    if not world.covers(wanted):
         raise NotReady(
             "policy and inventory are older here than where this was decided before; try again in a moment",
             code="tables_behind",
         )
 
 
-async def void_reviews(context: Context, received: Received[TicketFact], *, why: str) -> None:
-    """Void the open reviews of the targets that a stop names, and of those it stops before they open.
+async def void_reviews(
+    context: Context, work: UnitOfWork, received: Received[TicketFact], *, why: str
+) -> None:
+    """Void the open reviews of the targets that a stop is about, and of those it stops before they open.
 
     Needs no policy and no order: a stop is applied whenever it comes.
     """
     fact = received.event
-    async with transaction(context.pool) as conn:
-        if not await inbox.first_time(conn, received, now=context.clock.now()):
-            return
-        await store.lock_ticket(conn, fact.ticket.id, version=fact.ticket.version)
-        origin = Origin(context.actor, received.id, context.clock.now())
-        concerned = _targets_of(fact)
-        for target_id, revision in concerned.items():
-            await store.note_stop(conn, fact, target_id, revision=revision, why=why)
-            for review in await store.open_reviews_of(conn, target_id, revision=revision):
-                change = void(Change(review), origin, why=why)
-                await store.save(conn, review, change)
-                await outbox.append(conn, context.service, *change.facts)
-        await store.drop_live_grants(conn, grant_ids=fact.grant_ids, target_ids=list(concerned))
-
-
-def _targets_of(fact: TicketFact) -> dict[str, int]:
-    """What a fact is about, with revisions: its targets and those of its grants; all where it names none."""
-    ticket: Ticket = fact.ticket
-    named = {*fact.target_ids, *(one.target_id for one in ticket.grants if one.id in fact.grant_ids)}
-    return {target.id: target.revision for target in ticket.targets if not named or target.id in named}
+    origin = Origin(context.actor, context.clock.now(), received.id, why)
+    await store.lock_ticket(work.conn, fact.ticket.id, version=fact.ticket.version)
+    for target in fact.targets:
+        await store.add_stop(work.conn, fact, target, why=why)
+        for review in await store.open_reviews_of(work.conn, target):
+            await store.save(work, review, void(Change(review), origin))
+    await store.drop_live_grants(work.conn, fact.grants)

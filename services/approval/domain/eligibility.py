@@ -61,16 +61,16 @@ def ask(world: World, review: Review, user_id: str, now: datetime) -> Answer:
 
 def may_decide(world: World, review: Review, user_id: str, now: datetime) -> bool:
     """Whether a vote of this person would be counted now, as far as guards and policy go."""
-    waiting = review.state is ReviewState.OPEN and now < review.expires_at
-    return waiting and user_id not in review.spent and ask(world, review, user_id, now).allowed
+    if not review.waits(now) or user_id in review.used_up:
+        return False
+    return ask(world, review, user_id, now).allowed
 
 
 def deciders(world: World, review: Review, now: datetime) -> tuple[Person, ...]:
     """Who may still decide on the open stage; nobody once the review is closed or out of time."""
-    if review.state is not ReviewState.OPEN or now >= review.expires_at:
+    if not review.waits(now):
         return ()
-    (people,) = electorate_of(world, review.stages[review.stage - 1 : review.stage], review.reviewed, now)
-    return tuple(person for person in people if person.user_id not in review.spent)
+    return review.deciders(electorate_of(world, review.stages, review.reviewed, now))
 
 
 def may_see(world: World, review: Review, user_id: str, now: datetime) -> bool:

@@ -1,6 +1,6 @@
 """The review of one target in one revision: what it consists of, and the states it may go through.
 
-Pure values. The steps are in life.py, votes in votes.py, and who may vote or see it in eligibility.py.
+Pure values. The steps are in lifecycle.py, votes in votes.py, and who may vote or see it in eligibility.py.
 """
 
 from dataclasses import dataclass
@@ -8,12 +8,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Literal, Self
 
-from shared.contracts.approval import EarlierRejection, OtherGrant, ReviewFact, Stage, Vote
-from shared.contracts.event import Actor, Contract, Revisions
+from shared.contracts.approval import EarlierRejection, OtherGrant, Stage, Vote
+from shared.contracts.event import Contract, Revisions
 from shared.contracts.people import Person
 from shared.contracts.ticket import Grant, Target, Ticket, Window, WindowAsked
 from shared.contracts.witness import content_hash
-from shared.policy.approvals import duration_asked
 from shared.policy.matching import solvable
 
 
@@ -39,22 +38,13 @@ Electorate = tuple[tuple[Person, ...], ...]
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Who did it, what it followed from, and when: the part of every fact that is not about the review."""
-
-    actor: Actor
-    cause: str | None
-    at: datetime
-
-
-@dataclass(frozen=True)
-class Weighing:
-    """What an approver should know besides the ticket."""
+class Background:
+    """What an approver should know besides the ticket: counts, and some of what was counted."""
 
     other_grants: int = 0
     earlier_rejections: int = 0
-    grants: tuple[OtherGrant, ...] = ()
-    rejections: tuple[EarlierRejection, ...] = ()
+    other_grants_listed: tuple[OtherGrant, ...] = ()
+    earlier_rejections_listed: tuple[EarlierRejection, ...] = ()
 
 
 class Reviewed(Contract):
@@ -84,7 +74,7 @@ class Reviewed(Contract):
             requester=ticket.requester,
             beneficiaries=ticket.beneficiaries,
             target=target,
-            grants=tuple(grant for grant in ticket.grants if grant.target_id == target.id),
+            grants=ticket.grants_of(target.id),
             asked=ticket.asked,
             reason=ticket.reason,
             reference=ticket.reference,
@@ -105,8 +95,12 @@ class Reviewed(Contract):
 
     @property
     def duration(self) -> timedelta:
-        """The length that rules are asked for; an open start counts from the submit."""
-        return duration_asked(self.asked, submitted_at=self.submitted_at)
+        """The length that rules are asked for; an open start counts from the submit.
+
+        Without end and duration, against the contract, it is the longest: no rule approves that by itself.
+        """
+        length = self.asked.length_from(self.submitted_at)
+        return timedelta.max if length is None else length
 
     def witness(self, window: Window) -> str:
         """The content hash that the provisioner will compare."""
@@ -124,7 +118,7 @@ class Reviewed(Contract):
 
 
 class Review(Contract):
-    """One review as it stands. `version` counts its facts; `stage` is the open one, from 1 (0: none)."""
+    """One review as it stands. `version` counts its events; `stage` is the open one, from 1 (0: none)."""
 
     id: str
     ticket_id: str
@@ -142,22 +136,23 @@ class Review(Contract):
     votes: tuple[Vote, ...] = ()
     auto_approved_by: str | None = None
     code: RejectionCode | None = None
+    unapprovable_since: datetime | None = None
+    """Since when too few distinct people are left to approve it, as the last refresh found; while open."""
     approved_window: Window | None = None
     content_hash: str | None = None
     closed_at: datetime | None = None
 
-    @property
-    def voters(self) -> frozenset[str]:
-        """Everybody whom a vote has used up, in whatever stage."""
-        return frozenset(
-            {
-                *(vote.voter.user_id for vote in self.votes),
-                *(vote.acting_for for vote in self.votes if vote.acting_for is not None),
-            }
-        )
+    def waits(self, now: datetime) -> bool:
+        """Whether votes may still be given: it is open, and its time is not over."""
+        return self.state is ReviewState.OPEN and now < self.expires_at
 
     @property
-    def spent(self) -> frozenset[str]:
+    def voters(self) -> frozenset[str]:
+        """Everybody whom a vote has used up, in whatever stage: voters, and those they acted for."""
+        return frozenset(person for vote in self.votes for person in people_of(vote))
+
+    @property
+    def used_up(self) -> frozenset[str]:
         """Who cannot vote (any more): parties and voters."""
         return self.reviewed.parties | self.voters
 
@@ -184,12 +179,17 @@ class Review(Contract):
         numbered = enumerate(zip(self.stages, self.approvals(electorate), strict=True), start=1)
         return next((number for number, (stage, given) in numbered if given < stage.needed), None)
 
+    def deciders(self, electorate: Electorate) -> tuple[Person, ...]:
+        """Who may still vote in the open stage."""
+        used_up = self.used_up
+        return tuple(person for person in electorate[self.stage - 1] if person.user_id not in used_up)
+
     def can_be_filled(self, electorate: Electorate) -> bool:
         """Whether distinct people can still give every approval that is missing."""
         return solvable(
             self.stages,
             [[person.user_id for person in people] for people in electorate],
-            used=self.spent,
+            used=self.used_up,
             given=self.approvals(electorate),
         )
 
@@ -199,9 +199,6 @@ class Review(Contract):
         return (self.revisions, *(vote.revisions for vote in self.votes))
 
 
-@dataclass(frozen=True)
-class Change:
-    """A review after a step, with the facts that the step is made of, in order."""
-
-    review: Review
-    facts: tuple[ReviewFact, ...] = ()
+def people_of(vote: Vote) -> tuple[str, ...]:
+    """User ids that a vote uses up: its voter, and whom they acted for."""
+    return tuple(dict.fromkeys(filter(None, (vote.voter.user_id, vote.acting_for))))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from services.approval.domain.life import approve, open_stage, reject, say
-from services.approval.domain.review import Change, Electorate, Origin, Review, ReviewState, Weighing
+from services.approval.domain.lifecycle import approve, emit, open_stage, reject
+from services.approval.domain.review import Background, Electorate, Review, ReviewState
 from shared.contracts.approval import ReviewDecided, Vote
+from shared.contracts.change import Change, Origin
 from shared.contracts.event import Revisions
 from shared.contracts.people import Person
 from shared.foundation.errors import Conflict, Denied, FieldError, Forbidden, Invalid
@@ -62,9 +63,9 @@ def vote(
     ballot: Ballot,
     answer: Answer,
     electorate: Electorate,
-    weighing: Weighing,
+    background: Background,
     origin: Origin,
-) -> Change:
+) -> Change[Review]:
     """Count a vote in the open stage. Raises what the guards, the policy or the review's need of people say.
 
     `answer` is the policy's to `verb_now(review)` for this voter; its rows become the vote's proof.
@@ -75,35 +76,34 @@ def vote(
     counted = _with_vote(review, ballot, answer, origin.at)
     if ballot.verdict == "approve":
         _check_not_blocking(review, counted, electorate)
-    change = say(
-        Change(counted),
-        ReviewDecided,
-        origin,
-        why=ballot.comment or f"approved in stage {review.stage} of {len(review.stages)}",
-        vote=counted.votes[-1],
-    )
+    why = ballot.comment or f"approved in stage {review.stage} of {len(review.stages)}"
+    change = emit(Change(counted), ReviewDecided, origin.because(why), vote=counted.votes[-1])
     if counted.given(review.stage, "reject") >= review.stages[review.stage - 1].denials:
-        return reject(change, origin, code="rejected", why=ballot.comment)
-    return move_on(change, electorate, weighing, origin, revisions=ballot.revisions)
+        return reject(change, origin.because(ballot.comment), code="rejected")
+    return open_next_stage(change, electorate, background, origin, revisions=ballot.revisions)
 
 
-def move_on(
-    change: Change, electorate: Electorate, weighing: Weighing, origin: Origin, *, revisions: Revisions
-) -> Change:
+def open_next_stage(
+    change: Change[Review],
+    electorate: Electorate,
+    background: Background,
+    origin: Origin,
+    *,
+    revisions: Revisions,
+) -> Change[Review]:
     """Open the first stage that lacks approvals, or approve where none does; nothing if it is open already.
 
     An earlier stage lacks approvals again once who gave them may no longer: its votes are kept, and others
     have to give those that are missing.
     """
-    review = change.review
+    review = change.state
     waiting = review.waiting_stage(electorate)
     if waiting is None:
-        why = "every stage has the approvals it needs"
-        votes = review.counting(electorate)
-        return approve(change, origin, votes=votes, revisions=revisions, why=why)
+        because = origin.because("every stage has the approvals it needs")
+        return approve(change, because, votes=review.counting(electorate), revisions=revisions)
     if waiting == review.stage:
         return change
-    return open_stage(change, waiting, electorate, weighing, origin)
+    return open_stage(change, waiting, electorate, background, origin)
 
 
 def _guard_state(review: Review, now: datetime) -> None:

@@ -17,10 +17,12 @@ from shared.context import Context
 from shared.foundation.errors import Denied, NotFound
 from shared.http.access import PERSON, Caller, requires
 from shared.http.conditions import expected_version
-from shared.http.web import etag, respond
+from shared.http.idempotency import Answer
+from shared.http.web import etag
+from shared.http.writes import write
 from shared.text.texts import Paragraph
 
-IfMatch = Annotated[str | None, Header(description='the ETag of the review as read, such as "2"; or *')]
+IfMatch = Annotated[str | None, Header(description='the ETag of the review as read, such as "2"')]
 
 
 class DecisionBody(BaseModel):
@@ -89,12 +91,12 @@ def _add_one(routes: APIRouter, context: Context) -> None:
                 "there is no such review, or it is not yours to see", code="review_unknown", denied=denied
             )
         response.headers["ETag"] = etag(review.version)
-        now = context.clock.now()
+        world, now = context.world, context.clock.now()
         return ReviewWhole.of(
             review,
-            you_may_decide=_may_decide(context, caller, review),
-            deciders=eligibility.deciders(context.world, review, now),
-            electorate=eligibility.electorate_now(context.world, review, now),
+            you_may_decide=eligibility.may_decide(world, review, caller.user_id, now),
+            deciders=eligibility.deciders(world, review, now),
+            electorate=eligibility.electorate_now(world, review, now),
         )
 
     @routes.post("/reviews/{review_id}/decisions", status_code=201, response_model=DecisionShown)
@@ -103,7 +105,12 @@ def _add_one(routes: APIRouter, context: Context) -> None:
     ) -> Response:
         """Approve or reject, as yourself and once per review. Needs If-Match with the review's ETag."""
         decision = decisions.Decision(body.verdict, body.comment, expected_version(if_match))
-        return respond(await decisions.decide(context, caller, str(review_id), decision))
+        return await write(
+            context,
+            caller,
+            lambda work: decisions.decide(context, work, caller, str(review_id), decision),
+            _show_decision,
+        )
 
 
 async def _waiting(
@@ -141,6 +148,12 @@ def _may_see(context: Context, caller: Caller, review: Review) -> bool:
 
 def _may_decide(context: Context, caller: Caller, review: Review) -> bool:
     return eligibility.may_decide(context.world, review, caller.user_id, context.clock.now())
+
+
+def _show_decision(review: Review) -> Answer:
+    """The review after a vote, which is its last."""
+    body = DecisionShown.of(review).model_dump(mode="json")
+    return Answer(201, body, {"ETag": etag(review.version)})
 
 
 def _shown(context: Context, caller: Caller, review: Review) -> ReviewShown:

@@ -68,6 +68,8 @@ class ReviewShown(BaseModel):
     stages: int
     auto_approved_by: str | None
     window: Window | None
+    unapprovable_since: datetime | None
+    """Since when too few people are left to approve it: an administrator has to add approvers."""
     you_may_decide: bool
 
     @classmethod
@@ -127,6 +129,22 @@ class DecisionShown(BaseModel):
     stages: int
     version: int
 
+    @classmethod
+    def of(cls, review: Review) -> Self:
+        """From the review right after the vote."""
+        return cls(
+            review_id=review.id,
+            vote_id=review.votes[-1].id,
+            state=review.state,
+            stage=_open_stage(review),
+            stages=len(review.stages),
+            version=review.version,
+        )
+
+
+def _open_stage(review: Review) -> int | None:
+    return review.stage if review.state is ReviewState.OPEN else None
+
 
 def _summary(review: Review) -> dict[str, Any]:
     reviewed, target = review.reviewed, review.reviewed.target
@@ -152,7 +170,8 @@ def _summary(review: Review) -> dict[str, Any]:
         "opened_at": review.opened_at,
         "expires_at": review.expires_at,
         "closed_at": review.closed_at,
-        "stage": review.stage if review.state is ReviewState.OPEN else None,
+        "stage": _open_stage(review),
+        "unapprovable_since": review.unapprovable_since,
         "stages": len(review.stages),
         "auto_approved_by": review.auto_approved_by,
         "window": review.approved_window,

@@ -1,10 +1,10 @@
 -- Reviews, their votes, and what is known of the tickets they belong to.
 
--- One row per ticket heard of. Its lock orders everything that is said about the ticket, since facts
--- carry the ticket's id as their key.
+-- One row per ticket that an event was about. Its lock orders everything that is published about the
+-- ticket, since events carry the ticket's id as their key.
 CREATE TABLE ticket (
     id      text PRIMARY KEY,
-    version bigint NOT NULL CHECK (version >= 0) -- the newest heard of
+    version bigint NOT NULL CHECK (version >= 0) -- the newest that came
 );
 
 -- Stops are absorbing: kept also when they arrive before what they stop. A later revision is not stopped.
@@ -17,30 +17,32 @@ CREATE TABLE stop (
 );
 
 CREATE TABLE review (
-    id               text PRIMARY KEY,
-    ticket_id        text NOT NULL REFERENCES ticket,
-    target_id        text NOT NULL,
-    revision         integer NOT NULL,
-    ticket_version   bigint NOT NULL,
-    requester        text NOT NULL,
-    account_id       text NOT NULL,
-    set_id           text NOT NULL,
-    reviewed         jsonb NOT NULL,
-    stages           jsonb NOT NULL,
-    revisions        jsonb NOT NULL,
-    state            text NOT NULL CHECK (state IN ('open', 'approved', 'rejected', 'voided')),
-    version          bigint NOT NULL CHECK (version > 0),
-    stage            integer NOT NULL,
-    auto_approved_by text,
-    code             text CHECK (code IN ('rejected', 'no_rule', 'unapprovable')),
-    approved_window  jsonb,
-    content_hash     text,
-    opened_at        timestamptz NOT NULL,
-    expires_at       timestamptz NOT NULL,
-    closed_at        timestamptz,
+    id                 text PRIMARY KEY,
+    ticket_id          text NOT NULL REFERENCES ticket,
+    target_id          text NOT NULL,
+    revision           integer NOT NULL,
+    ticket_version     bigint NOT NULL,
+    requester          text NOT NULL,
+    account_id         text NOT NULL,
+    set_id             text NOT NULL,
+    reviewed           jsonb NOT NULL,
+    stages             jsonb NOT NULL,
+    revisions          jsonb NOT NULL,
+    state              text NOT NULL CHECK (state IN ('open', 'approved', 'rejected', 'voided')),
+    version            bigint NOT NULL CHECK (version > 0),
+    stage              integer NOT NULL,
+    auto_approved_by   text,
+    unapprovable_since timestamptz, -- too few people are left to approve it; while open only
+    code               text CHECK (code IN ('rejected', 'no_rule', 'unapprovable')),
+    approved_window    jsonb,
+    content_hash       text,
+    opened_at          timestamptz NOT NULL,
+    expires_at         timestamptz NOT NULL,
+    closed_at          timestamptz,
     CHECK ((state = 'open') = (closed_at IS NULL)),
     CHECK ((state = 'approved') = (content_hash IS NOT NULL)),
-    CHECK ((state = 'rejected') = (code IS NOT NULL))
+    CHECK ((state = 'rejected') = (code IS NOT NULL)),
+    CHECK (unapprovable_since IS NULL OR state = 'open')
 );
 -- A target is reviewed by one review at a time.
 CREATE UNIQUE INDEX review_open ON review (target_id) WHERE state = 'open';
@@ -48,18 +50,26 @@ CREATE INDEX review_of_ticket ON review (ticket_id, id);
 CREATE INDEX review_of_target ON review (target_id, revision);
 CREATE INDEX review_by_state ON review (state, id);
 CREATE INDEX review_rejected ON review (requester, account_id, set_id) WHERE code = 'rejected';
+CREATE INDEX review_unapprovable ON review (id) WHERE unapprovable_since IS NOT NULL;
 
 CREATE TABLE vote (
     id        text PRIMARY KEY,
     review_id text NOT NULL REFERENCES review,
     number    integer NOT NULL CHECK (number > 0),
-    voter     text NOT NULL,
     body      jsonb NOT NULL,
     at        timestamptz NOT NULL,
-    UNIQUE (review_id, number),
-    UNIQUE (review_id, voter) -- a person counts once per review, whatever the stage
+    UNIQUE (review_id, number)
 );
-CREATE INDEX vote_of_voter ON vote (voter, review_id);
+
+-- Whom votes have used up: a vote's voter, and who they acted for. A person counts once per review, whatever
+-- the stage, and whether they voted or somebody did for them.
+CREATE TABLE review_voter (
+    review_id text NOT NULL REFERENCES review,
+    person    text NOT NULL,
+    vote_id   text NOT NULL REFERENCES vote DEFERRABLE INITIALLY DEFERRED, -- written before the vote itself
+    UNIQUE (review_id, person)
+);
+CREATE INDEX review_voter_of_person ON review_voter (person, review_id);
 
 -- Who could vote when a stage opened, kept up to date with memberships: finds rows for the inbox, never
 -- authorises. A superset of those who may vote now.
@@ -77,7 +87,7 @@ CREATE TABLE review_party (
     PRIMARY KEY (user_id, review_id)
 );
 
--- Grants approved here whose window is not over and that no stop was heard of: "other live grants" in an
+-- Grants approved here whose window is not over and that no stop named: "other live grants" in an
 -- approver's mail. Whether AWS has them is the provisioner's to say.
 CREATE TABLE live_grant (
     grant_id    text PRIMARY KEY,
@@ -87,7 +97,6 @@ CREATE TABLE live_grant (
 );
 CREATE INDEX live_grant_of ON live_grant (beneficiary, ends_at);
 CREATE INDEX live_grant_end ON live_grant (ends_at);
-CREATE INDEX live_grant_target ON live_grant (target_id);
 
 -- A review with its votes as one JSON object, named field by field once and read as domain.review.Review.
 CREATE VIEW whole_review AS
@@ -114,6 +123,7 @@ SELECT
         'stage', r.stage,
         'auto_approved_by', r.auto_approved_by,
         'code', r.code,
+        'unapprovable_since', r.unapprovable_since,
         'approved_window', r.approved_window,
         'content_hash', r.content_hash,
         'closed_at', r.closed_at,
@@ -124,6 +134,6 @@ SELECT
 FROM review r;
 
 GRANT SELECT, INSERT, UPDATE ON ticket, stop, review TO :app;
-GRANT SELECT, INSERT ON vote, review_party TO :app;
+GRANT SELECT, INSERT ON vote, review_voter, review_party TO :app;
 GRANT SELECT, INSERT, DELETE ON review_approver, live_grant TO :app;
 GRANT SELECT ON whole_review TO :app;

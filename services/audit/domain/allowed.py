@@ -67,7 +67,7 @@ NESTED: Final[dict[type[Contract], Allowed]] = {
 
 LEFT_OUT: Final[dict[type[Contract], frozenset[str]]] = {
     Person: frozenset({"display_name"}),
-    ReviewStageOpened: frozenset({"grants_to_weigh", "rejections_to_weigh"}),
+    ReviewStageOpened: frozenset({"other_grants_listed", "earlier_rejections_listed"}),
 }
 """Fields that were decided against: a name for reading adds nothing to the id and the user name, and what an
 approver is shown of other tickets is recorded with those, where their parties and no others find it."""

@@ -129,9 +129,9 @@ def _time(ticket: Ticket, target: Target) -> list[Row | None]:
 
 def _weigh(event: ReviewStageOpened) -> list[Row | None]:
     """How many, and below some of them."""
-    several = len({grant.beneficiary.user_id for grant in event.grants_to_weigh}) > 1
-    grants = [_grant(grant, named=several) for grant in event.grants_to_weigh]
-    rejections = [_rejection(one) for one in event.rejections_to_weigh]
+    several = len({grant.beneficiary.user_id for grant in event.other_grants_listed}) > 1
+    grants = [_grant(grant, named=several) for grant in event.other_grants_listed]
+    rejections = [_rejection(one) for one in event.earlier_rejections_listed]
     return [
         row("Other live grants", f"{event.other_grants} of the beneficiaries at this moment", *grants),
         row("Earlier rejections", f"{event.earlier_rejections} of this request", *rejections),

@@ -1,0 +1,44 @@
+"""Doing in a test what a service does around a command: a unit of work, an event that is delivered.
+
+`deliver` goes through the service's own consumer, so that inbox, commit, alerts and hooks are the real ones.
+"""
+
+from aiokafka import ConsumerRecord
+
+from shared.contracts import topics
+from shared.contracts.event import Event
+from shared.foundation.clock import new_id
+from shared.messaging.consumer import Outcome
+from shared.messaging.envelope import headers_for
+from shared.runtime.service import Service
+
+
+async def deliver(service: Service, event: Event, *, event_id: str | None = None) -> Outcome:
+    """Hand an event to the consumer that reads it, as its owner sent it; raises what the command raises."""
+    consumer = next(one for one in service.consumers if topics.TOPICS[one.topic].takes(event.TYPE))
+    return await consumer.replay(record_of(consumer.topic, event, event_id=event_id))
+
+
+def record_of(topic: str, event: Event, *, event_id: str | None = None) -> ConsumerRecord:
+    """The record that the topic's owner would have sent."""
+    headers = headers_for(
+        event_id=event_id or new_id(),
+        type_name=event.TYPE,
+        subject=event.subject,
+        source=topics.TOPICS[topic].owner,
+        time=event.at,
+    )
+    value = event.model_dump_json().encode()
+    return ConsumerRecord(
+        topic=topic,
+        partition=0,
+        offset=0,
+        timestamp=0,
+        timestamp_type=0,
+        key=event.subject.encode(),
+        value=value,
+        checksum=None,
+        serialized_key_size=len(event.subject),
+        serialized_value_size=len(value),
+        headers=tuple((name, text.encode()) for name, text in headers.items()),
+    )
