@@ -68,8 +68,8 @@ async def _run(folder: Path, *, tickets: int, rate: float) -> dict[str, Any]:
     }
 
 
-async def _tickets_that_wait(running: Fleet, count: int) -> list[tuple[str, str]]:
-    """One ticket for each of so many accounts, its review open: pairs of review id and account."""
+async def _tickets_that_wait(running: Fleet, count: int) -> list[dict[str, Any]]:
+    """One ticket for each of so many accounts, its review open: the reviews."""
     world = running.organisation
     accounts = [
         one.id
@@ -91,26 +91,28 @@ async def _tickets_that_wait(running: Fleet, count: int) -> list[tuple[str, str]
         while True:
             reply = await bob.call("GET", "/v1/reviews?waiting_for=me&limit=200")
             if len(reply.body["items"]) >= len(accounts):
-                return [(one["id"], one["account_id"]) for one in reply.body["items"]]
+                waiting: list[dict[str, Any]] = reply.body["items"]
+                return waiting
             await asyncio.sleep(0.2)
 
 
-async def _vote(running: Fleet, waiting: list[tuple[str, str]], rate: float) -> dict[str, float]:
+async def _vote(running: Fleet, waiting: list[dict[str, Any]], rate: float) -> dict[str, float]:
     """Votes at a steady rate; the moment each was answered, by account."""
     bob = Person(running, "bob")
     loop = asyncio.get_running_loop()
     begun = loop.time()
     answered: dict[str, float] = {}
 
-    async def vote(number: int, review_id: str, account: str) -> None:
+    async def vote(number: int, review: dict[str, Any]) -> None:
         await asyncio.sleep(begun + number / rate - loop.time())
         body = {"verdict": "approve"}
-        reply = await bob.call("POST", f"/v1/reviews/{review_id}/decisions", body, {"If-Match": "*"})
+        read = {"If-Match": f'"{review["version"]}"'}
+        reply = await bob.call("POST", f"/v1/reviews/{review['id']}/decisions", body, read)
         if reply.status not in {200, 201}:
             raise RuntimeError(f"vote answered {reply.status}: {reply.body}")
-        answered[account] = reply.answered
+        answered[review["account_id"]] = reply.answered
 
-    await asyncio.gather(*(vote(number, *one) for number, one in enumerate(waiting)))
+    await asyncio.gather(*(vote(number, one) for number, one in enumerate(waiting)))
     return answered
 
 

@@ -145,7 +145,9 @@ class Day:
             if review and review["state"] == "open" and review["stage"] == stage:
                 body = {"verdict": verdict, "comment": "as discussed in the morning"}
                 path = f"/v1/reviews/{review['id']}/decisions"
-                reply = await voter.call("POST", path, body, {"If-Match": "*"}, patience=PATIENCE_S)
+                reply = await voter.call(
+                    "POST", path, body, {"If-Match": f'"{review["version"]}"'}, patience=PATIENCE_S
+                )
                 if reply.status in {200, 201}:
                     return reply
                 raise RuntimeError(f"vote of {voter.user_name} answered {reply.status}: {reply.body}")

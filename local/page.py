@@ -55,7 +55,7 @@ def link_page(url: str, path: str) -> str | None:
     noun, identity = match.groups()
     look = f'curl -s -H "Authorization: Bearer $TOKEN" {url}/v1/{noun}/{identity}'
     vote = (
-        f"{look}/decisions -H 'If-Match: *' -H 'Content-Type: application/json' "
+        f"{look}/decisions -H 'If-Match: \"VERSION\"' -H 'Content-Type: application/json' "
         """-d '{"verdict": "approve", "comment": "..."}'"""
     )
     token = f"TOKEN=$(curl -s -H 'Accept: text/plain' -d user=NAME {url}/issuer/token)"
@@ -66,7 +66,7 @@ def link_page(url: str, path: str) -> str | None:
 pre {{background: #f4f4f4; padding: .6rem; white-space: pre-wrap}}</style>
 <h1>{noun.capitalize()[:-1]} {identity}</h1>
 <p>There are no pages for people yet; this is the API's way to look and to decide. Opening a link changes
-nothing.</p>
+nothing. VERSION is the <code>version</code> of the review as you have read it.</p>
 {shown}
 """
 

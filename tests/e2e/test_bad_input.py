@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.foundation.clock import new_id
-from tests.support.running import REASON, Running
+from tests.support.running import REASON, Running, as_read
 
 pytestmark = pytest.mark.e2e
 
@@ -184,7 +184,8 @@ async def test_vote_that_does_not_count_is_refused_with_its_reason(running: Runn
 
     async def vote(who: str, status: int, **body: Any) -> str:
         given = {"verdict": "approve", "comment": "looked at it", **body}
-        answer = await running.person(who).post(path, given, status=status, headers={"If-Match": "*"})
+        now = await running.person("root").get(f"/v1/reviews/{review['id']}")
+        answer = await running.person(who).post(path, given, status=status, headers=as_read(now))
         return str(answer.get("code"))
 
     assert await vote("ann", 403) == "self_approval"
@@ -194,6 +195,10 @@ async def test_vote_that_does_not_count_is_refused_with_its_reason(running: Runn
     assert await vote("carl", 422, verdict="reject", comment="") == "comment_required"
     without = await running.person("carl").post(path, {"verdict": "approve"}, status=428)
     assert without["code"] == "if_match_missing"
+    unread = await running.person("carl").post(
+        path, {"verdict": "approve"}, status=428, headers={"If-Match": "*"}
+    )
+    assert unread["code"] == "if_match_star"
     stale = await running.person("carl").post(
         path, {"verdict": "approve"}, status=412, headers={"If-Match": '"999"'}
     )
@@ -236,7 +241,7 @@ async def test_post_unreadable_body_is_refused_by_every_service(
         answer = await running.client.post(
             path,
             content=content,
-            headers={"Authorization": f"Bearer {token}", "If-Match": "*", **headers},
+            headers={"Authorization": f"Bearer {token}", "If-Match": '"1"', **headers},
         )
         assert (answer.status_code, answer.json()["code"]) == (status, code), (path, answer.text[:300])
         assert answer.headers["content-type"].startswith("application/problem+json")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.running import Running, until
+from tests.support.running import Running, as_read, until
 from tests.support.stack import BRIEF_SET
 from tests.support.together import Together
 
@@ -237,11 +237,12 @@ async def test_request_for_others_with_several_targets_is_decided_target_by_targ
     owner = running.approver_of_development()
     reviews = {one["account_id"]: one for one in await running.waiting_reviews(owner, ticket["id"])}
     for account, verdict in [(dev, "approve"), (other, "reject")]:
+        review = reviews[running.account_id(account)]
         await running.person(owner).post(
-            f"/v1/reviews/{reviews[running.account_id(account)]['id']}/decisions",
+            f"/v1/reviews/{review['id']}/decisions",
             {"verdict": verdict, "comment": "one of the two is enough"},
             status=201,
-            headers={"If-Match": "*"},
+            headers=as_read(review),
         )
     await until(lambda: all(running.present(name, dev, "Developer") for name in ("ann", "eve")), 60)
     assert not any(running.history(name, other, "PowerUser") for name in ("ann", "eve", "bob"))
@@ -282,7 +283,7 @@ async def test_request_nobody_decides_times_out_and_cannot_be_approved_any_more(
     await running.until_state(ticket["id"], "timed_out")
     await running.until_mailed(ticket["id"], "ann", "Request timed out")
     problem = await running.person("carl").post(
-        f"/v1/reviews/{review['id']}/decisions", {"verdict": "approve"}, status=409, headers={"If-Match": "*"}
+        f"/v1/reviews/{review['id']}/decisions", {"verdict": "approve"}, status=409, headers=as_read(review)
     )
     assert problem["code"] == "state"
     assert not running.calls("CreateAccountAssignment", "ann", account)

@@ -10,6 +10,7 @@ def test_link_of_a_review_shows_how_to_vote() -> None:
     page = link_page(URL, f"/reviews/{IDENTITY}")
     assert page is not None
     assert f"{URL}/v1/reviews/{IDENTITY}/decisions" in page
+    assert """-H 'If-Match: "VERSION"'""" in page, "a vote is given on the version that was read"
 
 
 def test_link_of_a_ticket_shows_how_to_look_and_no_vote() -> None:

@@ -5,7 +5,7 @@ Made by tests/support/stack.py. Truth comes from the simulator's records, the ma
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -43,6 +43,11 @@ async def until(
         return found
 
     await waiting.until(now_and_then, timeout_s, what=what or getattr(condition, "__qualname__", ""))
+
+
+def as_read(review: Mapping[str, Any]) -> dict[str, str]:
+    """The header of a vote on this version of the review."""
+    return {"If-Match": f'"{review["version"]}"'}
 
 
 @dataclass
@@ -164,7 +169,7 @@ class Running:
                 f"/v1/reviews/{review['id']}/decisions",
                 {"verdict": verdict, "comment": comment},
                 status=201,
-                headers={"If-Match": f'"{review["version"]}"'},
+                headers=as_read(review),
             )
             for review in await self.waiting_reviews(who, ticket_id)
         ]
