@@ -3,11 +3,12 @@ from datetime import timedelta
 
 import pytest
 
-from services.approval import store, views
+from services.approval import views
 from services.approval.commands.refresh import keep_fresh, refresh_reviews
 from services.approval.commands.reviews import STOPS
 from services.approval.domain.review import Review, ReviewState
 from services.approval.settings import ApprovalSettings
+from services.approval.store import reviews
 from shared.contracts.approval import (
     ReviewApproved,
     ReviewFact,
@@ -390,7 +391,7 @@ async def test_refresh_after_a_membership_change_rewrites_who_may_vote_and_says_
     )
     assert await refresh_reviews(service.context) == 0
     async with service.context.pool.acquire() as conn:
-        recorded = await store.recorded_approvers(conn, [review.id])
+        recorded = await reviews.recorded_approvers(conn, [review.id])
     assert recorded[review.id] == {org.user_id("cora"), org.user_id("bob")}
     assert await said(service) == facts
 

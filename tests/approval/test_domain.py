@@ -7,13 +7,13 @@ from services.approval.domain.review import NEXT, Review, Reviewed, ReviewState
 from shared.contracts.approval import (
     ReviewApproved,
     ReviewDecided,
-    ReviewFact,
     ReviewOpened,
     ReviewRejected,
     ReviewStageOpened,
     ReviewVoided,
 )
 from shared.contracts.change import Change
+from shared.contracts.event import Event
 from shared.contracts.people import Person
 from shared.contracts.ticket import WindowAsked
 from shared.contracts.witness import ticket_content_hash
@@ -28,7 +28,7 @@ TWO_GROUPS = electorate(CARLS, ("dora",))
 LATER = NOW + timedelta(minutes=5)
 
 
-def types(change: Change[Review]) -> list[type[ReviewFact]]:
+def types(change: Change[Review]) -> list[type[Event]]:
     return [type(fact) for fact in change.events]
 
 
@@ -96,10 +96,10 @@ def test_open_with_auto_approval_is_approved_at_once() -> None:
     of = ticket()
     change = opened((), (), of=of, auto="dev-read")
     assert types(change) == [ReviewOpened, ReviewApproved]
-    told, approved = change.events
-    assert isinstance(told, ReviewOpened)
+    beginning, approved = change.events
+    assert isinstance(beginning, ReviewOpened)
     assert isinstance(approved, ReviewApproved)
-    assert (told.auto_approved_by, approved.auto_approved_by) == ("dev-read", "dev-read")
+    assert (beginning.auto_approved_by, approved.auto_approved_by) == ("dev-read", "dev-read")
     assert approved.votes == ()
     assert approved.window.ends_at == NOW + HOUR
     assert approved.content_hash == ticket_content_hash(of, of.targets[0], approved.window)

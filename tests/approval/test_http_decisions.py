@@ -3,7 +3,13 @@ from datetime import timedelta
 
 import pytest
 
-from shared.contracts.approval import ReviewApproved, ReviewDecided, ReviewFact, ReviewRejected
+from shared.contracts.approval import (
+    ReviewApproved,
+    ReviewDecided,
+    ReviewFact,
+    ReviewRejected,
+    ReviewStageOpened,
+)
 from shared.contracts.configuration import AuthzDenied
 from shared.contracts.documents import ApprovalRule
 from shared.foundation.clock import ManualClock, new_id
@@ -55,10 +61,10 @@ async def test_decide_after_an_earlier_rejection_counts_it_for_the_next_approver
     (review,) = await desk.submitted()
     await desk.decide("carl", review.id, "reject", "not today")
     (again,) = await desk.submitted()
-    facts = await said(desk.service)
-    told = [fact for fact in facts if getattr(fact, "review_id", None) == again.id]
-    assert getattr(told[1], "earlier_rejections", None) == 1
-    (listed,) = getattr(told[1], "earlier_rejections_listed", ())
+    fact = (await said(desk.service, ReviewStageOpened))[-1]
+    assert isinstance(fact, ReviewStageOpened)
+    assert (fact.review_id, fact.earlier_rejections) == (again.id, 1)
+    (listed,) = fact.earlier_rejections_listed
     assert (listed.comment, listed.at) == ("not today", NOW)
 
 

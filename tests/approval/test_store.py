@@ -5,9 +5,9 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from services.approval import store
 from services.approval.domain.lifecycle import emit, void
 from services.approval.domain.review import Review, ReviewState
+from services.approval.store import reviews
 from shared.contracts.approval import ReviewDecided, ReviewVoided, Vote
 from shared.contracts.change import Change
 from shared.foundation.clock import new_id
@@ -48,24 +48,24 @@ async def test_save_of_a_review_that_has_moved_on_says_it_is_a_bug(desk: Desk) -
     await desk.decide("carl", seen.id)
     async with desk.service.context.unit_of_work() as work:
         with pytest.raises(Bug, match="this is a bug"):
-            await store.save(work, seen, voided(seen))
+            await reviews.save(work, seen, voided(seen))
 
 
 async def test_save_of_a_closed_review_says_it_is_a_bug(desk: Desk) -> None:
     (seen,) = await desk.submitted()
     change = voided(seen)
     async with desk.service.context.unit_of_work() as work:
-        await store.save(work, seen, change)
+        await reviews.save(work, seen, change)
         again = emit(Change(change.state), ReviewVoided, origin())
         with pytest.raises(Bug):
-            await store.save(work, change.state, again)
+            await reviews.save(work, change.state, again)
 
 
 async def test_save_of_nothing_new_writes_nothing(desk: Desk, service: Service) -> None:
     (seen,) = await desk.submitted()
     before = await service.context.pool.fetchval("SELECT xmin::text FROM review")
     async with service.context.unit_of_work() as work:
-        await store.save(work, seen, Change(seen))
+        await reviews.save(work, seen, Change(seen))
     assert await service.context.pool.fetchval("SELECT xmin::text FROM review") == before
 
 
@@ -75,11 +75,11 @@ async def test_save_of_one_persons_votes_on_two_connections_is_a_conflict_for_th
     """Neither waits for the ticket's lock, as if it were forgotten: the database alone says no."""
     (seen,) = await desk.submitted()
     async with service.context.unit_of_work() as first:
-        await store.save(first, seen, with_vote(seen, "carl"))
+        await reviews.save(first, seen, with_vote(seen, "carl"))
 
         async def second() -> None:
             async with service.context.unit_of_work() as work:
-                await store.save(work, seen, with_vote(seen, "carl"))
+                await reviews.save(work, seen, with_vote(seen, "carl"))
 
         waiting = asyncio.create_task(second())
         await until(partial(somebody_waits, service), what="the second vote waits for the first")
@@ -99,18 +99,18 @@ async def test_database_counts_voter_and_whom_they_acted_for_once(
     """Carl's vote for cora has used up both of them."""
     (before,) = await desk.submitted(ticket())
     async with desk.service.context.unit_of_work() as work:
-        await store.save(work, before, with_vote(before, "carl", acting_for="cora"))
+        await reviews.save(work, before, with_vote(before, "carl", acting_for="cora"))
     seen = await desk.review(before.id)
     async with desk.service.context.unit_of_work() as work:
         with pytest.raises(Conflict):
-            await store.save(work, seen, with_vote(seen, voter, acting_for=acting_for))
+            await reviews.save(work, seen, with_vote(seen, voter, acting_for=acting_for))
 
 
 async def test_vote_for_somebody_is_a_row_for_each_of_them(desk: Desk, service: Service) -> None:
     (seen,) = await desk.submitted()
     change = with_vote(seen, "carl", acting_for="cora")
     async with service.context.unit_of_work() as work:
-        await store.save(work, seen, change)
+        await reviews.save(work, seen, change)
     rows = await service.context.pool.fetch("SELECT person, vote_id FROM review_voter ORDER BY person")
     (vote,) = change.state.votes
     assert [tuple(row) for row in rows] == [(org.user_id("carl"), vote.id), (org.user_id("cora"), vote.id)]
@@ -120,7 +120,7 @@ async def test_database_refuses_a_second_open_review_of_a_target_by_itself(desk:
     (review,) = await desk.submitted()
     async with desk.service.context.unit_of_work() as work:
         with pytest.raises(asyncpg.UniqueViolationError):
-            await store.add(work, Change(review.model_copy(update={"id": "another"})))
+            await reviews.add(work, Change(review.model_copy(update={"id": "another"})))
 
 
 async def test_save_logs_one_line_per_event_once_it_is_committed(
@@ -154,7 +154,7 @@ async def test_save_logs_and_publishes_nothing_that_is_rolled_back(desk: Desk, s
 
 async def save_and_fail(service: Service, review: Review) -> None:
     async with service.context.unit_of_work() as work:
-        await store.save(work, review, voided(review))
+        await reviews.save(work, review, voided(review))
         raise LookupError
 
 

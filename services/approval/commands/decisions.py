@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from services.approval import store
-from services.approval.commands.reviews import load_background, require_documents
+from services.approval.commands.reviews import require_documents
 from services.approval.domain import eligibility
 from services.approval.domain.lifecycle import outdated
 from services.approval.domain.review import Review
 from services.approval.domain.votes import Ballot, Verdict, guard, verb_now, vote
+from services.approval.store import background, reviews
 from shared.context import Context
 from shared.contracts.change import Origin
 from shared.contracts.event import Revisions
@@ -37,7 +37,7 @@ async def decide(
     """
     world = context.world
     origin = Origin(caller.actor, context.clock.now(), caller.cause)
-    review = _visible(world, caller, await store.lock_review(work.conn, review_id), origin)
+    review = _visible(world, caller, await reviews.lock_review(work.conn, review_id), origin)
     guard(review, caller.user_id, origin.at)
     _check_rules(context, world, review)
     change = vote(
@@ -45,12 +45,12 @@ async def decide(
         _ballot(caller, decision, world.revisions),
         eligibility.ask(world, review, caller.user_id, origin.at),
         eligibility.electorate_of(world, review.stages, review.reviewed, origin.at),
-        await load_background(work.conn, review.reviewed, origin),
+        await background.load(work.conn, review.reviewed, now=origin.at),
         origin,
     )
     # Last, as RFC 9110 (13.2.1) has it: what would be refused anyway is refused with its own reason.
     _check_version(review, decision)
-    await store.save(work, review, change)
+    await reviews.save(work, review, change)
     return change.state
 
 

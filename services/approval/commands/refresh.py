@@ -8,13 +8,13 @@ import asyncio
 from collections.abc import AsyncIterator, Collection
 from typing import Final
 
-from services.approval import store
-from services.approval.commands.reviews import begin_review, load_background
+from services.approval.commands.reviews import begin_review
 from services.approval.domain import eligibility
 from services.approval.domain.lifecycle import note_electorate, outdated, void
 from services.approval.domain.review import Electorate, Review
 from services.approval.domain.votes import open_next_stage
 from services.approval.settings import ApprovalSettings
+from services.approval.store import background, reviews
 from shared.context import Context
 from shared.contracts.change import Change, Origin
 from shared.contracts.event import Revisions
@@ -45,7 +45,7 @@ async def keep_fresh(context: Context, settings: ApprovalSettings) -> None:
 async def refresh_reviews(context: Context) -> int:
     """Bring every open review in line with the documents; returns how many were opened anew."""
     async with context.unit_of_work() as work:
-        await store.drop_ended_grants(work.conn, now=context.clock.now())
+        await background.drop_ended_grants(work.conn, now=context.clock.now())
     reopened = 0
     async for batch, recorded in _batches(context):
         for review in batch:
@@ -62,7 +62,7 @@ async def refresh_review(context: Context, work: UnitOfWork, review_id: str) -> 
     """Bring one review in line with the documents; returns whether it was opened anew."""
     world = context.world
     origin = Origin(context.actor, context.clock.now())
-    review = await store.lock_review(work.conn, review_id)
+    review = await reviews.lock_review(work.conn, review_id)
     if review is None or not _may_judge(context, world, review):
         return False
     if outdated(review, eligibility.rules_now(world, review.reviewed)):
@@ -74,19 +74,19 @@ async def refresh_review(context: Context, work: UnitOfWork, review_id: str) -> 
 
 async def _reopen(work: UnitOfWork, world: World, review: Review, origin: Origin) -> None:
     because = origin.because("the approval rules for this target changed")
-    await store.save(work, review, void(Change(review), because))
+    await reviews.save(work, review, void(Change(review), because))
     await begin_review(work, world, review.reviewed, ticket_version=review.ticket_version, origin=origin)
 
 
 async def _follow_electorate(work: UnitOfWork, world: World, review: Review, origin: Origin) -> None:
     """A stage lacks a vote that it had, or has it back: the first that lacks any is the open one."""
     electorate = eligibility.electorate_of(world, review.stages, review.reviewed, origin.at)
-    background = await load_background(work.conn, review.reviewed, origin)
-    moved = open_next_stage(Change(review), electorate, background, origin, revisions=world.revisions)
+    known = await background.load(work.conn, review.reviewed, now=origin.at)
+    moved = open_next_stage(Change(review), electorate, known, origin, revisions=world.revisions)
     change = note_electorate(moved, electorate, origin)
-    await store.save(work, review, change)
+    await reviews.save(work, review, change)
     if change.state.waits(origin.at):
-        await store.replace_approvers(
+        await reviews.replace_approvers(
             work.conn, review.id, stage=change.state.stage, user_ids=_deciders(change.state, electorate)
         )
 
@@ -96,8 +96,8 @@ async def _batches(context: Context) -> AsyncIterator[tuple[list[Review], dict[s
     after = ""
     while True:
         async with context.pool.acquire() as conn:
-            batch = await store.some_open_reviews(conn, after=after, limit=BATCH)
-            recorded = await store.recorded_approvers(conn, [review.id for review in batch])
+            batch = await reviews.some_open_reviews(conn, after=after, limit=BATCH)
+            recorded = await reviews.recorded_approvers(conn, [review.id for review in batch])
         if not batch:
             return
         yield batch, recorded
@@ -132,14 +132,14 @@ def _deciders(review: Review, electorate: Electorate) -> frozenset[str]:
 async def _alert_unapprovable(context: Context) -> None:
     """Alert for each review that lacks people, as long as it does: by the rows, so after a start too."""
     async with context.pool.acquire() as conn:
-        reviews = await store.unapprovable_reviews(conn, now=context.clock.now())
-    for review in reviews:
+        lacking = await reviews.unapprovable_reviews(conn, now=context.clock.now())
+    for review in lacking:
         await context.alerts.raise_alert(
             key=_alert_key(review),
             summary="an open review has too few people left who could approve it",
             detail=_alert_detail(review),
         )
-    standing = {_alert_key(review) for review in reviews}
+    standing = {_alert_key(review) for review in lacking}
     for alert in context.alerts.active:
         if alert.key.startswith(UNAPPROVABLE) and alert.key not in standing:
             await context.alerts.clear(alert.key)

@@ -6,10 +6,10 @@ Called by consumers.py. Deciding is in decisions.py; following the approval rule
 from collections.abc import Mapping
 from typing import Final
 
-from services.approval import store
 from services.approval.domain import eligibility
 from services.approval.domain.lifecycle import open_review, void
-from services.approval.domain.review import Background, Reviewed
+from services.approval.domain.review import Reviewed
+from services.approval.store import background, reviews
 from shared.context import Context
 from shared.contracts.change import Change, Origin
 from shared.contracts.event import Revisions
@@ -24,15 +24,11 @@ from shared.contracts.ticket import (
     TicketTimedOut,
     TicketWithdrawn,
 )
-from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import new_id
 from shared.foundation.errors import NotReady
 from shared.messaging.envelope import Received
 from shared.policy.world import World
-
-MOST_LISTED: Final = 5
-"""Other grants and earlier rejections that one event names; the others are counted."""
 
 STOPS: Final[Mapping[type[TicketFact], str]] = {
     TicketWithdrawn: "the ticket was withdrawn",
@@ -52,9 +48,9 @@ async def open_reviews(context: Context, work: UnitOfWork, received: Received[Ti
     """
     world, fact = context.world, received.event
     origin = Origin(context.actor, context.clock.now(), received.id)
-    await store.lock_ticket(work.conn, fact.ticket.id, version=fact.ticket.version)
+    await reviews.lock_ticket(work.conn, fact.ticket.id, version=fact.ticket.version)
     for target in fact.targets:
-        if target.state is not TargetState.PENDING or await store.is_settled(work.conn, target):
+        if target.state is not TargetState.PENDING or await reviews.is_settled(work.conn, target):
             continue
         require_documents(context, world, fact.ticket.revisions)
         reviewed = Reviewed.of(fact.ticket, target)
@@ -70,32 +66,13 @@ async def begin_review(
         reviewed,
         choice,
         eligibility.electorate_of(world, choice.stages, reviewed, origin.at),
-        await load_background(work.conn, reviewed, origin),
+        await background.load(work.conn, reviewed, now=origin.at),
         review_id=new_id(),
         ticket_version=ticket_version,
         revisions=world.revisions,
         origin=origin,
     )
-    await store.add(work, change)
-
-
-async def load_background(conn: Conn, reviewed: Reviewed, origin: Origin) -> Background:
-    """Counts, and a few of what was counted: how often says less than what and until when."""
-    people = {person.user_id: person for person in reviewed.beneficiaries}
-    target = reviewed.target
-    same = {
-        "requester": reviewed.requester.user_id,
-        "account_id": target.account_id,
-        "set_id": target.set_id,
-    }
-    return Background(
-        other_grants=await store.count_other_grants(conn, people, target_id=target.id, now=origin.at),
-        earlier_rejections=await store.count_rejections(conn, **same),
-        other_grants_listed=await store.some_other_grants(
-            conn, people, target_id=target.id, now=origin.at, limit=MOST_LISTED
-        ),
-        earlier_rejections_listed=await store.some_rejections(conn, **same, limit=MOST_LISTED),
-    )
+    await reviews.add(work, change)
 
 
 def require_documents(context: Context, world: World, wanted: Revisions) -> None:
@@ -117,9 +94,9 @@ async def void_reviews(
     """
     fact = received.event
     origin = Origin(context.actor, context.clock.now(), received.id, why)
-    await store.lock_ticket(work.conn, fact.ticket.id, version=fact.ticket.version)
+    await reviews.lock_ticket(work.conn, fact.ticket.id, version=fact.ticket.version)
     for target in fact.targets:
-        await store.add_stop(work.conn, fact, target, why=why)
-        for review in await store.open_reviews_of(work.conn, target):
-            await store.save(work, review, void(Change(review), origin))
-    await store.drop_live_grants(work.conn, fact.grants)
+        await reviews.add_stop(work.conn, fact, target, why=why)
+        for review in await reviews.open_reviews_of(work.conn, target):
+            await reviews.save(work, review, void(Change(review), origin))
+    await background.drop_live_grants(work.conn, fact.grants)

@@ -91,7 +91,7 @@ CREATE TABLE review_party (
 -- approver's mail. Whether AWS has them is the provisioner's to say.
 CREATE TABLE live_grant (
     grant_id    text PRIMARY KEY,
-    target_id   text NOT NULL,
+    review_id   text NOT NULL REFERENCES review,
     beneficiary text NOT NULL,
     ends_at     timestamptz NOT NULL
 );

@@ -4,19 +4,19 @@ Everything about one ticket is written under the lock of its row, so that the or
 outbox is the order of commits. A change of a review is saved and published by `add` and `save` only.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
 import asyncpg
 
-from services.approval.domain.review import Review, ReviewState, people_of
-from shared.contracts.approval import EarlierRejection, OtherGrant, ReviewFact, ReviewStageOpened, Vote
+from services.approval.domain.review import Review, people_of
+from services.approval.store import background
+from shared.contracts.approval import ReviewFact, ReviewStageOpened, Vote
 from shared.contracts.change import Change
 from shared.contracts.event import Contract
-from shared.contracts.people import Person
-from shared.contracts.ticket import Grant, Target, TicketFact, Window
+from shared.contracts.ticket import Target, TicketFact
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.errors import Bug, Conflict
@@ -130,82 +130,6 @@ async def unapprovable_reviews(conn: Conn, *, now: datetime) -> list[Review]:
     return [Review.model_validate(row["whole"]) for row in rows]
 
 
-async def count_other_grants(
-    conn: Conn, beneficiaries: Collection[str], *, target_id: str, now: datetime
-) -> int:
-    count: int = await conn.fetchval(
-        "SELECT count(*) FROM live_grant WHERE beneficiary = ANY($1) AND ends_at > $3 AND target_id <> $2",
-        list(beneficiaries),
-        target_id,
-        now,
-    )
-    return count
-
-
-async def some_other_grants(
-    conn: Conn, beneficiaries: Mapping[str, Person], *, target_id: str, now: datetime, limit: int
-) -> tuple[OtherGrant, ...]:
-    """Of those counted, the ones that last longest."""
-    rows = await conn.fetch(
-        """
-        SELECT g.beneficiary, g.ends_at, r.reviewed -> 'target' AS target
-        FROM live_grant g JOIN review r ON r.target_id = g.target_id AND r.state = 'approved'
-        WHERE g.beneficiary = ANY($1) AND g.ends_at > $3 AND g.target_id <> $2
-        ORDER BY g.ends_at DESC, g.grant_id LIMIT $4
-        """,
-        list(beneficiaries),
-        target_id,
-        now,
-        limit,
-    )
-    return tuple(
-        OtherGrant(
-            beneficiary=beneficiaries[row["beneficiary"]],
-            account_id=row["target"]["account_id"],
-            account_name=row["target"]["account_name"],
-            set_name=row["target"]["set_name"],
-            ends_at=row["ends_at"],
-        )
-        for row in rows
-    )
-
-
-async def some_rejections(
-    conn: Conn, *, requester: str, account_id: str, set_id: str, limit: int
-) -> tuple[EarlierRejection, ...]:
-    """Of those counted, the newest, with what the last voter said."""
-    rows = await conn.fetch(
-        """
-        SELECT closed_at AS at, (
-            SELECT coalesce(v.body ->> 'comment', '') FROM vote v
-            WHERE v.review_id = review.id ORDER BY v.number DESC LIMIT 1
-        ) AS comment
-        FROM review
-        WHERE requester = $1 AND account_id = $2 AND set_id = $3 AND code = 'rejected'
-        ORDER BY id DESC LIMIT $4
-        """,
-        requester,
-        account_id,
-        set_id,
-        limit,
-    )
-    return tuple(EarlierRejection(at=row["at"], comment=row["comment"] or "") for row in rows)
-
-
-async def count_rejections(conn: Conn, *, requester: str, account_id: str, set_id: str) -> int:
-    """How often approvers have said no to this requester for the same account and set."""
-    count: int = await conn.fetchval(
-        """
-        SELECT count(*) FROM review
-        WHERE requester = $1 AND account_id = $2 AND set_id = $3 AND code = 'rejected'
-        """,
-        requester,
-        account_id,
-        set_id,
-    )
-    return count
-
-
 # saving
 
 
@@ -217,8 +141,7 @@ async def add(work: UnitOfWork, change: Change[Review]) -> None:
         "INSERT INTO review_party (user_id, review_id) VALUES ($1, $2)",
         [(user_id, review.id) for user_id in sorted(review.reviewed.parties)],
     )
-    if review.approved_window is not None:
-        await _add_live_grants(work.conn, review.reviewed.grants, review.approved_window)
+    await background.add_live_grants(work.conn, review)
     await _publish(work, change)
 
 
@@ -234,8 +157,7 @@ async def save(work: UnitOfWork, before: Review, change: Change[Review]) -> None
     for number, vote in enumerate(review.votes[len(before.votes) :], start=len(before.votes) + 1):
         await _add_vote(work.conn, review.id, number, vote)
     await _update_review(work.conn, before, review)
-    if review.state is ReviewState.APPROVED and review.approved_window is not None:
-        await _add_live_grants(work.conn, review.reviewed.grants, review.approved_window)
+    await background.add_live_grants(work.conn, review)
     await _publish(work, change)
 
 
@@ -251,15 +173,6 @@ async def replace_approvers(conn: Conn, review_id: str, *, stage: int, user_ids:
         "INSERT INTO review_approver (user_id, review_id, stage) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         [(user_id, review_id, stage) for user_id in sorted(user_ids)],
     )
-
-
-async def drop_live_grants(conn: Conn, grants: Collection[Grant]) -> None:
-    """Forget grants that were stopped."""
-    await conn.execute("DELETE FROM live_grant WHERE grant_id = ANY($1)", [grant.id for grant in grants])
-
-
-async def drop_ended_grants(conn: Conn, *, now: datetime) -> None:
-    await conn.execute("DELETE FROM live_grant WHERE ends_at <= $1", now)
 
 
 async def _insert_review(conn: Conn, review: Review) -> None:
@@ -340,16 +253,6 @@ async def _add_vote(conn: Conn, review_id: str, number: int, vote: Vote) -> None
         number,
         _json(vote),
         vote.at,
-    )
-
-
-async def _add_live_grants(conn: Conn, grants: Collection[Grant], window: Window) -> None:
-    await conn.executemany(
-        """
-        INSERT INTO live_grant (grant_id, target_id, beneficiary, ends_at) VALUES ($1, $2, $3, $4)
-        ON CONFLICT (grant_id) DO NOTHING
-        """,
-        [(grant.id, grant.target_id, grant.beneficiary, window.ends_at) for grant in grants],
     )
 
 

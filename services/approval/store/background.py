@@ -1,0 +1,103 @@
+"""SQL about what an approver should know besides the ticket: other live grants, earlier rejections."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Final
+
+from services.approval.domain.review import Background, Review, Reviewed
+from shared.contracts.approval import EarlierRejection, OtherGrant
+from shared.contracts.people import Person
+from shared.contracts.ticket import Grant
+from shared.database.pool import Conn
+
+MOST_LISTED: Final = 5
+"""Other grants and earlier rejections that one event names; the others are counted."""
+
+
+async def load(conn: Conn, reviewed: Reviewed, *, now: datetime) -> Background:
+    """Counts, and a few of what was counted: how often says less than what and until when."""
+    people = {person.user_id: person for person in reviewed.beneficiaries}
+    other_grants, listed = await _other_grants(conn, people, target_id=reviewed.target.id, now=now)
+    rejections, rejections_listed = await _rejections(conn, reviewed)
+    return Background(
+        other_grants=other_grants,
+        earlier_rejections=rejections,
+        other_grants_listed=listed,
+        earlier_rejections_listed=rejections_listed,
+    )
+
+
+async def add_live_grants(conn: Conn, review: Review) -> None:
+    """Write down the grants of a review that was approved; nothing for any other."""
+    if review.approved_window is None:
+        return
+    ends_at = review.approved_window.ends_at
+    await conn.executemany(
+        """
+        INSERT INTO live_grant (grant_id, review_id, beneficiary, ends_at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (grant_id) DO NOTHING
+        """,
+        [(grant.id, review.id, grant.beneficiary, ends_at) for grant in review.reviewed.grants],
+    )
+
+
+async def drop_live_grants(conn: Conn, grants: Collection[Grant]) -> None:
+    """Forget grants that were stopped."""
+    await conn.execute("DELETE FROM live_grant WHERE grant_id = ANY($1)", [grant.id for grant in grants])
+
+
+async def drop_ended_grants(conn: Conn, *, now: datetime) -> None:
+    await conn.execute("DELETE FROM live_grant WHERE ends_at <= $1", now)
+
+
+async def _other_grants(
+    conn: Conn, beneficiaries: Mapping[str, Person], *, target_id: str, now: datetime
+) -> tuple[int, tuple[OtherGrant, ...]]:
+    """How many live grants on other targets they have, and those of them that last longest."""
+    rows = await conn.fetch(
+        """
+        SELECT g.beneficiary, g.ends_at, r.reviewed -> 'target' AS target, count(*) OVER () AS total
+        FROM live_grant g JOIN review r ON r.id = g.review_id
+        WHERE g.beneficiary = ANY($1) AND g.ends_at > $3 AND r.target_id <> $2
+        ORDER BY g.ends_at DESC, g.grant_id LIMIT $4
+        """,
+        list(beneficiaries),
+        target_id,
+        now,
+        MOST_LISTED,
+    )
+    listed = tuple(
+        OtherGrant(
+            beneficiary=beneficiaries[row["beneficiary"]],
+            account_id=row["target"]["account_id"],
+            account_name=row["target"]["account_name"],
+            set_name=row["target"]["set_name"],
+            ends_at=row["ends_at"],
+        )
+        for row in rows
+    )
+    return (rows[0]["total"] if rows else 0), listed
+
+
+async def _rejections(conn: Conn, reviewed: Reviewed) -> tuple[int, tuple[EarlierRejection, ...]]:
+    """How often approvers said no to this requester for the same account and set, and the newest of it.
+
+    Each with the comment of the last voter.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT closed_at AS at, count(*) OVER () AS total, (
+            SELECT v.body ->> 'comment' FROM vote v
+            WHERE v.review_id = review.id ORDER BY v.number DESC LIMIT 1
+        ) AS comment
+        FROM review
+        WHERE requester = $1 AND account_id = $2 AND set_id = $3 AND code = 'rejected'
+        ORDER BY id DESC LIMIT $4
+        """,
+        reviewed.requester.user_id,
+        reviewed.target.account_id,
+        reviewed.target.set_id,
+        MOST_LISTED,
+    )
+    listed = tuple(EarlierRejection(at=row["at"], comment=row["comment"] or "") for row in rows)
+    return (rows[0]["total"] if rows else 0), listed
