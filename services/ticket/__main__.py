@@ -3,11 +3,11 @@
 from functools import partial
 
 from services.ticket.commands import timers
-from services.ticket.commands.telling import SERVICE
 from services.ticket.commands.tickets import limits_of
 from services.ticket.consumers import subscriptions
 from services.ticket.http import catalog, tickets
 from services.ticket.settings import TicketSettings, load_settings
+from services.ticket.store import SERVICE
 from shared.runtime.service import Parts, Process, Service, serve
 
 

@@ -1,8 +1,8 @@
-"""What the ticket service listens to. `ticket` alone orders a ticket's life; the others report to it."""
+"""What the ticket service listens to. It alone orders a ticket's lifecycle; the others report to it."""
 
 from functools import partial
 
-from services.ticket.commands import facts
+from services.ticket.commands import grants, reviews
 from shared.context import Context
 from shared.contracts import access, topics
 from shared.contracts.approval import ReviewApproved, ReviewRejected
@@ -10,25 +10,27 @@ from shared.messaging.consumer import Subscription
 
 
 def subscriptions(context: Context) -> list[Subscription]:
-    note = partial(facts.note_access, context)
+    note_access = partial(grants.note_access, context)
     return [
         Subscription(
             topics.APPROVAL,
             {
-                ReviewApproved: partial(facts.approve, context),
-                ReviewRejected: partial(facts.reject, context),
+                ReviewApproved: partial(reviews.approve, context),
+                ReviewRejected: partial(reviews.reject, context),
             },
+            unit=True,
         ),
         Subscription(
             topics.ACCESS,
             {
-                access.AccessScheduled: note,
-                access.AccessGranting: note,
-                access.AccessGranted: note,
-                access.AccessFailed: note,
-                access.AccessRevokeDue: note,
-                access.AccessRevoked: note,
-                access.AccessReleased: note,
+                access.AccessScheduled: note_access,
+                access.AccessGranting: note_access,
+                access.AccessGranted: note_access,
+                access.AccessFailed: note_access,
+                access.AccessRevokeDue: note_access,
+                access.AccessRevoked: note_access,
+                access.AccessReleased: note_access,
             },
+            unit=True,
         ),
     ]

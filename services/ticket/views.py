@@ -1,7 +1,6 @@
 """Read-only SQL for what people see of tickets."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from shared.contracts.ticket import Ticket
 from shared.database.pool import Conn
@@ -12,7 +11,7 @@ class Filter:
     """Which tickets a list shows; None means any."""
 
     party: str | None
-    """A user id: his own tickets, as requester or beneficiary."""
+    """A user id: their own tickets, as requester or beneficiary."""
     state: str | None = None
     account_id: str | None = None
     before: str | None = None
@@ -54,8 +53,3 @@ _ALL = """
       AND ($4::uuid IS NULL OR ticket.id < $4)
     ORDER BY ticket.id DESC LIMIT $5
 """
-
-
-def shown(ticket: Ticket) -> dict[str, Any]:
-    """A ticket as the API shows it: the contract's own words."""
-    return ticket.model_dump(mode="json")

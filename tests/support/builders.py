@@ -1,6 +1,6 @@
 """Facts as another service would say them, about tickets a test already has."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from shared.contracts.access import AccessFact
@@ -8,9 +8,8 @@ from shared.contracts.approval import ReviewApproved, ReviewRejected, Vote
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.people import Person
 from shared.contracts.ticket import Grant, Target, Ticket, Window
-from shared.contracts.witness import resolve_window, ticket_content_hash
+from shared.contracts.witness import ticket_content_hash
 from shared.foundation.clock import ManualClock, new_id
-from shared.policy.approvals import duration_asked
 from shared.policy.rows import approve_verb
 from shared.policy.selection import RuleChoice
 from shared.policy.world import World
@@ -22,9 +21,9 @@ AccessT = TypeVar("AccessT", bound=AccessFact)
 def review_approved(ticket: Ticket, target: Target, *, at: datetime, **changes: Any) -> ReviewApproved:
     """The witness for one target, with the votes the small organisation asks for; `changes` make it wrong."""
     world = ready_tables(ManualClock(at)).world
-    duration = duration_asked(ticket.asked, submitted_at=ticket.submitted_at)
+    duration = ticket.asked.length_from(ticket.submitted_at) or timedelta.max
     choice = world.rules_for(target.account_id, target.set_id, duration)
-    window = resolve_window(ticket.asked, at) or Window(starts_at=at, ends_at=at)
+    window = ticket.asked.window_at(at) or Window(starts_at=at, ends_at=at)
     fields: dict[str, Any] = {
         "subject": ticket.id,
         "version": 5,
@@ -61,14 +60,14 @@ def _votes(
     world: World, choice: RuleChoice, ticket: Ticket, target: Target, *, at: datetime
 ) -> tuple[Vote, ...]:
     """Stage by stage the first people who may, each in one stage only."""
-    spent = {ticket.requester.user_id, *(person.user_id for person in ticket.beneficiaries)}
+    used = set(ticket.parties)
     votes: list[Vote] = []
     for position, stage in enumerate(choice.stages, start=1):
         verb = approve_verb(stage.rule_id, stage.index)
-        free = world.who_may(verb, target.account_id, target.set_id, now=at) - spent
+        free = world.who_may(verb, target.account_id, target.set_id, now=at) - used
         for user_id in sorted(free)[: stage.needed]:
             votes.append(vote(user_id, stage=position, at=at))
-            spent.add(user_id)
+            used.add(user_id)
     return tuple(votes)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from local.issuer import DevelopmentIssuer
 from services.ticket import views
-from services.ticket.commands import facts, timers
+from services.ticket.commands import reviews, timers
 from services.ticket.consumers import subscriptions
 from shared.contracts import access, topics
 from shared.contracts.approval import Vote
@@ -15,11 +15,11 @@ from shared.contracts.ticket import Ticket, TicketApproved, TicketRejected, Tick
 from shared.documents.tables import Tables
 from shared.foundation.clock import ManualClock, new_id
 from shared.foundation.errors import NotReady
-from shared.messaging.envelope import Received
 from shared.policy.world import World
 from shared.runtime.service import Service
 from tests.support.builders import access_fact, review_approved, review_rejected, vote
-from tests.support.harness import NOW, received, said
+from tests.support.harness import NOW, said
+from tests.support.work import deliver
 from tests.ticket.test_http import submitted
 
 HOUR = timedelta(hours=1)
@@ -40,20 +40,13 @@ async def now_of(service: Service, ticket: Ticket) -> Ticket:
     return found
 
 
-async def deliver(service: Service, message: Received[Any]) -> None:
-    """Through the table of consumers, as the broker would."""
-    for subscription in subscriptions(service.context):
-        if handler := subscription.handlers.get(type(message.event)):
-            await handler(message)
-
-
 async def test_approved_twice_approves_once_with_the_same_content(service: Service, ticket: Ticket) -> None:
-    message = received(review_approved(ticket, ticket.targets[0], at=NOW), event_id=new_id())
-    await deliver(service, message)
-    await deliver(service, message)
+    event, event_id = review_approved(ticket, ticket.targets[0], at=NOW), new_id()
+    for _ in range(2):
+        await deliver(service, event, event_id=event_id)
     (fact,) = await said(service, TicketApproved)
     assert isinstance(fact, TicketApproved)
-    assert fact.content_hash == message.event.content_hash
+    assert fact.content_hash == event.content_hash
     assert fact.ticket.targets[0].window == Window(starts_at=NOW, ends_at=NOW + HOUR)
     assert (await now_of(service, ticket)).version == 2
 
@@ -72,7 +65,7 @@ async def test_approval_that_does_not_fit_the_ticket_is_not_honoured(
 ) -> None:
     changes = forge(ticket)
     event = review_approved(ticket, ticket.targets[0], at=NOW).model_copy(update=changes)
-    await deliver(service, received(event))
+    await deliver(service, event)
     assert await said(service, TicketApproved) == []
     assert [alert.key for alert in service.context.alerts.active] == [f"approval_mismatch/{event.review_id}"]
 
@@ -99,27 +92,27 @@ async def test_approval_without_the_votes_it_needs_is_not_honoured(
 ) -> None:
     """Window and content hash are right: only the votes are not what the policy here asks for."""
     event = review_approved(ticket, ticket.targets[0], at=NOW, **forge(ticket))
-    await deliver(service, received(event))
+    await deliver(service, event)
     assert await said(service, TicketApproved) == []
-    assert [alert.key for alert in service.context.alerts.active] == [f"approval_unmet/{event.review_id}"]
+    assert [alert.key for alert in service.context.alerts.active] == [f"approval_invalid/{event.review_id}"]
     assert (await now_of(service, ticket)).state == "pending"
     clock.advance(25 * HOUR)
-    await timers.time_out_due(service.context)
+    await timers.run_once(service.context, timers.time_out_due)
     assert (await now_of(service, ticket)).state == "timed_out"
 
 
 async def test_approval_while_the_policy_is_not_read_is_tried_again(
     service: Service, clock: ManualClock, ticket: Ticket
 ) -> None:
-    message = received(review_approved(ticket, ticket.targets[0], at=NOW))
+    event = review_approved(ticket, ticket.targets[0], at=NOW)
     whole = service.context.tables
     service.context.tables = Tables(
         world=World(), settings=service.settings.kafka, clock=clock, stale_after=HOUR
     )
     with pytest.raises(NotReady):
-        await deliver(service, message)
+        await deliver(service, event)
     service.context.tables = whole
-    await deliver(service, message)
+    await deliver(service, event)
     assert len(await said(service, TicketApproved)) == 1
 
 
@@ -128,48 +121,69 @@ async def test_approval_on_newer_documents_waits_for_them_but_not_for_ever(
 ) -> None:
     """A forged one may name a revision that never comes: it must not hold up those behind it."""
     far = Revisions(rules=10**9)
-    message = received(review_approved(ticket, ticket.targets[0], at=NOW, votes=(), revisions=far))
+    event = review_approved(ticket, ticket.targets[0], at=NOW, votes=(), revisions=far)
     with pytest.raises(NotReady) as caught:
-        await deliver(service, message)
+        await deliver(service, event)
     assert caught.value.code == "tables_behind"
-    clock.advance(facts.PATIENCE)
-    await deliver(service, message)
-    assert [alert.key.split("/")[0] for alert in service.context.alerts.active] == ["approval_unmet"]
+    clock.advance(reviews.PATIENCE)
+    await deliver(service, event)
+    assert [alert.key.split("/")[0] for alert in service.context.alerts.active] == ["approval_invalid"]
+
+
+async def test_approval_dated_in_the_future_is_not_waited_for(
+    service: Service, clock: ManualClock, ticket: Ticket
+) -> None:
+    """Its date is its sender's word: it must not hold up those behind it until that moment has passed."""
+    far = Revisions(rules=10**9)
+    later = clock.now() + reviews.PATIENCE
+    event = review_approved(ticket, ticket.targets[0], at=later, votes=(), revisions=far)
+    await deliver(service, event)
+    assert [alert.key for alert in service.context.alerts.active] == [f"approval_invalid/{event.review_id}"]
+    assert (await now_of(service, ticket)).state == "pending"
+
+
+async def test_refused_approval_is_not_looked_at_again(service: Service, ticket: Ticket) -> None:
+    event, event_id = review_approved(ticket, ticket.targets[0], at=NOW, votes=()), new_id()
+    await deliver(service, event, event_id=event_id)
+    await service.context.alerts.clear(f"approval_invalid/{event.review_id}")
+    await deliver(service, event, event_id=event_id)
+    assert service.context.alerts.active == []
+    assert (await now_of(service, ticket)).version == 1
 
 
 async def test_outcome_for_another_revision_is_ignored(service: Service, ticket: Ticket) -> None:
-    await deliver(service, received(review_approved(ticket, ticket.targets[0], at=NOW, revision=2)))
-    await deliver(service, received(review_rejected(ticket, ticket.targets[0], at=NOW, revision=2)))
+    await deliver(service, review_approved(ticket, ticket.targets[0], at=NOW, revision=2))
+    await deliver(service, review_rejected(ticket, ticket.targets[0], at=NOW, revision=2))
     assert await said(service, TicketApproved, TicketRejected) == []
 
 
 async def test_rejected_after_approved_changes_nothing(service: Service, ticket: Ticket) -> None:
-    await deliver(service, received(review_approved(ticket, ticket.targets[0], at=NOW)))
-    await deliver(service, received(review_rejected(ticket, ticket.targets[0], at=NOW)))
+    await deliver(service, review_approved(ticket, ticket.targets[0], at=NOW))
+    await deliver(service, review_rejected(ticket, ticket.targets[0], at=NOW))
     assert await said(service, TicketRejected) == []
 
 
 async def test_rejected_ends_the_target(service: Service, ticket: Ticket) -> None:
-    await deliver(service, received(review_rejected(ticket, ticket.targets[0], at=NOW)))
+    await deliver(service, review_rejected(ticket, ticket.targets[0], at=NOW))
     assert (await now_of(service, ticket)).state == "rejected"
     (fact,) = await said(service, TicketRejected)
     assert fact.subject == ticket.id
 
 
 async def test_access_facts_twice_and_late_lead_to_one_state(service: Service, ticket: Ticket) -> None:
-    await deliver(service, received(review_approved(ticket, ticket.targets[0], at=NOW)))
+    await deliver(service, review_approved(ticket, ticket.targets[0], at=NOW))
     grant = ticket.grants[0]
     granted = access_fact(access.AccessGranted, ticket, grant, at=NOW, credentials_until=NOW + 2 * HOUR)
     revoked = access_fact(access.AccessRevoked, ticket, grant, at=NOW + HOUR, cause_of_end="expired")
     for event in (granted, granted, revoked, granted, revoked):
-        await deliver(service, received(event))
+        await deliver(service, event)
     assert (await now_of(service, ticket)).state == "ended"
 
 
 async def test_access_fact_of_an_unknown_ticket_is_ignored(service: Service, ticket: Ticket) -> None:
     stranger = ticket.model_copy(update={"id": new_id()})
     fact = access_fact(access.AccessGranting, stranger, ticket.grants[0], at=NOW)
-    await facts.note_access(service.context, received(fact))
+    await deliver(service, fact)
     assert (await now_of(service, ticket)).state == "pending"
 
 

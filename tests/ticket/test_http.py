@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from local.issuer import DevelopmentIssuer
-from services.ticket.commands import facts, timers
+from services.ticket.commands import timers
 from shared.contracts.configuration import AuthzDenied, ScopeChanged, ScopeRegistered, ScopeRemoved
 from shared.contracts.ticket import (
     TicketClosed,
@@ -20,8 +20,9 @@ from shared.foundation.clock import ManualClock, new_id
 from shared.runtime.service import Service
 from tests.support import organisation as org
 from tests.support.builders import review_approved
-from tests.support.harness import received, said
+from tests.support.harness import ready_tables, said
 from tests.support.http import api
+from tests.support.work import deliver
 
 BODY: dict[str, Any] = {
     "targets": [{"account": org.P, "set": org.ADMIN}],
@@ -46,7 +47,7 @@ async def approve_all(service: Service, ticket_id: str) -> None:
     assert isinstance(fact, TicketSubmitted)
     for target in fact.ticket.targets:
         event = review_approved(fact.ticket, target, at=service.context.clock.now())
-        await facts.approve(service.context, received(event))
+        await deliver(service, event)
 
 
 async def test_submit_of_a_good_request_is_created_and_told(
@@ -121,6 +122,19 @@ async def test_submit_twice_with_one_idempotency_key_makes_one_ticket(
     assert len(await said(service, TicketSubmitted)) == 1
 
 
+async def test_submit_by_two_people_with_one_idempotency_key_makes_two_tickets(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    headers = {"Idempotency-Key": new_id()}
+    answers = []
+    for who in ("ann", "bob"):
+        async with api(service, issuer, who, headers=headers) as client:
+            answers.append(await client.post("/v1/tickets", json=BODY))
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert [answer.json()["requester"]["user_name"] for answer in answers] == ["ann", "bob"]
+    assert len(await said(service, TicketSubmitted)) == 2
+
+
 async def test_denied_request_becomes_a_fact(service: Service, issuer: DevelopmentIssuer) -> None:
     async with api(service, issuer, "eve") as client:
         answer = await client.post("/v1/tickets", json=BODY)
@@ -151,6 +165,16 @@ async def test_show_is_for_parties_approvers_and_readers_only(
     ticket = await submitted(service, issuer)
     async with api(service, issuer, who) as client:
         assert (await client.get(f"/v1/tickets/{ticket['id']}")).status_code == status
+
+
+async def test_show_and_list_of_a_ticket_for_somebody_else_are_for_both(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    ticket = await submitted(service, issuer, "bob", beneficiaries=["ann"])
+    for who in ("ann", "bob"):
+        async with api(service, issuer, who) as client:
+            assert (await client.get(f"/v1/tickets/{ticket['id']}")).status_code == 200
+            assert ticket["id"] in {one["id"] for one in (await client.get("/v1/tickets")).json()["items"]}
 
 
 async def test_list_shows_own_tickets_in_pages_and_all_to_readers(
@@ -189,6 +213,16 @@ async def test_withdraw_by_the_requester_drops_a_pending_ticket_once(
     assert fact.why == "not needed"
 
 
+async def test_withdraw_by_a_beneficiary_who_did_not_ask_is_refused(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    ticket = await submitted(service, issuer, "bob", beneficiaries=["ann"])
+    async with api(service, issuer, "ann") as client:
+        refused = await client.post(f"/v1/tickets/{ticket['id']}/withdraw")
+    assert (refused.status_code, refused.json()["code"]) == (403, "not_requester")
+    assert await said(service, TicketWithdrawn) == []
+
+
 async def test_return_is_for_the_beneficiary_of_live_access(
     service: Service, issuer: DevelopmentIssuer
 ) -> None:
@@ -215,6 +249,54 @@ async def test_terminate_ends_the_same_access_of_every_ticket(
     assert answer.status_code == 202
     assert {one["ticket_id"] for one in answer.json()["ending"]} >= {first["id"], second["id"]}
     assert {fact.subject for fact in await said(service, TicketTerminated)} >= {first["id"], second["id"]}
+
+
+async def test_terminate_of_one_persons_access_leaves_another_persons_on_the_same_account_alone(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    anns = await submitted(service, issuer)
+    both = await submitted(service, issuer, "bob", beneficiaries=["ann", "bob"])
+    for ticket in (anns, both):
+        await approve_all(service, ticket["id"])
+    async with api(service, issuer, "carl") as client:
+        assert (await client.post(f"/v1/tickets/{anns['id']}/terminate")).status_code == 202
+        after = (await client.get(f"/v1/tickets/{both['id']}")).json()
+    assert {grant["beneficiary"]: grant["state"] for grant in after["grants"]} == {
+        org.user_id("ann"): "revoking",
+        org.user_id("bob"): "scheduled",
+    }
+
+
+async def test_terminate_of_two_targets_of_which_one_is_not_theirs_ends_neither(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    targets = [{"account": org.P, "set": org.ADMIN}, {"account": org.D, "set": org.ADMIN}]
+    ticket = await submitted(service, issuer, targets=targets)
+    await approve_all(service, ticket["id"])
+    path, ids = f"/v1/tickets/{ticket['id']}/terminate", [target["id"] for target in ticket["targets"]]
+    async with api(service, issuer, "carl") as client:
+        refused = await client.post(path, json={"targets": ids})
+        own = await client.post(path, json={"targets": ids[:1]})
+    assert (refused.status_code, own.status_code) == (403, 202)
+    assert [one["why"] for one in own.json()["remains"]] == ["you did not name this target"]
+    facts = [fact for fact in await said(service, TicketTerminated) if fact.subject == ticket["id"]]
+    assert [fact.version for fact in facts] == [4]
+
+
+async def test_terminate_by_an_administrator_needs_no_policy_but_people(
+    service: Service, issuer: DevelopmentIssuer, clock: ManualClock
+) -> None:
+    """Catalogue and rules are not read yet: roles and the directory are enough to stop access."""
+    ticket = await submitted(service, issuer)
+    await approve_all(service, ticket["id"])
+    service.context.tables = ready_tables(clock, {"provisioner": org.everything()["provisioner"]})
+    assert not service.context.tables.ready
+    path = f"/v1/tickets/{ticket['id']}/terminate"
+    async with api(service, issuer, "carl") as client:
+        assert (await client.post(path)).status_code == 503
+    async with api(service, issuer, "root") as client:
+        assert (await client.post(path)).status_code == 202
+    assert ticket["id"] in {fact.subject for fact in await said(service, TicketTerminated)}
 
 
 @pytest.mark.parametrize(
@@ -259,13 +341,13 @@ async def test_time_out_ends_a_ticket_nobody_decided(
 ) -> None:
     ticket = await submitted(service, issuer)
     clock.advance(timedelta(hours=24) - timedelta(seconds=1))
-    await timers.time_out_due(service.context)
+    await timers.run_once(service.context, timers.time_out_due)
     assert ticket["id"] not in {fact.subject for fact in await said(service, TicketTimedOut)}
     clock.advance(timedelta(seconds=1))
-    while await timers.time_out_due(service.context):
+    while await timers.run_once(service.context, timers.time_out_due):
         pass
     assert ticket["id"] in {fact.subject for fact in await said(service, TicketTimedOut)}
-    while await timers.close_due(service.context):
+    while await timers.run_once(service.context, timers.close_due):
         pass
     assert ticket["id"] in {fact.subject for fact in await said(service, TicketClosed)}
     async with api(service, issuer, "ann") as client:

@@ -1,30 +1,22 @@
-"""What people do with tickets: submit, withdraw, return. One transaction each.
+"""What people do with tickets: submit, withdraw, return, terminate; and what they may see of them."""
 
-Termination, which reaches into other tickets, is in termination.py.
-"""
+from collections.abc import Sequence
+from datetime import datetime
 
-from services.ticket import store
-from services.ticket.commands.telling import SERVICE, by, say
-from services.ticket.domain import life
-from services.ticket.domain.plan import Draft, Plan, make_plan
+from services.ticket import store, views
+from services.ticket.domain import endings, rights, submission, termination
+from services.ticket.domain.draft import Draft
+from services.ticket.domain.plan import Plan, make_plan
+from services.ticket.domain.termination import Termination
 from services.ticket.domain.window import Limits
 from services.ticket.settings import TicketSettings
-from services.ticket.views import shown
 from shared.context import Context
-from shared.contracts.ticket import (
-    TargetState,
-    Ticket,
-    TicketReturned,
-    TicketSubmitted,
-    TicketWithdrawn,
-)
-from shared.database.pool import Conn, transaction
+from shared.contracts.change import Origin
+from shared.contracts.ticket import Ticket
+from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import new_id
-from shared.foundation.errors import Denied, Forbidden, Invalid, NotFound
+from shared.foundation.errors import Denied, Forbidden, NotFound
 from shared.http.access import Caller
-from shared.http.idempotency import Answer, once
-from shared.http.web import etag
-from shared.messaging import outbox
 
 
 def limits_of(settings: TicketSettings) -> Limits:
@@ -38,136 +30,99 @@ def limits_of(settings: TicketSettings) -> Limits:
     )
 
 
-def plan(context: Context, draft: Draft, limits: Limits) -> Plan:
-    """What a draft would become now; changes nothing."""
-    return make_plan(draft, context.world, now=context.clock.now(), limits=limits)
-
-
-async def submit(context: Context, caller: Caller, draft: Draft, limits: Limits) -> Answer:
+async def submit(context: Context, work: UnitOfWork, caller: Caller, draft: Draft, limits: Limits) -> Ticket:
     """A new ticket, or all its problems at once."""
-    now = context.clock.now()
-
-    async def action() -> Answer:
-        made = plan(context, draft, limits)
-        if made.problems:
-            raise Invalid(
-                f"{len(made.problems)} problem(s) with this request; see errors",
-                code="ticket_invalid",
-                fields=made.problems,
-                denied=_denied_by(made, caller),
-            )
-        ids = life.Ids(
-            ticket=new_id(),
-            targets=tuple(new_id() for _ in made.targets),
-            grants=tuple(new_id() for _ in range(len(made.targets) * len(made.beneficiaries))),
-        )
-        ticket = life.submit(
-            made,
-            ids=ids,
-            instance=context.settings.instance,
-            revisions=context.world.revisions,
-            now=now,
-            limits=limits,
-        )
-        await store.add(conn, ticket)
-        fact = TicketSubmitted(
-            subject=ticket.id,
-            version=ticket.version,
-            actor=caller.actor,
-            why=ticket.reason,
-            cause=caller.cause,
-            at=now,
-            ticket=ticket,
-            allowed_by=tuple(sorted({rule for target in made.targets for rule in target.allowed_by})),
-        )
-        await outbox.append(conn, SERVICE, fact)
-        return answer_with(ticket, status=201)
-
-    async with transaction(context.pool) as conn:
-        return await once(conn, caller.key, action, now=now)
-
-
-def _denied_by(made: Plan, caller: Caller) -> Denied | None:
-    """A request somebody has no right to is a fact; a typing error is not."""
-    if not any(problem.code in {"denied", "not_permitted"} for problem in made.problems):
-        return None
-    targets = ", ".join(f"{target.permission_set.id} on {target.account.id}" for target in made.targets)
-    return Denied("request", caller.user_id, object_id=targets)
-
-
-async def withdraw(context: Context, caller: Caller, ticket_id: str, *, why: str) -> Answer:
-    """The requester drops what is not yet granted."""
-    now = context.clock.now()
-
-    async def action() -> Answer:
-        ticket = await load_visible(conn, context, caller, ticket_id)
-        if ticket.requester.user_id != caller.user_id:
-            raise Forbidden(
-                "only the requester withdraws a ticket",
-                code="not_requester",
-                denied=Denied("withdraw", ticket_id, object_id=ticket_id),
-            )
-        targets, grants = life.withdrawable(ticket)
-        changed = life.settle(ticket, targets, TargetState.WITHDRAWN, at=now)
-        changed = life.stop(changed, grants, code="withdrawn")
-        origin = by(caller, at=now, why=why)
-        return answer_with(await say(conn, changed, TicketWithdrawn, origin, targets=targets, grants=grants))
-
-    async with transaction(context.pool) as conn:
-        return await once(conn, caller.key, action, now=now)
-
-
-async def give_back(context: Context, caller: Caller, ticket_id: str, *, why: str) -> Answer:
-    """A beneficiary returns his own access before its end."""
-    now = context.clock.now()
-
-    async def action() -> Answer:
-        ticket = await load_visible(conn, context, caller, ticket_id)
-        grants = life.returnable(ticket, caller.user_id)
-        changed = life.stop(ticket, grants, code="returned")
-        return answer_with(
-            await say(conn, changed, TicketReturned, by(caller, at=now, why=why), grants=grants)
-        )
-
-    async with transaction(context.pool) as conn:
-        return await once(conn, caller.key, action, now=now)
-
-
-async def load_visible(conn: Conn, context: Context, caller: Caller, ticket_id: str) -> Ticket:
-    """The ticket, locked; `NotFound` when it is not there or not for the caller to see."""
-    ticket = await store.load(conn, ticket_id)
-    if ticket is None or not may_see(ticket, caller, context):
-        raise hidden(ticket_id)
-    return ticket
-
-
-def may_see(ticket: Ticket, caller: Caller, context: Context) -> bool:
-    """Parties see their ticket; approvers of one of its targets, administrators and auditors do too."""
-    if caller.user_id in life.parties(ticket):
-        return True
-    now = context.clock.now()
-    seen = any(
-        context.world.may(
-            caller.user_id, verb, account_id=target.account_id, set_id=target.set_id, now=now
-        ).allowed
-        for target in ticket.targets
-        for verb in ("ticket.read", "terminate")
+    world, origin = context.world, _origin(caller, at=context.clock.now())
+    plan = make_plan(draft, world, now=origin.at, limits=limits)
+    submission.require_acceptable(plan)
+    change = submission.submit(
+        plan,
+        ids=_new_ids(plan),
+        instance=context.settings.instance,
+        revisions=world.revisions,
+        limits=limits,
+        origin=origin,
     )
-    if not seen:
+    await store.add(work, change)
+    return change.state
+
+
+def _new_ids(plan: Plan) -> submission.Ids:
+    return submission.Ids(
+        ticket=new_id(),
+        targets=tuple(new_id() for _ in plan.targets),
+        grants=tuple(new_id() for _ in range(len(plan.targets) * len(plan.beneficiaries))),
+    )
+
+
+async def withdraw(context: Context, work: UnitOfWork, caller: Caller, ticket_id: str, *, why: str) -> Ticket:
+    """The requester drops what is not yet granted."""
+    ticket = visible(context, caller, ticket_id, await store.load(work.conn, ticket_id))
+    origin = _origin(caller, at=context.clock.now(), why=why)
+    change = endings.withdraw(ticket, caller.user_id, origin)
+    await store.save(work, ticket, change)
+    return change.state
+
+
+async def return_access(
+    context: Context, work: UnitOfWork, caller: Caller, ticket_id: str, *, why: str
+) -> Ticket:
+    """A beneficiary returns their own access before its end."""
+    ticket = visible(context, caller, ticket_id, await store.load(work.conn, ticket_id))
+    origin = _origin(caller, at=context.clock.now(), why=why)
+    change = endings.return_access(ticket, caller.user_id, origin)
+    await store.save(work, ticket, change)
+    return change.state
+
+
+async def terminate(
+    context: Context,
+    work: UnitOfWork,
+    caller: Caller,
+    ticket_id: str,
+    *,
+    target_ids: Sequence[str],
+    why: str,
+) -> Termination:
+    """End the ticket's targets (all the caller may end, or those named) and the same access elsewhere.
+
+    Never blocked by policy, order or the bus.
+    """
+    world, origin = context.world, _origin(caller, at=context.clock.now(), why=why)
+    seen = visible(context, caller, ticket_id, await views.ticket(work.conn, ticket_id))
+    # Locked only now, all in one order, so that two terminations cannot block each other.
+    tickets = await store.load_all(work.conn, await store.same_access(work.conn, seen))
+    ticket = next(one for one in tickets if one.id == ticket_id)
+    may_end = rights.may_end(ticket, caller.user_id, world, now=origin.at)
+    selection = termination.select(ticket, target_ids, may_end)
+    stops = termination.find_stops(ticket, selection, tickets)
+    for stop in stops:
+        await store.save(work, stop.ticket, termination.terminate(stop, origin))
+    return termination.outcome(ticket, selection, stops)
+
+
+def visible(context: Context, caller: Caller, ticket_id: str, ticket: Ticket | None) -> Ticket:
+    """The ticket; `NotFound` when it is not there or not for the caller to see."""
+    if ticket is not None:
+        if rights.may_see(ticket, caller.user_id, context.world, now=context.clock.now()):
+            return ticket
         context.tables.require_ready()  # not knowing yet is no reason to say "not found"
-    return seen
-
-
-def hidden(ticket_id: str) -> NotFound:
-    return NotFound(
+    raise NotFound(
         "there is no such ticket, or it is not yours to see",
         code="ticket_unknown",
         denied=Denied("ticket.read", ticket_id, object_id=ticket_id),
     )
 
 
-def answer_with(ticket: Ticket, *, status: int = 200) -> Answer:
-    headers = {"ETag": etag(ticket.version)}
-    if status == 201:
-        headers["Location"] = f"/v1/tickets/{ticket.id}"
-    return Answer(status, shown(ticket), headers)
+def require_reader(context: Context, caller: Caller) -> None:
+    """`Forbidden` unless the caller may read everybody's tickets."""
+    if not context.world.may(caller.user_id, "ticket.read", now=context.clock.now()).allowed:
+        raise Forbidden(
+            "only administrators and auditors list everybody's tickets",
+            code="not_permitted",
+            denied=Denied("ticket.read", caller.user_id),
+        )
+
+
+def _origin(caller: Caller, *, at: datetime, why: str = "") -> Origin:
+    return Origin(caller.actor, at=at, cause=caller.cause, why=why)

@@ -1,44 +1,45 @@
 """What time does to tickets: pending targets time out, ended tickets close. Leaderless and repeatable."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from services.ticket import store
-from services.ticket.commands.telling import Origin, say
-from services.ticket.domain import life
+from services.ticket.domain import endings
 from services.ticket.settings import TicketSettings
 from shared.context import Context
-from shared.contracts.ticket import TargetState, TicketClosed, TicketTimedOut
-from shared.database.pool import transaction
+from shared.contracts.change import Origin
+from shared.database.unit_of_work import UnitOfWork
 
-BATCH = 50
+BATCH: Final = 50
 
 
 async def run(context: Context, settings: TicketSettings) -> None:
     while True:
-        while await time_out_due(context) or await close_due(context):
+        while await run_once(context, time_out_due) or await run_once(context, close_due):
             pass
         await asyncio.sleep(settings.timer_every.total_seconds())
 
 
-async def time_out_due(context: Context) -> int:
+async def run_once(context: Context, command: Callable[[Context, UnitOfWork], Awaitable[int]]) -> int:
+    """One batch in a transaction of its own; how many tickets were due."""
+    async with context.unit_of_work() as work:
+        return await command(context, work)
+
+
+async def time_out_due(context: Context, work: UnitOfWork) -> int:
     """One batch of tickets whose pending targets were decided by nobody in time; how many."""
-    now = context.clock.now()
-    origin = Origin(context.actor, None, now, "nobody decided in time")
-    async with transaction(context.pool) as conn:
-        due = await store.due_for_time_out(conn, now=now, limit=BATCH)
-        for ticket in await store.load_all(conn, due):
-            targets = life.due_for_time_out(ticket, now)
-            changed = life.settle(ticket, targets, TargetState.TIMED_OUT, at=now)
-            await say(conn, changed, TicketTimedOut, origin, targets=targets)
+    origin = Origin(context.actor, at=context.clock.now())
+    due = await store.due_for_time_out(work.conn, now=origin.at, limit=BATCH)
+    for ticket in await store.load_all(work.conn, due):
+        await store.save(work, ticket, endings.time_out(ticket, origin))
     return len(due)
 
 
-async def close_due(context: Context) -> int:
+async def close_due(context: Context, work: UnitOfWork) -> int:
     """One batch of tickets none of whose credentials can live any more; how many."""
-    now = context.clock.now()
-    origin = Origin(context.actor, None, now, "no credential issued through this ticket can live any more")
-    async with transaction(context.pool) as conn:
-        due = await store.due_for_closing(conn, now=now, limit=BATCH)
-        for ticket in await store.load_all(conn, due):
-            await say(conn, life.close(ticket, at=now), TicketClosed, origin)
+    origin = Origin(context.actor, at=context.clock.now())
+    due = await store.due_for_closing(work.conn, now=origin.at, limit=BATCH)
+    for ticket in await store.load_all(work.conn, due):
+        await store.save(work, ticket, endings.close(ticket, origin))
     return len(due)

@@ -62,7 +62,7 @@ def _check_end(asked: WindowAsked, now: datetime) -> list[FieldError]:
 
 
 def _check_length(asked: WindowAsked, now: datetime, limits: Limits) -> list[FieldError]:
-    length = asked_length(asked, now=now)
+    length = asked.length_from(now)
     field = "/duration" if asked.duration is not None else "/ends_at"
     if length is None or (asked.ends_at is not None and length <= timedelta(0)):
         return []
@@ -74,15 +74,6 @@ def _check_length(asked: WindowAsked, now: datetime, limits: Limits) -> list[Fie
     if length > ABSURD:
         return [FieldError(field, "duration_absurd", f"nobody may ask for more than {ABSURD.days} days")]
     return []
-
-
-def asked_length(asked: WindowAsked, *, now: datetime) -> timedelta | None:
-    """The longest the access can last if approved now; None when neither end nor duration is asked for."""
-    if asked.duration is not None:
-        return asked.duration
-    if asked.ends_at is not None:
-        return asked.ends_at - (asked.starts_at or now)
-    return None
 
 
 def pending_until(asked: WindowAsked, *, now: datetime, limits: Limits) -> datetime:

@@ -1,5 +1,6 @@
 """Routes for tickets. Who may do what to which ticket is decided in the commands, on the ticket."""
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -9,15 +10,19 @@ from fastapi.responses import Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from services.ticket import views
-from services.ticket.commands import termination, tickets
-from services.ticket.domain.plan import Draft, Plan, TargetAsked
+from services.ticket.commands import tickets
+from services.ticket.domain.draft import Draft, TargetAsked
+from services.ticket.domain.plan import Plan, make_plan
+from services.ticket.domain.termination import Termination
 from services.ticket.domain.window import Limits
 from shared.context import Context
 from shared.contracts.people import Person
-from shared.contracts.ticket import TicketState, WindowAsked
-from shared.foundation.errors import Denied, Forbidden
+from shared.contracts.ticket import Ticket, TicketState, WindowAsked
 from shared.http.access import PERSON, Caller, requires
-from shared.http.web import etag, respond
+from shared.http.idempotency import Answer
+from shared.http.web import etag
+from shared.http.writes import write
+from shared.policy.world import World
 from shared.text.moments import Moment
 from shared.text.texts import Paragraph, printable_paragraph
 
@@ -73,18 +78,35 @@ class TerminateBody(WhyBody):
 
 
 def router(context: Context, limits: Limits) -> APIRouter:
+    """The routes, in groups that each stay small; a new one joins its group, or begins another."""
     routes = APIRouter(prefix="/v1/tickets", tags=["tickets"])
+    _add_submission(routes, context, limits)
+    _add_reading(routes, context)
+    _add_endings(routes, context)
+    return routes
 
+
+def _add_submission(routes: APIRouter, context: Context, limits: Limits) -> None:
     @routes.post("", status_code=201)
     async def submit(body: TicketBody, caller: Caller = requires(PERSON)) -> Response:
         """Ask for access. All problems are answered at once; send an Idempotency-Key to repeat safely."""
-        return respond(await tickets.submit(context, caller, body.draft(caller), limits))
+        draft = body.draft(caller)
+        return await write(
+            context,
+            caller,
+            lambda work: tickets.submit(context, work, caller, draft, limits),
+            show_submitted,
+        )
 
     @routes.post("/preview")
     async def preview(body: TicketBody, caller: Caller = requires(PERSON)) -> dict[str, Any]:
         """What submitting this would lead to, decided by the same code; changes nothing."""
-        return show_plan(tickets.plan(context, body.draft(caller), limits), context)
+        world = context.world
+        plan = make_plan(body.draft(caller), world, now=context.clock.now(), limits=limits)
+        return show_plan(plan, world)
 
+
+def _add_reading(routes: APIRouter, context: Context) -> None:
     @routes.get("")
     async def list_tickets(
         mine: bool = True,
@@ -95,12 +117,8 @@ def router(context: Context, limits: Limits) -> APIRouter:
         caller: Caller = requires(PERSON),
     ) -> dict[str, Any]:
         """Your own tickets, newest first; with `mine=false` everybody's, for those who may read them all."""
-        if not mine and not context.world.may(caller.user_id, "ticket.read", now=context.clock.now()).allowed:
-            raise Forbidden(
-                "only administrators and auditors list everybody's tickets",
-                code="not_permitted",
-                denied=Denied("ticket.read", caller.user_id),
-            )
+        if not mine:
+            tickets.require_reader(context, caller)
         wanted = views.Filter(
             party=caller.user_id if mine else None,
             state=state,
@@ -111,53 +129,97 @@ def router(context: Context, limits: Limits) -> APIRouter:
         async with context.pool.acquire() as conn:
             found = await views.tickets(conn, wanted)
         return {
-            "items": [views.shown(ticket) for ticket in found],
+            "items": [show_ticket(ticket) for ticket in found],
             "next": found[-1].id if len(found) == limit else None,
         }
 
     @routes.get("/{ticket_id}")
     async def show(ticket_id: UUID, response: Response, caller: Caller = requires(PERSON)) -> dict[str, Any]:
         async with context.pool.acquire() as conn:
-            ticket = await views.ticket(conn, str(ticket_id))
-        if ticket is None or not tickets.may_see(ticket, caller, context):
-            raise tickets.hidden(str(ticket_id))
+            found = await views.ticket(conn, str(ticket_id))
+        ticket = tickets.visible(context, caller, str(ticket_id), found)
         response.headers["ETag"] = etag(ticket.version)
-        return views.shown(ticket)
+        return show_ticket(ticket)
 
+
+def _add_endings(routes: APIRouter, context: Context) -> None:
     @routes.post("/{ticket_id}/withdraw")
     async def withdraw(
         ticket_id: UUID, body: WhyBody | None = None, caller: Caller = requires(PERSON, stale_ok=True)
     ) -> Response:
         """The requester drops what is not yet granted."""
         why = body.reason if body else ""
-        return respond(await tickets.withdraw(context, caller, str(ticket_id), why=why))
+        return await write(
+            context,
+            caller,
+            lambda work: tickets.withdraw(context, work, caller, str(ticket_id), why=why),
+            show_changed,
+        )
 
     @routes.post("/{ticket_id}/return")
-    async def give_back(
+    async def return_access(
         ticket_id: UUID, body: WhyBody | None = None, caller: Caller = requires(PERSON, stale_ok=True)
     ) -> Response:
-        """A beneficiary gives his own access back."""
+        """A beneficiary returns their own access."""
         why = body.reason if body else ""
-        return respond(await tickets.give_back(context, caller, str(ticket_id), why=why))
+        return await write(
+            context,
+            caller,
+            lambda work: tickets.return_access(context, work, caller, str(ticket_id), why=why),
+            show_changed,
+        )
 
     @routes.post("/{ticket_id}/terminate", status_code=202)
     async def terminate(
         ticket_id: UUID, body: TerminateBody | None = None, caller: Caller = requires(PERSON, stale_ok=True)
     ) -> Response:
         """An approver of the target or an administrator ends access, on every ticket that gives it."""
-        answer = await termination.terminate(
+        asked = body or TerminateBody()
+        return await write(
             context,
             caller,
-            str(ticket_id),
-            target_ids=[str(one) for one in body.targets] if body else [],
-            why=body.reason if body else "",
+            lambda work: tickets.terminate(
+                context,
+                work,
+                caller,
+                str(ticket_id),
+                target_ids=[str(one) for one in asked.targets],
+                why=asked.reason,
+            ),
+            show_termination,
         )
-        return respond(answer)
-
-    return routes
 
 
-def show_plan(plan: Plan, context: Context) -> dict[str, Any]:
+def show_ticket(ticket: Ticket) -> dict[str, Any]:
+    """A ticket as the API shows it: the contract's own words."""
+    return ticket.model_dump(mode="json")
+
+
+def show_submitted(ticket: Ticket) -> Answer:
+    headers = {"ETag": etag(ticket.version), "Location": f"/v1/tickets/{ticket.id}"}
+    return Answer(201, show_ticket(ticket), headers)
+
+
+def show_changed(ticket: Ticket) -> Answer:
+    return Answer(200, show_ticket(ticket), {"ETag": etag(ticket.version)})
+
+
+def show_termination(ended: Termination) -> Answer:
+    """Accepted, not done: the provisioner reports when the access is gone."""
+    return Answer(
+        202,
+        {
+            "ending": [asdict(one) for one in ended.ending],
+            "withdrawn_targets": list(ended.withdrawn_targets),
+            "remains": [asdict(one) for one in ended.remains],
+            "credentials_until": _iso(ended.credentials_until),
+            "note": "access ends when AWS was read back without it; credentials already issued "
+            "may live until credentials_until",
+        },
+    )
+
+
+def show_plan(plan: Plan, world: World) -> dict[str, Any]:
     """A preview: whether it would be accepted, what each target needs, and who could decide."""
     return {
         "acceptable": not plan.problems,
@@ -181,7 +243,7 @@ def show_plan(plan: Plan, context: Context) -> dict[str, Any]:
                     {
                         "rule": stage.rule_id,
                         "needed": stage.needed,
-                        "approvers": [_name(user_id, context) for user_id in sorted(people)],
+                        "approvers": [_name(user_id, world) for user_id in sorted(people)],
                     }
                     for stage, people in zip(target.choice.stages, target.approvers, strict=True)
                 ],
@@ -191,8 +253,8 @@ def show_plan(plan: Plan, context: Context) -> dict[str, Any]:
     }
 
 
-def _name(user_id: str, context: Context) -> dict[str, str]:
-    user = context.world.user(user_id)
+def _name(user_id: str, world: World) -> dict[str, str]:
+    user = world.user(user_id)
     return {"user_id": user_id, "user_name": user.user_name if user else user_id}
 
 

@@ -1,0 +1,84 @@
+"""What the provisioner reports, applied to a ticket's grants.
+
+Grants only ever move forward, so an old or repeated access fact changes nothing, and a stop is never undone.
+"""
+
+from datetime import datetime
+from typing import Any, Final
+
+from services.ticket.domain.transition import next_version, with_grants
+from shared.contracts import access
+from shared.contracts.change import Change
+from shared.contracts.ticket import GrantState, Ticket
+
+ORDER: Final = {
+    None: 0,
+    GrantState.SCHEDULED: 1,
+    GrantState.GRANTING: 2,
+    GrantState.ACTIVE: 3,
+    GrantState.REVOKING: 4,
+    GrantState.REVOKED: 5,
+    GrantState.RELEASED: 5,
+    GrantState.FAILED: 5,
+}
+"""How far a grant has come; it never goes back, and the last three are final."""
+
+
+def note_access(ticket: Ticket, fact: access.AccessFact) -> Change[Ticket]:
+    """The ticket after an access fact, without an event: the fact itself is the news.
+
+    The same ticket when the fact changes nothing: an old or repeated one, or an unknown grant.
+    """
+    grant, fields = ticket.grant(fact.grant_id), _fields(fact)
+    if grant is None or fields is None or ORDER[fields["state"]] <= ORDER[grant.state]:
+        return Change(ticket)
+    changed = with_grants(ticket, {grant.id}, **fields)
+    changed = changed.model_copy(update={"credentials_until": _latest_credentials(changed)})
+    return Change(next_version(changed))
+
+
+def _fields(fact: access.AccessFact) -> dict[str, Any] | None:
+    match fact:
+        case access.AccessScheduled():
+            return {"state": GrantState.SCHEDULED}
+        case access.AccessGranting():
+            return {"state": GrantState.GRANTING}
+        case access.AccessGranted():
+            return {
+                "state": GrantState.ACTIVE,
+                "granted_at": fact.at,
+                "already_held": fact.already_held,
+                "credentials_until": fact.credentials_until,
+            }
+        case access.AccessFailed():
+            return {
+                "state": GrantState.FAILED,
+                "code": fact.code,
+                "detail": fact.detail,
+                "ended_at": fact.at,
+                "kept_by": fact.kept_by,
+                "credentials_until": fact.credentials_until,
+            }
+        case access.AccessRevokeDue():
+            return {"state": GrantState.REVOKING, "code": fact.cause_of_end}
+        case access.AccessRevoked():
+            return {
+                "state": GrantState.REVOKED,
+                "code": fact.cause_of_end,
+                "ended_at": fact.at,
+                "credentials_until": fact.credentials_until,
+            }
+        case access.AccessReleased():
+            return {
+                "state": GrantState.RELEASED,
+                "code": fact.cause_of_end,
+                "ended_at": fact.at,
+                "kept_by": fact.kept_by,
+                "credentials_until": fact.credentials_until,
+            }
+        case _:
+            return None
+
+
+def _latest_credentials(ticket: Ticket) -> datetime | None:
+    return max((grant.credentials_until for grant in ticket.grants if grant.credentials_until), default=None)

@@ -1,0 +1,78 @@
+"""How a ticket changes: its parts are replaced, its version is raised, the event of it is built.
+
+The other modules of this folder decide what changes and end here; nothing else makes a `Change` with events.
+"""
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import Any, TypeVar
+
+from services.ticket.domain.display import display_state
+from shared.contracts.access import EndCause
+from shared.contracts.change import Change, Origin
+from shared.contracts.ticket import Grant, GrantState, Target, TargetState, Ticket, TicketFact
+
+PartT = TypeVar("PartT", Target, Grant)
+
+
+def transition(
+    changed: Ticket,
+    event: type[TicketFact],
+    origin: Origin,
+    *,
+    targets: Collection[str] = (),
+    grants: Collection[str] = (),
+    **content: Any,
+) -> Change[Ticket]:
+    """The next version of a ticket whose parts were changed, and the event of it.
+
+    `targets` and `grants` are the ids that the event is about; `content` are fields of its own.
+    """
+    ticket = next_version(changed)
+    return Change(
+        ticket,
+        events=(
+            event(
+                subject=ticket.id,
+                version=ticket.version,
+                ticket=ticket,
+                target_ids=tuple(targets),
+                grant_ids=tuple(grants),
+                **origin.fields(),
+                **content,
+            ),
+        ),
+    )
+
+
+def next_version(changed: Ticket) -> Ticket:
+    """The ticket with its version raised and its display state derived."""
+    return changed.model_copy(update={"version": changed.version + 1, "state": display_state(changed)})
+
+
+def settle(ticket: Ticket, target_ids: Collection[str], state: TargetState, *, at: datetime) -> Ticket:
+    """Pending targets end without approval: rejected, timed out or withdrawn. Others stay as they are."""
+    wanted = {target.id for target in ticket.pending} & set(target_ids)
+    return with_targets(ticket, wanted, state=state, decided_at=at)
+
+
+def stop(ticket: Ticket, grant_ids: Collection[str], cause: EndCause) -> Ticket:
+    """Live grants begin to end, whatever they are doing; the provisioner says when they have."""
+    wanted = {grant.id for grant in ticket.live} & set(grant_ids)
+    return with_grants(ticket, wanted, state=GrantState.REVOKING, code=cause.value)
+
+
+def with_targets(ticket: Ticket, ids: Collection[str], **fields: Any) -> Ticket:
+    targets = _changed(ticket.targets, ids, lambda target: target.model_copy(update=fields))
+    return ticket.model_copy(update={"targets": targets})
+
+
+def with_grants(ticket: Ticket, ids: Collection[str], **fields: Any) -> Ticket:
+    grants = _changed(ticket.grants, ids, lambda grant: grant.model_copy(update=fields))
+    return ticket.model_copy(update={"grants": grants})
+
+
+def _changed(
+    parts: tuple[PartT, ...], ids: Collection[str], change: Callable[[PartT], PartT]
+) -> tuple[PartT, ...]:
+    return tuple(change(part) if part.id in ids else part for part in parts)
