@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 import asyncpg
 from pydantic import SecretStr
 
-from services.provisioner.__main__ import Machinery, assemble, build
+from services.provisioner.__main__ import Replica, assemble, build
 from services.provisioner.expiry import Expiry
-from services.provisioner.identity_center import Credentials, IdentityCenter, Limiter
+from services.provisioner.identity_center.adapter import IdentityCenter
+from services.provisioner.identity_center.types import Credentials, Limiter
 from services.provisioner.settings import ProvisionerSettings
 from shared.database.pool import Pool
 from shared.documents.tables import Tables
@@ -70,15 +71,14 @@ async def measure(admin_dsn: str, *, claims: int, seconds: float) -> dict[str, o
                 await clock.sync(conn)
             await _fill(pool, claims, clock.now())
             await _analyze(admin_dsn, dsn)
-            machinery = assemble(service.context, settings, identity_center=_connect)
-            expiry = TimedExpiry(
-                service.context, objectives=settings.objectives, nudge=machinery.engine.nudge
-            )
+            replica = assemble(service.context, settings, identity_center=_connect)
+            service.context.nudge = replica.engine.nudge
+            expiry = TimedExpiry(service.context, objectives=settings.objectives)
             ends = await _seed_ends(pool, aws, round(seconds * ENDS_PER_SECOND), clock.now())
             expiry.watch(list(ends.values()))
-            await _work(machinery, expiry, seconds)
+            await _work(replica, expiry, seconds)
             calls = _call_lateness(aws, ends)
-            await machinery.identity_center.close()
+            await replica.identity_center.close()
     called = _percentiles(calls)
     return {
         "bench": "expiry",
@@ -92,12 +92,10 @@ async def measure(admin_dsn: str, *, claims: int, seconds: float) -> dict[str, o
     }
 
 
-async def _work(machinery: Machinery, expiry: Expiry, seconds: float) -> None:
+async def _work(replica: Replica, expiry: Expiry, seconds: float) -> None:
     """Let the real loops run until every end and its call should long have been."""
-    await machinery.lease.renew()
-    loops = [
-        asyncio.ensure_future(run) for run in (machinery.lease.run(), machinery.engine.run(), expiry.run())
-    ]
+    await replica.lease.renew()
+    loops = [asyncio.ensure_future(run) for run in (replica.lease.run(), replica.engine.run(), expiry.run())]
     await asyncio.sleep(_LEAD_S + seconds + 2)
     for loop in loops:
         loop.cancel()

@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from cli.main import main
-from services.provisioner.domain import assignments, operations
+from services.provisioner.domain import call_outcomes, decisions
 from services.provisioner.domain.assignments import Observed
 from services.provisioner.domain.claims import ClaimState
-from services.provisioner.reconcile import visit
-from services.provisioner.reconcile.visit import Seen
+from services.provisioner.reconcile import looking
+from services.provisioner.reconcile.looking import Seen
 from shared.messaging.relay import Relay
 from shared.policy.world import World
 
@@ -39,18 +39,18 @@ def lose_events() -> None:
 
 def skip_read_back() -> None:
     """An accepted call is taken for done, as rivals do, and AWS is not read again after the first look."""
-    original = visit._look  # noqa: SLF001
+    original = looking.look
 
-    async def believing(tools: Any, row: Any, *, beginning: bool) -> Seen:
+    async def believing(parts: Any, row: Any, *, beginning: bool) -> Seen:
         if beginning or row.observed is Observed.UNKNOWN:
-            return await original(tools, row, beginning=beginning)
+            return await original(parts, row, beginning=beginning)
         return Seen(row.observed in {Observed.CREATED, Observed.PRESENT}, None)
 
-    def accepted(row: Any, request_id: str, stamp: Any, _limits: Any) -> Any:
-        return replace(operations.succeeded(row, stamp), request_id=request_id)
+    def accepted(row: Any, request_id: str, now: Any, timing: Any) -> Any:  # noqa: ARG001 (as the original)
+        return replace(call_outcomes.succeeded(row, now), request_id=request_id)
 
-    visit._look = believing  # noqa: SLF001
-    operations.accepted = accepted
+    looking.look = believing
+    call_outcomes.accepted = accepted
 
 
 def forge_approvals() -> None:
@@ -68,19 +68,26 @@ def forge_approvals() -> None:
 
 def forget_other_claims() -> None:
     """When a claim ends its assignment goes, whoever else has a claim on it: the rivals' oldest defect."""
-    decide, needs_reading = assignments.decide, assignments.needs_reading
+    decide, needs_reading = decisions.decide, decisions.needs_reading
 
-    def without_others(claims: Any) -> Any:
-        return [claim for claim in claims if claim.state is ClaimState.REVOKING] or claims
+    def alone(assignment: Any) -> Any:
+        ending = assignment.in_state(ClaimState.REVOKING)
+        return replace(assignment, claims=ending) if ending else assignment
 
-    def decide_alone(row: Any, claims: Any, **more: Any) -> Any:
-        return decide(row, without_others(claims), **more)
+    def with_the_others(assignment: Any, after: Any) -> Any:
+        ids = {claim.id for claim in after.claims}
+        others = [claim for claim in assignment.claims if claim.id not in ids]
+        return replace(after, claims=(*after.claims, *others))
 
-    def needs_reading_alone(row: Any, claims: Any, now: Any) -> bool:
-        return needs_reading(row, without_others(claims), now)
+    def decide_alone(assignment: Any, reading: Any, step: Any) -> Any:
+        change = decide(alone(assignment), reading, step)
+        return replace(change, state=with_the_others(assignment, change.state))
 
-    assignments.decide = decide_alone
-    assignments.needs_reading = needs_reading_alone
+    def needs_reading_alone(assignment: Any, now: Any) -> bool:
+        return needs_reading(alone(assignment), now)
+
+    decisions.decide = decide_alone
+    decisions.needs_reading = needs_reading_alone
 
 
 FAULTS = {

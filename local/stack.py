@@ -35,7 +35,8 @@ from services.audit.settings import AuditSettings
 from services.notifier.__main__ import build as build_notifier
 from services.notifier.settings import NotifierSettings
 from services.provisioner.__main__ import build as build_provisioner
-from services.provisioner.identity_center import Credentials, IdentityCenter, Limiter
+from services.provisioner.identity_center.adapter import IdentityCenter
+from services.provisioner.identity_center.types import Credentials, Limiter
 from services.provisioner.settings import ProvisionerSettings
 from services.ticket.__main__ import build as build_ticket
 from services.ticket.settings import TicketSettings

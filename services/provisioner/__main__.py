@@ -6,16 +6,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from services.provisioner.commands.inventory import preload
 from services.provisioner.consumers import subscriptions
 from services.provisioner.domain.claims import SERVICE
 from services.provisioner.expiry import Expiry
 from services.provisioner.http import router
-from services.provisioner.identity_center import IdentityCenter, Limiter
-from services.provisioner.inventory import InventorySync, preload
+from services.provisioner.identity_center.adapter import IdentityCenter
+from services.provisioner.identity_center.types import Limiter
+from services.provisioner.inventory.sync import InventorySync
 from services.provisioner.lease import Lease
 from services.provisioner.limits import Gate, Slots, TokenBucket
 from services.provisioner.reconcile.engine import Engine
-from services.provisioner.reconcile.tools import Tools
+from services.provisioner.reconcile.parts import EngineParts
 from services.provisioner.settings import ProvisionerSettings
 from services.provisioner.store.lease import LeaseLost
 from shared.context import Context
@@ -26,8 +28,8 @@ IdentityCenterFactory = Callable[[ProvisionerSettings, Limiter], IdentityCenter]
 
 
 @dataclass(frozen=True)
-class Machinery:
-    """Everything that works beside the requests. `nudge` says that claims have changed."""
+class Replica:
+    """Everything of one process that works beside its requests."""
 
     identity_center: IdentityCenter
     lease: Lease
@@ -36,6 +38,7 @@ class Machinery:
     inventory: InventorySync
 
     def nudge(self) -> None:
+        """Claims have changed."""
         self.expiry.nudge()
         self.engine.nudge()
 
@@ -73,7 +76,7 @@ def assemble(
     *,
     identity_center: IdentityCenterFactory = connect,
     jitter: Callable[[], float] = random.random,
-) -> Machinery:
+) -> Replica:
     inventory: InventorySync | None = None
 
     def on_taken() -> None:
@@ -93,13 +96,18 @@ def assemble(
     inventory = InventorySync(
         centre, interval=timedelta(seconds=settings.inventory_interval_s), may_run=lambda: lease.held
     )
-    tools = Tools(
-        context=context, identity_center=centre, lease=lease, bucket=bucket, limits=settings.limits,
+    parts = EngineParts(
+        context=context,
+        driver=centre,
+        directory=centre,
+        lease=lease,
+        bucket=bucket,
+        timing=settings.timing,
         jitter=jitter,
-    )  # fmt: skip
-    engine = Engine(tools, Slots(settings.slots, settings.grant_slots), concurrency=settings.concurrency)
-    expiry = Expiry(context, objectives=settings.objectives, nudge=engine.nudge)
-    return Machinery(centre, lease, engine, expiry, inventory)
+    )
+    engine = Engine(parts, Slots(settings.slots, settings.grant_slots), concurrency=settings.concurrency)
+    expiry = Expiry(context, objectives=settings.objectives)
+    return Replica(centre, lease, engine, expiry, inventory)
 
 
 def build(
@@ -109,30 +117,31 @@ def build(
     identity_center: IdentityCenterFactory = connect,
 ) -> Service:
     settings = settings or load(ProvisionerSettings)
-    made: list[Machinery] = []
+    made: list[Replica] = []
 
-    def machinery(context: Context) -> Machinery:
+    def replica(context: Context) -> Replica:
         if not made:
             made.append(assemble(context, settings, identity_center=identity_center))
+            context.nudge = made[0].nudge
         return made[0]
 
     return Service(
         SERVICE,
         settings,
         Parts(
-            routers=lambda context: [router(context, machinery(context).nudge, machinery(context).inventory)],
-            subscriptions=lambda context: subscriptions(context, machinery(context).nudge),
-            background=lambda context: machinery(context).tasks(context),
+            routers=lambda context: [router(context, replica(context).inventory)],
+            subscriptions=subscriptions,
+            background=lambda context: replica(context).tasks(context),
             closing=_closing(made),
         ),
         process=process,
     )
 
 
-def _closing(made: list[Machinery]) -> Callable[[], Awaitable[None]]:
+def _closing(made: list[Replica]) -> Callable[[], Awaitable[None]]:
     async def close() -> None:
-        for machinery in made:
-            await machinery.identity_center.close()
+        for replica in made:
+            await replica.identity_center.close()
 
     return close
 

@@ -1,20 +1,25 @@
 """Routes: grants, the operator's revocation, the inventory, and what the engine does."""
 
-from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.provisioner.commands import inventory as inventory_commands
 from services.provisioner.commands import reading
-from services.provisioner.commands.stops import revoke
+from services.provisioner.commands.inventory import SyncResult, store_inventory
+from services.provisioner.commands.stops import Revoked, revoke
 from services.provisioner.domain.claims import ClaimState
-from services.provisioner.inventory import InventorySync
+from services.provisioner.inventory.sync import InventorySync
+from services.provisioner.views import shown
 from shared.context import Context
 from shared.http.access import PERSON, Caller, requires
-from shared.http.web import respond
+from shared.http.idempotency import Answer
+from shared.http.writes import write, write_prepared
 from shared.text.texts import Paragraph
+
+_STOPPED_LATER = "; an approval of this ticket that arrives later is stopped, if there is such a ticket"
 
 
 class Revocation(BaseModel):
@@ -41,7 +46,7 @@ class Sync(BaseModel):
     """Believe AWS although a large part of the inventory is gone: somebody has looked."""
 
 
-def router(context: Context, nudge: Callable[[], None], inventory: InventorySync) -> APIRouter:
+def router(context: Context, inventory: InventorySync) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["provisioner"])
 
     @routes.get("/grants")
@@ -56,9 +61,15 @@ def router(context: Context, nudge: Callable[[], None], inventory: InventorySync
     ) -> dict[str, Any]:
         """The caller's own grants; all grants for who may read tickets everywhere."""
         return await reading.list_grants(
-            context, caller, ticket_id=ticket_id, account_id=account_id, user_id=user_id,
-            states=state, cursor=cursor, limit=limit,
-        )  # fmt: skip
+            context,
+            caller,
+            ticket_id=ticket_id,
+            account_id=account_id,
+            user_id=user_id,
+            states=state,
+            cursor=cursor,
+            limit=limit,
+        )
 
     @routes.get("/grants/{grant_id}")
     async def read_grant(grant_id: str, caller: Caller = requires(PERSON, stale_ok=True)) -> dict[str, Any]:
@@ -70,17 +81,21 @@ def router(context: Context, nudge: Callable[[], None], inventory: InventorySync
         body: Revocation, caller: Caller = requires("terminate", stale_ok=True)
     ) -> Response:
         """End all access of a ticket, a user or an account now. Works without the broker."""
-        return respond(
-            await revoke(
-                context, nudge, caller, reason=body.reason, ticket_id=body.ticket_id,
-                user_id=body.user_id, account_id=body.account_id,
-            )
-        )  # fmt: skip
+        return await write(
+            context, caller, lambda work: revoke(context, work, caller, **body.model_dump()), show_revoked
+        )
 
     @routes.post("/inventory/sync")
     async def post_inventory_sync(body: Sync, caller: Caller = requires("config.write")) -> Response:
         """Read AWS now, instead of at the next interval."""
-        return respond(await inventory_commands.sync(context, inventory, caller, confirm=body.confirm))
+        async with inventory.one_at_a_time:
+            return await write_prepared(
+                context,
+                caller,
+                partial(inventory.read_for_caller, context),
+                lambda work, found: store_inventory(context, work, found, confirm=body.confirm),
+                show_sync,
+            )
 
     @routes.get("/operations")
     async def read_operations(caller: Caller = requires("ops.read", stale_ok=True)) -> dict[str, Any]:  # noqa: ARG001 (declares who may)
@@ -88,3 +103,20 @@ def router(context: Context, nudge: Callable[[], None], inventory: InventorySync
         return await reading.read_operations(context)
 
     return routes
+
+
+def show_revoked(result: Revoked) -> Answer:
+    body: dict[str, Any] = {
+        "ended": [shown(claim) for claim in result.ended],
+        "remaining": [
+            asdict(one) | {"kept_by": list(one.kept_by), "grants": list(one.grants)}
+            for one in result.remaining
+        ],
+    }
+    if result.nothing_live:
+        body["note"] = "nothing was live" + (_STOPPED_LATER if result.stops_later else "")
+    return Answer(200, body)
+
+
+def show_sync(result: SyncResult) -> Answer:
+    return Answer(200, {"changed": len(result.changed), "removed": len(result.removed), "held": result.held})

@@ -9,14 +9,15 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, get_args
 
 from prometheus_client import Counter, Gauge
 
-from services.provisioner.domain.assignments import OpKind
+from services.provisioner.domain.assignments import CallKind
+from services.provisioner.driver import Priority
 
-PRIORITIES: Final = ("revoke", "verify", "cut", "grant", "poll", "drift", "catalogue")
-"""Who waits for whom: what takes access away goes before what gives it, and that before looking around."""
+PRIORITIES: Final = get_args(Priority)
+"""Who waits for whom, the most urgent first."""
 
 SLOWER_FOR_S: Final = 30.0
 _SLOWEST = 1.0
@@ -108,9 +109,9 @@ class Slots:
 
     total: int
     for_grants: int
-    _held: dict[int, tuple[str, OpKind]] = field(default_factory=dict)
+    _held: dict[int, tuple[str, CallKind]] = field(default_factory=dict)
 
-    def take(self, assignment_id: int, account_id: str, kind: OpKind) -> bool:
+    def take(self, assignment_id: int, account_id: str, kind: CallKind) -> bool:
         """False when there is no room; deletions may use all slots, so they never wait for creations."""
         if any(account == account_id for account, _ in self._held.values()):
             return False
@@ -121,11 +122,11 @@ class Slots:
         self._measure()
         return True
 
-    def give_back(self, assignment_id: int) -> None:
+    def release(self, assignment_id: int) -> None:
         self._held.pop(assignment_id, None)
         self._measure()
 
-    def correct(self, in_flight: Iterable[tuple[int, str, OpKind]], *, visiting: set[int]) -> None:
+    def correct(self, in_flight: Iterable[tuple[int, str, CallKind]], *, visiting: set[int]) -> None:
         """Agree with what is stored, after a start, a takeover or a crash in between."""
         stored = {assignment_id: (account, kind) for assignment_id, account, kind in in_flight}
         taken = {key: held for key, held in self._held.items() if key in visiting}
@@ -133,7 +134,7 @@ class Slots:
         self._measure()
 
     def _measure(self) -> None:
-        kinds: tuple[OpKind, ...] = ("create", "delete")
+        kinds: tuple[CallKind, ...] = ("create", "delete")
         for kind in kinds:
             _SLOTS_IN_USE.labels(kind).set(sum(held == kind for _, held in self._held.values()))
 

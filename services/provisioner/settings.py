@@ -7,8 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from services.provisioner.domain.assignments import Limits
-from services.provisioner.expiry import Objectives
+from services.provisioner.domain.timing import Objectives, Timing
 from shared.foundation.settings import ServiceSettings
 
 
@@ -76,8 +75,8 @@ class ProvisionerSettings(ServiceSettings):
         return self.replica or f"{socket.gethostname()}:{self.port}"
 
     @property
-    def limits(self) -> Limits:
-        return Limits(
+    def timing(self) -> Timing:
+        return Timing(
             settle_checks=self.settle_checks,
             settle_time=timedelta(seconds=self.settle_time_s),
             attempts=self.create_attempts,

@@ -2,17 +2,35 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from services.provisioner.domain.claims import Claim
 from services.provisioner.domain.sentences import sentence_of
+from services.provisioner.store.rows import claim_of
 from shared.database.pool import Conn
 
-GRANT_FIELDS = (
-    "id", "ticket_id", "target_id", "user_id", "account_id", "set_id", "state", "version", "starts_at",
-    "ends_at", "granted_at", "already_held", "request_id", "ended_at", "end_cause", "code", "detail",
-    "kept_by", "credentials_until",
-)  # fmt: skip
+GRANT_FIELDS: Final = (
+    "id",
+    "ticket_id",
+    "target_id",
+    "user_id",
+    "account_id",
+    "set_id",
+    "state",
+    "version",
+    "starts_at",
+    "ends_at",
+    "granted_at",
+    "already_held",
+    "request_id",
+    "ended_at",
+    "end_cause",
+    "code",
+    "detail",
+    "kept_by",
+    "credentials_until",
+)
+"""What people see of a claim, in this order."""
 
 
 def shown(claim: Claim) -> dict[str, Any]:
@@ -33,14 +51,11 @@ async def grants(
     """Newest first (ids are sortable by time); `after` is the last id of the page before."""
     rows = await conn.fetch(
         """
-        SELECT id, ticket_id, target_id, user_id, account_id, set_id, state, version, starts_at, ends_at,
-            granted_at, already_held, request_id, ended_at, end_cause, code, detail, kept_by,
-            credentials_until
-        FROM claim
-        WHERE ($1::text IS NULL OR user_id = $1) AND ($2::text IS NULL OR ticket_id = $2)
-            AND ($3::text IS NULL OR account_id = $3) AND ($4::text[] IS NULL OR state = ANY($4))
-            AND ($5::text IS NULL OR id < $5)
-        ORDER BY id DESC LIMIT $6
+        SELECT c AS whole FROM whole_claim c
+        WHERE ($1::text IS NULL OR c.user_id = $1) AND ($2::text IS NULL OR c.ticket_id = $2)
+            AND ($3::text IS NULL OR c.account_id = $3) AND ($4::text[] IS NULL OR c.state = ANY($4))
+            AND ($5::text IS NULL OR c.id < $5)
+        ORDER BY c.id DESC LIMIT $6
         """,
         user_id,
         ticket_id,
@@ -49,26 +64,26 @@ async def grants(
         after,
         limit,
     )
-    return [{name: _plain(value) for name, value in row.items()} for row in rows]
+    return [shown(claim_of(row["whole"])) for row in rows]
 
 
 async def grant(conn: Conn, grant_id: str) -> dict[str, Any] | None:
     """One grant, with what was last read of its assignment in AWS; our words for an error, not AWS's."""
     row = await conn.fetchrow(
         """
-        SELECT c.id, c.ticket_id, c.target_id, c.user_id, c.account_id, c.set_id, c.state, c.version,
-            c.starts_at, c.ends_at, c.granted_at, c.already_held, c.request_id, c.ended_at, c.end_cause,
-            c.code, c.detail, c.kept_by, c.credentials_until,
-            a.observed, a.verified_at, a.last_code, a.last_error, a.next_at
-        FROM claim c JOIN assignment a ON a.id = c.assignment_id WHERE c.id = $1
+        SELECT c AS whole, a.observed, a.verified_at, a.last_code, a.last_error, a.next_at
+        FROM whole_claim c JOIN assignment a ON a.id = c.assignment_id WHERE c.id = $1
         """,
         grant_id,
     )
     if row is None:
         return None
-    shown = {name: _plain(value) for name, value in row.items()}
-    code = shown.pop("last_code")
-    return shown | {"last_error": sentence_of(code) if shown["last_error"] else ""}
+    return shown(claim_of(row["whole"])) | {
+        "observed": row["observed"],
+        "verified_at": _plain(row["verified_at"]),
+        "last_error": sentence_of(row["last_code"]) if row["last_error"] else "",
+        "next_at": _plain(row["next_at"]),
+    }
 
 
 async def operations(conn: Conn, *, now: datetime) -> dict[str, Any]:

@@ -55,3 +55,7 @@ class Change(Generic[StateT]):
     state: StateT
     events: tuple[Event, ...] = ()
     alerts: tuple[Alert, ...] = ()
+
+    def then(self, following: "Change[StateT]") -> "Change[StateT]":
+        """Both steps in one: `following` was decided on the state of this one."""
+        return Change(following.state, self.events + following.events, self.alerts + following.alerts)

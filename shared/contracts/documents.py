@@ -141,6 +141,11 @@ class PermissionSet(Document):
     """What it allows, in a line each: managed policies' names, inline policy, boundary."""
     tags: dict[str, str] = {}
 
+    @property
+    def has_long_sessions(self) -> bool:
+        """Whether sessions outlive the end of access by more than an hour, which an administrator accepts."""
+        return self.session_duration > timedelta(hours=1)
+
 
 class ExternalId(Contract):
     issuer: str

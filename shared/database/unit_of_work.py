@@ -19,11 +19,16 @@ class UnitOfWork:
     def __init__(self, conn: Conn) -> None:
         self.conn = conn
         self.alerts: list[Alert] = []
+        self.over: list[str] = []
         self.hooks: list[Hook] = []
 
     def alert(self, *alerts: Alert) -> None:
         """Raise these once the transaction has committed."""
         self.alerts += alerts
+
+    def clear(self, *keys: str) -> None:
+        """The causes of these alerts are gone once the transaction has committed."""
+        self.over += keys
 
     def after_commit(self, hook: Hook) -> None:
         """Run this once the transaction has committed; the same hook runs once."""
@@ -39,5 +44,7 @@ async def unit_of_work(pool: Pool, alerts: Alerts) -> AsyncIterator[UnitOfWork]:
         yield work
     for hook in work.hooks:
         hook()
+    for key in work.over:
+        await alerts.clear(key)
     for alert in work.alerts:
         await alerts.raise_alert(key=alert.key, summary=alert.summary, detail=alert.detail, once=alert.once)

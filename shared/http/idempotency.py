@@ -74,6 +74,16 @@ async def once(
     return answer
 
 
+async def answered(conn: Conn, key: RequestKey | None) -> Answer | None:
+    """What the request of this key was answered; None when it was not made, or is still being made."""
+    if key is None:
+        return None
+    known = await conn.fetchval(
+        "SELECT 1 FROM idempotency_key WHERE caller = $1 AND key = $2", key.caller, key.key
+    )
+    return None if known is None else await _stored(conn, key)
+
+
 async def _stored(conn: Conn, key: RequestKey) -> Answer:
     row = await conn.fetchrow(
         "SELECT request_hash, status, body, headers FROM idempotency_key WHERE caller = $1 AND key = $2",

@@ -12,10 +12,11 @@ from fastapi.responses import Response
 from shared.context import Context
 from shared.database.unit_of_work import UnitOfWork
 from shared.http.access import Caller
-from shared.http.idempotency import Answer, once
+from shared.http.idempotency import Answer, answered, once
 from shared.http.web import respond
 
 ResultT = TypeVar("ResultT")
+PreparedT = TypeVar("PreparedT")
 
 
 async def write(
@@ -32,3 +33,23 @@ async def write(
 
         answer = await once(work.conn, caller.key, action, now=context.clock.now())
     return respond(answer)
+
+
+async def write_prepared(
+    context: Context,
+    caller: Caller,
+    prepare: Callable[[], Awaitable[PreparedT]],
+    command: Callable[[UnitOfWork, PreparedT], Awaitable[ResultT]],
+    show: Callable[[ResultT], Answer],
+) -> Response:
+    """Like `write`, for a command that needs something from outside: no transaction is open while it is got.
+
+    A repetition is answered before anything is asked for. Of two requests with one key at the same moment
+    both may ask, and one has the effect; where asking is dear the caller lets them in one after the other.
+    """
+    async with context.pool.acquire() as conn:
+        known = await answered(conn, caller.key)
+    if known is not None:
+        return respond(known)
+    prepared = await prepare()
+    return await write(context, caller, lambda work: command(work, prepared), show)

@@ -6,11 +6,15 @@ documents and the directory, so that its word alone opens nothing. World answers
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 from shared.contracts.approval import Stage, Vote
 from shared.contracts.ticket import WindowAsked
 from shared.policy.rows import approve_verb
 from shared.policy.world import World
+
+PATIENCE: Final = timedelta(minutes=1)
+"""How long an approval waits for the documents it was decided on, before it is judged without them."""
 
 
 def duration_asked(asked: WindowAsked, *, submitted_at: datetime) -> timedelta:

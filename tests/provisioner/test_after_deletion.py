@@ -1,38 +1,26 @@
 """What is listed after a deletion of ours: late news of what is gone, or somebody else's doing."""
 
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
-from services.provisioner.domain import operations
-from services.provisioner.domain.assignments import Assignment, Decision, Limits, Observed, Op, decide
-from services.provisioner.domain.claims import Claim, ClaimState, Stamp
+from services.provisioner.domain import call_outcomes
+from services.provisioner.domain.assignments import Assignment, Observed, Op
+from services.provisioner.domain.claims import ClaimState
 from shared.contracts import access
-from shared.contracts.event import Actor
 from tests.support.harness import NOW
+from tests.support.provisioner_domain import TIMING, Decided, S, claim, decided, row
 from tests.support.provisioner_lab import Lab
 
-S = timedelta(seconds=1)
 CREATE = "CreateAccountAssignment"
-STAMP = Stamp(NOW, Actor.service("provisioner"))
-GRANTING = Claim(
-    id="grant-1", assignment_id=1, instance="default", ticket_id="ticket", target_id="target", revision=1,
-    user_id="user-ann", account_id="111111111111", set_id="ps-1", set_digest="digest", content_hash="hash",
-    session_duration=timedelta(hours=1), starts_at=NOW - S, ends_at=NOW + 600 * S,
-    state=ClaimState.GRANTING, received_at=NOW - S,
-)  # fmt: skip
-ROW = Assignment(
-    id=1, instance="default", user_id="user-ann", account_id="111111111111", set_id="ps-1", set_arn="arn",
-    ever_operated=True, request_id="creation",
-)  # fmt: skip
+GRANTING = claim(ClaimState.GRANTING, starts_at=NOW - S, ends_at=NOW + 600 * S)
+ROW = row(ever_operated=True, request_id="creation")
 CREATING = replace(ROW, op=Op("create", NOW))
 DELETING = replace(ROW, op=Op("delete", NOW))
 
 
-def found(row: Assignment, *, after: float = 1, may_send: bool = True) -> Decision:
-    stamp = replace(STAMP, at=NOW + after * S)
-    return decide(row, [GRANTING], found=True, may_send=may_send, stamp=stamp, limits=Limits())
+def found(before: Assignment, *, after: float = 1, may_send: bool = True) -> Decided:
+    return decided(before, GRANTING, found=True, may_send=may_send, at=after * S)
 
 
 # lists that are late
@@ -63,34 +51,34 @@ async def test_granted_is_never_said_of_what_our_deletion_took_away(
 @pytest.mark.parametrize(
     "deletion",
     [
-        operations.succeeded(DELETING, STAMP),
-        operations.refused(DELETING, "not_found", "no", stamp=STAMP, jitter=0, limits=Limits()),
-        operations.failed(DELETING, "partial", stamp=STAMP, jitter=0, limits=Limits()),
-        operations.forgotten(DELETING, STAMP),
+        call_outcomes.succeeded(DELETING, NOW),
+        call_outcomes.refused(DELETING, "not_found", "no", now=NOW, jitter=0, timing=TIMING),
+        call_outcomes.failed(DELETING, "partial", now=NOW, jitter=0, timing=TIMING),
+        call_outcomes.forgotten(DELETING, NOW),
     ],
     ids=["succeeded", "nothing there", "failed", "forgotten"],
 )
 def test_decide_listed_right_after_a_deletion_is_created_again(deletion: Assignment) -> None:
     decision = found(deletion)
-    assert (decision.send, decision.said) == ("create", ())
+    assert (decision.send, decision.facts) == ("create", ())
 
 
 def test_decide_listed_right_after_a_deletion_without_a_slot_waits_for_one() -> None:
-    decision = found(operations.succeeded(DELETING, STAMP), may_send=False)
-    assert (decision.send, decision.said, decision.row.next_at) == (None, (), NOW + S)
+    decision = found(call_outcomes.succeeded(DELETING, NOW), may_send=False)
+    assert (decision.send, decision.facts, decision.row.next_at) == (None, (), NOW + S)
     assert found(decision.row, after=2).send == "create"
 
 
 def test_decide_listed_after_a_deletion_and_our_next_creation_is_granted() -> None:
-    deleted = operations.succeeded(DELETING, STAMP)
-    created = operations.succeeded(replace(deleted, op=Op("create", NOW)), STAMP)
-    [(after, _)] = found(created).said
+    deleted = call_outcomes.succeeded(DELETING, NOW)
+    created = call_outcomes.succeeded(replace(deleted, op=Op("create", NOW)), NOW)
+    [(after, _)] = found(created).moved
     assert after.state is ClaimState.ACTIVE
 
 
 @pytest.mark.parametrize(("after", "send"), [(29.9, "create"), (30, None)])
 def test_decide_listed_long_after_a_deletion_is_believed(after: float, send: str | None) -> None:
-    seen = replace(operations.succeeded(DELETING, STAMP), observed=Observed.ABSENT)
+    seen = replace(call_outcomes.succeeded(DELETING, NOW), observed=Observed.ABSENT)
     assert found(seen, after=after).send == send
 
 
@@ -134,18 +122,18 @@ async def test_access_made_by_hand_after_our_revoke_is_granted_without_an_id_and
 
 def test_decide_second_claim_names_the_creation_that_still_stands() -> None:
     standing = replace(ROW, observed=Observed.PRESENT)
-    [(after, _)] = found(standing).said
+    [(after, _)] = found(standing).moved
     assert after.request_id == "creation"
 
 
 @pytest.mark.parametrize(
     "deletion",
-    [operations.accepted(DELETING, "deletion", STAMP, Limits()), operations.succeeded(DELETING, STAMP)],
+    [call_outcomes.accepted(DELETING, "deletion", NOW, TIMING), call_outcomes.succeeded(DELETING, NOW)],
 )
 def test_creation_is_forgotten_once_aws_deletes(deletion: Assignment) -> None:
     assert deletion.request_id is None
 
 
 def test_deletion_that_aws_refused_leaves_the_creation_known() -> None:
-    after = operations.refused(DELETING, "denied", "no", stamp=STAMP, jitter=0, limits=Limits())
+    after = call_outcomes.refused(DELETING, "denied", "no", now=NOW, jitter=0, timing=TIMING)
     assert (after.request_id, after.deletion_ended) == ("creation", None)

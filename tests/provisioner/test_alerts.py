@@ -4,7 +4,7 @@ import pytest
 
 from services.provisioner import views
 from services.provisioner.domain.sentences import sentence_of
-from services.provisioner.identity_center import Problem
+from services.provisioner.driver import Problem
 from shared.contracts import access
 from tests.support.provisioner_lab import Lab
 
@@ -42,7 +42,7 @@ async def test_window_that_ends_while_aws_refuses_for_now_alerts_whoever_ends_it
     lab.clock.advance((await lab.said(access.AccessGranting))[0].ends_at - lab.now)
     if engine_first:
         for _ in range(2):
-            await lab.machinery.engine.step()
+            await lab.current.engine.step()
     await lab.run(60)
     assert "granted" not in await lab.story()
     [detail] = details(lab, "grant_failed")
@@ -52,7 +52,7 @@ async def test_window_that_ends_while_aws_refuses_for_now_alerts_whoever_ends_it
 async def test_window_that_ends_without_any_engine_alerts(lab: Lab) -> None:
     await lab.approve(lab.ticket(seconds=30))
     lab.clock.advance((await lab.said(access.AccessScheduled))[0].ends_at - lab.now)
-    await lab.machinery.expiry.step()
+    await lab.current.expiry.step()
     [detail] = details(lab, "grant_failed")
     assert "no active engine" in detail
 

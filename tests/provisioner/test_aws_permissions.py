@@ -3,8 +3,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from services.provisioner.identity_center import operations
-from services.provisioner.identity_center.operations import OPERATIONS, ApiOperation
+from services.provisioner.identity_center import api_operations
+from services.provisioner.identity_center.api_operations import OPERATIONS, ApiOperation
 
 PERMISSIONS = Path(__file__).parents[2] / "docs" / "aws-permissions.md"
 
@@ -24,7 +24,7 @@ def _actions(statements: list[dict[str, Any]]) -> set[str]:
 def test_documented_policies_allow_exactly_what_the_adapter_calls() -> None:
     reading = {operation.action for operation in OPERATIONS if not operation.mutating}
     changing = {operation.action for operation in OPERATIONS if operation.mutating}
-    advice = "change docs/aws-permissions.md with identity_center/operations.py"
+    advice = "change docs/aws-permissions.md with identity_center/api_operations.py"
     assert _actions(_documented("Reader")) == reading, advice
     assert _actions(_documented("Provisioner")) == reading | changing, advice
 
@@ -37,5 +37,5 @@ def test_documented_provisioner_changes_tagged_sets_only() -> None:
 
 
 def test_table_of_operations_is_complete() -> None:
-    named = {value for value in vars(operations).values() if isinstance(value, ApiOperation)}
+    named = {value for value in vars(api_operations).values() if isinstance(value, ApiOperation)}
     assert named == set(OPERATIONS), "every operation that has a name here belongs into OPERATIONS"

@@ -6,7 +6,7 @@ from tests.support.provisioner_lab import Lab
 
 
 async def test_consumers_take_intents_from_ticket_and_the_witness_from_approval_only(lab: Lab) -> None:
-    table = {one.topic: set(one.handlers) for one in subscriptions(lab.context, lambda: None)}
+    table = {one.topic: set(one.handlers) for one in subscriptions(lab.context)}
     assert table == {
         topics.TICKET: {TicketApproved, TicketTerminated, TicketReturned, TicketWithdrawn},
         topics.APPROVAL: {ReviewApproved},
@@ -14,18 +14,12 @@ async def test_consumers_take_intents_from_ticket_and_the_witness_from_approval_
 
 
 async def test_consumers_do_not_end_access_because_a_review_was_voided(lab: Lab) -> None:
-    assert all(ReviewVoided not in one.handlers for one in subscriptions(lab.context, lambda: None))
+    assert all(ReviewVoided not in one.handlers for one in subscriptions(lab.context))
 
 
-async def test_handlers_run_the_commands_and_nudge(lab: Lab) -> None:
-    nudged: list[int] = []
-    handlers = {
-        cls: handler
-        for one in subscriptions(lab.context, lambda: nudged.append(1))
-        for cls, handler in one.handlers.items()
-    }
+async def test_handlers_run_the_commands_in_the_consumers_unit_and_nudge_after_it(lab: Lab) -> None:
+    assert all(one.unit for one in subscriptions(lab.context))
     ticket = lab.ticket(seconds=600)
-    for event in (lab.witness(ticket), lab.approval(ticket), lab.stop(ticket)):
-        await handlers[type(event.event)](event)
+    await lab.take(lab.witness(ticket), lab.approval(ticket), lab.stop(ticket))
     assert await lab.story(ticket) == ["scheduled", "revoke_due(terminated)", "failed(terminated)"]
-    assert len(nudged) == 3
+    assert lab.nudges == 3

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from services.provisioner.__main__ import Machinery
+from services.provisioner.__main__ import Replica
 from shared.database.pool import Pool
 from tests.support.provisioner_lab import Lab, Premises, laboratory
 
 MUTATING = ("create", "delete")
-CALLS = (*MUTATING, "assigned", "operation", "outstanding", "user", "account_state")
+CALLS = (*MUTATING, "holders", "follow", "outstanding", "user", "account_state")
 SETTLED = timedelta(seconds=40)
 """From the end of a window to the disappearance, with operations of 4 s and two deaths."""
 
@@ -126,21 +126,22 @@ async def mortal(lab: Lab, shared: Premises, fuse: Fuse) -> AsyncIterator[None]:
     pool = lab.context.pool
     centre: Any = FusedAws(shared.centre, fuse)
     lab.context.set_pool(FusedPool(pool, fuse))  # type: ignore[arg-type]
-    lab.machinery = reborn(lab, shared, centre)
+    lab.current = reborn(lab, shared, centre)
     try:
         yield
     finally:
-        await lab.machinery.engine.stop()
+        await lab.current.engine.stop()
         lab.context.set_pool(pool)
 
 
-def reborn(lab: Lab, shared: Premises, centre: Any) -> Machinery:
+def reborn(lab: Lab, shared: Premises, centre: Any) -> Replica:
     """A process that starts anew under its name: nothing remembered but the database."""
-    machinery = lab.replica("one", centre=shared.centre)
+    replica = lab.replica("one", centre=shared.centre)
     pool: Any = lab.context.pool
-    machinery.lease._pool = lambda: pool._inner  # its renewals are in every step, and are no step of a grant
-    object.__setattr__(machinery.engine.tools, "identity_center", centre)
-    return machinery
+    replica.lease._pool = lambda: pool._inner  # its renewals are in every step, and are no step of a grant
+    for port in ("driver", "directory"):
+        object.__setattr__(replica.engine.parts, port, centre)
+    return replica
 
 
 async def live(lab: Lab, shared: Premises, *, seconds: float) -> None:
@@ -150,9 +151,9 @@ async def live(lab: Lab, shared: Premises, *, seconds: float) -> None:
         try:
             await lab.run((ends - lab.now).total_seconds())
         except Killed:
-            centre = lab.machinery.engine.tools.identity_center
-            await lab.machinery.engine.stop()
-            lab.machinery = reborn(lab, shared, centre)
+            centre = lab.current.engine.parts.driver
+            await lab.current.engine.stop()
+            lab.current = reborn(lab, shared, centre)
             lab.clock.advance(timedelta(seconds=0.5))
 
 

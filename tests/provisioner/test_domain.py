@@ -6,21 +6,11 @@ from typing import Any
 
 import pytest
 
-from services.provisioner.domain import claims as life
-from services.provisioner.domain import operations
-from services.provisioner.domain.assignments import (
-    Assignment,
-    Decision,
-    Limits,
-    Observed,
-    Op,
-    claim_ended,
-    decide,
-    likely_call,
-    needs_reading,
-    next_change,
-)
-from services.provisioner.domain.claims import OPEN, TRANSITIONS, Claim, ClaimState, Stamp
+from services.provisioner.domain import call_outcomes
+from services.provisioner.domain import lifecycle as life
+from services.provisioner.domain.assignments import Assignment, Observed, Op, end_claims, move
+from services.provisioner.domain.claims import ASKED, OPEN, TRANSITIONS, Claim, ClaimState
+from services.provisioner.domain.decisions import likely_call, needs_reading, start_claims, wait
 from services.provisioner.domain.rechecks import (
     Known,
     Live,
@@ -33,47 +23,13 @@ from services.provisioner.domain.rechecks import (
 )
 from shared.contracts import access
 from shared.contracts import documents as doc
-from shared.contracts.event import Actor
+from shared.contracts.access import EndCause
 from shared.foundation.errors import Bug
 from shared.policy.row import Answer
 from tests.support.harness import NOW
+from tests.support.provisioner_domain import ORIGIN, TIMING, S, claim, decided, parts, row
 
-S = timedelta(seconds=1)
-LIMITS = Limits()
-STAMP = Stamp(NOW, Actor.service("provisioner"))
 STATES = list(ClaimState)
-
-
-def claim(state: ClaimState = ClaimState.ACTIVE, **changes: Any) -> Claim:
-    ended = state is ClaimState.REVOKING
-    made = Claim(
-        id="grant-1", assignment_id=1, instance="default", ticket_id="ticket", target_id="target", revision=1,
-        user_id="user-ann", account_id="111111111111", set_id="ps-1", set_digest="digest",
-        content_hash="hash", session_duration=timedelta(hours=1), starts_at=NOW - 60 * S,
-        ends_at=NOW + 60 * S, state=state, received_at=NOW - 90 * S, version=7,
-        ended_at=NOW - S if ended else None, end_cause="terminated" if ended else None,
-        granted_at=NOW - 50 * S if ended or state is ClaimState.ACTIVE else None,
-    )  # fmt: skip
-    return replace(made, **changes)
-
-
-def row(**changes: Any) -> Assignment:
-    made = Assignment(
-        id=1, instance="default", user_id="user-ann", account_id="111111111111", set_id="ps-1", set_arn="arn",
-        next_at=NOW,
-    )  # fmt: skip
-    return replace(made, **changes)
-
-
-def decided(
-    before: Assignment, *claims: Claim, found: bool | None, may_send: bool = True, at: timedelta = 0 * S
-) -> Decision:
-    stamp = replace(STAMP, at=NOW + at)
-    return decide(before, claims, found=found, may_send=may_send, stamp=stamp, limits=LIMITS)
-
-
-def told(decision: Decision) -> list[str]:
-    return [fact.TYPE.split(".")[1] for _, facts in decision.said for fact in facts]
 
 
 # a claim's life
@@ -82,50 +38,50 @@ def told(decision: Decision) -> list[str]:
 @pytest.mark.parametrize("state", STATES)
 def test_schedule_from_waiting_only(state: ClaimState) -> None:
     if state is ClaimState.WAITING:
-        after, [fact] = life.schedule(claim(state), STAMP, approval_holds=True)
+        after, [fact] = parts(life.schedule(claim(state), ORIGIN, approval_holds=True))
         assert (after.state, after.version, fact.version) == (ClaimState.SCHEDULED, 8, 8)
     else:
         with pytest.raises(Bug, match="this is a bug"):
-            life.schedule(claim(state), STAMP, approval_holds=True)
+            life.schedule(claim(state), ORIGIN, approval_holds=True)
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_begin_from_scheduled_only(state: ClaimState) -> None:
     if state is ClaimState.SCHEDULED:
-        assert life.begin(claim(state), STAMP)[0].state is ClaimState.GRANTING
+        assert life.begin(claim(state), ORIGIN).state.state is ClaimState.GRANTING
     else:
         with pytest.raises(Bug):
-            life.begin(claim(state), STAMP)
+            life.begin(claim(state), ORIGIN)
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_grant_from_granting_only(state: ClaimState) -> None:
     if state is ClaimState.GRANTING:
-        after, _ = life.grant(claim(state), STAMP, already_held=False, request_id="r")
+        after, _ = parts(life.grant(claim(state), ORIGIN, already_held=False, request_id="r"))
         assert (after.state, after.granted_at, after.request_id) == (ClaimState.ACTIVE, NOW, "r")
     else:
         with pytest.raises(Bug):
-            life.grant(claim(state), STAMP, already_held=False, request_id="r")
+            life.grant(claim(state), ORIGIN, already_held=False, request_id="r")
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_refuse_only_what_was_never_asked_for(state: ClaimState) -> None:
     if state in {ClaimState.WAITING, ClaimState.SCHEDULED}:
-        after, [fact] = life.refuse(claim(state), STAMP, code="set_changed", detail="why")
+        after, [fact] = parts(life.refuse(claim(state), ORIGIN, code="set_changed", detail="why"))
         assert (after.state, after.code) == (ClaimState.FAILED, "set_changed")
         assert isinstance(fact, access.AccessFailed)
     else:
         with pytest.raises(Bug):
-            life.refuse(claim(state), STAMP, code="set_changed", detail="why")
+            life.refuse(claim(state), ORIGIN, code="set_changed", detail="why")
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_end_of_every_state(state: ClaimState) -> None:
-    after, facts = life.end(claim(state), STAMP, cause="terminated", why="stop")
+    after, facts = parts(life.end(claim(state), ORIGIN.because("stop"), cause=EndCause("terminated")))
     names = [fact.TYPE.split(".")[1] for fact in facts]
     if state not in OPEN:
         assert (after, names) == (claim(state), [])
-    elif state in life.ASKED:
+    elif state in ASKED:
         assert (after.state, names) == (ClaimState.REVOKING, ["revoke_due"])
     else:
         assert (after.state, after.code, names) == (
@@ -136,7 +92,7 @@ def test_end_of_every_state(state: ClaimState) -> None:
 
 def test_end_by_time_counts_from_the_end_of_the_window() -> None:
     late = claim(ends_at=NOW - 5 * S)
-    after, [fact] = life.end(late, STAMP, cause="expired", why="over")
+    after, [fact] = parts(life.end(late, ORIGIN.because("over"), cause=EndCause("expired")))
     assert after.ended_at == NOW - 5 * S
     assert isinstance(fact, access.AccessRevokeDue)
     assert fact.late_by == 5 * S
@@ -150,7 +106,7 @@ def test_nothing_leaves_a_closed_state() -> None:
 
 def test_close_absent_counts_lateness_to_the_first_reading_without_it() -> None:
     ending = claim(ClaimState.REVOKING, ended_at=NOW - 30 * S)
-    after, [fact] = life.close_absent(ending, STAMP, absent_first=NOW - 20 * S, request_id="r")
+    after, [fact] = parts(life.close_absent(ending, ORIGIN, absent_first=NOW - 20 * S, request_id="r"))
     assert isinstance(fact, access.AccessRevoked)
     assert fact.late_by == 10 * S
     assert after.credentials_until == NOW - 20 * S + timedelta(hours=1)
@@ -177,13 +133,17 @@ def test_claim_holds_from_start_to_before_its_end_once_it_was_checked(
 
 # granted, or never
 
+<<<<<<< HEAD
 CAUSES = [cause for cause in access.EndCause if cause is not access.EndCause.FAILED]
+=======
+CAUSES = [cause for cause in EndCause if cause is not EndCause.FAILED]
+>>>>>>> f0a3e87 (Bring the provisioner onto the one road)
 CREATED = row(observed=Observed.CREATED, settled_at=NOW, request_id="creation", ever_operated=True)
 STAGES = {
     "before any call": row(),
     "call refused": row(observed=Observed.ABSENT, ever_operated=True),
-    "creation in flight, and lost": operations.forgotten(
-        row(op=Op("create", NOW), ever_operated=True), STAMP
+    "creation in flight, and lost": call_outcomes.forgotten(
+        row(op=Op("create", NOW), ever_operated=True), NOW
     ),
     "creation failed": row(observed=Observed.DOUBTFUL, ever_operated=True),
     "created, not yet seen": CREATED,
@@ -195,18 +155,17 @@ def lived_out(before: Assignment, ending: Claim, *, shown: bool = False) -> tupl
     deletions = 0
     for at in range(0, 100, 10):
         decision = decided(before, ending, found=shown, at=at * S)
-        ending = {claim.id: claim for claim, _ in decision.said}.get(ending.id, ending)
-        before = decision.row
+        before, ending = decision.row, decision.row.claim(ending.id) or ending
         if decision.send == "delete":
             deletions, shown = deletions + 1, False
-            before = operations.succeeded(before, replace(STAMP, at=NOW + at * S))
+            before = call_outcomes.succeeded(before, NOW + at * S)
         if ending.state is not ClaimState.REVOKING:
             return ending, deletions
     raise AssertionError("it does not end")
 
 
 def ended(state: ClaimState, cause: access.EndCause, **changes: Any) -> Claim:
-    return life.end(claim(state, **changes), STAMP, cause=cause, why="over")[0]
+    return life.end(claim(state, **changes), ORIGIN.because("over"), cause=cause).state
 
 
 @pytest.mark.parametrize("cause", CAUSES)
@@ -242,7 +201,7 @@ def test_ended_and_kept_by_another_is_released_only_if_it_was_granted(
 ) -> None:
     ending = ended(ClaimState.GRANTING, cause, granted_at=NOW if granted else None)
     decision = decided(row(observed=Observed.PRESENT, **OURS), ending, claim(id="grant-2"), found=None)
-    [(over, [fact])] = decision.said
+    [(over, [fact])] = decision.moved
     assert over.state is (ClaimState.RELEASED if granted else ClaimState.FAILED)
     assert (over.code, over.kept_by) == (cause, ("grant-2",))
     assert isinstance(fact, access.AccessReleased | access.AccessFailed)
@@ -251,9 +210,9 @@ def test_ended_and_kept_by_another_is_released_only_if_it_was_granted(
 
 
 def test_given_up_and_kept_by_another_has_failed_all_the_same() -> None:
-    given_up, _ = life.give_up(GRANTING, STAMP, code="aws_denied", detail="no", request_id="r")
+    given_up, _ = parts(life.give_up(GRANTING, ORIGIN, code="aws_denied", detail="no", request_id="r"))
     decision = decided(row(observed=Observed.PRESENT, **OURS), given_up, claim(id="grant-2"), found=None)
-    [(over, _)] = decision.said
+    [(over, _)] = decision.moved
     assert (over.state, over.code, over.detail) == (ClaimState.FAILED, "aws_denied", "no")
     assert over.kept_by == ("grant-2",)
 
@@ -269,7 +228,7 @@ def test_decide_wanted_and_absent_creates_and_writes_ahead_that_it_is_ours() -> 
     assert decision.send == "create"
     assert decision.row.op == Op("create", NOW)
     assert decision.row.ever_operated
-    assert told(decision) == []
+    assert decision.names == []
 
 
 def test_decide_wanted_and_absent_without_a_slot_waits_due() -> None:
@@ -280,7 +239,7 @@ def test_decide_wanted_and_absent_without_a_slot_waits_due() -> None:
 
 def test_decide_present_after_our_operation_is_granted() -> None:
     decision = decided(row(observed=Observed.CREATED, request_id="r", **OURS), GRANTING, found=True)
-    [(after, [fact])] = decision.said
+    [(after, [fact])] = decision.moved
     assert after.state is ClaimState.ACTIVE
     assert isinstance(fact, access.AccessGranted)
     assert (fact.request_id, fact.already_held) == ("r", False)
@@ -289,7 +248,7 @@ def test_decide_present_after_our_operation_is_granted() -> None:
 
 def test_decide_present_without_any_operation_of_ours_is_already_held() -> None:
     decision = decided(row(), GRANTING, found=True)
-    [(_, [fact])] = decision.said
+    [(_, [fact])] = decision.moved
     assert isinstance(fact, access.AccessGranted)
     assert fact.already_held
     assert decision.row.pre_existing
@@ -297,7 +256,7 @@ def test_decide_present_without_any_operation_of_ours_is_already_held() -> None:
 
 def test_decide_present_after_a_failed_creation_is_no_proof() -> None:
     decision = decided(row(observed=Observed.DOUBTFUL, attempt=1, **OURS), GRANTING, found=True)
-    assert (decision.send, told(decision)) == ("create", [])
+    assert (decision.send, decision.names) == ("create", [])
 
 
 @pytest.mark.parametrize(("after", "send"), [(29.9, None), (30, "create")])
@@ -316,8 +275,8 @@ def test_decide_gives_up_creating_after_so_many_attempts(attempt: int, gives_up:
     )
     decision = decided(tired, GRANTING, claim(id="grant-2"), found=False)
     if gives_up:
-        assert told(decision) == ["revoke_due", "revoke_due"]
-        assert {after.code for after, _ in decision.said} == {"aws_failed"}
+        assert decision.names == ["revoke_due", "revoke_due"]
+        assert {after.code for after, _ in decision.moved} == {"aws_failed"}
         assert decision.send is None
         assert decision.row.next_at == NOW
     else:
@@ -336,7 +295,7 @@ def test_decide_takes_over_what_was_not_ours_and_has_gone() -> None:
 def test_decide_ended_claim_is_released_while_another_holds() -> None:
     other = claim(id="grant-2")
     decision = decided(row(observed=Observed.PRESENT, **OURS), claim(ClaimState.REVOKING), other, found=None)
-    [(after, [fact])] = decision.said
+    [(after, [fact])] = decision.moved
     assert (after.state, decision.send) == (ClaimState.RELEASED, None)
     assert isinstance(fact, access.AccessReleased)
     assert fact.kept_by == ("grant-2",)
@@ -356,13 +315,13 @@ def test_decide_ended_claim_is_released_while_another_holds() -> None:
 def test_decide_ended_claim_is_not_kept_by_one_that_does_not_hold(other: Claim) -> None:
     decision = decided(row(observed=Observed.PRESENT, **OURS), claim(ClaimState.REVOKING), other, found=True)
     assert decision.send == "delete"
-    assert "released" not in told(decision)
+    assert "released" not in decision.names
 
 
 def test_decide_ends_claims_whose_window_is_over_although_nobody_has() -> None:
     over = claim(ends_at=NOW)
     decision = decided(row(observed=Observed.PRESENT, **OURS), over, found=True)
-    assert told(decision) == ["revoke_due"]
+    assert decision.names == ["revoke_due"]
     assert decision.send == "delete"
 
 
@@ -380,12 +339,11 @@ def test_decide_unwanted_and_present_deletes() -> None:
     decision = decided(row(observed=Observed.PRESENT, **OURS), ENDING, found=True)
     assert decision.send == "delete"
     assert decision.row.op == Op("delete", NOW)
-    assert decision.revoking_since == (NOW - S,)
 
 
 def test_decide_never_deletes_what_was_never_ours() -> None:
     decision = decided(row(observed=Observed.PRESENT), ENDING, found=True)
-    assert (decision.send, told(decision)) == (None, ["released"])
+    assert (decision.send, decision.names) == (None, ["released"])
     assert decision.row.next_at is None
 
 
@@ -402,7 +360,7 @@ def test_decide_absence_counts_when_seen_often_and_long_enough(seen: int, since:
     first = NOW - since * S if seen else None
     before = row(observed=Observed.DELETED, absent_seen=seen, absent_first=first, **OURS)
     decision = decided(before, ENDING, found=False)
-    assert told(decision) == (["revoked"] if closes else [])
+    assert decision.names == (["revoked"] if closes else [])
     assert decision.row.next_at is not None
     assert (decision.row.closed_at is not None) is closes
 
@@ -414,11 +372,11 @@ def test_decide_presence_in_between_begins_the_settling_anew() -> None:
 
 
 def test_decide_failed_claim_fails_only_when_absence_was_verified() -> None:
-    given_up, _ = life.give_up(GRANTING, STAMP, code="aws_denied", detail="no", request_id="r")
+    given_up, _ = parts(life.give_up(GRANTING, ORIGIN, code="aws_denied", detail="no", request_id="r"))
     early = decided(row(observed=Observed.ABSENT, **OURS), given_up, found=False)
-    assert told(early) == []
+    assert early.names == []
     settled = row(observed=Observed.ABSENT, absent_seen=4, absent_first=NOW - 60 * S, **OURS)
-    assert told(decided(settled, given_up, found=False)) == ["failed"]
+    assert decided(settled, given_up, found=False).names == ["failed"]
 
 
 @pytest.mark.parametrize(
@@ -436,29 +394,105 @@ def test_decide_closed_is_looked_at_again_at_growing_intervals(minutes: float, a
 def test_decide_reappearance_is_deleted_and_told() -> None:
     before = row(observed=Observed.ABSENT, absent_seen=9, absent_first=NOW, closed_at=NOW, **OURS)
     decision = decided(before, found=True)
-    assert (decision.reappeared, decision.send) == (True, "delete")
+    assert ([alert.key for alert in decision.alerts], decision.send) == (["reappeared/1"], "delete")
 
 
 def test_reading_is_spared_where_active_claims_keep_what_they_have() -> None:
-    assert not needs_reading(row(**OURS), [claim(), ENDING], NOW)
-    assert needs_reading(row(**OURS), [claim(), GRANTING], NOW)
-    assert needs_reading(row(**OURS), [ENDING], NOW)
-    assert needs_reading(row(**OURS), [], NOW)
-    assert not needs_reading(row(), [claim(ClaimState.SCHEDULED)], NOW)
+    assert not needs_reading(row(claim(), ENDING, **OURS), NOW)
+    assert needs_reading(row(claim(), GRANTING, **OURS), NOW)
+    assert needs_reading(row(ENDING, **OURS), NOW)
+    assert needs_reading(row(**OURS), NOW)
+    assert not needs_reading(row(claim(ClaimState.SCHEDULED)), NOW)
 
 
 def test_next_change_is_the_earliest_start_or_end() -> None:
     later = claim(ClaimState.SCHEDULED, starts_at=NOW + 30 * S)
-    assert next_change([claim(), later], NOW) == NOW + 30 * S
-    assert next_change([claim()], NOW) == NOW + 60 * S
-    assert next_change([claim(ClaimState.SCHEDULED)], NOW) == NOW
-    assert next_change([ENDING, claim(ClaimState.WAITING)], NOW) is None
+    assert row(claim(), later).next_change(NOW) == NOW + 30 * S
+    assert row(claim()).next_change(NOW) == NOW + 60 * S
+    assert row(claim(ClaimState.SCHEDULED)).next_change(NOW) == NOW
+    assert row(ENDING, claim(ClaimState.WAITING)).next_change(NOW) is None
 
 
-def test_claim_ended_makes_due_and_forgets_earlier_absence() -> None:
-    before = row(absent_seen=3, absent_first=NOW, closed_at=NOW, attempt=4, next_at=None)
-    after = claim_ended(before, still_held=False, now=NOW)
+def test_end_of_what_was_asked_for_makes_due_and_forgets_earlier_absence() -> None:
+    before = row(claim(), absent_seen=3, absent_first=NOW, closed_at=NOW, attempt=4, next_at=None)
+    after = end_claims(before, before.claims, ORIGIN, cause=EndCause.TERMINATED).state
     assert (after.desired, after.next_at, after.absent_seen, after.closed_at) == ("absent", NOW, 0, None)
+
+
+def test_end_of_one_of_two_leaves_it_wanted() -> None:
+    before = row(claim(), claim(id="grant-2"))
+    after = end_claims(before, before.claims[:1], ORIGIN, cause=EndCause.TERMINATED).state
+    assert (after.desired, [one.state for one in after.claims]) == (
+        "present",
+        [ClaimState.REVOKING, ClaimState.ACTIVE],
+    )
+
+
+def test_end_of_what_was_never_asked_for_leaves_the_assignment_alone() -> None:
+    before = row(claim(ClaimState.SCHEDULED), absent_seen=3, closed_at=NOW)
+    change = end_claims(before, before.claims, ORIGIN, cause=EndCause.WITHDRAWN)
+    assert replace(change.state, claims=()) == replace(before, claims=())
+    assert [fact.TYPE.split(".")[1] for fact in change.events] == ["revoke_due", "failed"]
+
+
+# claims whose window has opened
+
+
+def test_start_begins_what_passed_refuses_what_did_not_and_says_why_the_rest_waits() -> None:
+    ids = ("passes", "refused", "unready")
+    before = row(*(claim(ClaimState.SCHEDULED, id=name, granted_at=None) for name in ids))
+    verdicts = {"passes": Passed(), "refused": Refused("set_changed", "why"), "unready": NotYet("policy")}
+    change, waiting = start_claims(before, verdicts, ORIGIN, may_begin=True)
+    assert [one.state for one in change.state.claims] == [
+        ClaimState.GRANTING,
+        ClaimState.FAILED,
+        ClaimState.SCHEDULED,
+    ]
+    assert waiting == {"unready": "policy"}
+    assert [alert.key for alert in change.alerts] == ["grant_failed/refused"]
+
+
+def test_start_without_a_slot_waits_for_its_turn() -> None:
+    before = row(claim(ClaimState.SCHEDULED))
+    change, waiting = start_claims(before, {"grant-1": Passed()}, ORIGIN, may_begin=False)
+    assert (change.state, change.events) == (before, ())
+    assert "turn" in waiting["grant-1"]
+    assert wait(before, waiting, again=NOW - S).next_at == NOW - S
+    assert wait(before, waiting, again=NOW + S).next_at == NOW
+
+
+# whom a fact alarms
+
+
+@pytest.mark.parametrize(
+    ("before", "cause", "keys"),
+    [
+        (claim(ClaimState.GRANTING), EndCause.EXPIRED, ["grant_failed/grant-1"]),
+        (claim(ClaimState.SCHEDULED, granted_at=None), EndCause.EXPIRED, ["grant_failed/grant-1"]),
+        (claim(), EndCause.EXPIRED, []),
+        (claim(ClaimState.GRANTING), EndCause.TERMINATED, []),
+        (claim(ClaimState.SCHEDULED, granted_at=None), EndCause.RETURNED, []),
+    ],
+)
+def test_end_alarms_where_a_promise_was_not_kept(before: Claim, cause: EndCause, keys: list[str]) -> None:
+    change = end_claims(row(before, last_error="busy"), [before], ORIGIN, cause=cause)
+    assert [alert.key for alert in change.alerts] == keys
+    assert all("busy" in alert.detail for alert in change.alerts)
+
+
+@pytest.mark.parametrize(
+    ("code", "key"),
+    [
+        ("no_witness", "no_witness/target"),
+        ("witness_mismatch", "witness_mismatch/target"),
+        ("witness_invalid", "witness_invalid/target"),
+        ("user_disabled", "grant_failed/grant-1"),
+    ],
+)
+def test_refusal_alarms_under_the_word_of_its_reason(code: str, key: str) -> None:
+    before = row(claim(ClaimState.SCHEDULED))
+    [alert] = move(before, [life.refuse(before.claims[0], ORIGIN, code=code, detail="why")]).alerts
+    assert alert.key == key
 
 
 # what becomes of calls
@@ -470,7 +504,7 @@ FINAL = ("not_found", "denied", "quota", "invalid", "kms")
 
 
 def refused(before: Assignment, code: str) -> Assignment:
-    return operations.refused(before, code, "text", stamp=STAMP, jitter=0, limits=LIMITS)
+    return call_outcomes.refused(before, code, "text", now=NOW, jitter=0, timing=TIMING)
 
 
 @pytest.mark.parametrize("code", SOFT)
@@ -485,13 +519,13 @@ def test_creation_refused_for_now_uses_up_no_attempt(code: str) -> None:
 def test_creation_refused_for_good_is_given_up_at_the_next_look(code: str) -> None:
     after = refused(CREATING, code)
     decision = decided(after, GRANTING, found=False)
-    assert {said.code for said, _ in decision.said} == {f"aws_{code}"}
+    assert {after.code for after, _ in decision.moved} == {f"aws_{code}"}
 
 
 @pytest.mark.parametrize("code", [*SOFT, *FINAL[1:], "transient"])
 def test_deletion_refused_is_tried_again_however_often(code: str) -> None:
     after = refused(replace(DELETING, attempt=1000), code)
-    assert after.next_at == NOW + LIMITS.back_off_longest
+    assert after.next_at == NOW + TIMING.back_off_longest
     assert decided(after, ENDING, found=True).send == "delete"
 
 
@@ -504,18 +538,18 @@ def test_deletion_of_nothing_is_read_back_at_once() -> None:
     ("attempt", "jitter", "seconds"), [(1, 0, 2), (1, 1, 1), (3, 0, 8), (9, 0, 20), (99, 0.5, 15)]
 )
 def test_back_off_doubles_to_its_longest_and_is_jittered(attempt: int, jitter: float, seconds: float) -> None:
-    assert LIMITS.back_off(attempt, jitter) == seconds * S
+    assert TIMING.back_off(attempt, jitter) == seconds * S
 
 
 def test_lost_call_stays_open_until_it_was_looked_for() -> None:
-    after = operations.lost(CREATING, "cut off", STAMP, LIMITS)
+    after = call_outcomes.lost(CREATING, "cut off", NOW, TIMING)
     assert after.op == CREATING.op
-    assert operations.forgotten(after, STAMP).op is None
+    assert call_outcomes.forgotten(after, NOW).op is None
 
 
 @pytest.mark.parametrize(("before", "observed"), [(CREATING, Observed.CREATED), (DELETING, Observed.DELETED)])
 def test_success_is_only_a_reason_to_look(before: Assignment, observed: Observed) -> None:
-    after = operations.succeeded(before, STAMP)
+    after = call_outcomes.succeeded(before, NOW)
     assert (after.op, after.observed, after.next_at) == (None, observed, NOW)
 
 
@@ -523,7 +557,7 @@ def test_success_is_only_a_reason_to_look(before: Assignment, observed: Observed
     ("before", "observed"), [(CREATING, Observed.DOUBTFUL), (DELETING, Observed.UNKNOWN)]
 )
 def test_failure_counts_an_attempt(before: Assignment, observed: Observed) -> None:
-    after = operations.failed(before, "internal", stamp=STAMP, jitter=0, limits=LIMITS)
+    after = call_outcomes.failed(before, "internal", now=NOW, jitter=0, timing=TIMING)
     assert (after.op, after.observed, after.attempt, after.last_code) == (None, observed, 1, "failed")
 
 
@@ -619,7 +653,7 @@ def test_recheck_without_the_tables_is_waited_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("witness", "said", "content", "verdict"),
+    ("witness", "asked", "content", "verdict"),
     [
         (None, "h", "h", NotYet),
         ("h", "h", "h", Passed),
@@ -629,9 +663,9 @@ def test_recheck_without_the_tables_is_waited_out() -> None:
     ],
 )
 def test_witness_ticket_and_deed_must_agree(
-    witness: str | None, said: str, content: str, verdict: type
+    witness: str | None, asked: str, content: str, verdict: type
 ) -> None:
-    assert isinstance(witness_verdict(witness=witness, said=said, content=content), verdict)
+    assert isinstance(witness_verdict(witness=witness, asked=asked, content=content), verdict)
 
 
 def test_content_covers_every_beneficiary_and_the_window() -> None:

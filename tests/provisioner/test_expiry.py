@@ -2,7 +2,8 @@ from datetime import timedelta
 
 import pytest
 
-from services.provisioner.expiry import Expiry, Objectives
+from services.provisioner.domain.timing import Objectives
+from services.provisioner.expiry import Expiry
 from shared.contracts import access
 from tests.support.provisioner_lab import Lab
 
@@ -10,7 +11,7 @@ S = timedelta(seconds=1)
 
 
 def producer(lab: Lab) -> Expiry:
-    return Expiry(lab.context, objectives=Objectives(), nudge=lab._count_nudge)
+    return Expiry(lab.context, objectives=Objectives())
 
 
 @pytest.mark.parametrize(("after", "ended"), [(59.999, False), (60, True), (60.001, True)])
@@ -79,7 +80,7 @@ async def test_end_whose_assignment_is_locked_is_tried_again_at_once(lab: Lab) -
 async def test_engine_ends_what_is_over_although_no_producer_runs(lab: Lab) -> None:
     await lab.approve(lab.ticket(seconds=20))
     for _ in range(60):
-        await lab.machinery.engine.step()
+        await lab.current.engine.step()
         lab.clock.advance(S)
     assert (await lab.story())[2:] == ["granted", "revoke_due(expired)", "revoked(expired)"]
 

@@ -5,13 +5,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from services.provisioner.identity_center import (
-    IdentityCenter,
-    Operation,
-    Principal,
-    Problem,
-    UserStatus,
-)
+from services.provisioner.driver import Principal, Problem, Request, UserStatus
+from services.provisioner.identity_center.adapter import IdentityCenter
 from simulator import organizations
 from simulator.server import Simulator
 from tests.support.aws import (
@@ -43,34 +38,34 @@ async def test_create_then_delete_reads_back_each_step(aws: Simulator, centre: I
     me = Principal("USER", wanted.user_id)
     created = await centre.create(wanted)
     assert (created.kind, created.status, created.key) == ("create", "IN_PROGRESS", wanted)
-    assert me not in await centre.assigned(wanted.account_id, wanted.set_arn)
+    assert me not in await centre.holders(wanted.account_id, wanted.set_arn)
     finish(aws)
-    assert (await centre.operation("create", created.request_id)).status == "SUCCEEDED"
-    assert me in await centre.assigned(wanted.account_id, wanted.set_arn)
+    assert (await centre.follow("create", created.request_id)).status == "SUCCEEDED"
+    assert me in await centre.holders(wanted.account_id, wanted.set_arn)
     deleted = await centre.delete(wanted)
     finish(aws)
-    assert (await centre.operation("delete", deleted.request_id)).status == "SUCCEEDED"
-    assert me not in await centre.assigned(wanted.account_id, wanted.set_arn)
+    assert (await centre.follow("delete", deleted.request_id)).status == "SUCCEEDED"
+    assert me not in await centre.holders(wanted.account_id, wanted.set_arn)
 
 
-async def test_operation_times_are_utc(aws: Simulator, centre: IdentityCenter) -> None:
+async def test_request_times_are_utc(aws: Simulator, centre: IdentityCenter) -> None:
     created = (await centre.create(assignment_key(aws))).created_at
     assert created is not None
     assert created.utcoffset() == timedelta(0)
     assert created.timestamp() == pytest.approx(aws.clock.now())
 
 
-async def test_operation_that_failed_says_awss_reason(aws: Simulator, centre: IdentityCenter) -> None:
+async def test_request_that_failed_says_awss_reason(aws: Simulator, centre: IdentityCenter) -> None:
     aws.fault(operation="CreateAccountAssignment", kind="fail_async", reason="role limit reached")
     created = await centre.create(assignment_key(aws))
     finish(aws)
-    ended = await centre.operation("create", created.request_id)
+    ended = await centre.follow("create", created.request_id)
     assert (ended.status, ended.reason) == ("FAILED", "role limit reached")
 
 
-async def test_operation_of_the_other_kind_is_not_found(aws: Simulator, centre: IdentityCenter) -> None:
+async def test_request_of_the_other_kind_is_not_found(aws: Simulator, centre: IdentityCenter) -> None:
     created = await centre.create(assignment_key(aws))
-    assert (await failure(centre.operation("delete", created.request_id))).problem is Problem.NOT_FOUND
+    assert (await failure(centre.follow("delete", created.request_id))).problem is Problem.NOT_FOUND
 
 
 async def test_outstanding_with_small_pages_lists_every_request(
@@ -81,17 +76,17 @@ async def test_outstanding_with_small_pages_lists_every_request(
     sent = [await centre.create(assignment_key(aws, account=name)) for name in accounts]
     listed = await centre.outstanding("create")
     assert {found.request_id for found in listed} == {found.request_id for found in sent}
-    assert all(isinstance(found, Operation) and found.key is None for found in listed)
+    assert all(isinstance(found, Request) and found.key is None for found in listed)
     assert await centre.outstanding("delete") == []
 
 
-async def test_assigned_with_small_pages_lists_everybody(aws: Simulator, centre: IdentityCenter) -> None:
+async def test_holders_with_small_pages_lists_everybody(aws: Simulator, centre: IdentityCenter) -> None:
     aws.change_settings(page_limit=1)
     for name in ("ann", "bob", "carl"):
         aws.edit(action="add_assignment", user=name, account="orders-prod", permission_set="Administrator")
     aws.edit(action="add_assignment", group="dev", account="orders-prod", permission_set="Administrator")
     wanted = assignment_key(aws)
-    found = await centre.assigned(wanted.account_id, wanted.set_arn)
+    found = await centre.holders(wanted.account_id, wanted.set_arn)
     assert sorted(principal.kind for principal in found) == ["GROUP", "USER", "USER", "USER"]
 
 
@@ -161,7 +156,7 @@ async def test_every_call_and_page_asks_the_limiter_with_its_priority(aws: Simul
         wanted = assignment_key(aws)
         await centre.create(wanted)
         finish(aws)
-        await centre.assigned(wanted.account_id, wanted.set_arn)
+        await centre.holders(wanted.account_id, wanted.set_arn)
         await centre.delete(wanted)
         await centre.outstanding("delete")
         await centre.user(wanted.user_id)

@@ -18,11 +18,8 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from services.provisioner.identity_center import (
-    IdentityCenter,
-    Problem,
-    UserStatus,
-)
+from services.provisioner.driver import Problem, UserStatus
+from services.provisioner.identity_center.adapter import IdentityCenter
 from services.provisioner.identity_center.problems import from_client_error, from_sdk_error
 from simulator.server import Simulator
 from tests.support.aws import (
@@ -86,7 +83,7 @@ async def test_create_reset_after_accept_happened_all_the_same(
     wanted = assignment_key(aws)
     assert (await failure(centre.create(wanted))).ambiguous
     (found,) = await centre.outstanding("create")
-    assert (await centre.operation("create", found.request_id)).key == wanted
+    assert (await centre.follow("create", found.request_id)).key == wanted
 
 
 async def test_create_with_every_slot_taken_is_told_from_a_throttle(

@@ -4,9 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.provisioner.identity_center import (
-    IdentityCenter,
-)
+from services.provisioner.identity_center.adapter import IdentityCenter
 from simulator.server import Simulator
 from tests.support.aws import adapter, simulated_aws
 

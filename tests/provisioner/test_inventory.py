@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from services.provisioner.identity_center import IdentityCenter
-from services.provisioner.inventory import HalfRead, InventorySync, preload
-from services.provisioner.inventory.sync import stored_documents
+from services.provisioner.commands.inventory import preload, stored_documents
+from services.provisioner.identity_center.adapter import IdentityCenter
+from services.provisioner.inventory.reading import HalfRead
+from services.provisioner.inventory.sync import InventorySync
 from shared.context import Context
 from shared.contracts import documents as doc
 from shared.foundation.clock import ManualClock

@@ -2,8 +2,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.provisioner.identity_center import IdentityCenter, IdentityCenterError
-from services.provisioner.inventory import InventorySync
+from services.provisioner.identity_center.adapter import IdentityCenter
+from services.provisioner.identity_center.types import IdentityCenterError
+from services.provisioner.inventory.sync import InventorySync
 from shared.context import Context
 from shared.contracts import documents as doc
 from shared.foundation.errors import NotReady

@@ -218,7 +218,7 @@ class Paused:
 
 def pause_before(lab: Lab, priority: str) -> Paused:
     """The engine of the lab stops right before its next call of that priority."""
-    paused, bucket = Paused(), lab.machinery.engine.tools.bucket
+    paused, bucket = Paused(), lab.current.engine.parts.bucket
     take = bucket.take
 
     async def slow(asked: str) -> None:
@@ -236,13 +236,13 @@ async def sends(lab: Lab) -> int:
 
 async def test_old_engine_woken_after_its_lease_sends_and_writes_nothing(lab: Lab) -> None:
     ticket = await lab.approve(lab.ticket(seconds=60))
-    old = lab.machinery
+    old = lab.current
     paused = pause_before(lab, "grant")
     step = asyncio.ensure_future(old.engine.step())
     await paused.reached.wait()
     lab.clock.advance(20 * S)
     new = lab.replica("two")
-    lab.machinery = new
+    lab.current = new
     await lab.run_until(access.AccessGranted)
     before = len(lab.aws.records.calls)
     paused.woken.set()
@@ -258,8 +258,8 @@ async def test_old_engine_woken_after_its_lease_sends_and_writes_nothing(lab: La
 async def test_answer_that_reaches_the_old_engine_too_late_is_not_written_by_it(lab: Lab) -> None:
     """The creation was sent in time; its answer comes when another engine has long looked after it."""
     await lab.approve(lab.ticket(seconds=60))
-    old, paused = lab.machinery, Paused()
-    centre: Any = old.engine.tools.identity_center
+    old, paused = lab.current, Paused()
+    centre: Any = old.engine.parts.driver
     create = centre.create
 
     async def slow_answer(key: Any, **options: Any) -> Any:
@@ -272,7 +272,7 @@ async def test_answer_that_reaches_the_old_engine_too_late_is_not_written_by_it(
     await paused.reached.wait()
     del centre.create
     lab.clock.advance(20 * S)
-    lab.machinery = lab.replica("two")
+    lab.current = lab.replica("two")
     await lab.run_until(access.AccessGranted)
     row = await lab.row()
     paused.woken.set()
@@ -285,7 +285,7 @@ async def test_answer_that_reaches_the_old_engine_too_late_is_not_written_by_it(
 
 async def test_standby_calls_nothing(lab: Lab) -> None:
     standby = lab.replica("two")
-    await lab.machinery.lease.renew()
+    await lab.current.lease.renew()
     await lab.approve(lab.ticket())
     await standby.engine.step()
     assert not lab.aws.records.calls
@@ -296,7 +296,7 @@ async def test_takeover_continues_what_is_in_flight(lab: Lab) -> None:
     await lab.approve(lab.ticket("ann", "bob", seconds=120))
     await lab.run(1)
     lab.clock.advance(20 * S)
-    lab.machinery = lab.replica("two")
+    lab.current = lab.replica("two")
     await lab.run(20)
     assert lab.holds("ann")
     assert lab.holds("bob")

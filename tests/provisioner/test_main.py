@@ -58,18 +58,18 @@ def test_build_declares_every_route_and_topic() -> None:
 @pytest.fixture
 async def running(lab: Lab, shared_premises: Premises) -> AsyncIterator[Lab]:
     """The lab with the real loops of another replica beside it."""
-    machinery = assemble(
+    replica = assemble(
         lab.context, lab.settings.model_copy(update={"replica": "two"}),
         identity_center=lambda _settings, limiter: connected(shared_premises.aws, limiter),
     )  # fmt: skip
-    tasks = [asyncio.ensure_future(_as_task(run)) for _, run in machinery.tasks(lab.context)]
+    tasks = [asyncio.ensure_future(_as_task(run)) for _, run in replica.tasks(lab.context)]
     try:
         yield lab
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await machinery.identity_center.close()
+        await replica.identity_center.close()
 
 
 async def _as_task(run: object) -> None:

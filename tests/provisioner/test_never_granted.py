@@ -9,17 +9,16 @@ from datetime import timedelta
 
 import pytest
 
+from services.provisioner.commands.ends import end_claims
 from services.provisioner.commands.stops import CAUSES
-from services.provisioner.domain.claims import Stamp
-from services.provisioner.expiry import end_claims
-from services.provisioner.reconcile.tools import REVOKED_LATENESS
 from services.provisioner.store import claims
+from services.provisioner.store.commit_log import REVOKED_LATENESS
 from services.provisioner.views import grant
 from shared.contracts import access
 from shared.contracts import ticket as tk
 from shared.contracts.access import EndCause
+from shared.contracts.change import Origin
 from shared.contracts.event import Actor
-from shared.database.pool import transaction
 from tests.support.provisioner_lab import Lab
 
 CREATE = "CreateAccountAssignment"
@@ -57,10 +56,10 @@ def by_stop(cls: type[tk.TicketFact]) -> Callable[[Lab, tk.Ticket], Awaitable[No
 
 
 async def by_operator(lab: Lab, ticket: tk.Ticket) -> None:
-    stamp = Stamp(lab.now, Actor(kind="person", name="root", user_id="user-root"))
-    async with transaction(lab.context.pool) as conn:
-        pairs = await claims.open_claims(conn, ticket_id=ticket.id)
-        await end_claims(conn, pairs, stamp=stamp, cause=EndCause.REVOKED_BY_OPERATOR, why="incident")
+    origin = Origin(Actor(kind="person", name="root", user_id="user-root"), lab.now, why="incident")
+    async with lab.context.unit_of_work() as work:
+        keys = await claims.open_claims(work.conn, ticket_id=ticket.id)
+        await end_claims(work, keys, origin, cause=EndCause.REVOKED_BY_OPERATOR)
 
 
 ENDS = {

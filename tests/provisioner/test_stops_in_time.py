@@ -30,7 +30,7 @@ class Queue:
 
 @contextmanager
 def queued(lab: Lab, priority: str, *, after: int) -> Iterator[Queue]:
-    calls = lab.machinery.identity_center._calls
+    calls = lab.current.identity_center._calls
     before, queue = calls._limiter, Queue(priority, after=after)
 
     async def limiter(asked: str) -> None:
@@ -65,9 +65,9 @@ async def test_create_whose_window_ended_while_it_waited_for_its_turn_is_not_sen
         stepping = asyncio.ensure_future(lab.run(0))
         await queue.waiting.wait()
         lab.clock.advance(4 * S)
-        await lab.machinery.lease.renew()
+        await lab.current.lease.renew()
         lab.clock.advance(6 * S)
-        await lab.machinery.lease.renew()
+        await lab.current.lease.renew()
         queue.go.set()
         await stepping
     await lab.run(60)

@@ -6,14 +6,10 @@ from typing import Any
 
 import pytest
 
-from services.provisioner.identity_center import (
-    AssignmentKey,
-    Credentials,
-    IdentityCenter,
-    IdentityCenterError,
-    Limiter,
-)
+from services.provisioner.driver import AssignmentKey
+from services.provisioner.identity_center.adapter import IdentityCenter
 from services.provisioner.identity_center.calls import unlimited
+from services.provisioner.identity_center.types import Credentials, IdentityCenterError, Limiter
 from simulator.clock import ManualClock
 from simulator.server import Simulator
 from simulator.settings import Settings

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import asyncpg
 from pydantic import SecretStr
 
-from services.provisioner.inventory import SyncResult
+from services.provisioner.commands.inventory import SyncResult
 from shared.context import Context
 from shared.contracts import documents as doc
 from shared.documents import document_store

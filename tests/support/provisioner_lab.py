@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 import asyncpg
 from pydantic import SecretStr
 
-from services.provisioner.__main__ import Machinery, assemble, build
-from services.provisioner.commands.intents import take_approval, take_witness
-from services.provisioner.commands.stops import take_stop
-from services.provisioner.identity_center import Credentials, IdentityCenter, Limiter
+from services.provisioner.__main__ import Replica, assemble, build
+from services.provisioner.consumers import subscriptions
+from services.provisioner.identity_center.adapter import IdentityCenter
 from services.provisioner.identity_center.calls import unlimited
+from services.provisioner.identity_center.types import Credentials, Limiter
 from services.provisioner.settings import ProvisionerSettings
-from services.provisioner.store import assignments, claims
+from services.provisioner.store import schedule
 from shared.context import Context
 from shared.contracts import documents as doc
 from shared.contracts import ticket as tk
@@ -30,6 +30,7 @@ from shared.contracts.event import Actor, Revisions
 from shared.contracts.people import Person
 from shared.contracts.witness import ticket_content_hash
 from shared.foundation.clock import ManualClock, new_id
+from shared.messaging import inbox
 from shared.messaging.envelope import Received
 from shared.runtime.service import Process, Service
 from simulator.server import Simulator
@@ -58,14 +59,14 @@ class SharedClock:
 
 @dataclass
 class Lab:
-    """One provisioner with one replica `machinery`; `replica` makes others on the same database."""
+    """One provisioner with one replica `current`; `replica` makes others on the same database."""
 
     service: Service
     settings: ProvisionerSettings
     clock: ManualClock
     aws: Simulator
     documents: dict[str, list[doc.Document]]
-    machinery: Machinery = field(init=False)
+    current: Replica = field(init=False)
     nudges: int = 0
     _centres: list[IdentityCenter] = field(default_factory=list)
 
@@ -152,12 +153,12 @@ class Lab:
         return received(cls(**(fields | changes)), source="ticket")
 
     async def take(self, *events: Received[Any]) -> None:
-        """Hand events to the consumers' commands, as the broker would."""
+        """Hand events to the consumers' commands, as the consumer would: once, in a unit of work."""
+        table = {cls: handler for one in subscriptions(self.context) for cls, handler in one.handlers.items()}
         for event in events:
-            command: Any = {tk.TicketApproved: take_approval, ReviewApproved: take_witness}.get(
-                type(event.event), take_stop
-            )
-            await command(self.context, self._count_nudge, event)
+            async with self.context.unit_of_work() as work:
+                if await inbox.first_time(work.conn, event, now=self.now):
+                    await table[type(event.event)](work, event)
 
     async def approve(self, ticket: tk.Ticket) -> tk.Ticket:
         await self.take(self.witness(ticket), self.approval(ticket))
@@ -172,8 +173,8 @@ class Lab:
         """
         ends = self.now + timedelta(seconds=seconds)
         while True:
-            await self.machinery.expiry.step()
-            await self.machinery.engine.step()
+            await self.current.expiry.step()
+            await self.current.engine.step()
             if self.now >= ends:
                 return
             pause = timedelta(seconds=step) if step else await self._pause()
@@ -193,9 +194,9 @@ class Lab:
     async def _pause(self) -> timedelta:
         """To the next end or due assignment; a second while AWS works; ten seconds at most."""
         async with self.context.pool.acquire() as conn:
-            if await assignments.in_flight(conn):
+            if await schedule.in_flight(conn):
                 return timedelta(seconds=1)
-            moments = [await assignments.next_due(conn), await claims.next_end(conn)]
+            moments = [await schedule.next_due(conn), await schedule.next_end(conn)]
         left = [moment - self.now for moment in moments if moment is not None]
         return max(min([*left, timedelta(seconds=10)]), timedelta(seconds=0.2))
 
@@ -260,7 +261,7 @@ class Lab:
 
     # replicas
 
-    def replica(self, name: str, *, centre: IdentityCenter | None = None) -> Machinery:
+    def replica(self, name: str, *, centre: IdentityCenter | None = None) -> Replica:
         """Another engine; with `centre`, one that speaks through a connection that is there already."""
 
         def connect(_: ProvisionerSettings, limiter: Limiter) -> IdentityCenter:
@@ -281,7 +282,7 @@ class Lab:
         self.nudges += 1
 
     async def close(self) -> None:
-        await self.machinery.engine.stop()
+        await self.current.engine.stop()
         for centre in self._centres:
             await centre.close()
 
@@ -333,7 +334,8 @@ async def laboratory(shared: Premises, **settings: Any) -> AsyncIterator[Lab]:
     service = build(configured, process=Process(clock, ready_tables(clock, documents)))
     async with with_pool(service):
         lab = Lab(service, configured, clock, shared.aws, documents)
-        lab.machinery = lab.replica("one", centre=shared.centre)
+        service.context.nudge = lab._count_nudge
+        lab.current = lab.replica("one", centre=shared.centre)
         try:
             yield lab
         finally:

@@ -1,33 +1,103 @@
-"""Reading the inventory now, because a person wants it, and believing a mass disappearance on his word."""
+"""Stores what the organisation was read to be, and publishes what is different as documents.
 
-from services.provisioner.identity_center import IdentityCenterError
-from services.provisioner.inventory import HalfRead, InventorySync
-from services.provisioner.store.lease import LeaseLost
+Nothing is published of a directory of which too much disappeared at once, unless a person confirms it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from services.provisioner.domain.inventory import KINDS, Difference, compare, mass_disappearance
+from services.provisioner.store.inventory import take_turns
 from shared.context import Context
-from shared.database.pool import transaction
-from shared.foundation.errors import NotReady
-from shared.http import idempotency
-from shared.http.access import Caller
-from shared.http.idempotency import Answer
+from shared.contracts.change import Alert
+from shared.contracts.documents import Document
+from shared.database.pool import Conn
+from shared.database.unit_of_work import UnitOfWork
+from shared.documents import document_store
+from shared.observability.logs import logger
+
+VANISH_SHARE: Final = 0.05
+
+log = logger("inventory")
 
 
-async def sync(context: Context, inventory: InventorySync, caller: Caller, *, confirm: bool) -> Answer:
-    """Read AWS whole and store what is different. Calls AWS, so no transaction is open meanwhile.
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What one reading came to."""
 
-    Raises NotReady where AWS cannot be read, or where another replica is the one that reads it.
+    changed: tuple[Document, ...] = ()
+    """New or different, as stored now."""
+    removed: tuple[Document, ...] = ()
+    """As stored now, `deleted`."""
+    held: str | None = None
+    """Why nothing was written although AWS says otherwise; an operator confirms or repairs."""
+
+
+async def store_inventory(
+    context: Context,
+    work: UnitOfWork,
+    found: Sequence[Document],
+    *,
+    confirm: bool = False,
+    vanish_share: float = VANISH_SHARE,
+) -> SyncResult:
+    """Write what is different from the stored inventory; with `confirm` also a mass disappearance."""
+    await take_turns(work.conn)
+    stored = await stored_documents(work.conn)
+    difference = compare(stored, found)
+    held = mass_disappearance(difference, stored, share=vanish_share)
+    if held and not confirm:
+        work.alert(_held_alert(held))
+        work.after_commit(partial(log.error, "inventory held", reason=held))
+        return SyncResult(held=held)
+    result = await _write(context, work.conn, difference)
+    work.clear("inventory_held")
+    work.after_commit(partial(_announce, context, result))
+    return result
+
+
+async def stored_documents(conn: Conn) -> list[Document]:
+    """The inventory as this service last published it, live documents only."""
+    return [document for cls in KINDS for document in await document_store.all_of(conn, cls)]
+
+
+async def preload(context: Context) -> int:
+    """Put this service's own inventory into the world from its database; the number of documents.
+
+    Administrators who stop access are then known while the broker is away. It makes nothing `ready`:
+    what gives access waits for the other owners' documents all the same.
     """
-    try:
-        result = await inventory.sync_once(context, confirm=confirm)
-    except LeaseLost:
-        raise NotReady(
-            "another replica holds the lease and is the one that reads AWS; ask that one", code="standby"
-        ) from None
-    except (IdentityCenterError, HalfRead) as error:
-        raise NotReady(f"AWS could not be read: {error}", code="aws_unreadable") from error
-    body = {"changed": len(result.changed), "removed": len(result.removed), "held": result.held}
+    async with context.pool.acquire() as conn:
+        found = await stored_documents(conn)
+    for document in found:
+        context.tables.take(context.service, document)
+    if found:
+        context.world.people_ready = True
+    return len(found)
 
-    async def action() -> Answer:
-        return Answer(200, body)
 
-    async with transaction(context.pool) as conn:
-        return await idempotency.once(conn, caller.key, action, now=context.clock.now())
+async def _write(context: Context, conn: Conn, difference: Difference) -> SyncResult:
+    after = list(difference.changed)
+    gone = [document.model_copy(update={"deleted": True}) for document in difference.removed]
+    if not after and not gone:
+        return SyncResult()
+    written = await document_store.put(conn, context.service, *after, *gone, at=context.clock.now())
+    return SyncResult(tuple(written[: len(after)]), tuple(written[len(after) :]))
+
+
+def _announce(context: Context, result: SyncResult) -> None:
+    """Known here at once, not only when the broker brings it back."""
+    for document in (*result.changed, *result.removed):
+        context.tables.take(context.service, document)
+    log.info("inventory synced", changed=len(result.changed), removed=len(result.removed))
+
+
+def _held_alert(held: str) -> Alert:
+    return Alert(
+        key="inventory_held",
+        summary="provisioner: the inventory is held, too much disappeared from AWS",
+        detail=f"{held}; the old copy is kept until an operator confirms or they are back",
+        once=False,
+    )

@@ -1,4 +1,4 @@
-"""What a caller may see of grants: his own, and those of others where the policy lets him read tickets.
+"""What a caller may see of grants: their own, and those of others where the policy lets them read tickets.
 
 Works while the policy is not there: who ends access in an incident has to see what is live.
 """
@@ -28,7 +28,7 @@ async def list_grants(
     cursor: str | None,
     limit: int,
 ) -> dict[str, Any]:
-    """A page. Who may not read everything asks for his own, whatever user he names."""
+    """A page. Who may not read everything gets their own, whatever user they name."""
     everything = _may_read(context, caller).allowed
     if not everything and user_id not in {None, caller.user_id}:
         return {"items": [], "next_cursor": None}

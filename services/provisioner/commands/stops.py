@@ -4,133 +4,108 @@ Absorbing: applied whatever their version or order, and remembered for claims th
 They need the database and nothing else.
 """
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Final
 
-from services.provisioner.domain.claims import NOT_OURS, Claim, ClaimState, Stamp
-from services.provisioner.expiry import end_claims
+from services.provisioner.commands.ends import end_claims
+from services.provisioner.domain.claims import Claim
+from services.provisioner.domain.remaining import Remaining, remaining
 from services.provisioner.store import assignments, claims, witnesses
+from services.provisioner.store.claims import ClaimKey
 from services.provisioner.store.witnesses import Stop
-from services.provisioner.views import shown
 from shared.context import Context
 from shared.contracts.access import EndCause
+from shared.contracts.change import Origin
 from shared.contracts.documents import Account
 from shared.contracts.ticket import TicketFact, TicketReturned, TicketTerminated, TicketWithdrawn
-from shared.database.pool import Conn, transaction
+from shared.database.pool import Conn
+from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.errors import NotFound
-from shared.http import idempotency
 from shared.http.access import Caller
-from shared.http.idempotency import Answer
-from shared.messaging import inbox
 from shared.messaging.envelope import Received
 
-CAUSES: dict[type[TicketFact], EndCause] = {
+CAUSES: Final[dict[type[TicketFact], EndCause]] = {
     TicketTerminated: EndCause.TERMINATED,
     TicketReturned: EndCause.RETURNED,
     TicketWithdrawn: EndCause.WITHDRAWN,
 }
 
 
-async def take_stop(context: Context, nudge: Callable[[], None], received: Received[TicketFact]) -> None:
-    """End the grants a stop names: by id, else all of the targets it names, else all of the ticket."""
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """What a revocation came to."""
+
+    ended: tuple[Claim, ...]
+    remaining: tuple[Remaining, ...]
+    """The access that is still there at this moment, and why."""
+    nothing_live: bool
+    stops_later: bool
+    """An approval of the ticket that arrives later is stopped too."""
+
+
+async def stop_grants(context: Context, work: UnitOfWork, received: Received[TicketFact]) -> None:
+    """End the grants a stop is about, and remember it for those that are not here yet."""
     event = received.event
     cause = CAUSES[type(event)]
-    async with transaction(context.pool) as conn:
-        now = context.clock.now()
-        if not await inbox.first_time(conn, received, now=now):
-            return
-        await witnesses.lock_ticket(conn, event.ticket.id)
-        why = event.why or cause
-        for grant_id in _stopped(event):
-            await witnesses.insert_stop(conn, grant_id, Stop(cause, event.actor, why), now=now)
-        pairs = await claims.open_claims(conn, grant_ids=_stopped(event))
-        await end_claims(conn, pairs, stamp=Stamp(now, event.actor, received.id), cause=cause, why=why)
-    nudge()
-
-
-_STOPPED_LATER = "; an approval of this ticket that arrives later is stopped, if there is such a ticket"
-
-
-def _refuse_unknown(context: Context, *, user_id: str | None, account_id: str | None) -> None:
-    """A mistyped id must not read as "done" in an incident; a user name is no user id."""
-    if user_id is not None and context.world.user(user_id) is None:
-        raise NotFound(
-            f"nobody has the user id {user_id}, as far as the inventory and the claims know; "
-            "a user name is not a user id: see GET /v1/grants or the ticket",
-            code="user_unknown",
-        )
-    if account_id is not None and context.world.get(Account, account_id) is None:
-        raise NotFound(
-            f"there is no account {account_id}, as far as the inventory and the claims know",
-            code="account_unknown",
-        )
-
-
-def _stopped(event: TicketFact) -> list[str]:
-    if event.grant_ids:
-        return list(event.grant_ids)
-    return [
-        grant.id
-        for grant in event.ticket.grants
-        if not event.target_ids or grant.target_id in event.target_ids
-    ]
+    origin = Origin(event.actor, context.clock.now(), received.id, event.why or cause)
+    await witnesses.lock_ticket(work.conn, event.ticket.id)
+    stop = Stop(cause, event.actor, origin.why)
+    ids = [grant.id for grant in event.grants]
+    for grant_id in ids:
+        await witnesses.insert_stop(work.conn, grant_id, stop, now=origin.at)
+    keys = await claims.open_claims(work.conn, grant_ids=ids)
+    await end_claims(work, keys, origin, cause=cause)
+    work.after_commit(context.nudge)
 
 
 async def revoke(
     context: Context,
-    nudge: Callable[[], None],
+    work: UnitOfWork,
     caller: Caller,
     *,
     reason: str,
     ticket_id: str | None = None,
     user_id: str | None = None,
     account_id: str | None = None,
-) -> Answer:
-    """End every open claim of a ticket, a user or an account now; says what ended and what remains."""
-
-    async def action() -> Answer:
-        now = context.clock.now()
-        if ticket_id is not None:
-            await witnesses.lock_ticket(conn, ticket_id)
-            stop = Stop(EndCause.REVOKED_BY_OPERATOR, caller.actor, reason)
-            await witnesses.insert_stop(conn, ticket_id, stop, now=now)
-        pairs = await claims.open_claims(conn, ticket_id=ticket_id, user_id=user_id, account_id=account_id)
-        if not pairs:
-            _refuse_unknown(context, user_id=user_id, account_id=account_id)
-        stamp = Stamp(now, caller.actor, caller.cause)
-        ended = await end_claims(conn, pairs, stamp=stamp, cause=EndCause.REVOKED_BY_OPERATOR, why=reason)
-        remaining = await _remaining(conn, [claim_id for claim_id, _ in pairs], pairs)
-        body: dict[str, Any] = {"ended": [shown(claim) for claim in ended], "remaining": remaining}
-        if not pairs:
-            body["note"] = "nothing was live" + (_STOPPED_LATER if ticket_id else "")
-        return Answer(200, body)
-
-    async with transaction(context.pool) as conn:
-        answer = await idempotency.once(conn, caller.key, action, now=context.clock.now())
-    nudge()
-    return answer
+) -> Revoked:
+    """End every open claim of a ticket, a user or an account now."""
+    cause = EndCause.REVOKED_BY_OPERATOR
+    origin = Origin(caller.actor, context.clock.now(), caller.cause, reason)
+    if ticket_id is not None:
+        await witnesses.lock_ticket(work.conn, ticket_id)
+        stop = Stop(cause, caller.actor, reason)
+        await witnesses.insert_stop(work.conn, ticket_id, stop, now=origin.at)
+    keys = await claims.open_claims(work.conn, ticket_id=ticket_id, user_id=user_id, account_id=account_id)
+    if not keys:
+        _refuse_unknown(context, user_id=user_id, account_id=account_id)
+    ended = await end_claims(work, keys, origin, cause=cause)
+    work.after_commit(context.nudge)
+    return Revoked(
+        ended=tuple(ended),
+        remaining=await _remaining(work.conn, keys),
+        nothing_live=not keys,
+        stops_later=ticket_id is not None,
+    )
 
 
-async def _remaining(conn: Conn, matched: list[str], pairs: list[tuple[str, int]]) -> list[dict[str, Any]]:
-    """The access that is still there when this returns, and why."""
-    ids = [assignment_id for _, assignment_id in pairs]
-    rows = await assignments.lock_assignments(conn, ids)
-    found = await claims.claims_of_assignments(conn, ids)
-    remaining: list[dict[str, Any]] = []
-    for row in rows.values():
-        here = [claim for claim in found if claim.assignment_id == row.id]
-        kept_by = [claim.id for claim in here if claim.id not in matched and _still_holds(claim)]
-        revoking = [claim.id for claim in here if claim.id in matched and claim.state is ClaimState.REVOKING]
-        if row.pre_existing:
-            kept_by.append(NOT_OURS)
-        why = "kept" if kept_by else "being_revoked" if revoking else None
-        if why is not None:
-            remaining.append(
-                {"user_id": row.user_id, "account_id": row.account_id, "set_id": row.set_id, "why": why,
-                 "kept_by": kept_by, "grants": revoking}
-            )  # fmt: skip
-    return remaining
+def _refuse_unknown(context: Context, *, user_id: str | None, account_id: str | None) -> None:
+    """A mistyped id must not read as "done" in an incident; a user name is no user id."""
+    world = context.world
+    if user_id is not None and world.user(user_id) is None:
+        raise NotFound(
+            f"nobody has the user id {user_id}, as far as the inventory and the claims know; "
+            "a user name is not a user id: see GET /v1/grants or the ticket",
+            code="user_unknown",
+        )
+    if account_id is not None and world.get(Account, account_id) is None:
+        raise NotFound(
+            f"there is no account {account_id}, as far as the inventory and the claims know",
+            code="account_unknown",
+        )
 
 
-def _still_holds(claim: Claim) -> bool:
-    return claim.state in {ClaimState.GRANTING, ClaimState.ACTIVE}
+async def _remaining(conn: Conn, keys: list[ClaimKey]) -> tuple[Remaining, ...]:
+    ended = {key.id for key in keys}
+    found = await assignments.load(conn, [key.assignment_id for key in keys])
+    left = (remaining(assignment, ended) for assignment in found)
+    return tuple(one for one in left if one is not None)

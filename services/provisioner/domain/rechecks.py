@@ -6,7 +6,7 @@ what AWS itself says about the person and the account, in the transaction that c
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from services.provisioner.domain.claims import Claim
@@ -15,16 +15,12 @@ from shared.contracts.documents import Account, PermissionSet, RegisteredAccount
 from shared.contracts.event import Revisions
 from shared.contracts.ticket import Window
 from shared.contracts.witness import content_hash
-from shared.policy.approvals import unmet
+from shared.policy.approvals import PATIENCE, unmet
 from shared.policy.row import Answer
 from shared.policy.world import World
 
-_NOT_HEARD: Final = "approval has not been heard"
+_NOT_HEARD: Final = "the approval service's word has not come yet"
 _NOT_READY: Final = "policy not ready"
-_LONG_SESSION: Final = timedelta(hours=1)
-"""As where sets are registered: longer ones need an administrator's word."""
-_PATIENCE: Final = timedelta(minutes=1)
-"""How long an approval waits for the documents it was decided on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +111,11 @@ def recheck(claim: Claim, known: Known, live: Live | None) -> Verdict:
     return _account(claim, known, live) or _set(claim, known) or _person(claim, known, live) or Passed()
 
 
-def witness_verdict(*, witness: str | None, said: str, content: str) -> Verdict:
+def witness_verdict(*, witness: str | None, asked: str, content: str) -> Verdict:
     """Approval's own word, ticket's word and what is to be done must be the same."""
     if witness is None:
         return NotYet(_NOT_HEARD)
-    if len({witness, said, content}) != 1:
+    if len({witness, asked, content}) != 1:
         return Refused(
             "witness_mismatch", "what ticket asks for is not what the approval service says was approved"
         )
@@ -140,7 +136,7 @@ def approval_verdict(
         return NotYet(_NOT_HEARD)
     if not ready:
         return NotYet(_NOT_READY)
-    if not world.covers(witness.revisions) and abs(now - witness.approved_at) < _PATIENCE:
+    if not world.covers(witness.revisions) and abs(now - witness.approved_at) < PATIENCE:
         return NotYet("policy and inventory are older here than where it was approved")
     why = unmet(
         world,
@@ -161,7 +157,7 @@ def _witness(claim: Claim, known: Known) -> Refused | None:
         return Refused("instance_unknown", f"it is for the instance {claim.instance}, not {known.instance}")
     if known.witness is None:
         return Refused("no_witness", "the approval service's own word is missing")
-    verdict = witness_verdict(witness=known.witness, said=claim.content_hash, content=known.content)
+    verdict = witness_verdict(witness=known.witness, asked=claim.content_hash, content=known.content)
     return verdict if isinstance(verdict, Refused) else None
 
 
@@ -190,10 +186,7 @@ def _set(claim: Claim, known: Known) -> Refused | None:
         return Refused("set_not_registered", f"permission set {claim.set_id} is no longer registered")
     if known.permission_set.digest != claim.set_digest:
         return Refused("set_changed", "the permission set allows something else than when it was approved")
-    if (
-        known.permission_set.session_duration > _LONG_SESSION
-        and not known.registered_set.long_session_acknowledged
-    ):
+    if known.permission_set.has_long_sessions and not known.registered_set.long_session_acknowledged:
         return Refused(
             "session_too_long",
             f"sessions of permission set {claim.set_id} outlive the end of access by more than an hour, "

@@ -6,17 +6,17 @@ operations. Pure.
 
 from typing import Final
 
-_TOLD: Final = "the operators of JIT have been told"
+_KNOWN: Final = "the operators of JIT have been told"
 _AGAIN: Final = "it is tried again"
 
 _SENTENCES: Final = {
-    "denied": f"AWS does not let JIT give this access; {_TOLD}",
-    "quota": f"a limit of AWS is used up; {_TOLD}",
-    "invalid": f"AWS does not accept this assignment; {_TOLD}",
-    "kms": f"Identity Center's encryption key cannot be used; {_TOLD}",
+    "denied": f"AWS does not let JIT give this access; {_KNOWN}",
+    "quota": f"a limit of AWS is used up; {_KNOWN}",
+    "invalid": f"AWS does not accept this assignment; {_KNOWN}",
+    "kms": f"Identity Center's encryption key cannot be used; {_KNOWN}",
     "not_found": "AWS does not know the user, the account or the permission set any more",
-    "failed": f"AWS accepted the assignment and could not make it; {_TOLD}",
-    "not_visible": f"AWS accepted the assignment and does not show it; {_TOLD}",
+    "failed": f"AWS accepted the assignment and could not make it; {_KNOWN}",
+    "not_visible": f"AWS accepted the assignment and does not show it; {_KNOWN}",
     "throttled": f"AWS is asked for more than it allows at the moment; {_AGAIN}",
     "slots_full": f"AWS is asked for more than it allows at the moment; {_AGAIN}",
     "conflict": f"AWS is busy with another change; {_AGAIN}",
@@ -25,5 +25,5 @@ _SENTENCES: Final = {
 
 
 def sentence_of(code: str) -> str:
-    """For the word the adapter has for a problem; also where there is none."""
+    """For the word the driver has for a problem; also where there is none."""
     return _SENTENCES.get(code, f"JIT waits for AWS or for its policy; {_AGAIN}")

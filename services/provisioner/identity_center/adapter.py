@@ -1,16 +1,24 @@
-"""The door to AWS: assignments, and the two facts that are checked again before each grant.
+"""The driver for IAM Identity Center, and the two facts that are checked again before each grant.
 
 Decides nothing: it sends, reads to the last page, and translates answers and errors into our types.
-Reconcile calls it; `reads` (its other half) serves the inventory.
+The engine knows it as `Driver` and `Directory` (driver.py); `reads`, its other half, serves the inventory.
 """
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC
 from typing import Any, Self
 
+from services.provisioner.domain.assignments import CallKind
+from services.provisioner.driver import (
+    AssignmentKey,
+    Confirm,
+    Principal,
+    Priority,
+    Problem,
+    Request,
+    UserStatus,
+)
 from services.provisioner.identity_center import rows
-from services.provisioner.identity_center.calls import Calls, unlimited
-from services.provisioner.identity_center.operations import (
+from services.provisioner.identity_center.api_operations import (
     CREATE_ASSIGNMENT,
     DELETE_ASSIGNMENT,
     DESCRIBE_ACCOUNT,
@@ -21,19 +29,9 @@ from services.provisioner.identity_center.operations import (
     LIST_CREATIONS,
     LIST_DELETIONS,
 )
+from services.provisioner.identity_center.calls import Calls, unlimited
 from services.provisioner.identity_center.reads import InventoryReads
-from services.provisioner.identity_center.types import (
-    AssignmentKey,
-    Credentials,
-    IdentityCenterError,
-    Kind,
-    Limiter,
-    Operation,
-    Principal,
-    Priority,
-    Problem,
-    UserStatus,
-)
+from services.provisioner.identity_center.types import Credentials, IdentityCenterError, Limiter
 
 _DESCRIBED = {
     "create": (
@@ -86,7 +84,7 @@ class IdentityCenter(InventoryReads):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def assigned(
+    async def holders(
         self, account_id: str, set_arn: str, *, priority: Priority = "verify"
     ) -> frozenset[Principal]:
         """Who holds the set on the account now, as AWS's list shows it (which may lag behind)."""
@@ -101,9 +99,7 @@ class IdentityCenter(InventoryReads):
         )
         return frozenset([Principal(row["PrincipalType"], row["PrincipalId"]) async for row in found])
 
-    async def create(
-        self, key: AssignmentKey, *, confirm: Callable[[], Awaitable[None]] | None = None
-    ) -> Operation:
+    async def create(self, key: AssignmentKey, *, confirm: Confirm | None = None) -> Request:
         """Ask for an assignment; sent once. The answer proves nothing but that AWS took the request.
 
         `confirm` is asked right before the send, and stops it by raising.
@@ -111,22 +107,22 @@ class IdentityCenter(InventoryReads):
         answer = await self._calls.send(
             CREATE_ASSIGNMENT, priority="grant", confirm=confirm, **await self._target(key)
         )
-        return _operation("create", answer["AccountAssignmentCreationStatus"])
+        return _request("create", answer["AccountAssignmentCreationStatus"])
 
-    async def delete(self, key: AssignmentKey) -> Operation:
+    async def delete(self, key: AssignmentKey) -> Request:
         """Ask to take an assignment away; sent once. NOT_FOUND proves nothing: read back."""
         answer = await self._calls.send(DELETE_ASSIGNMENT, priority="revoke", **await self._target(key))
-        return _operation("delete", answer["AccountAssignmentDeletionStatus"])
+        return _request("delete", answer["AccountAssignmentDeletionStatus"])
 
-    async def operation(self, kind: Kind, request_id: str) -> Operation:
+    async def follow(self, kind: CallKind, request_id: str) -> Request:
         """What became of a request. NOT_FOUND where AWS no longer (or not for this kind) knows the id."""
         described, id_name, status_name = _DESCRIBED[kind]
         instance = await self.instance()
         asked_for: dict[str, Any] = {"InstanceArn": instance.arn, id_name: request_id}
         answer = await self._calls.send(described, priority="poll", **asked_for)
-        return _operation(kind, answer[status_name])
+        return _request(kind, answer[status_name])
 
-    async def outstanding(self, kind: Kind) -> list[Operation]:
+    async def outstanding(self, kind: CallKind) -> list[Request]:
         """All requests in progress, everybody's, without their keys: one call polls all slots."""
         listed, name = _LISTED[kind]
         instance = await self.instance()
@@ -137,7 +133,7 @@ class IdentityCenter(InventoryReads):
             InstanceArn=instance.arn,
             Filter={"Status": "IN_PROGRESS"},
         )
-        return [_operation(kind, row) async for row in found]
+        return [_request(kind, row) async for row in found]
 
     async def user(self, user_id: str, *, priority: Priority = "grant") -> UserStatus | None:
         """None for a user that does not exist."""
@@ -173,9 +169,9 @@ class IdentityCenter(InventoryReads):
         }
 
 
-def _operation(kind: Kind, row: dict[str, Any]) -> Operation:
+def _request(kind: CallKind, row: dict[str, Any]) -> Request:
     created = row.get("CreatedDate")
-    return Operation(
+    return Request(
         kind=kind,
         request_id=row["RequestId"],
         status=row["Status"],

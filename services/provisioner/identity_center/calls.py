@@ -6,7 +6,7 @@ a client that never repeats anything: a repeated Create can leave access behind 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -19,15 +19,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from prometheus_client import Counter, Histogram
 
-from services.provisioner.identity_center.operations import APIS, Api, ApiOperation
+from services.provisioner.driver import Confirm, Priority, Problem
+from services.provisioner.identity_center.api_operations import APIS, Api, ApiOperation
 from services.provisioner.identity_center.problems import from_client_error, from_sdk_error
-from services.provisioner.identity_center.types import (
-    Credentials,
-    IdentityCenterError,
-    Limiter,
-    Priority,
-    Problem,
-)
+from services.provisioner.identity_center.types import Credentials, IdentityCenterError, Limiter
 from shared.observability.logs import logger
 
 MODELS: Final = Path(__file__).parent / "models"
@@ -95,7 +90,7 @@ class Calls:
         operation: ApiOperation,
         *,
         priority: Priority,
-        confirm: Callable[[], Awaitable[None]] | None = None,
+        confirm: Confirm | None = None,
         **params: Any,
     ) -> dict[str, Any]:
         """One call and its answer; every failure is an `IdentityCenterError`.

@@ -22,7 +22,8 @@ from botocore.exceptions import (
     SSLError,
 )
 
-from services.provisioner.identity_center.types import IdentityCenterError, Problem
+from services.provisioner.driver import Problem
+from services.provisioner.identity_center.types import IdentityCenterError
 
 CODES: Final[Mapping[str, Problem]] = {
     "ThrottlingException": Problem.THROTTLED,
@@ -73,8 +74,8 @@ _DETAIL_LIMIT = 500
 def from_client_error(error: ClientError) -> IdentityCenterError:
     """AWS answered and said no."""
     answer: dict[str, Any] = error.response
-    said = answer.get("Error", {})
-    code, detail = str(said.get("Code", "Unknown")), str(said.get("Message", ""))[:_DETAIL_LIMIT]
+    fault = answer.get("Error", {})
+    code, detail = str(fault.get("Code", "Unknown")), str(fault.get("Message", ""))[:_DETAIL_LIMIT]
     status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
     problem = CODES.get(code, Problem.TRANSIENT if status >= 500 else Problem.INVALID)
     if code.startswith("KMS") or str(answer.get("Reason", "")).startswith("KMS_"):

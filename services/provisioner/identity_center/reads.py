@@ -5,9 +5,9 @@ Every list is read to its last page. What disappears while it is being read answ
 
 from typing import Any
 
+from services.provisioner.driver import Priority, Problem
 from services.provisioner.identity_center import rows
-from services.provisioner.identity_center.calls import Calls
-from services.provisioner.identity_center.operations import (
+from services.provisioner.identity_center.api_operations import (
     DESCRIBE_ORGANIZATION,
     DESCRIBE_SET,
     GET_BOUNDARY,
@@ -28,7 +28,8 @@ from services.provisioner.identity_center.operations import (
     LIST_USERS,
     ApiOperation,
 )
-from services.provisioner.identity_center.types import IdentityCenterError, Instance, Priority, Problem
+from services.provisioner.identity_center.calls import Calls
+from services.provisioner.identity_center.types import IdentityCenterError, Instance
 from shared.contracts import documents as doc
 
 SERVICE_PRINCIPAL = "sso.amazonaws.com"

@@ -6,7 +6,7 @@ calls it; the adapter does the paging.
 
 from collections.abc import Mapping, Sequence
 
-from services.provisioner.identity_center import IdentityCenter
+from services.provisioner.identity_center.adapter import IdentityCenter
 from shared.contracts import documents as doc
 
 

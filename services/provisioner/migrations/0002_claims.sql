@@ -15,8 +15,10 @@ CREATE TABLE assignment (
     op_kind        text CHECK (op_kind IN ('create', 'delete')),
     op_request_id  text,
     op_started     timestamptz,
-    request_id     text,                               -- of the newest operation AWS accepted
-    settled_at     timestamptz,                        -- when that operation ended
+    request_id     text,                               -- of the newest creation AWS accepted, until deleted
+    deletion_id    text,                               -- of the newest deletion AWS accepted
+    deletion_ended timestamptz,                        -- when it may last have worked; null after a creation
+    settled_at     timestamptz,                        -- when our newest operation ended
     absent_seen    integer NOT NULL DEFAULT 0,
     absent_first   timestamptz,
     attempt        integer NOT NULL DEFAULT 0,
@@ -54,6 +56,9 @@ CREATE TABLE claim (
                                                     'revoking', 'revoked', 'released', 'failed')),
     version          integer NOT NULL DEFAULT 0,
     received_at      timestamptz NOT NULL,
+    parties          text[] NOT NULL DEFAULT '{}',     -- requester and beneficiaries: no votes of theirs
+    duration_asked   interval NOT NULL DEFAULT '0',    -- the length approval rules are asked for
+    approval_holds   boolean NOT NULL DEFAULT false,   -- the votes were found to be enough here
     cause            text,                             -- id of the event it came from
     granted_at       timestamptz,
     already_held     boolean NOT NULL DEFAULT false,
@@ -63,7 +68,7 @@ CREATE TABLE claim (
     code             text,
     detail           text NOT NULL DEFAULT '',
     kept_by          text[] NOT NULL DEFAULT '{}',
-    overdue_at       timestamptz,                      -- when it was said that its revoke is late
+    overdue_at       timestamptz,                      -- when its revoke was called late
     seen_at          timestamptz,                      -- AWS showed it after its end, though never granted
     credentials_until timestamptz
 );
@@ -77,13 +82,41 @@ CREATE INDEX claim_open_end ON claim (ends_at) WHERE state IN ('waiting', 'sched
 CREATE INDEX claim_unwitnessed ON claim (received_at) WHERE state = 'waiting';
 CREATE INDEX claim_revoking ON claim (ended_at) WHERE state = 'revoking';
 
+-- How the two are read, the columns of each named once: the claims that are not closed, as rows by id.
+CREATE VIEW whole_claim AS
+SELECT
+    id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id, set_id, set_digest,
+    content_hash, session_duration, starts_at, ends_at, state, version, received_at, parties, duration_asked,
+    approval_holds, cause, granted_at, already_held, request_id, ended_at, end_cause, code, detail, kept_by,
+    overdue_at, seen_at, credentials_until
+FROM claim;
+
+CREATE VIEW whole_assignment AS
+SELECT
+    a.id, a.instance, a.user_id, a.account_id, a.set_id, a.set_arn, a.desired, a.observed, a.op_kind,
+    a.op_request_id, a.op_started, a.request_id, a.deletion_id, a.deletion_ended, a.settled_at, a.absent_seen,
+    a.absent_first, a.attempt, a.next_at, a.pre_existing, a.ever_operated, a.verified_at, a.closed_at,
+    a.last_code, a.last_error,
+    ARRAY(
+        SELECT c FROM whole_claim c
+        WHERE c.assignment_id = a.id
+            AND c.state IN ('waiting', 'scheduled', 'granting', 'active', 'revoking')
+        ORDER BY c.id
+    ) AS claims
+FROM assignment a;
+
+-- The votes behind an approval are judged here again: the approval service's word alone opens nothing.
 CREATE TABLE witness (
-    ticket_id    text NOT NULL,
-    target_id    text NOT NULL,
-    revision     integer NOT NULL,
-    content_hash text NOT NULL,
-    event_id     text NOT NULL,
-    received_at  timestamptz NOT NULL,
+    ticket_id        text NOT NULL,
+    target_id        text NOT NULL,
+    revision         integer NOT NULL,
+    content_hash     text NOT NULL,
+    event_id         text NOT NULL,
+    received_at      timestamptz NOT NULL,
+    votes            jsonb NOT NULL,
+    auto_approved_by text,                             -- the rule that asks for no vote
+    revisions        jsonb NOT NULL,                   -- the documents it was decided on
+    approved_at      timestamptz NOT NULL,
     PRIMARY KEY (ticket_id, target_id, revision)
 );
 
@@ -106,5 +139,6 @@ CREATE TABLE lease (
 INSERT INTO lease (holder, epoch, deadline) VALUES ('nobody', 0, 'epoch');
 
 GRANT SELECT, INSERT, UPDATE ON assignment, claim TO :app;
+GRANT SELECT ON whole_claim, whole_assignment TO :app;
 GRANT SELECT, INSERT ON witness, stop TO :app;
 GRANT SELECT, UPDATE ON lease TO :app;

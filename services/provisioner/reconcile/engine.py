@@ -9,15 +9,15 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.provisioner.domain.assignments import likely_call
+from services.provisioner.domain.decisions import likely_call
 from services.provisioner.limits import Slots
+from services.provisioner.reconcile.parts import EngineParts
 from services.provisioner.reconcile.polling import poll
-from services.provisioner.reconcile.tools import Tools
 from services.provisioner.reconcile.visit import visit
-from services.provisioner.store import assignments
-from services.provisioner.store.assignments import Due, InFlight
+from services.provisioner.store import schedule
 from services.provisioner.store.errors import DATABASE_AWAY
 from services.provisioner.store.lease import LeaseLost
+from services.provisioner.store.schedule import Due, InFlight
 from shared.observability.logs import logger
 
 _TIMER_S = 1.0
@@ -33,13 +33,13 @@ class Engine:
 
     def __init__(
         self,
-        tools: Tools,
+        parts: EngineParts,
         slots: Slots,
         *,
         concurrency: int,
         sleep: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
-        self.tools = tools
+        self.parts = parts
         self.slots = slots
         self._concurrency = concurrency
         self._nudged = asyncio.Event()
@@ -62,7 +62,7 @@ class Engine:
 
     async def step(self) -> None:
         """One whole round: what is due now is visited, what is in flight polled. Raises what they raise."""
-        if not await self.tools.lease.renew():
+        if not await self.parts.lease.renew():
             return
         self._polled_at = None
         await self._round()
@@ -84,13 +84,13 @@ class Engine:
     async def _round(self) -> float:
         """Begin what can begin; the seconds until there may be more to do, if nobody nudges."""
         self._nudged.clear()
-        if not self.tools.lease.held:
+        if not self.parts.lease.held:
             return _STANDBY_S
-        now = self.tools.now
-        async with self.tools.context.pool.acquire() as conn:
-            flights = await assignments.in_flight(conn)
-            due = await assignments.due_assignments(conn, now=now)
-            next_due = await assignments.next_due(conn)
+        now = self.parts.now
+        async with self.parts.context.pool.acquire() as conn:
+            flights = await schedule.in_flight(conn)
+            due = await schedule.due_assignments(conn, now=now)
+            next_due = await schedule.next_due(conn)
         self.slots.correct(
             ((flight.id, flight.account_id, flight.op.kind) for flight in flights), visiting=set(self._visits)
         )
@@ -116,16 +116,16 @@ class Engine:
     async def _visit(self, assignment_id: int, *, may_send: bool) -> None:
         in_flight = False
         try:
-            in_flight = await visit(self.tools, assignment_id, may_send=may_send)
-            await self.tools.context.alerts.clear(f"visit/{assignment_id}")
+            in_flight = await visit(self.parts, assignment_id, may_send=may_send)
+            await self.parts.context.alerts.clear(f"visit/{assignment_id}")
         except LeaseLost as error:
             log.warning("visit given up", assignment=assignment_id, reason=str(error))
         except DATABASE_AWAY:
-            self._held_back[assignment_id] = self.tools.now + _HOLD_BACK
+            self._held_back[assignment_id] = self.parts.now + _HOLD_BACK
             raise
         except Exception as error:
-            self._held_back[assignment_id] = self.tools.now + _HOLD_BACK
-            await self.tools.context.alerts.raise_alert(
+            self._held_back[assignment_id] = self.parts.now + _HOLD_BACK
+            await self.parts.context.alerts.raise_alert(
                 key=f"visit/{assignment_id}",
                 summary="provisioner: an assignment cannot be worked on; this is a bug",
                 detail=f"assignment {assignment_id}: {type(error).__name__}: {error}; it is tried again",
@@ -134,19 +134,19 @@ class Engine:
         finally:
             self._visits.pop(assignment_id, None)
             if not in_flight:
-                self.slots.give_back(assignment_id)
+                self.slots.release(assignment_id)
             self.nudge()
 
     def _begin_poll(self, flights: list[InFlight], now: datetime) -> None:
         polling = self._poll is not None and not self._poll.done()
-        early = self._polled_at is not None and now - self._polled_at < self.tools.limits.poll_every
+        early = self._polled_at is not None and now - self._polled_at < self.parts.timing.poll_every
         if flights and not polling and not early:
             self._polled_at = now
             self._poll = self._start(self._poll_once(flights))
 
     async def _poll_once(self, flights: list[InFlight]) -> None:
         try:
-            await poll(self.tools, flights)
+            await poll(self.parts, flights)
         except LeaseLost as error:
             log.warning("poll given up", reason=str(error))
         finally:

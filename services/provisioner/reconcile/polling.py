@@ -6,91 +6,91 @@ in progress; what cannot be found is forgotten, and the next visit reads AWS and
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
+from typing import Final
 
-from services.provisioner.domain import operations
-from services.provisioner.domain.assignments import Assignment, OpKind
-from services.provisioner.identity_center import AssignmentKey, IdentityCenterError, Operation, Problem
-from services.provisioner.reconcile.tools import Tools
+from services.provisioner.domain import call_outcomes
+from services.provisioner.domain.assignments import CallKind
+from services.provisioner.driver import AssignmentKey, DriverError, Problem, Request
+from services.provisioner.reconcile.parts import EngineParts, Outcome
 from services.provisioner.store import assignments
-from services.provisioner.store.assignments import InFlight
-from services.provisioner.store.lease import fence
-from shared.database.pool import transaction
+from services.provisioner.store.schedule import InFlight
 
-_CLOCKS_DIFFER_BY = timedelta(minutes=1)
+_CLOCKS_DIFFER_BY: Final = timedelta(minutes=1)
 """AWS's creation dates are by AWS's clock, and whole seconds."""
 
 
-async def poll(tools: Tools, flights: Sequence[InFlight]) -> None:
+async def poll(parts: EngineParts, flights: Sequence[InFlight]) -> None:
     """Look after all of these; those a visit is just sending must not be among them."""
-    kinds: tuple[OpKind, ...] = ("create", "delete")
+    kinds: tuple[CallKind, ...] = ("create", "delete")
     for kind in kinds:
-        mine = [flight for flight in flights if flight.op.kind == kind]
-        if not mine:
+        ours = [flight for flight in flights if flight.op.kind == kind]
+        if not ours:
             continue
         try:
-            outstanding = await tools.identity_center.outstanding(kind)
-            for flight in mine:
-                await _follow(tools, flight, outstanding, mine)
-        except IdentityCenterError as error:
-            tools.note(error)
+            outstanding = await parts.driver.outstanding(kind)
+            for flight in ours:
+                await _follow(parts, flight, outstanding, ours)
+        except DriverError as error:
+            parts.slow_down_if_throttled(error)
 
 
 async def _follow(
-    tools: Tools, flight: InFlight, outstanding: Sequence[Operation], mine: Sequence[InFlight]
+    parts: EngineParts, flight: InFlight, outstanding: Sequence[Request], ours: Sequence[InFlight]
 ) -> None:
     request_id = flight.op.request_id
     if request_id is None:
-        await _find(tools, flight, outstanding, mine)
-    elif any(operation.request_id == request_id for operation in outstanding):
-        await _check_patience(tools, flight)
+        await _find(parts, flight, outstanding, ours)
+    elif any(request.request_id == request_id for request in outstanding):
+        await _check_patience(parts, flight)
     else:
-        await _finish(tools, flight, request_id)
+        await _finish(parts, flight, request_id)
 
 
-async def _finish(tools: Tools, flight: InFlight, request_id: str) -> None:
+async def _finish(parts: EngineParts, flight: InFlight, request_id: str) -> None:
     """It is no longer in progress: ask once how it ended."""
     try:
-        operation = await tools.identity_center.operation(flight.op.kind, request_id)
-    except IdentityCenterError as error:
+        request = await parts.driver.follow(flight.op.kind, request_id)
+    except DriverError as error:
         if error.problem is not Problem.NOT_FOUND:
             raise
-        await _save(tools, flight, None)
+        await _save(parts, flight, None)
         return
-    if operation.status == "IN_PROGRESS":
-        await _check_patience(tools, flight)
+    if request.status == "IN_PROGRESS":
+        await _check_patience(parts, flight)
     else:
-        await _save(tools, flight, operation)
+        await _save(parts, flight, request)
 
 
 async def _find(
-    tools: Tools, flight: InFlight, outstanding: Sequence[Operation], mine: Sequence[InFlight]
+    parts: EngineParts, flight: InFlight, outstanding: Sequence[Request], ours: Sequence[InFlight]
 ) -> None:
-    """Among the newer operations in progress whose owner is not known, the one for this assignment."""
-    async with tools.context.pool.acquire() as conn:
-        row = await assignments.load_assignment(conn, flight.id)
-    wanted = AssignmentKey(row.user_id, row.account_id, row.set_arn or "")
-    known = {other.op.request_id for other in mine}
-    for operation in outstanding:
-        created = operation.created_at
+    """Among the newer requests in progress whose owner is not known, the one for this assignment."""
+    async with parts.context.pool.acquire() as conn:
+        [assignment] = await assignments.load(conn, [flight.id])
+    wanted = AssignmentKey(assignment.user_id, assignment.account_id, assignment.set_arn or "")
+    known = {other.op.request_id for other in ours}
+    for request in outstanding:
+        created = request.created_at
         too_old = created is not None and created < flight.op.started - _CLOCKS_DIFFER_BY
-        if operation.request_id in known or too_old:
+        if request.request_id in known or too_old:
             continue
-        described = await tools.identity_center.operation(flight.op.kind, operation.request_id)
+        described = await parts.driver.follow(flight.op.kind, request.request_id)
         if described.key == wanted:
-            await _save(tools, flight, described)
+            await _save(parts, flight, described)
             return
-    await _save(tools, flight, None)
+    await _save(parts, flight, None)
 
 
-async def _check_patience(tools: Tools, flight: InFlight) -> None:
+async def _check_patience(parts: EngineParts, flight: InFlight) -> None:
     """An operation that does not end is waited for, loudly.
 
     Acting anew would not help: AWS answers with a conflict while it runs. And absence proves nothing as
     long as a creation may still come true.
     """
-    if tools.now - flight.op.started < tools.limits.operation_patience:
+    if parts.now - flight.op.started < parts.timing.operation_patience:
         return
-    await tools.context.alerts.raise_alert(
+    await parts.context.alerts.raise_alert(
         key=f"operation/{flight.op.request_id}",
         summary="AWS does not finish an operation",
         detail=f"{flight.op.kind} {flight.op.request_id} on account {flight.account_id}, "
@@ -98,22 +98,24 @@ async def _check_patience(tools: Tools, flight: InFlight) -> None:
     )
 
 
-async def _save(tools: Tools, flight: InFlight, operation: Operation | None) -> None:
-    await tools.context.alerts.clear(f"operation/{flight.op.request_id}")
-    async with transaction(tools.context.pool) as conn:
-        await fence(conn, epoch=tools.lease.epoch)
-        row = await assignments.lock_assignment(conn, flight.id)
-        if row.op == flight.op:
-            await assignments.save_assignment(conn, _after(tools, row, operation))
+async def _save(parts: EngineParts, flight: InFlight, request: Request | None) -> None:
+    await parts.context.alerts.clear(f"operation/{flight.op.request_id}")
+    await parts.save_outcome(flight.id, flight.op, _outcome(parts, request))
 
 
-def _after(tools: Tools, row: Assignment, operation: Operation | None) -> Assignment:
-    if operation is None:
-        return operations.forgotten(row, tools.stamp)
-    if operation.status == "IN_PROGRESS":
-        return operations.accepted(row, operation.request_id, tools.stamp, tools.limits)
-    if operation.status == "SUCCEEDED":
-        return operations.succeeded(row, tools.stamp)
-    return operations.failed(
-        row, operation.reason, stamp=tools.stamp, jitter=tools.jitter(), limits=tools.limits
+def _outcome(parts: EngineParts, request: Request | None) -> Outcome:
+    if request is None:
+        return partial(call_outcomes.forgotten, now=parts.now)
+    if request.status == "IN_PROGRESS":
+        return partial(
+            call_outcomes.accepted, request_id=request.request_id, now=parts.now, timing=parts.timing
+        )
+    if request.status == "SUCCEEDED":
+        return partial(call_outcomes.succeeded, now=parts.now)
+    return partial(
+        call_outcomes.failed,
+        reason=request.reason,
+        now=parts.now,
+        jitter=parts.jitter(),
+        timing=parts.timing,
     )

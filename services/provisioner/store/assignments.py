@@ -1,39 +1,25 @@
-"""SQL of the assignment rows: the unit of work of the engine and the lock of everything about a tuple."""
+"""SQL of assignments with their claims: locked together, saved together, and nothing else changes them.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+Whoever changes a claim holds its assignment's lock. Locks are taken in the order of ids, as everybody does,
+so that nobody waits in a circle.
+"""
 
-import asyncpg
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 
-from services.provisioner.domain.assignments import Assignment, Observed, Op
+from services.provisioner.domain.assignments import Assignment
+from services.provisioner.domain.claims import SERVICE, Claim
+from services.provisioner.store.commit_log import log_change
+from services.provisioner.store.rows import assignment_of
+from shared.contracts.change import Change
 from shared.database.pool import Conn
+from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.errors import Bug
+from shared.messaging import outbox
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
-    """What the scheduler needs to know of a due assignment before it begins a visit."""
-
-    id: int
-    account_id: str
-    observed: Observed
-    wanted: bool
-    """A claim wants it now; one that has yet to pass its re-check counts."""
-    revoking: bool
-    """A claim that ended waits for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class InFlight:
-    """An assignment with an operation of ours."""
-
-    id: int
-    account_id: str
-    op: Op
-
-
-async def ensure_assignment(conn: Conn, *, instance: str, user_id: str, account_id: str, set_id: str) -> int:
+async def ensure(conn: Conn, *, instance: str, user_id: str, account_id: str, set_id: str) -> int:
     """The id of a tuple's row, made if there is none. An existing row is not locked by this."""
     await conn.execute(
         """
@@ -57,41 +43,51 @@ async def ensure_assignment(conn: Conn, *, instance: str, user_id: str, account_
     return found
 
 
-async def load_assignment(conn: Conn, assignment_id: int) -> Assignment:
-    """Without a lock: for a first look."""
-    row = await conn.fetchrow(
-        """
-        SELECT id, instance, user_id, account_id, set_id, set_arn, desired, observed, op_kind, op_request_id,
-            op_started, request_id, deletion_id, deletion_ended, settled_at, absent_seen, absent_first,
-            attempt, next_at, pre_existing, ever_operated, verified_at, closed_at, last_code, last_error
-        FROM assignment WHERE id = $1
-        """,
-        assignment_id,
-    )
-    return _assignment(row)
-
-
-async def lock_assignments(conn: Conn, ids: Sequence[int]) -> dict[int, Assignment]:
-    """Lock in the order of ids, as everybody does, so that nobody waits in a circle."""
+async def load(conn: Conn, ids: Iterable[int]) -> list[Assignment]:
+    """By id, without a lock: for a first look."""
     rows = await conn.fetch(
-        """
-        SELECT id, instance, user_id, account_id, set_id, set_arn, desired, observed, op_kind, op_request_id,
-            op_started, request_id, deletion_id, deletion_ended, settled_at, absent_seen, absent_first,
-            attempt, next_at, pre_existing, ever_operated, verified_at, closed_at, last_code, last_error
-        FROM assignment WHERE id = ANY($1) ORDER BY id FOR UPDATE
-        """,
-        sorted(set(ids)),
+        "SELECT a AS whole FROM whole_assignment a WHERE a.id = ANY($1) ORDER BY a.id", sorted(set(ids))
     )
-    return {row["id"]: _assignment(row) for row in rows}
+    return [assignment_of(row["whole"]) for row in rows]
 
 
-async def lock_assignment(conn: Conn, assignment_id: int) -> Assignment:
-    return (await lock_assignments(conn, [assignment_id]))[assignment_id]
+async def lock(conn: Conn, ids: Iterable[int]) -> list[Assignment]:
+    """By id, locked to the end of the transaction.
+
+    Read by a statement of its own: one that waited for the lock shows the claims as they were before.
+    """
+    wanted = sorted(set(ids))
+    await conn.fetch("SELECT id FROM assignment WHERE id = ANY($1) ORDER BY id FOR UPDATE", wanted)
+    return await load(conn, wanted)
 
 
-async def save_assignment(conn: Conn, row: Assignment) -> None:
-    """Write what changes in a row's life. The caller holds its lock."""
-    status = await conn.execute(
+async def lock_one(conn: Conn, assignment_id: int) -> Assignment:
+    found = await lock(conn, [assignment_id])
+    if not found:
+        raise Bug("an assignment that a claim names is not there; this is a bug", code="assignment_gone")
+    return found[0]
+
+
+async def save(work: UnitOfWork, before: Assignment, change: Change[Assignment]) -> None:
+    """Write the rows that changed and append the facts; alerts and log lines follow the commit.
+
+    `before` is as it was locked. Claims that are not in it are new.
+    """
+    after, known = change.state, {claim.id: claim for claim in before.claims}
+    for claim in after.claims:
+        if claim.id not in known:
+            await _insert_claim(work.conn, claim)
+        elif claim != known[claim.id]:
+            await _update_claim(work.conn, claim, before=known[claim.id].version)
+    if replace(after, claims=()) != replace(before, claims=()):
+        await _update_assignment(work.conn, after)
+    await outbox.append(work.conn, SERVICE, *change.events)
+    work.alert(*change.alerts)
+    work.after_commit(partial(log_change, before, change))
+
+
+async def _update_assignment(conn: Conn, row: Assignment) -> None:
+    await conn.execute(
         """
         UPDATE assignment SET set_arn = $2, desired = $3, observed = $4, op_kind = $5, op_request_id = $6,
             op_started = $7, request_id = $8, settled_at = $9, absent_seen = $10, absent_first = $11,
@@ -121,104 +117,75 @@ async def save_assignment(conn: Conn, row: Assignment) -> None:
         row.deletion_id,
         row.deletion_ended,
     )
-    if status != "UPDATE 1":
-        raise Bug(f"assignment {row.id} is gone; this is a bug", code="assignment_gone")
 
 
-async def make_due(conn: Conn, assignment_id: int, *, at: datetime) -> None:
-    """Have it visited at `at`, or earlier if it already was to be."""
+async def _insert_claim(conn: Conn, claim: Claim) -> None:
+    """Born with what was approved; a step it has taken already is written like every later one."""
     await conn.execute(
-        "UPDATE assignment SET next_at = least(coalesce(next_at, $2), $2) WHERE id = $1", assignment_id, at
-    )
-
-
-async def due_assignments(conn: Conn, *, now: datetime) -> list[Due]:
-    """What is due and has no operation in flight; what takes access away first, then the most overdue.
-
-    At most 500 of either. The limits are literals and each follows its partial index: with a parameter
-    the planner expects a tenth of the table and reads all of it.
-    """
-    rows = await conn.fetch(
         """
-        WITH candidate AS (
-            (SELECT a.id FROM claim c JOIN assignment a ON a.id = c.assignment_id
-             WHERE c.state = 'revoking' AND a.next_at <= $1 AND a.op_kind IS NULL
-             ORDER BY c.ended_at LIMIT 500)
-            UNION
-            (SELECT id FROM assignment WHERE next_at <= $1 AND op_kind IS NULL ORDER BY next_at LIMIT 500)
-        )
-        SELECT a.id, a.account_id, a.observed,
-            coalesce(c.wanted, false) AS wanted, coalesce(c.revoking, false) AS revoking
-        FROM candidate JOIN assignment a ON a.id = candidate.id
-        LEFT JOIN LATERAL (
-            SELECT bool_or(state IN ('scheduled', 'granting', 'active')
-                           AND starts_at <= $1 AND $1 < ends_at) AS wanted,
-                   bool_or(state = 'revoking') AS revoking
-            FROM claim
-            WHERE assignment_id = a.id
-                AND state IN ('waiting', 'scheduled', 'granting', 'active', 'revoking')
-        ) c ON true
-        ORDER BY coalesce(c.wanted, false), NOT coalesce(c.revoking, false), a.next_at
+        INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id,
+            set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state, version,
+            received_at, cause, parties, duration_asked)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
         """,
-        now,
+        claim.id,
+        claim.assignment_id,
+        claim.instance,
+        claim.ticket_id,
+        claim.target_id,
+        claim.revision,
+        claim.user_id,
+        claim.account_id,
+        claim.set_id,
+        claim.set_digest,
+        claim.content_hash,
+        claim.session_duration,
+        claim.starts_at,
+        claim.ends_at,
+        claim.state.value,
+        claim.version,
+        claim.received_at,
+        claim.cause,
+        list(claim.parties),
+        claim.duration_asked,
     )
-    return [
-        Due(row["id"], row["account_id"], Observed(row["observed"]), row["wanted"], row["revoking"])
-        for row in rows
-    ]
+    if claim.version > 0:
+        await _update_claim(conn, claim, before=claim.version)
 
 
-async def next_due(conn: Conn) -> datetime | None:
-    """When the next assignment is due; those with an operation are polled anyway."""
-    moment: datetime | None = await conn.fetchval(
+async def _update_claim(conn: Conn, claim: Claim, *, before: int) -> None:
+    """`before` is the version it was loaded at. Its end and what approved it may move with an extension."""
+    status = await conn.execute(
         """
-        SELECT next_at FROM assignment WHERE next_at IS NOT NULL AND op_kind IS NULL
-        ORDER BY next_at LIMIT 1
-        """
+        UPDATE claim SET state = $3, version = $4, granted_at = $5, already_held = $6, request_id = $7,
+            ended_at = $8, end_cause = $9, code = $10, detail = $11, kept_by = $12, overdue_at = $13,
+            credentials_until = $14, approval_holds = $15, seen_at = $16, ends_at = $17, content_hash = $18,
+            duration_asked = $19
+        WHERE id = $1 AND version = $2
+        """,
+        claim.id,
+        before,
+        claim.state.value,
+        claim.version,
+        claim.granted_at,
+        claim.already_held,
+        claim.request_id,
+        claim.ended_at,
+        claim.end_cause,
+        claim.code,
+        claim.detail,
+        list(claim.kept_by),
+        claim.overdue_at,
+        claim.credentials_until,
+        claim.approval_holds,
+        claim.seen_at,
+        claim.ends_at,
+        claim.content_hash,
+        claim.duration_asked,
     )
-    return moment
-
-
-async def in_flight(conn: Conn) -> list[InFlight]:
-    """Every operation of ours that has not been seen to end; at most AWS's slots, and those lost."""
-    rows = await conn.fetch(
-        """
-        SELECT id, account_id, op_kind, op_request_id, op_started FROM assignment
-        WHERE op_kind IS NOT NULL ORDER BY op_started LIMIT 1000
-        """
-    )
-    return [
-        InFlight(row["id"], row["account_id"], Op(row["op_kind"], row["op_started"], row["op_request_id"]))
-        for row in rows
-    ]
-
-
-def _assignment(row: asyncpg.Record | None) -> Assignment:
-    if row is None:
-        raise Bug("an assignment that a claim names is not there; this is a bug", code="assignment_gone")
-    op = Op(row["op_kind"], row["op_started"], row["op_request_id"]) if row["op_kind"] else None
-    return Assignment(
-        id=row["id"],
-        instance=row["instance"],
-        user_id=row["user_id"],
-        account_id=row["account_id"],
-        set_id=row["set_id"],
-        set_arn=row["set_arn"],
-        desired=row["desired"],
-        observed=Observed(row["observed"]),
-        op=op,
-        request_id=row["request_id"],
-        deletion_id=row["deletion_id"],
-        deletion_ended=row["deletion_ended"],
-        settled_at=row["settled_at"],
-        absent_seen=row["absent_seen"],
-        absent_first=row["absent_first"],
-        attempt=row["attempt"],
-        next_at=row["next_at"],
-        pre_existing=row["pre_existing"],
-        ever_operated=row["ever_operated"],
-        verified_at=row["verified_at"],
-        closed_at=row["closed_at"],
-        last_code=row["last_code"],
-        last_error=row["last_error"],
-    )
+    if status != "UPDATE 1":
+        raise Bug(
+            f"claim {claim.id} is not at version {before}: it was changed without its assignment's lock; "
+            "this is a bug",
+            code="claim_changed",
+        )

@@ -29,7 +29,7 @@ async def insert_witness(
     event_id: str,
     now: datetime,
 ) -> None:
-    """Keep the first word: a second review of the same revision does not change what was vouched for."""
+    """The first one is kept: a second review of the same revision does not change what was vouched for."""
     await conn.execute(
         """
         INSERT INTO witness (ticket_id, target_id, revision, content_hash, event_id, received_at, votes,
@@ -49,25 +49,26 @@ async def insert_witness(
     )
 
 
-async def find_witness(conn: Conn, *, ticket_id: str, target_id: str, revision: int) -> Witness | None:
-    row = await conn.fetchrow(
+async def find_witnesses(conn: Conn, *, ticket_id: str, target_id: str) -> dict[int, Witness]:
+    """Approval's own words about a target, by revision."""
+    rows = await conn.fetch(
         """
-        SELECT content_hash, votes, auto_approved_by, revisions, coalesce(approved_at, received_at) AS at
-        FROM witness WHERE ticket_id = $1 AND target_id = $2 AND revision = $3
+        SELECT revision, content_hash, votes, auto_approved_by, revisions, approved_at
+        FROM witness WHERE ticket_id = $1 AND target_id = $2
         """,
         ticket_id,
         target_id,
-        revision,
     )
-    if row is None:
-        return None
-    return Witness(
-        content_hash=row["content_hash"],
-        votes=tuple(Vote.model_validate(vote) for vote in row["votes"]),
-        auto_approved_by=row["auto_approved_by"],
-        revisions=Revisions.model_validate(row["revisions"]),
-        approved_at=row["at"],
-    )
+    return {
+        row["revision"]: Witness(
+            content_hash=row["content_hash"],
+            votes=tuple(Vote.model_validate(vote) for vote in row["votes"]),
+            auto_approved_by=row["auto_approved_by"],
+            revisions=Revisions.model_validate(row["revisions"]),
+            approved_at=row["approved_at"],
+        )
+        for row in rows
+    }
 
 
 async def lock_ticket(conn: Conn, ticket_id: str) -> None:

@@ -1,0 +1,119 @@
+"""What becomes of our calls: accepted, lost, refused, succeeded, failed, forgotten.
+
+Pure. Each takes the assignment with its operation and returns the row as it is to be saved. Nothing
+here says what is true in AWS: every way ends in a reading, decided on in decisions.py.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from services.provisioner.domain.assignments import Assignment, Observed, Op
+from services.provisioner.domain.timing import Timing
+
+
+def accepted(row: Assignment, request_id: str, now: datetime, timing: Timing) -> Assignment:
+    """AWS took the call. That proves nothing; the request id says what to ask after."""
+    op = row.op or Op("create", now)
+    row = replace(row, op=replace(op, request_id=request_id), next_at=now + timing.poll_every)
+    if op.kind == "create":
+        return replace(row, request_id=request_id)
+    return replace(row, request_id=None, deletion_id=request_id)
+
+
+def not_sent(row: Assignment, now: datetime) -> Assignment:
+    """The last claim ended while a creation waited for its turn: AWS has not been asked.
+
+    What was written ahead stays where it errs on the safe side (`ever_operated`): the looks until absence
+    is believed cost little.
+    """
+    return replace(row, op=None, next_at=now)
+
+
+def lost(row: Assignment, error: str, now: datetime, timing: Timing) -> Assignment:
+    """The call broke off: AWS may have taken it. The operation stays open until it is looked for."""
+    return replace(row, last_error=error, next_at=now + timing.poll_every)
+
+
+_FINAL: Final = frozenset({"not_found", "denied", "quota", "invalid", "kms"})
+"""No for a creation, however often it is asked; a deletion is asked again for ever."""
+_SOFT: Final = frozenset({"throttled", "slots_full", "conflict"})
+"""Not now: no attempt is used up."""
+
+
+def refused(
+    row: Assignment, code: str, error: str, *, now: datetime, jitter: float, timing: Timing
+) -> Assignment:
+    """AWS did not take the call: `code` is the driver's word for why."""
+    kind = row.op.kind if row.op else "delete"
+    row = replace(row, op=None, settled_at=now, last_code=code, last_error=error)
+    if kind == "delete":
+        return _delete_refused(row, code, now=now, jitter=jitter, timing=timing)
+    row = replace(row, observed=Observed.DOUBTFUL if row.observed is Observed.DOUBTFUL else Observed.ABSENT)
+    if code in _FINAL:
+        return replace(row, attempt=timing.attempts, next_at=now)
+    attempt = row.attempt if code in _SOFT else row.attempt + 1
+    return replace(row, attempt=attempt, next_at=now + timing.back_off(max(1, attempt), jitter))
+
+
+def _delete_refused(
+    row: Assignment, code: str, *, now: datetime, jitter: float, timing: Timing
+) -> Assignment:
+    if code == "not_found":
+        # Nothing to delete, says AWS; believed after reading back.
+        return replace(_deleted(row, now), observed=Observed.DELETED, next_at=now)
+    attempt = row.attempt + 1
+    return replace(row, attempt=attempt, next_at=now + timing.back_off(attempt, jitter))
+
+
+def succeeded(row: Assignment, now: datetime) -> Assignment:
+    """AWS says the operation is done; read back next."""
+    created = _creating(row)
+    row = replace(row, deletion_ended=None) if created else _deleted(row, now)
+    return replace(
+        row,
+        op=None,
+        observed=Observed.CREATED if created else Observed.DELETED,
+        settled_at=now,
+        absent_seen=0,
+        absent_first=None,
+        next_at=now,
+        last_code="",
+        last_error="",
+    )
+
+
+def failed(row: Assignment, reason: str, *, now: datetime, jitter: float, timing: Timing) -> Assignment:
+    """AWS says the operation FAILED; what it left behind is for the next reading."""
+    created = _creating(row)
+    attempt = row.attempt + 1
+    return replace(
+        row if created else _deleted(row, now),
+        op=None,
+        observed=Observed.DOUBTFUL if created else Observed.UNKNOWN,
+        settled_at=now,
+        attempt=attempt,
+        last_code="failed",
+        last_error=reason,
+        next_at=now + timing.back_off(attempt, jitter),
+    )
+
+
+def forgotten(row: Assignment, now: datetime) -> Assignment:
+    """Nobody can tell what became of the operation: look, and act again. Both are harmless."""
+    row = row if _creating(row) else _deleted(row, now)
+    return replace(row, op=None, observed=Observed.UNKNOWN, settled_at=now, next_at=now)
+
+
+def unreadable(row: Assignment, error: str, *, now: datetime, jitter: float, timing: Timing) -> Assignment:
+    """AWS could not be read; nothing is concluded, and it is read again soon."""
+    return replace(row, last_error=error, next_at=now + timing.back_off(2, jitter))
+
+
+def _creating(row: Assignment) -> bool:
+    return row.op is not None and row.op.kind == "create"
+
+
+def _deleted(row: Assignment, now: datetime) -> Assignment:
+    """A deletion that AWS may have carried out, whole or in part, has ended: lists may be late from now."""
+    return replace(row, request_id=None, deletion_ended=now)

@@ -1,0 +1,66 @@
+"""What AWS says about one assignment at this moment. Reads, decides nothing."""
+
+from dataclasses import dataclass
+
+from services.provisioner.domain.assignments import Assignment, Observed
+from services.provisioner.domain.rechecks import Live
+from services.provisioner.driver import DriverError, Principal, Priority, Problem
+from services.provisioner.reconcile.parts import EngineParts
+from shared.contracts.documents import PermissionSet
+from shared.foundation.errors import Bug
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What AWS said in this visit."""
+
+    found: bool
+    live: Live | None
+    """Asked only where a claim is about to begin."""
+    groups: frozenset[str] = frozenset()
+    """Ids of the groups that hold the set on the account."""
+
+
+async def look(parts: EngineParts, assignment: Assignment, *, beginning: bool) -> Seen:
+    """Read AWS; an account or set that is not there holds no assignment."""
+    live = await _live(parts, assignment) if beginning else None
+    try:
+        principals = await parts.driver.holders(
+            assignment.account_id,
+            set_arn(parts, assignment),
+            priority=_priority(assignment, beginning=beginning),
+        )
+    except DriverError as error:
+        if error.problem is not Problem.NOT_FOUND:
+            raise
+        principals = frozenset()
+    groups = frozenset(principal.id for principal in principals if principal.kind == "GROUP")
+    return Seen(Principal("USER", assignment.user_id) in principals, live, groups)
+
+
+def set_arn(parts: EngineParts, assignment: Assignment) -> str:
+    """As it was at the first granting; revoking needs no tables."""
+    if assignment.set_arn is not None:
+        return assignment.set_arn
+    permission_set = parts.context.world.get(PermissionSet, assignment.set_id)
+    if permission_set is None:
+        raise Bug(
+            f"permission set {assignment.set_id} passed its re-check and is unknown; this is a bug",
+            code="arn_missing",
+        )
+    return permission_set.arn
+
+
+async def _live(parts: EngineParts, assignment: Assignment) -> Live:
+    user = await parts.directory.user(assignment.user_id)
+    state = await parts.directory.account_state(assignment.account_id)
+    return Live(user_enabled=user.enabled if user else None, account_state=state)
+
+
+def _priority(assignment: Assignment, *, beginning: bool) -> Priority:
+    """A look that comes before a deletion goes before those that confirm one."""
+    if assignment.closed_at is not None:
+        return "drift"
+    if beginning or assignment.desired == "present":
+        return "grant"
+    return "verify" if assignment.observed in {Observed.DELETED, Observed.ABSENT} else "revoke"

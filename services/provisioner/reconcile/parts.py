@@ -1,0 +1,62 @@
+"""What the engine's visits and polls work with, and how they save: fenced, and on the one road."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from services.provisioner.domain.assignments import Assignment, Op
+from services.provisioner.domain.timing import Timing
+from services.provisioner.driver import Directory, Driver, DriverError, Problem
+from services.provisioner.lease import Lease
+from services.provisioner.limits import TokenBucket
+from services.provisioner.reconcile.unread import Unread
+from services.provisioner.store import assignments
+from services.provisioner.store.lease import fence
+from shared.context import Context
+from shared.contracts.change import Change, Origin
+from shared.database.unit_of_work import UnitOfWork
+
+Outcome = Callable[[Assignment], Assignment]
+"""What became of a call or a reading, as the assignment after it; one of domain/call_outcomes.py."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineParts:
+    """Made once per engine. `jitter` gives a number in 0..1 each time."""
+
+    context: Context
+    driver: Driver
+    directory: Directory
+    lease: Lease
+    bucket: TokenBucket
+    timing: Timing
+    jitter: Callable[[], float]
+    unread: Unread = field(default_factory=Unread)
+
+    @property
+    def now(self) -> datetime:
+        return self.context.clock.now()
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.context.actor, self.now)
+
+    @asynccontextmanager
+    async def fenced(self) -> AsyncIterator[UnitOfWork]:
+        """A unit of work that commits only while the lease is ours: every one of the engine's is."""
+        async with self.context.unit_of_work() as work:
+            await fence(work.conn, epoch=self.lease.epoch)
+            yield work
+
+    async def save_outcome(self, assignment_id: int, op: Op | None, outcome: Outcome) -> None:
+        """Unless `op` is not the operation any more: who holds the fence has looked after it then."""
+        async with self.fenced() as work:
+            before = await assignments.lock_one(work.conn, assignment_id)
+            if before.op == op:
+                await assignments.save(work, before, Change(outcome(before)))
+
+    def slow_down_if_throttled(self, error: DriverError) -> None:
+        """Others share AWS's quota: when it says we are too fast we are, whatever we counted."""
+        if error.problem is Problem.THROTTLED:
+            self.bucket.slow_down()

@@ -1,0 +1,150 @@
+"""SQL that finds what is due: for the engine's visits and polls, and for the expiry producer."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.provisioner.domain.assignments import Observed, Op
+from services.provisioner.domain.claims import Claim
+from services.provisioner.store.claims import ClaimKey
+from services.provisioner.store.rows import claim_of
+from shared.database.pool import Conn
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What the scheduler needs to know of a due assignment before it begins a visit."""
+
+    id: int
+    account_id: str
+    observed: Observed
+    wanted: bool
+    """A claim wants it now; one that has yet to pass its re-check counts."""
+    revoking: bool
+    """A claim that ended waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """An assignment with an operation of ours."""
+
+    id: int
+    account_id: str
+    op: Op
+
+
+async def due_assignments(conn: Conn, *, now: datetime) -> list[Due]:
+    """What is due and has no operation in flight; what takes access away first, then the most overdue.
+
+    At most 500 of either. The limits are literals and each follows its partial index: with a parameter
+    the planner expects a tenth of the table and reads all of it.
+    """
+    rows = await conn.fetch(
+        """
+        WITH candidate AS (
+            (SELECT a.id FROM claim c JOIN assignment a ON a.id = c.assignment_id
+             WHERE c.state = 'revoking' AND a.next_at <= $1 AND a.op_kind IS NULL
+             ORDER BY c.ended_at LIMIT 500)
+            UNION
+            (SELECT id FROM assignment WHERE next_at <= $1 AND op_kind IS NULL ORDER BY next_at LIMIT 500)
+        )
+        SELECT a.id, a.account_id, a.observed,
+            coalesce(c.wanted, false) AS wanted, coalesce(c.revoking, false) AS revoking
+        FROM candidate JOIN assignment a ON a.id = candidate.id
+        LEFT JOIN LATERAL (
+            SELECT bool_or(state IN ('scheduled', 'granting', 'active')
+                           AND starts_at <= $1 AND $1 < ends_at) AS wanted,
+                   bool_or(state = 'revoking') AS revoking
+            FROM claim
+            WHERE assignment_id = a.id
+                AND state IN ('waiting', 'scheduled', 'granting', 'active', 'revoking')
+        ) c ON true
+        ORDER BY coalesce(c.wanted, false), NOT coalesce(c.revoking, false), a.next_at
+        """,
+        now,
+    )
+    return [
+        Due(row["id"], row["account_id"], Observed(row["observed"]), row["wanted"], row["revoking"])
+        for row in rows
+    ]
+
+
+async def next_due(conn: Conn) -> datetime | None:
+    """When the next assignment is due; those with an operation are polled anyway."""
+    moment: datetime | None = await conn.fetchval(
+        """
+        SELECT next_at FROM assignment WHERE next_at IS NOT NULL AND op_kind IS NULL
+        ORDER BY next_at LIMIT 1
+        """
+    )
+    return moment
+
+
+async def in_flight(conn: Conn) -> list[InFlight]:
+    """Every operation of ours that has not been seen to end; at most AWS's slots, and those lost."""
+    rows = await conn.fetch(
+        """
+        SELECT id, account_id, op_kind, op_request_id, op_started FROM assignment
+        WHERE op_kind IS NOT NULL ORDER BY op_started LIMIT 1000
+        """
+    )
+    return [
+        InFlight(row["id"], row["account_id"], Op(row["op_kind"], row["op_started"], row["op_request_id"]))
+        for row in rows
+    ]
+
+
+async def lock_ended(conn: Conn, *, now: datetime) -> list[int]:
+    """Lock assignments with claims that are over by now, the most overdue first; skip those being locked.
+
+    No leader: several producers share the work by SKIP LOCKED. At most a hundred, the most overdue: the
+    literal limit follows the partial index on the ends of open claims, so that the cost of an end is the
+    same however large the table grows.
+    """
+    rows = await conn.fetch(
+        """
+        WITH due AS (
+            SELECT assignment_id FROM claim
+            WHERE state IN ('waiting', 'scheduled', 'granting', 'active') AND ends_at <= $1
+            ORDER BY ends_at LIMIT 100
+        )
+        SELECT id FROM assignment WHERE id IN (SELECT assignment_id FROM due)
+        ORDER BY id FOR UPDATE SKIP LOCKED
+        """,
+        now,
+    )
+    return [row["id"] for row in rows]
+
+
+async def next_end(conn: Conn) -> datetime | None:
+    """The earliest end of an open claim: the head of the partial index."""
+    moment: datetime | None = await conn.fetchval(
+        """
+        SELECT ends_at FROM claim WHERE state IN ('waiting', 'scheduled', 'granting', 'active')
+        ORDER BY ends_at LIMIT 1
+        """
+    )
+    return moment
+
+
+async def unwitnessed(conn: Conn, *, received_before: datetime) -> list[ClaimKey]:
+    """Approvals that the approval service has not confirmed for too long."""
+    rows = await conn.fetch(
+        """
+        SELECT id, assignment_id FROM claim WHERE state = 'waiting' AND received_at <= $1
+        ORDER BY received_at LIMIT 100
+        """,
+        received_before,
+    )
+    return [ClaimKey(row["id"], row["assignment_id"]) for row in rows]
+
+
+async def overdue(conn: Conn, *, ended_before: datetime) -> list[Claim]:
+    """Claims whose revoke is late, the latest first."""
+    rows = await conn.fetch(
+        """
+        SELECT c AS whole FROM whole_claim c WHERE c.state = 'revoking' AND c.ended_at <= $1
+        ORDER BY c.ended_at LIMIT 100
+        """,
+        ended_before,
+    )
+    return [claim_of(row["whole"]) for row in rows]
