@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from shared.text.refusals import refused
+
 _LINE_BREAKS = frozenset("\n\r\t")
 
 
@@ -12,14 +14,16 @@ def _printable(text: str, *, allowed: frozenset[str]) -> str:
     """Refuse control characters, direction overrides and lone surrogates; `Cf` would hide or turn text."""
     for character in text:
         if character not in allowed and unicodedata.category(character) in {"Cc", "Cs", "Cf", "Co", "Cn"}:
-            raise ValueError(f"the character U+{ord(character):04X} is not allowed in a text")
+            raise refused(
+                "character_refused", f"the character U+{ord(character):04X} is not allowed in a text"
+            )
     return text.strip()
 
 
 def _line(text: str) -> str:
     stripped = _printable(text, allowed=frozenset())
     if not stripped:
-        raise ValueError("say something: it is empty")
+        raise refused("empty", "this is empty; write something")
     return stripped
 
 
