@@ -29,6 +29,7 @@ check: venv-dev ## Format, lint, types, import contracts, generated files, lock 
 	$(BIN)/lint-imports
 	$(BIN)/python -m cli.main events | diff -u docs/events.md - || { echo "docs/events.md: run make generate" >&2; exit 1; }
 	$(BIN)/python -m cli.main settings | diff -u docs/settings.md - || { echo "docs/settings.md: run make generate" >&2; exit 1; }
+	$(BIN)/python -m cli.main openapi | diff -u docs/openapi/jit.json - || { echo "docs/openapi/jit.json: run make generate" >&2; exit 1; }
 	$(BIN)/python -m deploy.locks
 
 format: venv-dev ## Rewrite the code as `make check` wants it
@@ -40,6 +41,7 @@ generate: venv-dev ## Write the generated documents anew
 	@mv shared/foundation/setting_names.new shared/foundation/setting_names.txt
 	$(BIN)/python -m cli.main events > docs/events.md
 	$(BIN)/python -m cli.main settings > docs/settings.md
+	$(BIN)/python -m cli.main openapi > docs/openapi/jit.json
 
 bench: venv-dev ## Measure what design targets exist for; JSON lines
 	$(BIN)/python -m bench $(ARGS)

@@ -8,6 +8,7 @@ import asyncpg
 import typer
 from aiokafka.errors import KafkaError
 
+from cli import api
 from cli.settings_page import names_file, settings_page
 from shared.contracts import reference
 from shared.database.migrate import SERVICES, MigrateSettings, migrate_databases
@@ -66,6 +67,12 @@ def events() -> None:
 def settings(*, names: bool = False) -> None:
     """Print docs/settings.md as it follows from the settings classes, or with --names the names alone."""
     sys.stdout.write(names_file() if names else settings_page())
+
+
+@app.command()
+def openapi() -> None:
+    """Print docs/openapi/jit.json as it follows from the services' routes."""
+    sys.stdout.write(api.api_text())
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ name. Which routes there are is asked of the services' own OpenAPI documents, so
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import httpx2
 from starlette.background import BackgroundTask
@@ -15,6 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
+
+from local.reference import PATHS, reference_answer
+from shared.http.combined import combine
 
 _BETWEEN_TWO_HOPS: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
@@ -32,6 +35,7 @@ class Edge:
             )
             for name, url in upstreams.items()
         }
+        self._documents: dict[str, dict[str, Any]] = {}
         self._routes: dict[str, tuple[re.Pattern[str], ...]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,22 +58,30 @@ class Edge:
         if first in self._clients:
             return await forward(request, self._clients[first], path.removeprefix(f"/{first}") or "/")
         await self._learn_routes()
+        if path in PATHS and not self._silent():
+            return reference_answer(path, combine(self._documents))
         for name, patterns in self._routes.items():
             if any(pattern.match(path) for pattern in patterns):
                 return await forward(request, self._clients[name], path)
-        if silent := [name for name in self._clients if name not in self._routes]:
+        if silent := self._silent():
             return _problem(503, "not_ready", f"not reached yet: {', '.join(silent)}; try again in a moment")
-        return _problem(404, "route_unknown", "no service has this route; see /<service>/openapi.json")
+        return _problem(404, "route_unknown", "no service has this route; see /docs or /openapi.json")
+
+    def _silent(self) -> list[str]:
+        return [name for name in self._clients if name not in self._documents]
 
     async def _learn_routes(self) -> None:
         """Ask whoever has not answered yet; the order of the upstreams is kept."""
-        missing = [name for name in self._clients if name not in self._routes]
-        for name, found in zip(
-            missing, await asyncio.gather(*(_paths(self._clients[name]) for name in missing)), strict=True
-        ):
-            if found is not None:
-                self._routes[name] = tuple(compile_path(path)[0] for path in found)
-        self._routes = {name: self._routes[name] for name in self._clients if name in self._routes}
+        missing = self._silent()
+        answers = await asyncio.gather(*(_document(self._clients[name]) for name in missing))
+        known = self._documents | {
+            name: found for name, found in zip(missing, answers, strict=True) if found is not None
+        }
+        self._documents = {name: known[name] for name in self._clients if name in known}
+        self._routes = {
+            name: tuple(compile_path(path)[0] for path in document["paths"])
+            for name, document in self._documents.items()
+        }
 
 
 async def forward(
@@ -105,13 +117,14 @@ async def _is_ready(client: httpx2.AsyncClient) -> str | None:
     return None if answer.status_code == 200 else str(answer.json().get("waits_for", answer.status_code))
 
 
-async def _paths(client: httpx2.AsyncClient) -> Iterable[str] | None:
-    """The path templates of a service's routes; None while it cannot be asked."""
+async def _document(client: httpx2.AsyncClient) -> dict[str, Any] | None:
+    """A service's OpenAPI document; None while it cannot be asked."""
     try:
         answer = await client.get("/openapi.json", timeout=5)
     except httpx2.HTTPError:
         return None
-    return [str(path) for path in answer.json()["paths"]] if answer.status_code == 200 else None
+    document: dict[str, Any] = answer.json()
+    return document if answer.status_code == 200 else None
 
 
 def _problem(status: int, code: str, detail: str) -> JSONResponse:

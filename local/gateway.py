@@ -11,6 +11,8 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local.page import link_page
+from local.reference import PATHS, reference_answer
+from shared.http.combined import combine
 from shared.runtime.service import Service
 
 
@@ -39,6 +41,10 @@ class Gateway:
             return HTMLResponse(page, headers={"Content-Security-Policy": _NO_SCRIPTS})
         if path == "/readyz":
             return self._readiness()
+        if path in PATHS:
+            return reference_answer(
+                path, combine({name: one.app.openapi() for name, one in self._services.items()})
+            )
         first = path.split("/", 2)[1]
         if first in self._mounts:
             _go_below(scope, f"/{first}")
@@ -57,7 +63,7 @@ class Gateway:
 _NO_SCRIPTS = "default-src 'none'; style-src 'unsafe-inline'"
 _UNKNOWN = JSONResponse(
     {"type": "urn:jit:problem:route_unknown", "title": "Not Found", "status": 404, "code": "route_unknown",
-     "detail": "no service has this route; /<service>/openapi.json lists what each has"},
+     "detail": "no service has this route; see /docs or /openapi.json"},
     404,
     media_type="application/problem+json",
 )  # fmt: skip

@@ -31,9 +31,8 @@ td {{padding: .2rem 1rem .2rem 0}} code {{background: #f4f4f4; padding: .1rem .3
 <li><a href="/issuer/">Tokens</a> for the people below</li>
 <li><a href="{escape(simulator_url)}/_sim/assignments">Assignments</a> and
 <a href="{escape(simulator_url)}/_sim/calls">calls</a> at the simulator, as AWS would know them</li>
-<li>API: <a href="/ticket/openapi.json">ticket</a>, <a href="/approval/openapi.json">approval</a>,
-<a href="/provisioner/openapi.json">provisioner</a>, <a href="/notifier/openapi.json">notifier</a>,
-<a href="/audit/openapi.json">audit</a>; <a href="/readyz">readiness</a></li>
+<li><a href="/docs">API</a> and its <a href="/openapi.json">OpenAPI document</a>;
+<a href="/readyz">readiness</a></li>
 </ul>
 <table>{rows}</table>
 <p>The walk-through is in the README. A token:

@@ -15,7 +15,7 @@ JitError
 └── Bug                  500  must not happen; says so
 
 `code` is stable and part of the API (RFC 9457 `type` is `urn:jit:problem:<code>`). The sentence is
-for the person who reads it and says what to do. Rendering to HTTP is in shared/http/web.py, only there.
+for the person who reads it and says what to do. Rendering to HTTP is in shared/http/problems.py, only there.
 """
 
 from collections.abc import Mapping, Sequence

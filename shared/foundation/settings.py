@@ -11,7 +11,7 @@ from functools import partial
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.foundation.environment import read
@@ -102,6 +102,9 @@ class ServiceSettings(BaseSettings):
     """Port of HTTP; 0 takes a free one."""
     public_url: str = Field(default="http://127.0.0.1:8080", pattern=r"^https?://[^\s/]+")
     """Where people reach JIT; links in mails begin with it. Production wants an https address."""
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Networks whose X-Forwarded-For is believed, as a JSON list of CIDRs; none by default: then the address
+    of a request is that of the connection, whatever its headers say."""
     issuers: tuple[TrustedIssuer, ...] = ()
     """Who may issue tokens, as a JSON list; see shared/identity/tokens.py."""
     role_admin: tuple[GroupId, ...] = ()

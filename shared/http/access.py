@@ -5,6 +5,7 @@ Every route declares one `requires(verb)`. Verbs of the policy are asked here wi
 The route-by-role test in tests/architecture finds these declarations.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,6 +19,7 @@ from shared.contracts.event import Actor, Revisions
 from shared.contracts.people import Person
 from shared.database.pool import transaction
 from shared.foundation.errors import Denied, Forbidden, Invalid, JitError, Unauthenticated
+from shared.http.addresses import Network, client_address
 from shared.http.idempotency import RequestKey
 from shared.identity.bindings import Principal, bind
 from shared.observability.logs import logger
@@ -26,7 +28,7 @@ from shared.policy.engine import NOT_READY
 log = logger("access")
 
 PERSON: Final = "person"
-"""Any enabled person; what he may see or do is decided on the object, in the command."""
+"""Any enabled person; what they may see or do is decided on the object, in the command."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Requires:
         principal = await bind(
             context.pool, claims, context.world, now, alerts=context.alerts, bindings=context.bindings
         )
-        principal = _with_address(principal, request)
+        principal = _with_address(principal, request, context.settings.trusted_proxies)
         request.state.actor = principal.actor
         self._ask_policy(context, principal, now)
         return Caller(principal, await _request_key(request, principal), _request_id(request))
@@ -116,8 +118,9 @@ def _check_tables(context: Context, request: Request, verb: str) -> None:
         context.tables.require_fresh(correcting=verb == "config.write")
 
 
-def _with_address(principal: Principal, request: Request) -> Principal:
-    ip = request.client.host if request.client else None
+def _with_address(principal: Principal, request: Request, trusted: Sequence[Network]) -> Principal:
+    peer = request.client.host if request.client else None
+    ip = client_address(peer, request.headers.getlist("X-Forwarded-For"), trusted)
     return Principal(user=principal.user, actor=principal.actor.model_copy(update={"ip": ip}))
 
 

@@ -2,8 +2,27 @@
 
 import re
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+from fastapi import Header
 
 from shared.foundation.errors import Malformed, PreconditionFailed, PreconditionRequired
+
+IfMatch: TypeAlias = Annotated[
+    str, Header(alias="If-Match", description="the ETag of what was read", examples=['"3"'])
+]
+"""Where nothing is decided without it; see `expected_version`."""
+IfMatchToReplace: TypeAlias = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        description="the ETag that was read, needed to replace or remove what is there; `*` takes anything",
+        examples=['"3"'],
+    ),
+]
+IfNoneMatch: TypeAlias = Annotated[
+    str | None, Header(alias="If-None-Match", description="`*` to create and never replace")
+]
 
 _ETAG = re.compile(r'"([0-9]{1,18})"')
 
@@ -59,17 +78,12 @@ def precondition(if_match: str | None, if_none_match: str | None = None) -> Prec
     return Precondition(revision=_number(if_match), nothing=nothing)
 
 
-def expected_version(if_match: str | None) -> int:
-    """The version a decision is made on. Raises where the header is missing, unreadable or `*`."""
-    if if_match is None:
-        raise PreconditionRequired(
-            'read it first and send its ETag, If-Match: "<version>", so that you decide on what you saw',
-            code="if_match_missing",
-        )
+def expected_version(if_match: str) -> int:
+    """The version a decision is made on. `*` decides nothing: nobody votes for what they have not seen."""
     if if_match.strip() == "*":
         raise PreconditionRequired(
-            "a decision is made on what was read, never on whatever is there: send the ETag that you read, "
-            'If-Match: "<version>", instead of *',
+            'read it and send its ETag, If-Match: "<version>"; * is not taken here, '
+            "since a decision is made on what was seen",
             code="if_match_star",
         )
     return _number(if_match)

@@ -3,20 +3,28 @@
 Paths carry the service's name, so that one address can serve all five. What is mended is a fact first.
 """
 
-from typing import Annotated, Any
+from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from aiokafka import ConsumerRecord
-from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict
+from fastapi import APIRouter
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.context import Context
 from shared.contracts.configuration import OperationRequested
 from shared.contracts.topics import COMPACTED
 from shared.database.pool import Conn, transaction
+from shared.database.unit_of_work import UnitOfWork
 from shared.documents import document_store
 from shared.foundation.errors import Conflict
 from shared.http.access import Caller, requires
+from shared.http.idempotency import Answer
+from shared.http.openapi import WITHOUT_KEY
+from shared.http.pages import IdCursor, Page, cut
+from shared.http.parameters import Limit
+from shared.http.writes import write
 from shared.messaging import dead_letters, outbox
 from shared.messaging.consumer import Consumer, Outcome
 from shared.observability.logs import logger
@@ -33,22 +41,81 @@ class ReplayBody(BaseModel):
     since: Moment
 
 
+class DeadLetter(BaseModel):
+    """A record that could not be handled, with where it came from."""
+
+    id: UUID
+    topic: str
+    partition: int
+    offset: int
+    key: str | None
+    value: str | None = Field(description="as text, at most 2,000 characters")
+    error: str
+    parked_at: datetime
+    replayed_at: datetime | None
+
+
+class LetterReplayed(BaseModel):
+    """What became of a record that was handled again."""
+
+    id: UUID
+    topic: str
+    offset: int
+    outcome: Outcome
+
+
+class OutboxReplayed(BaseModel):
+    """How many messages will be sent again."""
+
+    marked: int
+
+
+class DocumentsRepublished(BaseModel):
+    """How many documents were published again."""
+
+    documents: int
+
+
+class AlertShown(BaseModel):
+    """Something an administrator has to look at, until its cause is gone."""
+
+    key: str
+    summary: str
+    detail: str
+    since: datetime
+
+
 def operations_router(context: Context, consumers: list[Consumer]) -> APIRouter:
-    router = APIRouter(prefix=f"/v1/ops/{context.service}", tags=["operations"])
-    # Whoever mends the bus must not have to wait until it works.
-    looking, mending = requires("ops.read", stale_ok=True), requires("ops.write", stale_ok=True)
+    router = APIRouter(prefix=f"/v1/ops/{context.service}", tags=[f"{context.service} operations"])
+    _add_letters(router, context, consumers)
+    _add_sending_again(router, context)
+    _add_alerts(router, context)
+    return router
 
-    @router.get("/dead-letters", dependencies=[looking])
-    async def list_dead_letters(
-        after: UUID | None = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    ) -> dict[str, Any]:
+
+# Whoever mends the bus must not have to wait until it works.
+_LOOKING, _MENDING = requires("ops.read", stale_ok=True), requires("ops.write", stale_ok=True)
+
+
+def _add_letters(router: APIRouter, context: Context, consumers: list[Consumer]) -> None:
+    service = context.service
+
+    @router.get("/dead-letters", dependencies=[_LOOKING], operation_id=f"list_{service}_dead_letters")
+    async def list_dead_letters(cursor: IdCursor = None, limit: Limit = 50) -> Page[DeadLetter]:
+        """Records that could not be handled, the newest first."""
         async with context.pool.acquire() as conn:
-            items = await dead_letters.page(conn, after=str(after) if after else None, limit=limit)
-        return {"items": items, "next": items[-1]["id"] if len(items) == limit else None}
+            found = await dead_letters.page(conn, after=cursor, limit=limit + 1)
+        items, next_cursor = cut(found, limit, lambda one: str(one["id"]))
+        return Page[DeadLetter](items=[DeadLetter(**one) for one in items], next_cursor=next_cursor)
 
-    @router.post("/dead-letters/{letter_id}/replay", status_code=202)
-    async def replay_dead_letter(letter_id: UUID, caller: Caller = mending) -> dict[str, Any]:
+    @router.post(
+        "/dead-letters/{letter_id}/replay",
+        status_code=202,
+        operation_id=f"replay_{service}_dead_letter",
+        responses={409: {"description": "its handler still fails, or nothing reads its topic"}},
+        openapi_extra=WITHOUT_KEY,
+    )
+    async def replay_dead_letter(letter_id: UUID, caller: Caller = _MENDING) -> LetterReplayed:
         """Handle a parked record as if it had just arrived; if that still cannot be, it is parked anew."""
         async with context.pool.acquire() as conn:
             record = await dead_letters.find(conn, str(letter_id))
@@ -60,40 +127,62 @@ def operations_router(context: Context, consumers: list[Consumer]) -> APIRouter:
         outcome = await _replay(consumer, record)
         async with transaction(context.pool) as conn:
             await dead_letters.mark_replayed(conn, str(letter_id), now=context.clock.now())
-        return {
-            "id": str(letter_id),
-            "topic": record.topic,
-            "offset": record.offset,
-            "outcome": outcome,
-        }
+        return LetterReplayed(id=letter_id, topic=record.topic, offset=record.offset, outcome=outcome)
 
-    @router.post("/outbox/replay", status_code=202)
-    async def replay_outbox(body: ReplayBody, caller: Caller = mending) -> dict[str, int]:
-        async with transaction(context.pool) as conn:
-            await _note(context, conn, caller, "outbox.replay", detail=f"since {body.since.isoformat()}")
-            return {"marked": await outbox.replay(conn, body.since)}
 
-    @router.get("/alerts", dependencies=[looking])
-    async def list_alerts() -> dict[str, Any]:
-        return {
-            "items": [
-                {"key": alert.key, "summary": alert.summary, "detail": alert.detail, "since": alert.since}
-                for alert in context.alerts.active
-            ]
-        }
+def _add_sending_again(router: APIRouter, context: Context) -> None:
+    service = context.service
 
-    if any(topic.owner == context.service for topic in COMPACTED):
+    @router.post(
+        "/outbox/replay",
+        status_code=202,
+        response_model=OutboxReplayed,
+        operation_id=f"replay_{service}_outbox",
+    )
+    async def replay_outbox(body: ReplayBody, caller: Caller = _MENDING) -> Response:
+        """Send everything since a moment again; readers drop what they know."""
 
-        @router.post("/documents/republish", status_code=202)
-        async def republish_documents(caller: Caller = mending) -> dict[str, int]:
-            async with transaction(context.pool) as conn:
-                await _note(context, conn, caller, "documents.republish")
-                now = context.clock.now()
-                count = await document_store.republish(conn, context.service, at=now)
-                await document_store.publish_marker(conn, context.service, at=now)
-            return {"documents": count}
+        async def command(work: UnitOfWork) -> OutboxReplayed:
+            await _note(context, work.conn, caller, "outbox.replay", detail=f"since {body.since.isoformat()}")
+            return OutboxReplayed(marked=await outbox.replay(work.conn, body.since))
 
-    return router
+        return await write(context, caller, command, _accepted)
+
+    if not any(topic.owner == service for topic in COMPACTED):
+        return
+
+    @router.post(
+        "/documents/republish",
+        status_code=202,
+        response_model=DocumentsRepublished,
+        operation_id=f"republish_{service}_documents",
+    )
+    async def republish_documents(caller: Caller = _MENDING) -> Response:
+        """Publish what this service's topics of documents lack."""
+        return await write(context, caller, partial(_republish, context, caller), _accepted)
+
+
+def _add_alerts(router: APIRouter, context: Context) -> None:
+    @router.get("/alerts", dependencies=[_LOOKING], operation_id=f"list_{context.service}_alerts")
+    async def list_alerts() -> Page[AlertShown]:
+        """What is wrong right now."""
+        items = [
+            AlertShown(key=one.key, summary=one.summary, detail=one.detail, since=one.since)
+            for one in context.alerts.active
+        ]
+        return Page[AlertShown](items=items, next_cursor=None)
+
+
+async def _republish(context: Context, caller: Caller, work: UnitOfWork) -> DocumentsRepublished:
+    await _note(context, work.conn, caller, "documents.republish")
+    now = context.clock.now()
+    count = await document_store.republish(work.conn, context.service, at=now)
+    await document_store.publish_marker(work.conn, context.service, at=now)
+    return DocumentsRepublished(documents=count)
+
+
+def _accepted(result: BaseModel) -> Answer:
+    return Answer(202, result.model_dump(mode="json"))
 
 
 async def _note(context: Context, conn: Conn, caller: Caller, operation: str, *, detail: str = "") -> None:

@@ -1,20 +1,42 @@
 """Liveness, readiness and metrics, and what is measured around every request."""
 
 import time
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 from opentelemetry.trace import SpanKind
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from shared.foundation.clock import new_id
 from shared.observability import metrics, tracing
+from shared.observability.logs import logger
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Those with a label of their own. A client may send any word as a method; each would be kept for ever."""
+PROBES: Final = frozenset({"/livez", "/readyz", "/metrics"})
+
+log = logger("http")
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+    service: str
+
+
+class Readiness(BaseModel):
+    """Whether the service can do its work, and what it waits for."""
+
+    status: Literal["ready", "not ready"]
+    service: str
+    waits_for: str | None = Field(
+        default=None, description="null when ready", examples=["waiting for the broker"]
+    )
 
 
 class Probed(Protocol):
@@ -29,19 +51,22 @@ def router(service: Probed) -> APIRouter:
     """Open to everybody who can reach the port; they tell nothing about people or tickets."""
     probes = APIRouter(tags=["probes"])
 
-    @probes.get("/livez", responses={})
-    async def livez() -> dict[str, str]:
-        return {"status": "alive", "service": service.name}
+    @probes.get("/livez")
+    async def livez() -> Alive:
+        """Whether the process answers at all."""
+        return Alive(service=service.name)
 
-    @probes.get("/readyz", responses={503: {"description": "Not ready; says what it waits for"}})
-    async def readyz() -> JSONResponse:
-        problem = service.problem()
-        if problem:
-            return JSONResponse({"status": "not ready", "service": service.name, "waits_for": problem}, 503)
-        return JSONResponse({"status": "ready", "service": service.name})
+    @probes.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready"}})
+    async def readyz(response: Response) -> Readiness:
+        """Whether the service can do its work; what it waits for, when not."""
+        if problem := service.problem():
+            response.status_code = 503
+            return Readiness(status="not ready", service=service.name, waits_for=problem)
+        return Readiness(status="ready", service=service.name)
 
-    @probes.get("/metrics", response_class=Response)
+    @probes.get("/metrics", response_class=PlainTextResponse)
     async def show_metrics() -> Response:
+        """Prometheus's text format."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return probes
@@ -60,7 +85,7 @@ class RequestScope:
             return
         request_id = new_id()
         scope.setdefault("state", {})["request_id"] = request_id
-        status = 500
+        status, method = 500, scope["method"] if scope["method"] in METHODS else "OTHER"
         started = time.perf_counter()
 
         async def noting(message: Message) -> None:
@@ -78,8 +103,20 @@ class RequestScope:
             try:
                 await self._app(scope, receive, noting)
             finally:
-                route = getattr(scope.get("route"), "path", "unmatched")
-                method = scope["method"] if scope["method"] in METHODS else "OTHER"
-                metrics.REQUESTS.labels(self._service, route, method, str(status)).observe(
-                    time.perf_counter() - started
-                )
+                self._note(scope, method, status, time.perf_counter() - started)
+
+    def _note(self, scope: Scope, method: str, status: int, seconds: float) -> None:
+        """Into the metrics and, unless it was a probe, the log: one line for each request."""
+        route = getattr(scope.get("route"), "path", "unmatched")
+        metrics.REQUESTS.labels(self._service, route, method, str(status)).observe(seconds)
+        actor = scope["state"].get("actor")
+        write = log.debug if route in PROBES else log.info
+        write(
+            "request",
+            method=method,
+            route=route,
+            path=scope["path"][:200],
+            status=status,
+            milliseconds=round(seconds * 1000, 1),
+            user=actor.user_id if actor else None,
+        )

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import asyncpg
 import uvicorn
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from faststream.kafka import KafkaBroker
 from structlog.contextvars import bound_contextvars
 
@@ -26,8 +26,12 @@ from shared.documents import document_store
 from shared.documents.tables import Tables
 from shared.foundation.clock import Clock, ManualClock
 from shared.foundation.settings import ServiceSettings
-from shared.http import web
+from shared.http import openapi
 from shared.http.access import record_denial
+from shared.http.bodies import BodyGuard
+from shared.http.methods import Methods
+from shared.http.parameters import known_parameters
+from shared.http.problems import BugGuard, install_errors
 from shared.identity.tokens import TokenVerifier
 from shared.messaging import kafka, outbox, retention
 from shared.messaging.consumer import Subscription, make_broker, make_consumers
@@ -138,14 +142,21 @@ class Service:
 
     def _make_app(self) -> FastAPI:
         app = FastAPI(
-            title=f"JIT {self.name}", version="1", lifespan=self._lifespan, responses=web.PROBLEMS,
-            docs_url=None, redoc_url=None,
-        )  # fmt: skip
+            title=f"JIT {self.name}",
+            version="1",
+            lifespan=self._lifespan,
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+            dependencies=[Depends(known_parameters)],
+        )
         app.state.context = self.context
-        app.add_middleware(web.BodyGuard)
-        app.add_middleware(web.BugGuard)
+        app.openapi = lambda: openapi.document(app, service=self.name)  # type: ignore[method-assign]
+        app.add_middleware(Methods, routes=app.routes)
+        app.add_middleware(BodyGuard)
+        app.add_middleware(BugGuard)
         app.add_middleware(probes.RequestScope, service=self.name)
-        web.install_errors(app, on_refusal=lambda request, error: record_denial(self.context, request, error))
+        install_errors(app, on_refusal=lambda request, error: record_denial(self.context, request, error))
         app.include_router(probes.router(self))
         for router in (*self._parts.routers(self.context), operations_router(self.context, self.consumers)):
             app.include_router(router)
@@ -363,6 +374,12 @@ def serve(service: Service) -> None:
     for caution in settings.cautions():
         log.warning("setting", service=service.name, caution=caution)
     uvicorn.run(
-        service.app, host=settings.host, port=settings.port, log_config=None, access_log=False,
-        timeout_graceful_shutdown=10, server_header=False,
-    )  # fmt: skip
+        service.app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        server_header=False,
+        proxy_headers=False,  # uvicorn believes whoever connects from loopback; see JIT_TRUSTED_PROXIES
+    )

@@ -94,9 +94,11 @@ async def test_dead_letters_are_listed_in_pages(office: Office, pool: Pool) -> N
         await dead_letters.park(pool, record(b"{", offset=offset), error="e", now=NOW)
     async with office.as_("root") as client:
         first = (await client.get("/v1/ops/ticket/dead-letters?limit=2")).json()
-        second = (await client.get(f"/v1/ops/ticket/dead-letters?limit=2&after={first['next']}")).json()
+        second = (
+            await client.get(f"/v1/ops/ticket/dead-letters?limit=2&cursor={first['next_cursor']}")
+        ).json()
     assert [item["offset"] for item in first["items"] + second["items"]] == [2, 1, 0]
-    assert second["next"] is None
+    assert second["next_cursor"] is None
 
 
 async def test_a_replay_handles_the_letter_and_marks_it(office: Office, pool: Pool) -> None:

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 
@@ -16,13 +16,11 @@ from services.approval.http.shapes import DecisionShown, ReviewList, ReviewPage,
 from shared.context import Context
 from shared.foundation.errors import Denied, NotFound
 from shared.http.access import PERSON, Caller, requires
-from shared.http.conditions import expected_version
+from shared.http.conditions import IfMatch, expected_version
 from shared.http.idempotency import Answer
 from shared.http.web import etag
 from shared.http.writes import write
 from shared.text.texts import Paragraph
-
-IfMatch = Annotated[str | None, Header(description='the ETag of the review as read, such as "2"')]
 
 
 class DecisionBody(BaseModel):
@@ -101,7 +99,7 @@ def _add_one(routes: APIRouter, context: Context) -> None:
 
     @routes.post("/reviews/{review_id}/decisions", status_code=201, response_model=DecisionShown)
     async def decide(
-        review_id: UUID, body: DecisionBody, if_match: IfMatch = None, caller: Caller = requires(PERSON)
+        review_id: UUID, body: DecisionBody, if_match: IfMatch, caller: Caller = requires(PERSON)
     ) -> Response:
         """Approve or reject, as yourself and once per review. Needs If-Match with the review's ETag."""
         decision = decisions.Decision(body.verdict, body.comment, expected_version(if_match))

@@ -1,0 +1,56 @@
+"""The one vocabulary of query parameters, and the refusal of every other name.
+
+A misspelled filter that is ignored answers everything, which looks like an answer.
+"""
+
+from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin
+from uuid import UUID
+
+from fastapi import Query, Request
+from fastapi.routing import APIRoute
+
+from shared.foundation.errors import FieldError, Invalid
+from shared.http.places import parameters
+from shared.http.wording import unknown
+from shared.text.moments import Moment
+
+ACCOUNT_ID: Final = r"^[0-9]{12}$"
+
+Limit: TypeAlias = Annotated[int, Query(ge=1, le=200, description="how many at most")]
+TicketIdFilter: TypeAlias = Annotated[UUID | None, Query(description="only what belongs to this ticket")]
+AccountIdFilter: TypeAlias = Annotated[
+    str | None, Query(pattern=ACCOUNT_ID, description="an account's id, 12 digits", examples=["111111111111"])
+]
+UserIdFilter: TypeAlias = Annotated[
+    str | None, Query(min_length=1, max_length=100, description="an Identity Store user id")
+]
+Since: TypeAlias = Annotated[Moment | None, Query(description="not before this time")]
+Until: TypeAlias = Annotated[Moment | None, Query(description="before this time")]
+
+
+async def known_parameters(request: Request) -> None:
+    """A dependency of every route: refuses query parameters that the route does not declare, or not twice."""
+    route = request.scope.get("route")
+    names = list(dict.fromkeys(request.query_params))
+    if not names:
+        return
+    declared = parameters(route, "query") if isinstance(route, APIRoute) else {}
+    wrong = [
+        FieldError(name[:100], *unknown("parameter", name, declared))
+        for name in names
+        if name not in declared
+    ]
+    wrong += [
+        FieldError(name, "given_twice", "give this once")
+        for name in names
+        if name in declared
+        and len(request.query_params.getlist(name)) > 1
+        and not _is_list(declared[name].annotation)
+    ]
+    if wrong:
+        found = ", ".join(one.field for one in wrong[:5])
+        raise Invalid(f"please correct {found}; see errors", code="request_invalid", fields=wrong)
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is list or any(_is_list(one) for one in get_args(annotation))

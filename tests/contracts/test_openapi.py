@@ -1,0 +1,94 @@
+"""The API's document over all services: what it promises of every operation, and that it is stored."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from cli.api import SERVICES, api_document, api_text, build
+from shared.http.combined import Clash, combine
+from tests.support.pages import ROOT
+
+PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return api_document()
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def test_the_stored_document_is_what_the_routes_say() -> None:
+    stored = (ROOT / "docs/openapi/jit.json").read_text(encoding="utf-8")
+    assert stored == api_text(), "docs/openapi/jit.json: run make generate"
+
+
+def test_it_is_valid_openapi(document: dict[str, Any]) -> None:
+    validate(document)
+
+
+def test_every_problem_is_the_one_schema(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        for status, answer in operation["responses"].items():
+            if status >= "400":
+                assert answer["content"] == PROBLEM, f"{name}: {status}"
+    named = [name for name in document["components"]["schemas"] if "Problem" in name or "Error" in name]
+    assert sorted(named) == ["FieldProblem", "Problem"], "a second schema of a problem"
+
+
+def test_every_operation_has_its_service_its_tag_and_a_name_of_its_own(document: dict[str, Any]) -> None:
+    names = [operation["operationId"] for _, operation in operations(document)]
+    assert len(names) == len(set(names))
+    for name, operation in operations(document):
+        assert operation["x-service"] in SERVICES, name
+        assert len(operation["tags"]) == 1, name
+        assert operation["operationId"].isidentifier(), name
+        assert operation["security"] == [{"bearer": []}], name
+    tags = {operation["tags"][0] for _, operation in operations(document)}
+    assert [tag["name"] for tag in document["tags"]] == sorted(
+        tags, key=[t["name"] for t in document["tags"]].index
+    )
+
+
+def test_it_has_every_route_of_every_service(document: dict[str, Any]) -> None:
+    for service in SERVICES:
+        paths = {path for path in build(service).app.openapi()["paths"] if path.startswith("/v1/")}
+        assert paths
+        assert paths <= set(document["paths"])
+
+
+def test_no_code_of_ours_leaves_a_component_unused(document: dict[str, Any]) -> None:
+    text = json.dumps(document)
+    for kind in ("schemas", "headers", "parameters"):
+        for name in document["components"][kind]:
+            assert f'"#/components/{kind}/{name}"' in text, f"nothing refers to {kind}/{name}"
+
+
+def test_statuses_follow_from_what_a_route_declares(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        problems = {status for status in operation["responses"] if status >= "400"}
+        assert {"400", "401", "403", "422", "503"} <= problems, name
+        assert ("404" in problems) == ("{" in name), name
+        headers = {one.get("name") for one in operation.get("parameters", [])}
+        assert ({"412", "428"} <= problems) == ("If-Match" in headers), name
+        assert ("415" in problems) == name.startswith(("POST", "PUT")), name
+
+
+def test_two_services_cannot_mean_different_things_by_one_name() -> None:
+    def one(schema: dict[str, Any], operation: str = "read") -> dict[str, Any]:
+        operations = {"get": {"operationId": operation, "tags": ["x"]}}
+        return {"paths": {f"/{operation}": operations}, "components": {"schemas": {"A": schema}}, "tags": []}
+
+    with pytest.raises(Clash, match="schemas of b: A"):
+        combine({"a": one({"type": "string"}), "b": one({"type": "integer"}, "write")})
+    other = one({})
+    other["paths"] = {"/other": other["paths"]["/read"]}
+    with pytest.raises(Clash, match="two operations are called read"):
+        combine({"a": one({}), "b": other})
