@@ -133,11 +133,7 @@ def test_claim_holds_from_start_to_before_its_end_once_it_was_checked(
 
 # granted, or never
 
-<<<<<<< HEAD
-CAUSES = [cause for cause in access.EndCause if cause is not access.EndCause.FAILED]
-=======
 CAUSES = [cause for cause in EndCause if cause is not EndCause.FAILED]
->>>>>>> f0a3e87 (Bring the provisioner onto the one road)
 CREATED = row(observed=Observed.CREATED, settled_at=NOW, request_id="creation", ever_operated=True)
 STAGES = {
     "before any call": row(),

@@ -39,7 +39,7 @@ class OnIdentityCenter:
     def key(self, user: str = "ann", account: str = "orders-prod") -> AssignmentKey:
         return assignment_key(self.aws, user=user, account=account)
 
-    def group_holds(self, key: AssignmentKey) -> str:  # noqa: ARG002 (the group gets what `key` is about)
+    def group_holds(self, key: AssignmentKey) -> str:
         self.aws.edit(
             action="add_assignment", group="dev", account="orders-prod", permission_set="Administrator"
         )

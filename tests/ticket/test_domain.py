@@ -213,7 +213,7 @@ def test_grant_that_ended_before_it_was_given_has_failed_by_the_cause_of_its_end
     world: World, code: str, shown: TicketState
 ) -> None:
     one = approved(world)
-    for grant in ("grant-ann", "grant-bob"):
+    for grant in ("t-ann", "t-bob"):
         one = after(
             one,
             fact(access.AccessGranting, grant),
@@ -224,16 +224,16 @@ def test_grant_that_ended_before_it_was_given_has_failed_by_the_cause_of_its_end
     assert {(grant.state, grant.code, grant.kept_by) for grant in one.grants} == {
         (GrantState.FAILED, code, ("other",))
     }
-    assert life.closes_at(one) == NOW
+    assert endings.closes_at(one) == NOW
 
 
 def test_grant_that_appeared_after_its_end_keeps_the_ticket_from_closing_while_credentials_live(
     world: World,
 ) -> None:
     late = {"code": "terminated", "credentials_until": NOW + HOUR}
-    facts = [fact(access.AccessFailed, grant, **late) for grant in ("grant-ann", "grant-bob")]
+    facts = [fact(access.AccessFailed, grant, **late) for grant in ("t-ann", "t-bob")]
     one = after(approved(world), *facts)
-    assert (one.credentials_until, life.closes_at(one)) == (NOW + HOUR, NOW + HOUR)
+    assert (one.credentials_until, endings.closes_at(one)) == (NOW + HOUR, NOW + HOUR)
 
 
 def test_access_fact_that_is_older_or_repeated_changes_nothing(world: World) -> None:

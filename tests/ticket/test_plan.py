@@ -197,7 +197,7 @@ def test_plan_over_the_most_grants_is_refused_once_and_not_asked_right_by_right(
 
 
 def test_plan_for_a_user_name_that_two_users_have_names_nobody(world: World) -> None:
-    """AWS folds the case of user names; two directories behind one store may not."""
+    """Their ids still name each of them."""
     twin = org.user("ann").model_copy(update={"id": "user-ann-2", "external_ids": (), "revision": 1000})
     assert world.apply(twin)
     ambiguous = draft(world, "bob", beneficiaries=("ann",))

@@ -90,10 +90,10 @@ def test_outcome_names_what_ends_and_what_remains_with_its_reason(world: World) 
         fact(AccessGranted, "t-bob", credentials_until=CREDENTIALS - timedelta(minutes=1)),
     )
     ended = Selection(frozenset({"t-target"}), named=False)
-    told = outcome(mine, ended, find_stops(mine, ended, [mine]))
-    assert told.ending == (Ending("t", "t-ann", ANN), Ending("t", "t-bob", BOB))
-    assert told.credentials_until == CREDENTIALS
-    assert [one.why for one in told.remains] == [
+    result = outcome(mine, ended, find_stops(mine, ended, [mine]))
+    assert result.ending == (Ending("t", "t-ann", ANN), Ending("t", "t-bob", BOB))
+    assert result.credentials_until == CREDENTIALS
+    assert [one.why for one in result.remains] == [
         "the assignment was there before JIT and is not JIT's to remove"
     ]
 
@@ -103,5 +103,5 @@ def test_outcome_names_what_ends_and_what_remains_with_its_reason(world: World) 
 )
 def test_outcome_says_why_another_target_remains(world: World, named: bool, why: str) -> None:
     mine = with_second_target(approved(world, "t", "ann"))
-    told = outcome(mine, Selection(frozenset({"second"}), named=named), [])
-    assert told.remains == (Remaining("t-ann", ANN, why),)
+    result = outcome(mine, Selection(frozenset({"second"}), named=named), [])
+    assert result.remains == (Remaining("t-ann", ANN, why),)
