@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import AwareDatetime
 
-from shared.contracts.event import Event
+from shared.contracts.event import About, Event
 
 
 class EndCause(StrEnum):
@@ -47,6 +47,10 @@ class AccessFact(Event):
     account_id: str
     set_id: str
     ends_at: AwareDatetime
+
+    @property
+    def about(self) -> About:
+        return About(self.ticket_id, (self.account_id,), (self.user_id,))
 
 
 class AccessScheduled(AccessFact):

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime
 
-from shared.contracts.event import Contract, Event, Revisions
+from shared.contracts.event import About, Contract, Event, Revisions
 from shared.contracts.people import Person
 from shared.contracts.ticket import Window
 
@@ -46,6 +46,10 @@ class ReviewFact(Event):
     revision: int
     ticket_version: int
     """The ticket's version the review was made from."""
+
+    @property
+    def about(self) -> About:
+        return About(self.ticket_id, (self.account_id,) if self.account_id else ())
 
 
 class ReviewOpened(ReviewFact):

@@ -5,7 +5,7 @@ The same types are published by whichever service owns the document, refused the
 
 from typing import Any, ClassVar
 
-from shared.contracts.event import Event
+from shared.contracts.event import About, Event
 
 
 class ConfigurationFact(Event):
@@ -17,6 +17,16 @@ class ConfigurationFact(Event):
     revision: int
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
+
+    @property
+    def about(self) -> About:
+        """The account that was registered, or those that a scope or rule names by id, before or after."""
+        kind, _, document_id = self.document.partition("/")
+        if kind == "registered_account":
+            return About(account_ids=(document_id,))
+        selectors = [str(body.get("accounts", "")) for body in (self.before, self.after) if body]
+        named = {one.removeprefix("acct:") for one in selectors if one.startswith("acct:")}
+        return About(account_ids=tuple(sorted(named)))
 
 
 class AccountRegistered(ConfigurationFact):
@@ -91,6 +101,10 @@ class AuthzDenied(Event):
     route: str = ""
     object_id: str | None = None
 
+    @property
+    def about(self) -> About:
+        return About(self.subject if self.subject != self.actor.user_id else None)
+
 
 class AuditRead(Event):
     """Somebody looked into the audit log; `subject` is the reader's id."""
@@ -102,7 +116,7 @@ class AuditRead(Event):
 
 
 class OperationRequested(Event):
-    """An administrator has something sent or handled again; `subject` is his id. Said before it is done."""
+    """An administrator has something sent or handled again, and this comes first; `subject` is their id."""
 
     TYPE: ClassVar[str] = "operation.requested.v1"
 

@@ -5,7 +5,7 @@ added, with a default. The envelope (CloudEvents headers) is in shared/messaging
 its neighbours in shared/contracts hold bodies only and do no I/O.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
@@ -43,6 +43,16 @@ class Revisions(Contract):
     inventory: int = 0
 
 
+class About(NamedTuple):
+    """What a fact is found by: its ticket, the accounts it is about, and whose access it is about."""
+
+    ticket_id: str | None = None
+    account_ids: tuple[str, ...] = ()
+    """Sorted, each once."""
+    party_ids: tuple[str, ...] = ()
+    """Requester and beneficiaries that the fact itself names, sorted: they may read the ticket's trail."""
+
+
 class Event(Contract):
     """Base of all facts.
 
@@ -61,6 +71,11 @@ class Event(Contract):
     cause: str | None = None
     at: AwareDatetime
     """When it happened, by the database's clock."""
+
+    @property
+    def about(self) -> About:
+        """Nothing in particular; each family of facts says what its facts are about."""
+        return About()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

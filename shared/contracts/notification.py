@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from shared.contracts.event import Event
+from shared.contracts.event import About, Event
 
 
 class NotificationFact(Event):
@@ -14,6 +14,10 @@ class NotificationFact(Event):
     address: str | None
     template: str
     message_id: str
+
+    @property
+    def about(self) -> About:
+        return About(self.ticket_id)
 
 
 class NotificationSent(NotificationFact):

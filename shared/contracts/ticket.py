@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 
 from pydantic import AwareDatetime
 
-from shared.contracts.event import Contract, Event, Revisions
+from shared.contracts.event import About, Contract, Event, Revisions
 from shared.contracts.people import Person
 
 
@@ -226,6 +226,10 @@ class TicketFact(Event):
         """The beneficiaries it is about, in the ticket's order."""
         concerned = {grant.beneficiary for grant in self.grants}
         return tuple(person for person in self.ticket.beneficiaries if person.user_id in concerned)
+
+    @property
+    def about(self) -> About:
+        return About(self.ticket.id, self.account_ids, tuple(sorted(self.ticket.parties)))
 
 
 class TicketSubmitted(TicketFact):

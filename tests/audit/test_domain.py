@@ -22,9 +22,9 @@ from shared.contracts.notification import NotificationSent
 from shared.contracts.ticket import TicketSubmitted, TicketTerminated
 from shared.foundation.clock import new_id
 from tests.support import ocsf
-from tests.support.facts import TICKET_ID, contract_events, example, somebody
+from tests.support.facts import GRANT_ID, TICKET_ID, contract_events, example, somebody
 from tests.support.harness import NOW
-from tests.support.organisation import P, user_id
+from tests.support.organisation import D, P, user_id
 
 PRODUCT = Product("default", "1.4.0", "o-a1b2c3d4e5")
 
@@ -227,6 +227,15 @@ def test_translate_ticket_fact_is_found_by_ticket_account_actor_and_party() -> N
     assert made.actor_id == user_id("ann")
     assert made.account_ids == (P,)
     assert made.party_ids == (user_id("ann"),)
+
+
+def test_translate_stop_named_by_grants_alone_is_found_by_their_account_only() -> None:
+    stopped = example(TicketTerminated)
+    first = stopped.ticket.targets[0]
+    elsewhere = first.model_copy(update={"id": "elsewhere", "account_id": D})
+    whole = stopped.ticket.model_copy(update={"targets": (first, elsewhere)})
+    named = {"ticket": whole, "target_ids": (), "grant_ids": (GRANT_ID,)}
+    assert draft(stopped.model_copy(update=named)).account_ids == (P,)
 
 
 def test_translate_registration_is_found_by_its_account_and_no_ticket() -> None:

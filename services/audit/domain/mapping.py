@@ -25,11 +25,7 @@ from services.audit.domain.ocsf import (
 )
 from services.audit.domain.redaction import clean
 from services.audit.domain.registry import REGISTRY, TRANSLATION_FAILED, Entry
-from shared.contracts.access import AccessFact
-from shared.contracts.approval import ReviewFact
-from shared.contracts.configuration import AuthzDenied, ConfigurationFact
 from shared.contracts.event import Event
-from shared.contracts.ticket import TicketFact
 from shared.contracts.topics import AUDIT_OCSF
 
 LARGEST = 800_000
@@ -110,7 +106,9 @@ def untranslated(event: Event, why: str, *, event_id: str, source: str, product:
             "value": hashlib.sha256(body).hexdigest(),
         },
         "raw_data_size": len(body),
-        "metadata": _metadata(TRANSLATION_FAILED, event_id, _ticket_id(event), source, product, ["cloud"]),
+        "metadata": _metadata(
+            TRANSLATION_FAILED, event_id, event.about.ticket_id, source, product, ["cloud"]
+        ),
         "cloud": _cloud(product),
         "unmapped": {
             "jit": {"event_type": event.TYPE, "subject": event.subject, "version": event.version}
@@ -128,13 +126,11 @@ def _record(
     decided = entry.disposition.attributes() if entry.disposition else {}
     activity = shaped.get("activity_id", entry.activity_id), shaped.get("activity_name", entry.activity_name)
     controlled = bool(decided) or "action_id" in shaped or "authorizations" in shaped
+    profiles = ["cloud", "security_control"] if controlled else ["cloud"]
     record = {
         "time": milliseconds(event.at),
         "message": event.why or entry.code,
-        "metadata": _metadata(
-            entry.code, event_id, _ticket_id(event), source, product,
-            ["cloud", "security_control"] if controlled else ["cloud"],
-        ),
+        "metadata": _metadata(entry.code, event_id, event.about.ticket_id, source, product, profiles),
         "cloud": _cloud(product),
         **decided,
         **(_who(fields["actor"]) if entry.ocsf.takes_actor else {}),
@@ -142,7 +138,7 @@ def _record(
         **_class(entry.ocsf, *activity),
         **_outcome(shaped.get("severity_id", entry.severity), entry.status),
         "unmapped": {"jit": _context(event, fields) | shaped.get("unmapped", {})},
-    }  # fmt: skip
+    }
     cleaned: Json = clean(record)
     return cleaned
 
@@ -223,57 +219,19 @@ def _context(event: Event, fields: Json) -> Json:
 
 
 def _draft(event: Event, record: Json, *, event_id: str, source: str, code: str) -> Draft:
-    ticket_id = _ticket_id(event)
+    about = event.about
     return Draft(
         event_id=event_id,
         source=source,
         code=code,
-        key=_plain(ticket_id or event.subject),
-        ticket_id=None if ticket_id is None else _plain(ticket_id),
+        key=_plain(about.ticket_id or event.subject),
+        ticket_id=None if about.ticket_id is None else _plain(about.ticket_id),
         actor_id=_plain(event.actor.user_id or event.actor.name),
-        account_ids=tuple(_plain(account_id) for account_id in _account_ids(event)),
-        party_ids=tuple(_plain(user_id) for user_id in _party_ids(event)),
+        account_ids=tuple(_plain(account_id) for account_id in about.account_ids),
+        party_ids=tuple(_plain(user_id) for user_id in about.party_ids),
         occurred_at=event.at,
         ocsf=record,
     )
-
-
-def _ticket_id(event: Event) -> str | None:
-    if isinstance(event, TicketFact):
-        return event.ticket.id
-    if isinstance(event, AuthzDenied):
-        return event.subject if event.subject != event.actor.user_id else None
-    return getattr(event, "ticket_id", None) or None
-
-
-def _account_ids(event: Event) -> list[str]:
-    """The accounts the fact is about: all of a ticket's unless it names targets."""
-    if isinstance(event, TicketFact):
-        about = set(event.target_ids) or {target.id for target in event.ticket.targets}
-        return sorted({target.account_id for target in event.ticket.targets if target.id in about})
-    if isinstance(event, AccessFact):
-        return [event.account_id]
-    if isinstance(event, ReviewFact):
-        return [event.account_id] if event.account_id else []
-    if isinstance(event, ConfigurationFact):
-        return _document_accounts(event)
-    return []
-
-
-def _document_accounts(event: ConfigurationFact) -> list[str]:
-    """The account that was registered, or those that a scope or rule names by id, before or after."""
-    kind, _, document_id = event.document.partition("/")
-    if kind == "registered_account":
-        return [document_id]
-    selectors = [str(body.get("accounts", "")) for body in (event.before, event.after) if body]
-    return sorted({one.removeprefix("acct:") for one in selectors if one.startswith("acct:")})
-
-
-def _party_ids(event: Event) -> list[str]:
-    if isinstance(event, TicketFact):
-        people = (event.ticket.requester, *event.ticket.beneficiaries)
-        return sorted({person.user_id for person in people})
-    return [event.user_id] if isinstance(event, AccessFact) else []
 
 
 def _plain(text: str) -> str:
