@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from services.audit import commands, consumers, http
 from services.audit.domain.mapping import Product
 from services.audit.settings import AuditSettings
+from services.audit.store import SERVICE
 from shared.contracts.event import Event
 from shared.database.pool import Conn
 from shared.foundation.environment import load
@@ -16,10 +17,10 @@ def build(settings: AuditSettings | None = None, *, process: Process | None = No
     product = Product(settings.instance, _release(), settings.audit_org_id)
 
     async def record(conn: Conn, event: Event) -> None:
-        await commands.record(service.context, product, conn, event)
+        await commands.record(service.context, conn, event, product=product)
 
     service = Service(
-        commands.SERVICE,
+        SERVICE,
         settings,
         Parts(
             routers=lambda context: [http.router(context)],

@@ -6,26 +6,24 @@ not take a replayed fact twice even years later.
 """
 
 from typing import Any
-from uuid import UUID, uuid5
 
 import asyncpg
 from prometheus_client import Counter, Gauge
 
 from services.audit import store
-from services.audit.domain.mapping import Draft, Product, Untranslatable, translate, untranslated
+from services.audit.domain.mapping import Product, Record, Untranslatable, translate, untranslated
+from services.audit.store import SERVICE
 from shared.context import Context
+from shared.contracts.change import Alert, Change
 from shared.contracts.configuration import AuditRead
 from shared.contracts.event import Event
-from shared.contracts.topics import AUDIT_OCSF
-from shared.database.pool import Conn, transaction
+from shared.database.pool import Conn
+from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import new_id
 from shared.foundation.errors import Denied, NotFound, NotReady
 from shared.http.access import Caller
-from shared.messaging import outbox
 from shared.messaging.envelope import Received
 from shared.observability.logs import logger
-
-SERVICE = "audit"
 
 APPENDED = Counter("jit_audit_appended_total", "Records appended to the audit log", ["code"])
 LAST_SEQUENCE = Gauge("jit_audit_last_sequence", "Sequence of the last record this process appended")
@@ -33,18 +31,19 @@ LAST_SEQUENCE = Gauge("jit_audit_last_sequence", "Sequence of the last record th
 log = logger("audit")
 
 
-async def keep(context: Context, product: Product, received: Received[Any]) -> None:
+async def keep(context: Context, work: UnitOfWork, received: Received[Any], *, product: Product) -> None:
     """Append one fact from a topic; a known one changes nothing."""
     envelope = received.envelope
-    async with transaction(context.pool) as conn:
-        await _append(
-            context, conn, received.event, event_id=envelope.id, source=envelope.source, product=product
-        )
+    change = _translated(received.event, event_id=envelope.id, source=envelope.source, product=product)
+    await _save(context, work, change)
 
 
-async def record(context: Context, product: Product, conn: Conn, event: Event) -> None:
+async def record(context: Context, conn: Conn, event: Event, *, product: Product) -> None:
     """Append a fact of this service, in the caller's transaction; it has no topic to go through."""
-    await _append(context, conn, event, event_id=new_id(), source=SERVICE, product=product)
+    work = UnitOfWork(conn)
+    await _save(context, work, _translated(event, event_id=new_id(), source=SERVICE, product=product))
+    for alert in work.alerts:  # the caller's transaction has no place for them
+        await context.alerts.raise_alert(key=alert.key, summary=alert.summary, detail=alert.detail, once=True)
 
 
 async def note_reading(context: Context, caller: Caller, *, query: dict[str, str], returned: int) -> None:
@@ -59,8 +58,8 @@ async def note_reading(context: Context, caller: Caller, *, query: dict[str, str
         returned=returned,
     )
     try:
-        async with transaction(context.pool) as conn:
-            await context.record(conn, fact)
+        async with context.unit_of_work() as work:
+            await context.record(work.conn, fact)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, OSError) as error:
         log.exception("reading not recorded")
         raise NotReady(
@@ -92,38 +91,24 @@ def no_trail(denied: Denied | None = None) -> NotFound:
     )
 
 
-async def _append(
-    context: Context, conn: Conn, event: Event, *, event_id: str, source: str, product: Product
-) -> None:
-    """Record and publication, under the head's lock; the sequence follows the order of commits."""
-    draft = await _draft(context, event, event_id=event_id, source=source, product=product)
-    sequence = await store.next_sequence(conn, event_id, source)
-    if sequence is None:
-        return
-    # A published id is its reader's to tell records by: only the first fact of a reused one can have it.
-    published_id = str(uuid5(UUID(event_id), source)) if await store.is_taken(conn, event_id) else event_id
-    now = context.clock.now()
-    bytes_kept = draft.stamped(sequence, now)
-    await store.append(conn, draft, sequence=sequence, recorded_at=now, record=bytes_kept)
-    await outbox.append_raw(
-        conn, SERVICE, topic=AUDIT_OCSF, key=draft.key, event_id=published_id,
-        type_name=f"audit.{draft.code}.v1", value=bytes_kept, at=now,
-    )  # fmt: skip
-    APPENDED.labels(draft.code).inc()
-    LAST_SEQUENCE.set(sequence)
+async def _save(context: Context, work: UnitOfWork, change: Change[Record]) -> None:
+    sequence = await store.save(work, change, at=context.clock.now())
+    if sequence is not None:
+        APPENDED.labels(change.state.code).inc()
+        LAST_SEQUENCE.set(sequence)
 
 
-async def _draft(context: Context, event: Event, *, event_id: str, source: str, product: Product) -> Draft:
+def _translated(event: Event, *, event_id: str, source: str, product: Product) -> Change[Record]:
     """The event's record, or the record that it could not be made, with an alert."""
     try:
-        return translate(event, event_id=event_id, source=source, product=product)
+        return Change(translate(event, event_id=event_id, source=source, product=product))
     except Untranslatable as error:
         log.exception("fact not translated", event_id=event_id, type=event.TYPE)
-        await context.alerts.raise_alert(
+        kept = untranslated(event, str(error), event_id=event_id, source=source, product=product)
+        alert = Alert(
             key=f"audit/untranslated/{event.TYPE}",
             summary=f"audit: {event.TYPE} cannot be translated to OCSF",
             detail=f"event {event_id} of {source} is in the log as a translation error: {error}. "
             f"Its body is in the outbox of {source} for 30 days.",
-            once=True,
         )
-        return untranslated(event, str(error), event_id=event_id, source=source, product=product)
+        return Change(kept, alerts=(alert,))

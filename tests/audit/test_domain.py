@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.audit.domain import mapping
-from services.audit.domain.mapping import LARGEST, Draft, Product, Untranslatable, translate, untranslated
+from services.audit.domain.mapping import LARGEST, Product, Record, Untranslatable, translate, untranslated
 from services.audit.domain.registry import REGISTRY
 from shared.contracts.access import AccessGranted
 from shared.contracts.approval import ReviewDecided
@@ -31,18 +31,18 @@ PRODUCT = Product("default", "1.4.0", "o-a1b2c3d4e5")
 every_event = pytest.mark.parametrize("cls", contract_events(), ids=lambda cls: cls.TYPE)
 
 
-def draft(event: Event) -> Draft:
+def record(event: Event) -> Record:
     return translate(event, event_id=new_id(), source="ticket", product=PRODUCT)
 
 
-def record(event: Event) -> dict[str, Any]:
+def ocsf_of(event: Event) -> dict[str, Any]:
     """The event as it would be published, at sequence 7."""
-    parsed: dict[str, Any] = json.loads(draft(event).stamped(7, NOW + timedelta(hours=1)))
+    parsed: dict[str, Any] = json.loads(record(event).to_bytes(7, NOW + timedelta(hours=1)))
     return parsed
 
 
 def jit(event: Event) -> dict[str, Any]:
-    found: dict[str, Any] = record(event)["unmapped"]["jit"]
+    found: dict[str, Any] = ocsf_of(event)["unmapped"]["jit"]
     return found
 
 
@@ -51,7 +51,7 @@ def jit(event: Event) -> dict[str, Any]:
 
 @every_event
 def test_translate_example_is_valid_ocsf(cls: type[Event]) -> None:
-    assert ocsf.problems(record(example(cls))) == []
+    assert ocsf.problems(ocsf_of(example(cls))) == []
 
 
 @every_event
@@ -59,13 +59,13 @@ def test_translate_example_without_anything_optional_is_valid_ocsf(cls: type[Eve
     full = example(cls)
     optional = [name for name, field in cls.model_fields.items() if not field.is_required()]
     bare = cls.model_validate(full.model_dump(exclude=set(optional)))
-    assert ocsf.problems(record(bare)) == []
+    assert ocsf.problems(ocsf_of(bare)) == []
 
 
 @every_event
 def test_translate_example_of_service_and_person_is_valid_ocsf(cls: type[Event]) -> None:
     for actor in (Actor.service("ticket"), somebody("root"), Actor(kind="person", name="nobody")):
-        assert ocsf.problems(record(example(cls).model_copy(update={"actor": actor}))) == []
+        assert ocsf.problems(ocsf_of(example(cls).model_copy(update={"actor": actor}))) == []
 
 
 def mutants(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -85,7 +85,7 @@ def mutants(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @every_event
 def test_validate_mutant_of_example_finds_the_fault(cls: type[Event]) -> None:
-    valid = record(example(cls))
+    valid = ocsf_of(example(cls))
     uid = valid["class_uid"]
     accepted = [what for what, mutant in mutants(valid) if not ocsf.problems(mutant, class_uid=uid)]
     assert accepted == []
@@ -96,7 +96,7 @@ def test_translate_example_names_what_every_record_names(cls: type[Event]) -> No
     event_id = new_id()
     event = example(cls)
     made = translate(event, event_id=event_id, source="ticket", product=PRODUCT)
-    said = json.loads(made.stamped(7, NOW))
+    said = json.loads(made.to_bytes(7, NOW))
     metadata = said["metadata"]
     assert metadata["uid"] == event_id
     assert f"{metadata['event_code']}.v1" == cls.TYPE
@@ -119,7 +119,7 @@ def test_translate_fields_outside_the_allow_list_never_arrive(cls: type[Event]) 
     REGISTRY[Grown] = REGISTRY[cls]
     try:
         grown = Grown.model_validate(example(cls).model_dump())
-        assert b"canary" not in draft(grown).stamped(1, NOW)
+        assert b"canary" not in record(grown).to_bytes(1, NOW)
     finally:
         del REGISTRY[Grown]
 
@@ -128,7 +128,7 @@ def test_translate_fields_outside_the_allow_list_never_arrive(cls: type[Event]) 
 
 
 def test_translate_ticket_keeps_the_whole_ticket_with_its_reason() -> None:
-    said = record(example(TicketSubmitted))
+    said = ocsf_of(example(TicketSubmitted))
     assert said["comment"] == "Deploy the payments hotfix of change 4711"
     assert said["entity"]["uid"] == TICKET_ID
     assert said["entity"]["data"]["grants"][0]["beneficiary"] == user_id("ann")
@@ -138,7 +138,7 @@ def test_translate_ticket_keeps_the_whole_ticket_with_its_reason() -> None:
 
 
 def test_translate_stop_says_access_revoked() -> None:
-    said = record(example(TicketTerminated))
+    said = ocsf_of(example(TicketTerminated))
     assert (said["disposition"], said["severity"], said["status"]) == ("Access Revoked", "Low", "Success")
     assert said["metadata"]["profiles"] == ["cloud", "security_control"]
 
@@ -147,14 +147,14 @@ def test_translate_stop_says_access_revoked() -> None:
 def test_translate_vote_says_its_verdict_and_proof(verdict: str, disposition: str) -> None:
     event = example(ReviewDecided)
     vote = event.vote.model_copy(update={"verdict": verdict, "acting_for": user_id("dora")})
-    said = record(event.model_copy(update={"vote": vote}))
+    said = ocsf_of(event.model_copy(update={"vote": vote}))
     assert (said["activity_name"], said["disposition"]) == (verdict.title(), disposition)
     assert said["authorizations"][0]["policy"]["name"].startswith("rule/prod ")
     assert said["entity"]["data"]["vote"]["acting_for"] == user_id("dora")
 
 
 def test_translate_granted_names_beneficiary_set_account_and_call() -> None:
-    said = record(example(AccessGranted))
+    said = ocsf_of(example(AccessGranted))
     assert said["type_uid"] == 300501
     assert said["user"]["uid"] == user_id("ann")
     assert said["resources"][0]["uid"] == P
@@ -163,12 +163,12 @@ def test_translate_granted_names_beneficiary_set_account_and_call() -> None:
 
 def test_translate_granted_found_beforehand_names_no_call() -> None:
     found = example(AccessGranted).model_copy(update={"request_id": None, "already_held": True})
-    assert "api" not in record(found)
+    assert "api" not in ocsf_of(found)
     assert jit(found)["already_held"] is True
 
 
 def test_translate_change_of_scope_holds_old_and_new() -> None:
-    said = record(example(ScopeChanged))
+    said = ocsf_of(example(ScopeChanged))
     assert said["entity"]["data"]["max_duration"] == "PT1H"
     assert said["entity_result"]["data"]["max_duration"] == "PT4H"
     assert said["severity"] == "Low"
@@ -180,15 +180,15 @@ def test_translate_change_of_rule_to_fewer_approvals_is_louder() -> None:
     automatic = weakened.model_copy(
         update={"after": {**(weakened.before or {}), "auto_approve_up_to": "PT1H"}}
     )
-    assert record(weakened)["severity"] == "Medium"
-    assert record(automatic)["severity"] == "Medium"
-    assert record(strengthened)["severity"] == "Low"
+    assert ocsf_of(weakened)["severity"] == "Medium"
+    assert ocsf_of(automatic)["severity"] == "Medium"
+    assert ocsf_of(strengthened)["severity"] == "Low"
 
 
 def test_translate_change_drops_fields_its_document_does_not_have() -> None:
     changed = example(RuleChanged)
     body = {**(changed.after or {}), "password": "canary", "stages": [{"needed": 1, "token": "canary"}]}
-    assert "canary" not in json.dumps(record(changed.model_copy(update={"after": body})))
+    assert "canary" not in json.dumps(ocsf_of(changed.model_copy(update={"after": body})))
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_translate_change_drops_fields_its_document_does_not_have() -> None:
     ],
 )
 def test_translate_denial_takes_its_activity_from_the_method(route: str, activity: int) -> None:
-    said = record(example(AuthzDenied).model_copy(update={"route": route}))
+    said = ocsf_of(example(AuthzDenied).model_copy(update={"route": route}))
     assert said["activity_id"] == activity
     assert said["disposition"] == "Unauthorized"
     assert said["status"] == "Failure"
@@ -212,7 +212,7 @@ def test_translate_denial_takes_its_activity_from_the_method(route: str, activit
 @pytest.mark.parametrize("address", [None, "", "ünï@example.com", "no address", "a@b"])
 def test_translate_mail_to_strange_address_is_valid_and_keeps_it(address: str | None) -> None:
     event = example(NotificationSent).model_copy(update={"address": address})
-    said = record(event)
+    said = ocsf_of(event)
     assert ocsf.problems(said) == []
     assert said["email"]["to"] == []
     assert said["unmapped"]["jit"].get("address") == address
@@ -222,7 +222,7 @@ def test_translate_mail_to_strange_address_is_valid_and_keeps_it(address: str | 
 
 
 def test_translate_ticket_fact_is_found_by_ticket_account_actor_and_party() -> None:
-    made = draft(example(TicketSubmitted))
+    made = record(example(TicketSubmitted))
     assert made.ticket_id == made.key == TICKET_ID
     assert made.actor_id == user_id("ann")
     assert made.account_ids == (P,)
@@ -235,22 +235,22 @@ def test_translate_stop_named_by_grants_alone_is_found_by_their_account_only() -
     elsewhere = first.model_copy(update={"id": "elsewhere", "account_id": D})
     whole = stopped.ticket.model_copy(update={"targets": (first, elsewhere)})
     named = {"ticket": whole, "target_ids": (), "grant_ids": (GRANT_ID,)}
-    assert draft(stopped.model_copy(update=named)).account_ids == (P,)
+    assert record(stopped.model_copy(update=named)).account_ids == (P,)
 
 
 def test_translate_registration_is_found_by_its_account_and_no_ticket() -> None:
-    made = draft(example(AccountRegistered))
+    made = record(example(AccountRegistered))
     assert (made.ticket_id, made.key, made.account_ids) == (None, P, (P,))
 
 
 def test_translate_denial_about_no_ticket_is_found_under_none() -> None:
     about_nothing = example(AuthzDenied).model_copy(update={"subject": user_id("ann")})
-    assert draft(about_nothing).ticket_id is None
-    assert draft(example(AuthzDenied)).ticket_id == TICKET_ID
+    assert record(about_nothing).ticket_id is None
+    assert record(example(AuthzDenied)).ticket_id == TICKET_ID
 
 
 def test_translate_reading_of_a_ticket_stays_out_of_its_trail() -> None:
-    assert draft(example(AuditRead)).ticket_id is None
+    assert record(example(AuditRead)).ticket_id is None
 
 
 # secrets and strange text
@@ -271,11 +271,11 @@ _LEAKED = ("c4n4ry", "YW5uOmM0bjRyeXBhc3M", "eyJhbGci", "C4N4RY")
 @every_event
 def test_translate_secret_in_a_text_is_struck_out(cls: type[Event], secret: str) -> None:
     event = _with_texts(example(cls), f"see {secret} please")
-    text = draft(event).stamped(1, NOW).decode()
+    text = record(event).to_bytes(1, NOW).decode()
     assert [leak for leak in _LEAKED if leak in text] == []
     assert "[redacted]" in text
     kept = untranslated(event, "fault", event_id=new_id(), source="ticket", product=PRODUCT)
-    assert [leak for leak in _LEAKED if leak in kept.stamped(1, NOW).decode()] == []
+    assert [leak for leak in _LEAKED if leak in kept.to_bytes(1, NOW).decode()] == []
 
 
 def _with_texts(event: Event, text: str) -> Event:
@@ -300,8 +300,8 @@ def test_translate_text_no_store_takes_is_replaced(cls: type[Event]) -> None:
     strange = _with_texts(example(cls), "nul \x00 and half \ud83d a character").model_copy(
         update={"subject": "with\x00nul"}
     )
-    made = draft(strange)
-    parsed = json.loads(made.stamped(1, NOW))
+    made = record(strange)
+    parsed = json.loads(made.to_bytes(1, NOW))
     assert "\x00" not in json.dumps(parsed, ensure_ascii=False)
     assert "\x00" not in f"{made.key}{made.ticket_id}{made.actor_id}"
     assert ocsf.problems(parsed) == []
@@ -320,24 +320,24 @@ def test_translate_fault_in_a_shape_says_which_event_and_not_what_it_held(
     broken = mapping.REGISTRY | {TicketSubmitted: type(entry)(**{**vars(entry), "shape": faulty})}
     monkeypatch.setattr(mapping, "REGISTRY", broken)
     with pytest.raises(Untranslatable) as raised:
-        draft(example(TicketSubmitted))
+        record(example(TicketSubmitted))
     assert str(raised.value) == "ticket.submitted.v1: KeyError while mapping"
 
 
 def test_translate_record_too_large_for_a_message_is_refused() -> None:
     huge = example(TicketSubmitted).model_copy(update={"why": "x" * LARGEST})
     with pytest.raises(Untranslatable, match="bytes"):
-        draft(huge)
+        record(huge)
 
 
 @every_event
 def test_untranslated_event_is_a_valid_translation_error_with_its_ids(cls: type[Event]) -> None:
     event = example(cls)
     kept = untranslated(event, "why not", event_id=new_id(), source="ticket", product=PRODUCT)
-    said = json.loads(kept.stamped(7, NOW))
+    said = json.loads(kept.to_bytes(7, NOW))
     assert ocsf.problems(said) == []
     assert said["type_uid"] == 600802
     assert said["unmapped"]["jit"]["event_type"] == cls.TYPE
     assert said["status_detail"] == "why not"
-    assert kept.ticket_id == draft(event).ticket_id
-    assert kept.account_ids == draft(event).account_ids
+    assert kept.ticket_id == record(event).ticket_id
+    assert kept.account_ids == record(event).account_ids

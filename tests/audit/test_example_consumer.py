@@ -29,7 +29,7 @@ def stream(*sequences: int) -> list[dict[str, Any]]:
         json.loads(
             translate(
                 example(classes[n % len(classes)]), event_id=new_id(), source="ticket", product=PRODUCT
-            ).stamped(n, NOW)
+            ).to_bytes(n, NOW)
         )
         for n in sequences
     ]

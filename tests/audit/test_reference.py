@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from services.audit.domain.mapping import Draft, Product, translate, untranslated
+from services.audit.domain.mapping import Product, Record, translate, untranslated
 from services.audit.domain.ocsf import OTHER
 from services.audit.domain.registry import REGISTRY, Entry
 from shared.contracts.access import AccessGranted
@@ -62,10 +62,10 @@ def examples() -> str:
     return "\n".join([*parts, _shown("A fact that could not be translated", failed)])
 
 
-def _shown(title: str, draft: Draft) -> str:
-    record = json.loads(draft.stamped(48211, NOW))
+def _shown(title: str, made: Record) -> str:
+    record = json.loads(made.to_bytes(48211, NOW))
     text = json.dumps(record, indent=1, ensure_ascii=False)
-    return f"### {title}: `{draft.code}`\n\n```json\n{text}\n```\n"
+    return f"### {title}: `{made.code}`\n\n```json\n{text}\n```\n"
 
 
 def with_generated(page: str) -> str:

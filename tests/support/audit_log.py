@@ -20,7 +20,9 @@ EventT = TypeVar("EventT", bound=Event)
 async def keep(service: Service, *events: Event, event_id: str | None = None, source: str = "ticket") -> None:
     """Hand facts to the log as a consumer would."""
     for event in events:
-        await commands.keep(service.context, PRODUCT, received(event, event_id=event_id, source=source))
+        arrived = received(event, event_id=event_id, source=source)
+        async with service.context.unit_of_work() as work:
+            await commands.keep(service.context, work, arrived, product=PRODUCT)
 
 
 async def records(service: Service, code: str | None = None) -> list[dict[str, Any]]:

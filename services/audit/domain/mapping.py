@@ -1,6 +1,6 @@
 """An event as an OCSF record: the common part of every record, and the class's own from the registry.
 
-Pure: sequence and time of recording are put in last, by `Draft.stamped`, because they are only known
+Pure: sequence and time of recording are put in last, by `Record.to_bytes`, because they are only known
 under the log's lock. Whatever cannot be mapped becomes a record that says so; nothing is dropped.
 """
 
@@ -45,7 +45,7 @@ class Product:
 
 
 @dataclass(frozen=True)
-class Draft:
+class Record:
     """A record but for its place in the log, with what it is found by."""
 
     event_id: str
@@ -62,7 +62,7 @@ class Draft:
     occurred_at: datetime
     ocsf: Json
 
-    def stamped(self, sequence: int, recorded_at: datetime) -> bytes:
+    def to_bytes(self, sequence: int, recorded_at: datetime) -> bytes:
         """The bytes that are stored, published and served: compact JSON in UTF-8."""
         place = {"sequence": sequence, "logged_time": milliseconds(recorded_at)}
         return _encode({**self.ocsf, "metadata": {**self.ocsf["metadata"], **place}})
@@ -72,23 +72,23 @@ class Untranslatable(Exception):
     """The event cannot be mapped; the sentence says why without repeating what is in it."""
 
 
-def translate(event: Event, *, event_id: str, source: str, product: Product) -> Draft:
+def translate(event: Event, *, event_id: str, source: str, product: Product) -> Record:
     """The event as its class's record. Raises Untranslatable; nothing else, whatever the event holds."""
     try:
         entry = REGISTRY[type(event)]
         fields = event.model_dump(mode="json", include=BASE | entry.fields, exclude_none=True)
-        record = _record(entry, fields, event_id=event_id, source=source, event=event, product=product)
-        draft = _draft(event, record, event_id=event_id, source=source, code=entry.code)
-        size = len(draft.stamped(0, event.at))
+        body = _ocsf(entry, fields, event_id=event_id, source=source, event=event, product=product)
+        record = _record(event, body, event_id=event_id, source=source, code=entry.code)
+        size = len(record.to_bytes(0, event.at))
     except Exception as error:
         # A fault in one shape must not cost the record of the fact: the caller keeps what is known.
         raise Untranslatable(f"{event.TYPE}: {type(error).__name__} while mapping") from error
     if size > LARGEST:
         raise Untranslatable(f"{event.TYPE}: its record has {size} bytes, {LARGEST} at most are kept")
-    return draft
+    return record
 
 
-def untranslated(event: Event, why: str, *, event_id: str, source: str, product: Product) -> Draft:
+def untranslated(event: Event, why: str, *, event_id: str, source: str, product: Product) -> Record:
     """What is kept of an event that could not be mapped: its envelope, and the digest of its body.
 
     The body itself stays out, since no allow-list went over it; its owner's outbox has it for 30 days.
@@ -115,12 +115,10 @@ def untranslated(event: Event, why: str, *, event_id: str, source: str, product:
             | {"actor": event.actor.name}
         },
     }
-    return _draft(event, clean(record), event_id=event_id, source=source, code=TRANSLATION_FAILED)
+    return _record(event, clean(record), event_id=event_id, source=source, code=TRANSLATION_FAILED)
 
 
-def _record(
-    entry: Entry, fields: Json, *, event_id: str, source: str, event: Event, product: Product
-) -> Json:
+def _ocsf(entry: Entry, fields: Json, *, event_id: str, source: str, event: Event, product: Product) -> Json:
     own = {name: value for name, value in fields.items() if name not in BASE}
     shaped = entry.shape(own)
     decided = entry.disposition.attributes() if entry.disposition else {}
@@ -218,9 +216,9 @@ def _context(event: Event, fields: Json) -> Json:
     )
 
 
-def _draft(event: Event, record: Json, *, event_id: str, source: str, code: str) -> Draft:
+def _record(event: Event, body: Json, *, event_id: str, source: str, code: str) -> Record:
     about = event.about
-    return Draft(
+    return Record(
         event_id=event_id,
         source=source,
         code=code,
@@ -230,7 +228,7 @@ def _draft(event: Event, record: Json, *, event_id: str, source: str, code: str)
         account_ids=tuple(_plain(account_id) for account_id in about.account_ids),
         party_ids=tuple(_plain(user_id) for user_id in about.party_ids),
         occurred_at=event.at,
-        ocsf=record,
+        ocsf=body,
     )
 
 

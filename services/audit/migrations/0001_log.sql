@@ -3,7 +3,8 @@
 
 CREATE TABLE audit_event (
     sequence    bigint PRIMARY KEY CHECK (sequence > 0),
-    event_id    uuid NOT NULL UNIQUE, -- for ever, unlike the inbox: a fact replayed after years is still known
+    event_id    uuid NOT NULL,
+    source      text NOT NULL CHECK (source <> ''), -- an id that another service reuses keeps nothing out of the log
     event_code  text NOT NULL,
     ticket_id   text,
     actor_id    text NOT NULL,
@@ -11,7 +12,8 @@ CREATE TABLE audit_event (
     party_ids   text[] NOT NULL,
     occurred_at timestamptz NOT NULL,
     recorded_at timestamptz NOT NULL,
-    ocsf        bytea NOT NULL -- what is published and served, byte for byte; jsonb would reorder it
+    ocsf        bytea NOT NULL, -- what is published and served, byte for byte; jsonb would reorder it
+    UNIQUE (event_id, source) -- for ever, unlike the inbox: a fact replayed after years is still known
 );
 CREATE INDEX audit_event_ticket ON audit_event (ticket_id, sequence) WHERE ticket_id IS NOT NULL;
 CREATE INDEX audit_event_actor ON audit_event (actor_id, sequence);
@@ -48,13 +50,13 @@ END $$;
 CREATE TRIGGER log_head_grows BEFORE UPDATE ON log_head FOR EACH ROW EXECUTE FUNCTION head_grows_by_one();
 
 -- The number the event will have, with the head locked until the transaction ends; null when it is known.
-CREATE FUNCTION next_sequence(event uuid) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION next_sequence(event uuid, origin text) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = public, pg_temp AS $$
 DECLARE
     following bigint;
 BEGIN
     SELECT last_sequence + 1 INTO STRICT following FROM log_head FOR UPDATE;
-    IF EXISTS (SELECT FROM audit_event WHERE event_id = event) THEN
+    IF EXISTS (SELECT FROM audit_event WHERE event_id = event AND source = origin) THEN
         RETURN NULL;
     END IF;
     RETURN following;
@@ -62,11 +64,11 @@ END $$;
 
 -- Append under the number from next_sequence(), which the record must carry; null when the event is known.
 CREATE FUNCTION append(
-    number bigint, event uuid, code text, ticket text, actor text, accounts text[], parties text[],
+    number bigint, event uuid, origin text, code text, ticket text, actor text, accounts text[], parties text[],
     occurred timestamptz, recorded timestamptz, record bytea
 ) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-    following bigint := next_sequence(event);
+    following bigint := next_sequence(event, origin);
     metadata  json := convert_from(record, 'UTF8')::json -> 'metadata';
 BEGIN
     IF following IS NULL THEN
@@ -77,14 +79,16 @@ BEGIN
             USING ERRCODE = 'restrict_violation', HINT = 'take it from next_sequence() in the same transaction';
     END IF;
     IF (metadata ->> 'sequence')::bigint IS DISTINCT FROM following
-        OR (metadata ->> 'uid')::uuid IS DISTINCT FROM event THEN
-        RAISE EXCEPTION 'the record of % does not carry its own id and sequence %', event, following
+        OR (metadata ->> 'uid')::uuid IS DISTINCT FROM event
+        OR metadata #>> '{product,feature,name}' IS DISTINCT FROM origin THEN
+        RAISE EXCEPTION 'the record of % does not carry its own id, source and sequence %', event, following
             USING ERRCODE = 'restrict_violation';
     END IF;
     UPDATE log_head SET last_sequence = following;
     INSERT INTO audit_event (
-        sequence, event_id, event_code, ticket_id, actor_id, account_ids, party_ids, occurred_at, recorded_at, ocsf
-    ) VALUES (following, event, code, ticket, actor, accounts, parties, occurred, recorded, record);
+        sequence, event_id, source, event_code, ticket_id, actor_id, account_ids, party_ids, occurred_at,
+        recorded_at, ocsf
+    ) VALUES (following, event, origin, code, ticket, actor, accounts, parties, occurred, recorded, record);
     RETURN following;
 END $$;
 
