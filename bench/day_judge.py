@@ -26,7 +26,6 @@ from bench.day_truth import (
     presences_of,
 )
 from bench.fleet import Fleet
-from services.notifier.domain.delivery import message_id
 from shared.contracts.topics import AUDIT_OCSF
 
 SEEN_WITHIN_S = 10.0
@@ -200,14 +199,15 @@ def fold(events: Iterable[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]
 
 
 def _judge_mail(verdict: Verdict, fleet: Fleet, events: Sequence[dict[str, Any]]) -> None:
-    """Who had to be told was told; a mail came twice only if the notifier was killed between."""
+    """Who had to be mailed was; a mail came twice only if the notifier was killed between."""
     arrived: dict[str, list[float]] = {}
     for line in fleet.mailbox.log.read_text().splitlines():
         receipt = json.loads(line)
         moment = datetime.fromisoformat(receipt["received_at"]).timestamp()
         arrived.setdefault(receipt["message_id"], []).append(moment)
+    sent = _message_ids(events)
     for wanted, why in _mails_wanted(events):
-        if wanted not in arrived:
+        if sent.get(wanted) not in arrived:
             verdict.complain("mail", f"{why} got no mail")
     kills = fleet.services["notifier"].kills
     for identity, times in arrived.items():
@@ -217,27 +217,35 @@ def _judge_mail(verdict: Verdict, fleet: Fleet, events: Sequence[dict[str, Any]]
     verdict.counts["mails_repeated"] = sum(len(times) - 1 for times in arrived.values())
 
 
-_TOLD_TO_REQUESTER = frozenset(
+_MAILED_TO_REQUESTER = frozenset(
     f"ticket.{state}"
     for state in ("submitted", "approved", "rejected", "timed_out", "withdrawn", "terminated", "returned")
 )
 
 
-def _mails_wanted(events: Iterable[dict[str, Any]]) -> Iterable[tuple[str, str]]:
-    """Message ids that must have arrived: approvers of a stage, beneficiaries of what happened."""
+def _message_ids(events: Iterable[dict[str, Any]]) -> dict[tuple[str, str], str]:
+    """Event and recipient to the mail that, as the notifier says, told the one of the other."""
+    found = {}
+    for event in events:
+        if event["metadata"]["event_code"] == "notification.sent":
+            mail = event["unmapped"]["jit"]
+            for uid in mail["event_ids"]:
+                found[uid, mail["recipient"]] = event["email"]["message_uid"]
+    return found
+
+
+def _mails_wanted(events: Iterable[dict[str, Any]]) -> Iterable[tuple[tuple[str, str], str]]:
+    """Event and person: approvers of a stage, the requester, beneficiaries of what happened."""
     for event in events:
         code, uid = event["metadata"]["event_code"], event["metadata"]["uid"]
         if code == "review.stage_opened":
             for person in event["entity"]["data"]["approvers"]:
-                yield (
-                    message_id(uid, person["user_id"], domain="jit"),
-                    f"approver {person['user_name']} ({uid})",
-                )
-        elif code in _TOLD_TO_REQUESTER:
+                yield (uid, person["user_id"]), f"approver {person['user_name']} ({uid})"
+        elif code in _MAILED_TO_REQUESTER:
             requester = event["entity"]["data"]["requester"]["user_id"]
-            yield message_id(uid, requester, domain="jit"), f"requester of {code} ({uid})"
+            yield (uid, requester), f"requester of {code} ({uid})"
         elif code in {"access.granted", "access.revoked", "access.failed", "access.released"}:
-            yield message_id(uid, event["user"]["uid"], domain="jit"), f"beneficiary of {code} ({uid})"
+            yield (uid, event["user"]["uid"]), f"beneficiary of {code} ({uid})"
 
 
 # figures

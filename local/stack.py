@@ -195,13 +195,14 @@ def _build(
     # The stand-in has no rate limit here: the first reading of the organisation takes a second, not 20.
     aws = {"aws_endpoint": settings.pop("aws_endpoint"), "calls_per_second": None}
     ticket = TicketSettings(**told("ticket", shortest_window=timedelta(seconds=10)))
+    notifier = NotifierSettings(**told("notifier", pages_url=settings["public_url"]))
     services = [
         build_ticket(ticket, process=process),
         build_approval(ApprovalSettings(**told("approval")), process=process),
         build_provisioner(
             ProvisionerSettings(**told("provisioner", **aws)), process=process, identity_center=_stand_in
         ),
-        build_notifier(NotifierSettings(**told("notifier")), process=process),
+        build_notifier(notifier, process=process),
         build_audit(AuditSettings(**told("audit")), process=process),
     ]
     return services, tables

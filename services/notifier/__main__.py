@@ -1,10 +1,10 @@
-"""The notifier: tells people what became of a ticket, by mail, once each."""
+"""The notifier: mails people what became of a ticket, one mail per change."""
 
 import asyncio
 from functools import partial
 
 from services.notifier import consumers, http
-from services.notifier.commands.rounds import look_around_for_ever, send_for_ever
+from services.notifier.commands.background import run_monitor, run_sender
 from services.notifier.settings import NotifierSettings, load_settings
 from shared.context import Context
 from shared.runtime.service import Parts, Process, Service, Task, serve
@@ -16,17 +16,19 @@ def build(settings: NotifierSettings | None = None, *, process: Process | None =
 
     def background(context: Context) -> list[Task]:
         senders: list[Task] = [
-            (f"sender-{number}", partial(send_for_ever, context, settings, nudge))
+            (f"sender-{number}", partial(run_sender, context, settings, nudge))
             for number in range(1, settings.mail_workers + 1)
         ]
-        return [*senders, ("look-around", partial(look_around_for_ever, context, settings, nudge))]
+        return [*senders, ("monitor", partial(run_monitor, context, settings))]
 
     parts = Parts(
-        routers=lambda context: [http.router(context, settings, nudge)],
-        subscriptions=lambda context: consumers.subscriptions(context, settings, nudge),
+        routers=lambda context: [http.router(context, settings)],
+        subscriptions=lambda context: consumers.subscriptions(context, settings),
         background=background,
     )
-    return Service("notifier", settings, parts, process=process)
+    service = Service("notifier", settings, parts, process=process)
+    service.context.nudge = nudge.set
+    return service
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The notifier over HTTP: what was sent, what was not, and trying again. For those who run JIT."""
 
-import asyncio
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,10 +11,11 @@ from services.notifier.domain.delivery import State
 from services.notifier.settings import NotifierSettings
 from shared.context import Context
 from shared.http.access import Caller, requires
-from shared.http.web import respond
+from shared.http.idempotency import Answer
+from shared.http.writes import write
 
 
-def router(context: Context, settings: NotifierSettings, nudge: asyncio.Event) -> APIRouter:
+def router(context: Context, settings: NotifierSettings) -> APIRouter:
     router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"])
 
     @router.get("", dependencies=[requires("ops.read")])
@@ -41,8 +41,11 @@ def router(context: Context, settings: NotifierSettings, nudge: asyncio.Event) -
     @router.post("/{delivery_id}/retry", status_code=202, response_model=None)
     async def retry_delivery(delivery_id: UUID, caller: Caller = requires("ops.write")) -> Response:
         """Send a failed mail again, or one that waits for its next attempt at once."""
-        answer = await deliveries.retry(context, settings, caller, str(delivery_id))
-        nudge.set()
-        return respond(answer)
+        return await write(
+            context,
+            caller,
+            lambda work: deliveries.retry(context, work, caller, str(delivery_id), settings=settings),
+            lambda state: Answer(202, {"id": str(delivery_id), "state": state}),
+        )
 
     return router

@@ -15,6 +15,15 @@ class NotifierSettings(ServiceSettings):
 
     message_domain: str = Field(default="jit", pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,200}[A-Za-z0-9])?$")
     """Right side of every Message-ID and of the List-Id. Changing it starts new threads in mailboxes."""
+    pages_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]+")
+    """Where the pages are that people open, at `/tickets/<id>` and `/reviews/<id>`; mails link to them.
+    Absent, since JIT has no pages yet: mails then name ids and API calls, and no link leads nowhere."""
+    mail_gather: timedelta = Field(default=timedelta(seconds=5), ge=timedelta(0))
+    """How long a mail waits for further facts of its kind about the same ticket; each that comes starts the
+    wait anew. A ticket of many targets is decided and granted target by target, seconds apart. A mail to
+    which nothing can be added does not wait."""
+    mail_gather_longest: timedelta = Field(default=timedelta(seconds=60), ge=timedelta(0))
+    """Longest wait of that kind, from the first fact on: people want to know when their access begins."""
     mail_workers: int = Field(default=2, ge=1, le=20)
     """Mails sent at once, each over its own connection: one slow answer does not hold up everybody."""
     mail_check_every: timedelta = Field(default=timedelta(seconds=5), gt=timedelta(0))

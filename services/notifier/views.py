@@ -5,11 +5,6 @@ from typing import Any
 from services.notifier.domain.delivery import State
 from shared.database.pool import Conn
 
-_COLUMNS = (
-    "id", "event_id", "ticket_id", "recipient", "template", "state", "attempts", "address", "message_id",
-    "smtp_code", "detail", "retried_by", "created_at", "next_attempt_at", "settled_at",
-)  # fmt: skip
-
 
 async def deliveries(
     conn: Conn,
@@ -23,12 +18,18 @@ async def deliveries(
     """A page, the newest first; ids sort by time."""
     rows = await conn.fetch(
         """
-        SELECT id, event_id, ticket_id, recipient, template, state, attempts, address, message_id,
-               smtp_code, detail, retried_by, created_at, next_attempt_at, settled_at
-        FROM delivery
-        WHERE ($1::text IS NULL OR ticket_id = $1) AND ($2::text IS NULL OR recipient = $2)
-          AND ($3::text IS NULL OR state = $3) AND ($4::uuid IS NULL OR id < $4)
-        ORDER BY id DESC LIMIT $5
+        SELECT d.id::text AS id,
+               ARRAY(
+                   SELECT n.event_id::text
+                   FROM delivery_notice AS link JOIN notice AS n ON n.id = link.notice_id
+                   WHERE link.delivery_id = d.id ORDER BY n.happened_at, n.received_at, n.id
+               ) AS event_ids,
+               d.ticket_id, d.recipient, d.template, d.state, d.attempts, d.address, d.message_id,
+               d.smtp_code, d.detail, d.retried_by, d.created_at, d.next_attempt_at, d.settled_at
+        FROM delivery AS d
+        WHERE ($1::text IS NULL OR d.ticket_id = $1) AND ($2::text IS NULL OR d.recipient = $2)
+          AND ($3::text IS NULL OR d.state = $3) AND ($4::uuid IS NULL OR d.id < $4)
+        ORDER BY d.id DESC LIMIT $5
         """,
         ticket,
         recipient,
@@ -41,9 +42,7 @@ async def deliveries(
 
 def _item(row: Any) -> dict[str, Any]:
     """A delivery as JSON."""
-    item = {name: row[name] for name in _COLUMNS}
-    for name in ("id", "event_id"):
-        item[name] = str(item[name])
+    item = dict(row)
     for name in ("created_at", "next_attempt_at", "settled_at"):
         item[name] = item[name].isoformat() if item[name] else None
     if item["state"] != State.PENDING:

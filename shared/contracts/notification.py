@@ -7,8 +7,8 @@ from shared.contracts.event import About, Event
 
 class NotificationFact(Event):
     ticket_id: str
-    event_id: str
-    """The event the mail is about."""
+    event_ids: tuple[str, ...]
+    """The events the mail is about, in the order in which they happened."""
     recipient: str
     """Identity Store user id."""
     address: str | None

@@ -101,7 +101,7 @@ class ServiceSettings(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65535)
     """Port of HTTP; 0 takes a free one."""
     public_url: str = Field(default="http://127.0.0.1:8080", pattern=r"^https?://[^\s/]+")
-    """Where people reach JIT; links in mails begin with it. Production wants an https address."""
+    """Where people reach the API; calls shown in mails begin with it. Production wants an https address."""
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     """Networks whose X-Forwarded-For is believed, as a JSON list of CIDRs; none by default: then the address
     of a request is that of the connection, whatever its headers say."""

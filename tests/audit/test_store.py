@@ -38,8 +38,7 @@ REBUILDS = (
     "ALTER TABLE audit_event DISABLE TRIGGER ALL",
     "ALTER TABLE audit_event DROP COLUMN ocsf",
     "DROP FUNCTION next_sequence(uuid, text)",
-    "CREATE OR REPLACE FUNCTION next_sequence(event uuid, origin text) RETURNS bigint "
-    "LANGUAGE sql AS 'SELECT 1::bigint'",
+    "CREATE OR REPLACE FUNCTION next_sequence(event uuid, origin text) RETURNS bigint RETURN 1",
     "CREATE TABLE audit_event_2 (sequence bigint)",
     "SET ROLE jit_audit_owner",
     "SET session_replication_role = replica",

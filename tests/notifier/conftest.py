@@ -29,7 +29,8 @@ async def notifier_dsn(admin_dsn: str) -> AsyncIterator[str]:
 async def empty_dsn(notifier_dsn: str, admin_dsn: str) -> str:
     """The app role's DSN of a database without content; the app role itself may not delete."""
     conn = await asyncpg.connect(urlsplit(admin_dsn)._replace(path=urlsplit(notifier_dsn).path).geturl())
-    await conn.execute("TRUNCATE delivery, notice, known_ticket, inbox, outbox, idempotency_key")
+    await conn.execute("TRUNCATE delivery_notice, delivery, notice, known_ticket")
+    await conn.execute("TRUNCATE inbox, outbox, idempotency_key")
     await conn.close()
     return notifier_dsn
 
@@ -53,6 +54,7 @@ async def post(empty_dsn: str, box: Mailbox, issuer: DevelopmentIssuer) -> Async
         env="development",
         database_url=empty_dsn,
         public_url="https://jit.example.com",
+        pages_url="https://pages.example.com",
         issuers=(trusted(issuer),),
         role_admin=tuple(organisation.ROLES["admin"]),
         role_auditor=tuple(organisation.ROLES["auditor"]),

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.contracts import access, approval, ticket
-from shared.contracts.event import Actor
+from shared.contracts.event import Actor, Event
 from shared.contracts.people import Person
 from tests.support.harness import NOW
 from tests.support.organisation import ADMIN, READ, P, S, user_id
@@ -62,6 +62,14 @@ def a_ticket(**changes: Any) -> ticket.Ticket:
         "state": ticket.TicketState.PENDING,
     }
     return ticket.Ticket(**(known | changes))
+
+
+def wide_ticket(count: int, **changes: Any) -> ticket.Ticket:
+    """Bob asks for ann for one set on that many accounts."""
+    numbers = range(1, count + 1)
+    targets = (target(id=f"t{n}", account_id=f"{n:012}", account_name=f"account-{n}") for n in numbers)
+    grants = (grant(id=f"g{n}", target_id=f"t{n}") for n in numbers)
+    return a_ticket(**({"targets": tuple(targets), "grants": tuple(grants)} | changes))
 
 
 def ticket_fact(
@@ -131,3 +139,24 @@ def stage_opened(**fields: Any) -> approval.ReviewStageOpened:
         "earlier_rejections": 2,
     }
     return approval.ReviewStageOpened(**(known | fields))
+
+
+def fact_of_table(event: type[Event]) -> Event:
+    """A fact of the table that is mailed."""
+    if issubclass(event, ticket.TicketFact):
+        return ticket_fact(event, a_ticket(grants=(grant(granted_at=NOW),)))
+    if issubclass(event, access.AccessFact):
+        return access_fact(event)
+    return stage_opened()
+
+
+TWO = a_ticket(
+    beneficiaries=(person("ann"), person("eve")),
+    targets=(target(), second_target()),
+    grants=(
+        grant(),
+        grant(id="grant-2", target_id="target-2"),
+        grant(id="grant-3", beneficiary=user_id("eve")),
+    ),
+)
+"""Ann on both targets, eve on the first."""

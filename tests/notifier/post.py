@@ -7,17 +7,15 @@ from html.parser import HTMLParser
 from typing import Any
 
 from local.mailbox import Mail, Mailbox
-from services.notifier.commands import notices
 from services.notifier.commands.sending import send_next
 from services.notifier.domain.delivery import Outcome
 from services.notifier.email.smtp import Mailer
 from services.notifier.settings import NotifierSettings
 from shared.context import Context
 from shared.contracts.event import Event
-from shared.contracts.ticket import TicketFact
-from shared.foundation.clock import EPOCH, ManualClock
+from shared.foundation.clock import EPOCH, ManualClock, new_id
 from shared.runtime.service import Service
-from tests.support.harness import received
+from tests.support.work import deliver
 
 
 @dataclass
@@ -34,22 +32,24 @@ class Post:
     def context(self) -> Context:
         return self.service.context
 
-    async def hear(self, event: Event, *, event_id: str | None = None) -> str:
+    async def take(self, event: Event, *, event_id: str | None = None) -> str:
         """One fact, delivered twice; its id."""
-        arrived = received(event, event_id=event_id)
-        command: Any = (
-            notices.hear_of_ticket if isinstance(event, TicketFact) else notices.hear_of_access_or_review
-        )
+        event_id = event_id or new_id()
         for _ in range(2):
-            await command(self.context, self.settings, arrived)
-        return arrived.id
+            await deliver(self.service, event, event_id=event_id)
+        return event_id
 
     async def send_all(self, mailer: Mailer | None = None) -> list[Outcome]:
         """Everything that is due now."""
         outcomes = []
-        while outcome := await send_next(self.context, self.settings, mailer or self.mailer):
+        while outcome := await send_next(self.context, mailer or self.mailer, settings=self.settings):
             outcomes.append(outcome)
         return outcomes
+
+    async def send_gathered(self) -> list[Outcome]:
+        """Everything, once nothing more is waited for."""
+        self.clock.advance(self.settings.mail_gather)
+        return await self.send_all()
 
     def to(self, name: str) -> list[Mail]:
         return [mail for mail in self.box.mails() if f"{name}@example.com" in mail.receipt.recipients]

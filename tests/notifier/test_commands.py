@@ -5,16 +5,16 @@ from datetime import timedelta
 
 import pytest
 
-from services.notifier import store
-from services.notifier.commands import notices
-from services.notifier.commands.rounds import look_around
+from services.notifier.commands.background import monitor
 from services.notifier.commands.sending import NO_ADDRESS, send_next
 from services.notifier.domain.delivery import Accepted, Deferred, Outcome, Refused
 from services.notifier.email.smtp import Mailer
+from services.notifier.store import notices
 from shared.contracts import access, ticket
 from shared.contracts.documents import User
 from shared.contracts.notification import NotificationFailed, NotificationSent
 from shared.database.pool import transaction
+from shared.foundation.clock import new_id
 from tests.notifier.facts import (
     HOUR,
     REVIEW,
@@ -26,8 +26,9 @@ from tests.notifier.facts import (
     ticket_fact,
 )
 from tests.notifier.post import Post
-from tests.support.harness import NOW, received, said
+from tests.support.harness import NOW, said
 from tests.support.organisation import user_id
+from tests.support.work import deliver
 
 SECOND = timedelta(seconds=1)
 
@@ -45,23 +46,23 @@ def dying(post: Post) -> Mailer:
 
 
 async def test_fact_delivered_twice_makes_one_mail_per_recipient(post: Post) -> None:
-    await post.hear(ticket_fact())
+    await post.take(ticket_fact())
     await post.send_all()
-    await post.hear(stage_opened())
+    await post.take(stage_opened())
     await post.send_all()
     assert [len(post.to(name)) for name in ("ann", "bob", "carl", "cora")] == [1, 1, 1, 1]
     assert len(post.box.mails()) == 4
 
 
 async def test_event_delivered_to_two_replicas_at_once_makes_one_mail(post: Post) -> None:
-    arrived = received(ticket_fact())
-    await asyncio.gather(*(notices.hear_of_ticket(post.context, post.settings, arrived) for _ in range(4)))
+    event, event_id = ticket_fact(), new_id()
+    await asyncio.gather(*(deliver(post.service, event, event_id=event_id) for _ in range(4)))
     await post.send_all()
     assert len(post.box.mails()) == 2
 
 
 async def test_send_says_so_with_the_cause_and_the_message_id(post: Post) -> None:
-    event_id = await post.hear(ticket_fact())
+    event_id = await post.take(ticket_fact())
     await post.send_all()
     facts = await said(post.service)
     assert {fact.recipient for fact in facts if isinstance(fact, NotificationSent)} == {
@@ -70,12 +71,8 @@ async def test_send_says_so_with_the_cause_and_the_message_id(post: Post) -> Non
     }
     for fact in facts:
         assert isinstance(fact, NotificationSent)
-        assert (fact.subject, fact.ticket_id, fact.cause, fact.event_id) == (
-            TICKET,
-            TICKET,
-            event_id,
-            event_id,
-        )
+        assert (fact.subject, fact.ticket_id, fact.cause) == (TICKET, TICKET, event_id)
+        assert fact.event_ids == (event_id,)
         assert fact.template == "submitted"
         assert fact.message_id in {mail.receipt.message_id for mail in post.box.mails()}
 
@@ -83,7 +80,7 @@ async def test_send_says_so_with_the_cause_and_the_message_id(post: Post) -> Non
 async def test_send_while_receiver_is_down_waits_and_sends_once_it_is_up(post: Post) -> None:
     port = post.box.port
     await post.box.stop()
-    await post.hear(ticket_fact())
+    await post.take(ticket_fact())
     outcomes = await post.send_all()
     assert all(isinstance(outcome, Deferred) and outcome.server for outcome in outcomes)
     assert len(outcomes) == 2
@@ -96,7 +93,7 @@ async def test_send_while_receiver_is_down_waits_and_sends_once_it_is_up(post: P
 
 async def test_send_answered_4xx_is_tried_again_with_growing_pauses(post: Post) -> None:
     post.box.refuse(451, times=2, recipient="ann@example.com")
-    await post.hear(ticket_fact())
+    await post.take(ticket_fact())
     await post.send_all()
     for pause in (post.settings.mail_first_delay, 2 * post.settings.mail_first_delay):
         post.clock.advance(pause - SECOND)
@@ -110,7 +107,7 @@ async def test_send_answered_4xx_is_tried_again_with_growing_pauses(post: Post) 
 
 async def test_send_answered_4xx_for_a_day_is_given_up_and_said(post: Post) -> None:
     post.box.refuse(451, recipient="ann@example.com")
-    await post.hear(ticket_fact())
+    await post.take(ticket_fact())
     await post.send_all()
     post.clock.advance(post.settings.mail_give_up_after - SECOND)
     await post.send_all()
@@ -126,8 +123,8 @@ async def test_send_answered_4xx_for_a_day_is_given_up_and_said(post: Post) -> N
 @pytest.mark.parametrize("recipient", ["ann@example.com", None], ids=["at RCPT", "after DATA"])
 async def test_send_answered_5xx_fails_at_once_and_alerts(post: Post, recipient: str | None) -> None:
     post.box.refuse(550, recipient=recipient, reason="no such user")
-    await post.hear(access_fact())
-    await post.hear(ticket_fact(ticket.TicketClosed))
+    await post.take(access_fact())
+    await post.take(ticket_fact(ticket.TicketClosed))
     await post.send_all()
     failed = await said(post.service, NotificationFailed)
     assert {(one.smtp_code, one.recipient) for one in failed if isinstance(one, NotificationFailed)} >= {
@@ -140,26 +137,25 @@ async def test_send_answered_5xx_fails_at_once_and_alerts(post: Post, recipient:
     assert await post.send_all() == []
 
 
-async def test_look_around_with_mail_that_does_not_get_away_alerts_until_it_does(post: Post) -> None:
-    nudge = asyncio.Event()
+async def test_monitor_with_mail_that_does_not_get_away_alerts_until_it_does(post: Post) -> None:
     post.box.refuse(451, recipient="ann@example.com")
-    await post.hear(ticket_fact())
+    await post.take(ticket_fact())
     for _ in range(3):
         await post.send_all()
         post.clock.advance(post.settings.mail_longest_delay)
-    await look_around(post.context, post.settings, nudge)
+    await monitor(post.context, post.settings)
     (alert,) = post.context.alerts.active
     assert alert.key == "undeliverable_mail"
     assert "451" in alert.detail
     post.box.accept_all()
     await post.send_all()
-    await look_around(post.context, post.settings, nudge)
+    await monitor(post.context, post.settings)
     assert [alert.key for alert in post.context.alerts.active if not alert.once] == []
 
 
 async def test_send_cut_after_the_data_was_accepted_repeats_the_same_message_id(post: Post) -> None:
-    await post.hear(access_fact(), event_id=None)
-    await post.hear(ticket_fact(ticket.TicketClosed))
+    await post.take(access_fact(), event_id=None)
+    await post.take(ticket_fact(ticket.TicketClosed))
     post.box.cut_after_data()
     (first, *_) = await post.send_all()
     assert isinstance(first, Deferred)
@@ -173,11 +169,11 @@ async def test_send_cut_after_the_data_was_accepted_repeats_the_same_message_id(
 
 
 async def test_kill_between_accept_and_record_repeats_the_same_message_id(post: Post) -> None:
-    await post.hear(stage_opened(approvers=(person("carl"),)))
-    await post.hear(ticket_fact(ticket.TicketClosed))
+    await post.take(stage_opened(approvers=(person("carl"),)))
+    await post.take(ticket_fact(ticket.TicketClosed))
     mailer = dying(post)
     with pytest.raises(KeyboardInterrupt):
-        await send_next(post.context, post.settings, mailer)
+        await send_next(post.context, mailer, settings=post.settings)
     await mailer.close()
     assert await post.send_all() == []
     post.clock.advance(post.settings.mail_lease)
@@ -193,7 +189,7 @@ async def test_kill_between_accept_and_record_repeats_the_same_message_id(post: 
 async def test_two_senders_at_once_send_each_mail_once(post: Post) -> None:
     for number in range(10):
         whole = a_ticket(id=f"ticket-{number}")
-        await post.hear(ticket_fact(whole=whole))
+        await post.take(ticket_fact(whole=whole))
     mailers = [Mailer(post.settings.smtp, within=post.settings.mail_send_within) for _ in range(3)]
     await asyncio.gather(*(post.send_all(mailer) for mailer in mailers))
     for mailer in mailers:
@@ -205,28 +201,28 @@ async def test_two_senders_at_once_send_each_mail_once(post: Post) -> None:
 
 
 async def test_sender_slower_than_its_lease_leaves_the_record_to_the_other(post: Post) -> None:
-    await post.hear(ticket_fact(whole=a_ticket(beneficiaries=(person("bob"),))))
+    await post.take(ticket_fact(whole=a_ticket(beneficiaries=(person("bob"),))))
 
     class Overtaken(Mailer):
         async def send(self, *args: object) -> Outcome:
             post.clock.advance(post.settings.mail_lease)
-            await send_next(post.context, post.settings, post.mailer)
+            await send_next(post.context, post.mailer, settings=post.settings)
             return await super().send(*args)  # type: ignore[arg-type]
 
     slow = Overtaken(post.settings.smtp, within=post.settings.mail_send_within)
-    await send_next(post.context, post.settings, slow)
+    await send_next(post.context, slow, settings=post.settings)
     await slow.close()
     assert len({mail.receipt.message_id for mail in post.box.mails()}) == 1
     assert len(await said(post.service, NotificationSent)) == 1
 
 
 async def test_mails_of_one_ticket_keep_their_order_while_one_is_refused(post: Post) -> None:
-    await post.hear(ticket_fact())
+    await post.take(ticket_fact())
     post.box.refuse(451, times=1, recipient="ann@example.com")
     await post.send_all()
     approved = ticket_fact(ticket.TicketApproved, a_ticket(version=2), at=NOW + SECOND)
-    await post.hear(access_fact(at=NOW + 2 * SECOND))
-    await post.hear(approved)
+    await post.take(access_fact(at=NOW + 2 * SECOND))
+    await post.take(approved)
     await post.send_all()
     assert post.to("ann") == []
     assert len(post.to("bob")) == 3
@@ -238,9 +234,9 @@ async def test_mails_of_one_ticket_keep_their_order_while_one_is_refused(post: P
 
 
 async def test_access_fact_before_its_ticket_is_told_when_the_ticket_is_known(post: Post) -> None:
-    await post.hear(access_fact(at=NOW + SECOND))
+    await post.take(access_fact(at=NOW + SECOND))
     assert await post.send_all() == []
-    await post.hear(ticket_fact())
+    await post.take(ticket_fact())
     await post.send_all()
     heads = [(mail.text or "").splitlines()[0] for mail in post.to("ann")]
     assert heads == ["Request submitted", "Access granted"]
@@ -250,50 +246,51 @@ async def test_access_fact_before_its_ticket_is_told_when_the_ticket_is_known(po
 
 async def test_access_fact_whose_ticket_does_not_come_is_told_all_the_same(post: Post) -> None:
     nudge = asyncio.Event()
-    await post.hear(access_fact())
-    await post.hear(stage_opened())
-    await look_around(post.context, post.settings, nudge)
+    post.context.nudge = nudge.set
+    await post.take(access_fact())
+    await post.take(stage_opened())
+    await monitor(post.context, post.settings)
     assert not nudge.is_set()
     post.clock.advance(post.settings.mail_hold + SECOND)
-    await look_around(post.context, post.settings, nudge)
+    await monitor(post.context, post.settings)
     assert nudge.is_set()
-    await look_around(post.context, post.settings, nudge)
-    await post.send_all()
+    await monitor(post.context, post.settings)
+    await post.send_gathered()
     (granted,) = post.to("ann")
     assert "Administrator on prod-payments (111111111111)" in (granted.text or "")
-    assert f"https://jit.example.com/reviews/{REVIEW}" in (post.to("carl")[0].text or "")
+    assert f"https://pages.example.com/reviews/{REVIEW}" in (post.to("carl")[0].text or "")
     assert post.to("bob") == []
-    await post.hear(ticket_fact())
+    await post.take(ticket_fact())
     await post.send_all()
     assert [len(post.to(name)) for name in ("ann", "bob", "carl")] == [2, 2, 1]
 
 
-async def test_access_fact_while_its_ticket_is_being_learnt_waits_for_it(post: Post) -> None:
+async def test_access_fact_while_its_ticket_is_being_saved_waits_for_it(post: Post) -> None:
     pool = post.context.pool
     async with transaction(pool) as conn:
-        await store.lock_ticket(conn, TICKET)
-        await store.learn_ticket(conn, a_ticket(), now=NOW)
-        hearing = asyncio.create_task(post.hear(access_fact()))
+        await notices.lock_ticket(conn, TICKET)
+        await notices.save_ticket(conn, a_ticket(), now=NOW)
+        taking = asyncio.create_task(post.take(access_fact()))
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
-        while not hearing.done() and not await pool.fetchval(waiting):
+        while not taking.done() and not await pool.fetchval(waiting):
             pass
-        assert await store.release_held(conn, a_ticket()) == []
-    await hearing
+        assert await notices.release_held(conn, a_ticket()) == []
+    await taking
     assert len(await post.rows("id")) == 2
     assert await pool.fetchval("SELECT count(*) FROM notice WHERE held") == 0
 
 
 async def test_older_ticket_fact_does_not_replace_a_newer_ticket(post: Post) -> None:
-    await post.hear(ticket_fact(ticket.TicketApproved, a_ticket(version=2, reason="the newer reason")))
-    await post.hear(ticket_fact(ticket.TicketSubmitted, a_ticket(version=1)))
-    await post.hear(access_fact())
+    await post.take(ticket_fact(ticket.TicketApproved, a_ticket(version=2, reason="the newer reason")))
+    await post.take(ticket_fact(ticket.TicketSubmitted, a_ticket(version=1)))
+    await post.take(access_fact())
     await post.send_all()
     assert "the newer reason" in (post.to("ann")[-1].text or "")
     assert len(post.to("ann")) == 3
 
 
 async def test_address_is_the_inventorys_at_sending_time(post: Post) -> None:
-    await post.hear(ticket_fact())
+    await post.take(ticket_fact())
     user = post.context.world.user(user_id("ann"))
     assert isinstance(user, User)
     post.context.tables.take(
@@ -305,8 +302,8 @@ async def test_address_is_the_inventorys_at_sending_time(post: Post) -> None:
 
 
 async def test_person_unknown_to_the_inventory_is_reached_at_the_facts_address(post: Post) -> None:
-    await post.hear(stage_opened(approvers=(person("zoe"),)))
-    await post.hear(ticket_fact())
+    await post.take(stage_opened(approvers=(person("zoe"),)))
+    await post.take(ticket_fact())
     await post.send_all()
     assert len(post.to("zoe")) == 1
 
@@ -327,8 +324,8 @@ async def test_person_unknown_to_the_inventory_is_reached_at_the_facts_address(p
 async def test_person_without_a_usable_address_is_said_to_have_failed(
     post: Post, address: str | None, detail: str
 ) -> None:
-    await post.hear(stage_opened(approvers=(person("zoe", email=address),)))
-    await post.hear(ticket_fact(ticket.TicketClosed))
+    await post.take(stage_opened(approvers=(person("zoe", email=address),)))
+    await post.take(ticket_fact(ticket.TicketClosed))
     outcomes = await post.send_all()
     assert [type(outcome) for outcome in outcomes] == [Refused]
     (failed,) = await said(post.service, NotificationFailed)
@@ -339,6 +336,6 @@ async def test_person_without_a_usable_address_is_said_to_have_failed(
 
 @pytest.mark.parametrize("event", [access.AccessGranting, access.AccessRevokeDue])
 async def test_fact_that_is_no_news_makes_no_mail(post: Post, event: type[access.AccessFact]) -> None:
-    await post.hear(ticket_fact(ticket.TicketClosed))
-    await post.hear(access_fact(event))
+    await post.take(ticket_fact(ticket.TicketClosed))
+    await post.take(access_fact(event))
     assert await post.rows("id") == []

@@ -27,6 +27,8 @@ from tests.notifier.post import Page, Post, words
 from tests.support.harness import NOW
 from tests.support.organisation import ADMIN, P, user_id
 
+PAGES = "https://pages.example.com/"
+
 HOSTILE = {
     "html": '<script>alert(1)</script><img src="https://evil.example/x.png" onerror=alert(1)>',
     "attribute": '"><a href="https://evil.example/approve">Approve</a>',
@@ -59,7 +61,7 @@ def check_inert(mail: Mail, *, page: str) -> None:
     """Nothing in the mail acts, hides, or points anywhere but to the page."""
     text, html = both_parts(mail)
     assert {tag for tag, _ in html.tags} <= ALLOWED_TAGS
-    assert [attrs["href"] for tag, attrs in html.tags if tag == "a"] == [f"https://jit.example.com/{page}"]
+    assert [attrs["href"] for tag, attrs in html.tags if tag == "a"] == [f"https://pages.example.com/{page}"]
     for _, attrs in html.tags:
         assert set(attrs) <= {"lang", "charset", "name", "content", "class", "href", "role", "scope"}
     for part in (text, mail.html or "", mail.header("Subject"), mail.header("To")):
@@ -88,8 +90,8 @@ async def test_hostile_text_everywhere_in_the_approvers_mail_is_inert(post: Post
         reason=nasty,
         reference=nasty,
     )
-    await post.hear(ticket_fact(ticket.TicketClosed, whole))
-    await post.hear(stage_opened(approvers=(person("carl"),)))
+    await post.take(ticket_fact(ticket.TicketClosed, whole))
+    await post.take(stage_opened(approvers=(person("carl"),)))
     assert len(await post.send_all()) == 1
     (mail,) = post.to("carl")
     assert mail.receipt.recipients == ("carl@example.com",)
@@ -99,8 +101,8 @@ async def test_hostile_text_everywhere_in_the_approvers_mail_is_inert(post: Post
 @pytest.mark.parametrize("nasty", HOSTILE.values(), ids=HOSTILE)
 async def test_hostile_text_in_news_is_inert(post: Post, nasty: str) -> None:
     whole = a_ticket(reason=nasty, beneficiaries=(person("ann", display_name=nasty),), version=2)
-    await post.hear(ticket_fact(ticket.TicketTerminated, whole, why=nasty))
-    await post.hear(access_fact(access.AccessFailed, code=nasty, detail=nasty))
+    await post.take(ticket_fact(ticket.TicketTerminated, whole, why=nasty))
+    await post.take(access_fact(access.AccessFailed, code=nasty, detail=nasty))
     await post.send_all()
     assert len(post.to("ann")) == 2
     for mail in post.to("ann"):
@@ -123,16 +125,16 @@ def give_hostile_documents(post: Post, nasty: str) -> None:
 
 
 async def test_all_mails_have_equal_parts_and_say_that_no_person_sent_them(post: Post) -> None:
-    await post.hear(ticket_fact())
-    await post.hear(stage_opened())
-    await post.hear(ticket_fact(ticket.TicketClosed, a_ticket(grants=(grant(granted_at=NOW),))))
+    await post.take(ticket_fact())
+    await post.take(stage_opened())
+    await post.take(ticket_fact(ticket.TicketClosed, a_ticket(grants=(grant(granted_at=NOW),))))
     for event in (
         access.AccessGranted,
         access.AccessRevoked,
         access.AccessReleased,
         access.AccessRevokeOverdue,
     ):
-        await post.hear(access_fact(event))
+        await post.take(access_fact(event))
     await post.send_all()
     assert len(post.box.mails()) == 14
     for mail in post.box.mails():
@@ -143,14 +145,14 @@ async def test_all_mails_have_equal_parts_and_say_that_no_person_sent_them(post:
         assert mail.header("From") == "JIT <jit@example.com>"
         assert parsedate_to_datetime(mail.header("Date")) == NOW
         assert "UTC" in text
-        assert "http" not in text.replace("https://jit.example.com/", "")
+        assert "http" not in text.replace("https://jit.example.com/v1/", "").replace(PAGES, "")
 
 
 async def test_mails_of_a_ticket_make_one_thread_per_person(post: Post) -> None:
     for cls in (ticket.TicketSubmitted, ticket.TicketApproved, ticket.TicketTerminated):
-        await post.hear(ticket_fact(cls))
-    await post.hear(access_fact())
-    await post.hear(ticket_fact(whole=a_ticket(id="another-ticket")))
+        await post.take(ticket_fact(cls))
+    await post.take(access_fact())
+    await post.take(ticket_fact(whole=a_ticket(id="another-ticket")))
     await post.send_all()
     root = thread_id(TICKET, domain="jit")
     mails = [mail for mail in post.to("ann") if mail.header("References") == root]
@@ -161,15 +163,15 @@ async def test_mails_of_a_ticket_make_one_thread_per_person(post: Post) -> None:
     assert len({mail.thread for mail in post.to("ann")}) == 2
 
 
-async def test_name_of_the_recipient_is_his_and_nobody_elses(post: Post) -> None:
+async def test_name_of_the_recipient_is_theirs_and_nobody_elses(post: Post) -> None:
     carl = post.context.world.user(user_id("carl"))
     assert isinstance(carl, User)
     name = '"Carl, Dr." <victim@example.com>, Ünï'
     post.context.tables.take(
         "provisioner", carl.model_copy(update={"display_name": name, "revision": 10_000})
     )
-    await post.hear(stage_opened(approvers=(person("carl"),)))
-    await post.hear(ticket_fact(ticket.TicketClosed))
+    await post.take(stage_opened(approvers=(person("carl"),)))
+    await post.take(ticket_fact(ticket.TicketClosed))
     await post.send_all()
     (mail,) = post.box.mails()
     (to,) = mail.parsed["To"].addresses
@@ -187,7 +189,7 @@ def test_inert_leaves_honest_text_alone_and_nothing_else() -> None:
 
 
 async def test_mailer_with_a_refused_login_or_sender_defers_instead_of_giving_up(post: Post) -> None:
-    await post.hear(ticket_fact())
+    await post.take(ticket_fact())
     settings = SmtpSettings(port=post.box.port, username="jit", password="wrong")  # type: ignore[arg-type]
     mailer = Mailer(settings, within=post.settings.mail_send_within)
     outcomes = await post.send_all(mailer)
@@ -199,15 +201,15 @@ async def test_mailer_with_a_refused_login_or_sender_defers_instead_of_giving_up
 
 
 async def test_mailer_keeps_its_connection_and_makes_a_new_one_after_it_broke(post: Post) -> None:
-    await post.hear(ticket_fact())
+    await post.take(ticket_fact())
     await post.send_all()
     before = post.mailer._client
-    await post.hear(ticket_fact(whole=a_ticket(id="second")))
+    await post.take(ticket_fact(whole=a_ticket(id="second")))
     await post.send_all()
     assert before is not None
     assert post.mailer._client is before
     before.close()
-    await post.hear(ticket_fact(whole=a_ticket(id="third")))
+    await post.take(ticket_fact(whole=a_ticket(id="third")))
     await post.send_all()
     assert len(post.box.mails()) == 6
 

@@ -15,14 +15,14 @@ from tests.support.organisation import user_id
 async def one_failed(post: Post) -> str:
     """Ann's mail was refused for good, bob's was sent; the id of ann's."""
     post.box.refuse(550, times=1, recipient="ann@example.com")
-    await post.hear(ticket_fact())
+    await post.take(ticket_fact())
     await post.send_all()
     return str(await post.context.pool.fetchval("SELECT id FROM delivery WHERE state = 'failed'"))
 
 
 async def test_list_deliveries_by_ticket_recipient_and_state(post: Post, issuer: DevelopmentIssuer) -> None:
     failed = await one_failed(post)
-    await post.hear(ticket_fact(whole=a_ticket(id="another")))
+    await post.take(ticket_fact(whole=a_ticket(id="another")))
     async with api(post.service, issuer, "root") as client:
 
         async def found(**query: str) -> list[tuple[str, str]]:
@@ -44,7 +44,7 @@ async def test_list_deliveries_by_ticket_recipient_and_state(post: Post, issuer:
 
 async def test_list_deliveries_pages_from_the_newest(post: Post, issuer: DevelopmentIssuer) -> None:
     for number in range(3):
-        await post.hear(ticket_fact(whole=a_ticket(id=f"ticket-{number}")))
+        await post.take(ticket_fact(whole=a_ticket(id=f"ticket-{number}")))
     seen: list[str] = []
     async with api(post.service, issuer, "root") as client:
         after: str | None = None
@@ -80,7 +80,7 @@ async def test_retry_of_a_failed_delivery_sends_it_with_the_same_message_id(
 
 async def test_retry_of_a_waiting_delivery_makes_it_due_now(post: Post, issuer: DevelopmentIssuer) -> None:
     post.box.refuse(451, times=1, recipient="ann@example.com")
-    await post.hear(ticket_fact())
+    await post.take(ticket_fact())
     await post.send_all()
     assert await post.send_all() == []
     waiting = await post.context.pool.fetchval("SELECT id FROM delivery WHERE state = 'pending'")

@@ -140,7 +140,7 @@ def _family(cls: type[Event]) -> dict[str, Any]:
         }  # fmt: skip
     if issubclass(cls, NotificationFact):
         return {
-            "ticket_id": TICKET_ID, "event_id": "0195556a-0000-7000-8000-000000000008",
+            "ticket_id": TICKET_ID, "event_ids": ("0195556a-0000-7000-8000-000000000008",),
             "recipient": user_id("carl"), "address": "carl@example.com", "template": "stage_opened",
             "message_id": "<0195556a-0000-7000-8000-000000000008.carl@jit>",
         }  # fmt: skip

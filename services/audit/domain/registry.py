@@ -51,7 +51,7 @@ _FACT = only("target_ids", "grant_ids", ticket=TICKET)
 _REVIEW = only("review_id", "ticket_id", "target_id", "account_id", "revision", "ticket_version")
 _CLAIM = only("ticket_id", "grant_id", "target_id", "instance", "user_id", "account_id", "set_id", "ends_at")
 _DOCUMENT = only("document", "name", "revision", "before", "after")
-_MAIL = only("ticket_id", "event_id", "recipient", "address", "template", "message_id")
+_MAIL = only("ticket_id", "event_ids", "recipient", "address", "template", "message_id")
 
 
 def _ticket(

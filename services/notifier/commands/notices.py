@@ -1,97 +1,116 @@
-"""Facts become deliveries: who is to be told is decided and stored here, in the consumer's transaction.
+"""Facts become mails: who is to be mailed is decided and stored here, in the consumer's unit of work.
 
 Nothing is sent here; services/notifier/commands/sending.py does, later.
 """
 
-from services.notifier import store
+from datetime import datetime
+from functools import partial
+
 from services.notifier.domain.delivery import message_id
-from services.notifier.domain.notice import Notice, notice_of, ticket_id_of
+from services.notifier.domain.notice import (
+    Mailing,
+    Notice,
+    mailing_of,
+    more_may_follow,
+    ticket_id_of,
+)
 from services.notifier.settings import NotifierSettings
+from services.notifier.store import deliveries, notices
+from services.notifier.store.deliveries import NewMail
 from shared.context import Context
 from shared.contracts.event import Event
 from shared.contracts.ticket import TicketFact
-from shared.database.pool import Conn, transaction
+from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import new_id
-from shared.messaging import inbox
 from shared.messaging.envelope import Received
+from shared.observability.logs import logger
+
+log = logger("notifier")
 
 
-async def hear_of_ticket(
-    context: Context, settings: NotifierSettings, received: Received[TicketFact]
+async def handle_ticket_fact(
+    context: Context, work: UnitOfWork, received: Received[TicketFact], *, settings: NotifierSettings
 ) -> None:
-    """Learn the ticket, tell of the fact, and of what has waited for the ticket to be known."""
+    """Save the ticket; prepare the mails about the fact, and about what has waited for the ticket."""
     event, now = received.event, context.clock.now()
-    async with transaction(context.pool) as conn:
-        if not await inbox.first_time(conn, received, now=now):
-            return
-        await store.lock_ticket(conn, event.ticket.id)
-        await store.learn_ticket(conn, event.ticket, now=now)
-        if notice := notice_of(event, event.ticket):
-            await store.add_notice(
-                conn, received.id, event, ticket_id=event.ticket.id, ticket=None, held=False, now=now
-            )
-            await _deliver(conn, context, settings, received.id, event, notice)
-        for held in await store.release_held(conn, event.ticket):
-            if late := notice_of(held.event, event.ticket):
-                await _deliver(conn, context, settings, held.event_id, held.event, late)
+    await notices.lock_ticket(work.conn, event.ticket.id)
+    await notices.save_ticket(work.conn, event.ticket, now=now)
+    if mailing := mailing_of(event, event.ticket):
+        notice = Notice(new_id(), received.id, event, event.ticket)
+        await notices.add(work.conn, notice, held=False, now=now)
+        await _prepare(context, work, notice, mailing, settings)
+    for late in await notices.release_held(work.conn, event.ticket):
+        if mailing := mailing_of(late.event, late.ticket):
+            await _prepare(context, work, late, mailing, settings)
 
 
-async def hear_of_access_or_review(
-    context: Context, settings: NotifierSettings, received: Received[Event]
+async def handle_fact_by_ticket_id(
+    context: Context, work: UnitOfWork, received: Received[Event], *, settings: NotifierSettings
 ) -> None:
-    """Tell of a fact that names its ticket by id only.
+    """Prepare the mails about a fact that names its ticket by id only.
 
     The topics are read independently, so it may come before its ticket. It is then put aside, not
-    retried: a retry would block its partition, and with it every other ticket's news, for as long as
-    the ticket's own topic is behind. `tell_overdue` ends the wait.
+    retried: a retry would block its partition, and with it every other ticket's mail, for as long as
+    the ticket's own topic is behind. `release_overdue` ends the wait.
     """
     event, now = received.event, context.clock.now()
-    async with transaction(context.pool) as conn:
-        if not await inbox.first_time(conn, received, now=now):
-            return
-        ticket_id = ticket_id_of(event)
-        await store.lock_ticket(conn, ticket_id)
-        ticket = await store.known_ticket(conn, ticket_id)
-        notice = notice_of(event, ticket)
-        if notice is None:
-            return
-        await store.add_notice(
-            conn, received.id, event, ticket_id=ticket_id, ticket=ticket, held=ticket is None, now=now
-        )
-        if ticket is not None:
-            await _deliver(conn, context, settings, received.id, event, notice)
+    ticket_id = ticket_id_of(event)
+    await notices.lock_ticket(work.conn, ticket_id)
+    known = await notices.known_ticket(work.conn, ticket_id)
+    mailing = mailing_of(event, known)
+    if mailing is None:
+        return
+    notice = Notice(new_id(), received.id, event, known)
+    await notices.add(work.conn, notice, held=known is None, now=now)
+    if known is not None:
+        await _prepare(context, work, notice, mailing, settings)
 
 
-async def tell_overdue(context: Context, settings: NotifierSettings) -> int:
-    """Deliver what has waited too long for its ticket, with what it says itself; the number of facts."""
+async def release_overdue(context: Context, work: UnitOfWork, *, settings: NotifierSettings) -> int:
+    """Prepare the mails about what has waited too long for its ticket; the number of facts."""
     before = context.clock.now() - settings.mail_hold
-    async with transaction(context.pool) as conn:
-        overdue = await store.take_overdue(conn, received_before=before)
-        for held in overdue:
-            if notice := notice_of(held.event, None):
-                await _deliver(conn, context, settings, held.event_id, held.event, notice)
+    overdue = await notices.take_overdue(work.conn, received_before=before)
+    for notice in overdue:
+        if mailing := mailing_of(notice.event, None):
+            await _prepare(context, work, notice, mailing, settings)
     return len(overdue)
 
 
-async def _deliver(
-    conn: Conn, context: Context, settings: NotifierSettings, event_id: str, event: Event, notice: Notice
+async def _prepare(
+    context: Context, work: UnitOfWork, notice: Notice, mailing: Mailing, settings: NotifierSettings
 ) -> None:
     now = context.clock.now()
-    deliveries = [
-        store.NewDelivery(
-            new_id(),
-            recipient,
-            message_id(event_id, recipient.user_id, domain=settings.message_domain),
-        )
-        for recipient in notice.recipients
-    ]
-    await store.add_deliveries(
-        conn,
-        event_id,
-        deliveries,
-        ticket_id=ticket_id_of(event),
-        template=notice.template,
-        happened_at=event.at,
+    mails = await deliveries.gather(
+        work.conn,
+        notice,
+        mailing.template,
+        _new_mails(notice, mailing, settings, now),
         give_up_at=now + settings.mail_give_up_after,
+        longest=settings.mail_gather_longest,
         now=now,
     )
+    work.after_commit(context.nudge)
+    work.after_commit(
+        partial(
+            log.info,
+            "mail prepared",
+            service=context.service,
+            ticket=notice.ticket_id,
+            template=mailing.template.value,
+            cause=notice.event_id,
+            deliveries=mails,
+        )
+    )
+
+
+def _new_mails(notice: Notice, mailing: Mailing, settings: NotifierSettings, now: datetime) -> list[NewMail]:
+    """Due at once where nothing can be added, else after the time for gathering."""
+    found = []
+    for recipient in mailing.recipients:
+        waits = more_may_follow(notice.event, notice.ticket, recipient.user_id)
+        identity = message_id(
+            notice.event_id, mailing.template, recipient.user_id, domain=settings.message_domain
+        )
+        due_at = now + settings.mail_gather if waits else now
+        found.append(NewMail(new_id(), recipient, identity, due_at))
+    return found

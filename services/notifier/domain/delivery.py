@@ -1,10 +1,15 @@
-"""The life of one delivery: pending until the server took it, refused it for good, or time ran out. Pure."""
+"""The lifecycle of a delivery: pending until the server took it, refused it, or time ran out. Pure."""
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
+from services.notifier.domain.notice import Notice, Recipient, Template
+from shared.contracts.change import Alert, Change, Origin
+from shared.contracts.event import Event
+from shared.contracts.notification import NotificationFailed, NotificationSent
 from shared.foundation.errors import Conflict
 
 _IDS = uuid.UUID("5e0f5b1a-6a4e-5f0e-9d5a-3d0f9f0d7c11")
@@ -18,8 +23,29 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """A mail to one person, ours to send until its lease ends, with the facts it is about."""
+
+    id: str
+    ticket_id: str
+    template: Template
+    recipient: Recipient
+    message_id: str
+    attempt: int
+    """From 1; also what fences off a sender whose lease ran out."""
+    give_up_at: datetime
+    retried_by: str | None
+    notices: tuple[Notice, ...]
+    """One or more, in the order in which things happened."""
+
+    @property
+    def event_ids(self) -> tuple[str, ...]:
+        return tuple(notice.event_id for notice in self.notices)
+
+
+@dataclass(frozen=True)
 class Accepted:
-    """The server answered 250 after the data: the mail is its business now."""
+    """The server answered 250 after the data: from then on the mail is the server's."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +103,15 @@ class Patience:
 
 
 def settle(
-    outcome: Outcome, *, attempt: int, patience: Patience, give_up_at: datetime, now: datetime
-) -> Settlement:
-    """What becomes of a delivery after an attempt. Time runs out only at an attempt: each gets one."""
-    if isinstance(outcome, Accepted):
-        return Sent()
-    if isinstance(outcome, Refused):
-        return GivenUp(outcome.detail, outcome.code)
-    if now >= give_up_at:
-        return GivenUp(f"given up after {attempt} attempts; the last: {outcome.detail}", outcome.code)
-    return Again(now + patience.after(attempt), outcome.detail, outcome.code)
+    delivery: Delivery, outcome: Outcome, *, patience: Patience, address: str | None, origin: Origin
+) -> Change[Settlement]:
+    """What becomes of a delivery after an attempt, with its fact. A pending one gives no fact."""
+    settlement = _settlement(delivery, outcome, patience=patience, now=origin.at)
+    if isinstance(settlement, Again):
+        return Change(settlement)
+    event = _event(delivery, settlement, address=address, origin=origin)
+    alerts = (_alert(delivery, settlement),) if isinstance(settlement, GivenUp) else ()
+    return Change(settlement, (event,), alerts)
 
 
 def check_retry(state: State) -> None:
@@ -95,11 +120,57 @@ def check_retry(state: State) -> None:
         raise Conflict("this mail has been sent; there is nothing to try again", code="already_sent")
 
 
-def message_id(event_id: str, recipient: str, *, domain: str) -> str:
-    """The same for every attempt, so that a repeat after a crash is recognised as one."""
-    return f"<{uuid.uuid5(_IDS, f'{event_id} {recipient}')}@{domain}>"
+def message_id(event_id: str, template: Template, recipient: str, *, domain: str) -> str:
+    """Of a mail by the first fact it was made for.
+
+    The same for every attempt, so that a repeat after a crash is recognised as one. With the template, an
+    id that two services used for two facts still makes two mails.
+    """
+    return f"<{uuid.uuid5(_IDS, f'{event_id} {template} {recipient}')}@{domain}>"
 
 
 def thread_id(ticket_id: str, *, domain: str) -> str:
     """What all mails of a ticket refer to. No mail has this id: nobody's first mail is everybody's first."""
     return f"<{uuid.uuid5(_IDS, f'ticket {ticket_id}')}@{domain}>"
+
+
+def _settlement(delivery: Delivery, outcome: Outcome, *, patience: Patience, now: datetime) -> Settlement:
+    """Time runs out only at an attempt: each mail gets one."""
+    if isinstance(outcome, Accepted):
+        return Sent()
+    if isinstance(outcome, Refused):
+        return GivenUp(outcome.detail, outcome.code)
+    if now >= delivery.give_up_at:
+        detail = f"given up after {delivery.attempt} attempts; the last: {outcome.detail}"
+        return GivenUp(detail, outcome.code)
+    return Again(now + patience.after(delivery.attempt), outcome.detail, outcome.code)
+
+
+def _event(delivery: Delivery, settlement: Sent | GivenUp, *, address: str | None, origin: Origin) -> Event:
+    again = f", tried again by {delivery.retried_by}" if delivery.retried_by else ""
+    common: dict[str, Any] = {
+        "subject": delivery.ticket_id,
+        "ticket_id": delivery.ticket_id,
+        "event_ids": delivery.event_ids,
+        "recipient": delivery.recipient.user_id,
+        "address": address,
+        "template": delivery.template.value,
+        "message_id": delivery.message_id,
+    }
+    if isinstance(settlement, Sent):
+        because = origin.because(f"the mail server took the mail{again}")
+        return NotificationSent(**common, **because.fields(), attempts=delivery.attempt)
+    because = origin.because(f"the mail could not be delivered{again}")
+    return NotificationFailed(
+        **common, **because.fields(), smtp_code=settlement.code, detail=settlement.detail
+    )
+
+
+def _alert(delivery: Delivery, settlement: GivenUp) -> Alert:
+    return Alert(
+        key=f"undeliverable_mail/{delivery.id}",
+        summary="notifier: undeliverable mail",
+        detail=f"{delivery.template} of ticket {delivery.ticket_id} to {delivery.recipient.user_id}: "
+        f"{settlement.detail}. See GET /v1/deliveries?state=failed; "
+        f"POST /v1/deliveries/{delivery.id}/retry sends it again.",
+    )

@@ -1,8 +1,8 @@
-"""Which fact is news for whom: the one table of the notifier. Pure.
+"""Which fact is mailed to whom: the one table of the notifier. Pure.
 
-News about a ticket's state comes from `ticket.*` and `access.*` only; of the reviews only the opening of
-a stage is mailed, to those who may vote on it. Not mailed: `access.granting` and `access.revoke_due`
-(granted and revoked follow within seconds), `review.*` otherwise (the ticket's own fact follows).
+What became of a ticket is mailed from `ticket.*` and `access.*` only; of the reviews only the opening of a
+stage is mailed, to those who may vote on it. Not mailed: `access.granting` and `access.revoke_due` (granted
+and revoked follow within seconds), `review.*` otherwise (the ticket's own fact follows).
 """
 
 from collections.abc import Callable, Mapping
@@ -13,9 +13,12 @@ from shared.contracts import access, approval, ticket
 from shared.contracts.event import Event
 from shared.contracts.people import Person
 from shared.contracts.ticket import Ticket
+from shared.foundation.errors import Bug
 
 
 class Template(StrEnum):
+    """The kinds of mail; facts of one kind about one ticket are gathered into one mail a person."""
+
     SUBMITTED = "submitted"
     APPROVAL_NEEDED = "approval_needed"
     APPROVED = "approved"
@@ -35,7 +38,7 @@ class Template(StrEnum):
 
 @dataclass(frozen=True)
 class Recipient:
-    """Somebody to be told. `address` is what the fact knew; the inventory's, at sending time, comes first."""
+    """Who gets a mail. `address` is what the fact knew; the inventory's, at sending time, comes first."""
 
     user_id: str
     address: str | None = None
@@ -43,7 +46,22 @@ class Recipient:
 
 @dataclass(frozen=True)
 class Notice:
-    """A fact that is news: what is written, and to whom."""
+    """A fact that is mailed, as it is kept until its mail is written."""
+
+    id: str
+    event_id: str
+    event: Event
+    ticket: Ticket | None
+    """As it was known when the fact came; None while no fact of it has come."""
+
+    @property
+    def ticket_id(self) -> str:
+        return ticket_id_of(self.event)
+
+
+@dataclass(frozen=True)
+class Mailing:
+    """What a fact gives rise to: which kind of mail, to whom."""
 
     template: Template
     recipients: tuple[Recipient, ...]
@@ -53,55 +71,47 @@ class Notice:
 class _Row:
     template: Template
     audience: Callable[[Event, Ticket | None], tuple[Recipient, ...]]
-    is_news: Callable[[Event, Ticket | None], bool] = lambda _event, _ticket: True
+    is_mailed: Callable[[Event], bool] = lambda _event: True
 
 
-def notice_of(event: Event, known: Ticket | None) -> Notice | None:
-    """What a fact gives rise to; `known` is its ticket, None while nobody has heard of it. None: no mail."""
+def mailing_of(event: Event, known: Ticket | None) -> Mailing | None:
+    """Who is mailed about a fact; `known` is its ticket, None while no fact of it has come. None: nobody."""
     row = TABLE.get(type(event))
-    if row is None or not row.is_news(event, known):
+    if row is None or not row.is_mailed(event):
         return None
     recipients = row.audience(event, known)
-    return Notice(row.template, recipients) if recipients else None
+    return Mailing(row.template, recipients) if recipients else None
 
 
 def ticket_id_of(event: Event) -> str:
     """The ticket a fact of the table is about."""
+    ticket_id = event.about.ticket_id
+    if ticket_id is None:
+        raise Bug(f"{event.TYPE} is about no ticket; this is a bug in the table of notices", code="no_ticket")
+    return ticket_id
+
+
+def more_may_follow(event: Event, known: Ticket | None, user_id: str) -> bool:
+    """Whether another fact of this kind about the ticket may concern the person: their mail waits for it."""
     if isinstance(event, ticket.TicketFact):
-        return event.ticket.id
-    if isinstance(event, access.AccessFact | approval.ReviewFact):
-        return event.ticket_id
-    raise TypeError(f"{event.TYPE} is about no ticket; this is a bug in the table of notices")
-
-
-def concerned(event: ticket.TicketFact) -> tuple[ticket.Target, ...]:
-    """The targets a ticket fact is about: those it names, or all."""
-    whole = event.ticket
-    named = set(event.target_ids)
-    named |= {grant.target_id for grant in whole.grants if grant.id in event.grant_ids}
-    return tuple(target for target in whole.targets if not named or target.id in named)
-
-
-def holders(event: ticket.TicketFact) -> tuple[Person, ...]:
-    """The beneficiaries a ticket fact is about."""
-    targets = {target.id for target in concerned(event)}
-    touched = {
-        grant.beneficiary
-        for grant in event.ticket.grants
-        if grant.target_id in targets and (not event.grant_ids or grant.id in event.grant_ids)
-    }
-    return tuple(one for one in event.ticket.beneficiaries if not touched or one.user_id in touched)
+        return len(event.grants) < len(event.ticket.grants) or len(event.targets) < len(event.ticket.targets)
+    if known is None:
+        return True
+    if isinstance(event, access.AccessFact):
+        everything = user_id == known.requester.user_id
+        return sum(everything or grant.beneficiary == user_id for grant in known.grants) > 1
+    return len(known.targets) > 1
 
 
 def _parties(event: Event, _known: Ticket | None) -> tuple[Recipient, ...]:
     """Requester and beneficiaries of what a ticket fact is about, each once."""
     if not isinstance(event, ticket.TicketFact):
         return ()
-    return _each_once(event.ticket.requester, *holders(event))
+    return _each_once(event.ticket.requester, *event.holders)
 
 
 def _holder(event: Event, known: Ticket | None) -> tuple[Recipient, ...]:
-    """The one who has the access and the one who asked for it; without the ticket the former alone."""
+    """Who has the access and who asked for it; without the ticket the former alone."""
     if not isinstance(event, access.AccessFact):
         return ()
     if known is None:
@@ -127,13 +137,13 @@ def usable(address: str | None) -> str | None:
     return address if address and address.isprintable() else None
 
 
-def _starts_later(event: Event, _known: Ticket | None) -> bool:
-    """An access that starts at once is told of as granted, seconds later."""
+def _starts_later(event: Event) -> bool:
+    """An access that starts at once is mailed as granted, seconds later."""
     return isinstance(event, access.AccessScheduled) and event.starts_at > event.at
 
 
-def _had_access(event: Event, _known: Ticket | None) -> bool:
-    """A ticket that never gave access was already told of as rejected, withdrawn, failed..."""
+def _had_access(event: Event) -> bool:
+    """A ticket that never gave access was already mailed as rejected, withdrawn, failed..."""
     return isinstance(event, ticket.TicketFact) and any(
         grant.granted_at is not None for grant in event.ticket.grants
     )
@@ -156,4 +166,4 @@ TABLE: Mapping[type[Event], _Row] = {
     access.AccessReleased: _Row(Template.RELEASED, _holder),
     access.AccessRevokeOverdue: _Row(Template.REVOKE_OVERDUE, _holder),
 }
-"""Event type -> what is written to whom, and when it is news."""
+"""Event type -> which mail to whom, and whether this fact is mailed at all."""

@@ -1,9 +1,8 @@
-"""How tickets, targets and windows are put into words; used by all letters. Pure."""
+"""How tickets, targets and windows are put into words; used by all mails. Pure."""
 
 from datetime import datetime
-from urllib.parse import quote
 
-from services.notifier.domain.letter import Documents, Row, and_more, cut, row, span, utc, who
+from services.notifier.domain.content import Documents, Row, and_more, cut, row, span, utc
 from shared.contracts.access import AccessFact
 from shared.contracts.documents import Account, PermissionSet
 from shared.contracts.ticket import Target, Ticket
@@ -38,10 +37,6 @@ def subject_of(ticket: Ticket | None, *, fallback: str) -> str:
     return cut(f"{accesses} for {people}", 200)
 
 
-def ticket_url(public_url: str, ticket_id: str) -> str:
-    return f"{public_url.rstrip('/')}/tickets/{quote(ticket_id, safe='')}"
-
-
 def window_text(ticket: Ticket, target: Target) -> str:
     """As approved, else as asked for."""
     if target.window is not None:
@@ -65,10 +60,6 @@ def credentials_row(ticket: Ticket, target: Target) -> Row:
     if ends_at is None:
         return row("Credentials until", f"up to {span(target.session_duration)} after the end")
     return row("Credentials until", f"{utc(ends_at + target.session_duration)} at the latest")
-
-
-def people_row(label: str, ticket: Ticket, user_ids: set[str]) -> Row:
-    return row(label, *(who(person) for person in ticket.beneficiaries if person.user_id in user_ids))
 
 
 def _end(ticket: Ticket) -> datetime | None:

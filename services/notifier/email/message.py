@@ -1,4 +1,4 @@
-"""A letter as a mail: text and HTML with the same content, headers that make threads and stop auto-replies.
+"""A content as a mail: text and HTML with the same content, headers that make threads and stop auto-replies.
 
 The one place where strings become parts of a mail, and where they are made inert. Comes after
 services/notifier/domain (what is said) and before services/notifier/email/smtp.py (which sends it).
@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from services.notifier.domain.letter import Letter
+from services.notifier.domain.content import Content
 
 FOOTER = "Sent by JIT. Answers to this address are not read. All times are UTC."
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -34,8 +34,8 @@ class BadAddress(ValueError):
 
 
 @dataclass(frozen=True)
-class Envelope:
-    """Who a letter goes to, and which mail of which thread it is."""
+class Headers:
+    """What the header of a mail says: who it goes to, and which mail of which thread it is."""
 
     address: str
     name: str
@@ -52,35 +52,35 @@ def inert(text: str) -> str:
     return "".join(REPLACEMENT if unicodedata.category(char) in _UNSAFE else char for char in text)
 
 
-def compose(letter: Letter, envelope: Envelope) -> EmailMessage:
+def compose(content: Content, headers: Headers) -> EmailMessage:
     """The mail, ready to be sent. Raises `BadAddress` when it could never arrive."""
     message = EmailMessage()
-    message["From"] = _sender(envelope.sender)
-    message["To"] = _recipient(envelope)
-    message["Subject"] = _header_text(letter.subject)
-    message["Date"] = format_datetime(envelope.at)
-    message["Message-ID"] = envelope.message_id
-    message["In-Reply-To"] = envelope.thread_id
-    message["References"] = envelope.thread_id
-    message["List-Id"] = f"JIT tickets <tickets.{envelope.domain}>"
+    message["From"] = _sender(headers.sender)
+    message["To"] = _recipient(headers)
+    message["Subject"] = _header_text(content.subject)
+    message["Date"] = format_datetime(headers.at)
+    message["Message-ID"] = headers.message_id
+    message["In-Reply-To"] = headers.thread_id
+    message["References"] = headers.thread_id
+    message["List-Id"] = f"JIT tickets <tickets.{headers.domain}>"
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
     # Quoted-printable keeps every line under SMTP's limit, whatever somebody typed into a reason.
-    message.set_content(text_of(letter), cte="quoted-printable")
-    message.add_alternative(html_of(letter), subtype="html", cte="quoted-printable")
+    message.set_content(text_of(content), cte="quoted-printable")
+    message.add_alternative(html_of(content), subtype="html", cte="quoted-printable")
     return message
 
 
-def text_of(letter: Letter) -> str:
-    return _TEMPLATES.get_template("letter.txt").render(_values(letter))
+def text_of(content: Content) -> str:
+    return _TEMPLATES.get_template("mail.txt").render(_values(content))
 
 
-def html_of(letter: Letter) -> str:
-    return _TEMPLATES.get_template("letter.html").render(_values(letter))
+def html_of(content: Content) -> str:
+    return _TEMPLATES.get_template("mail.html").render(_values(content))
 
 
-def _values(letter: Letter) -> dict[str, Any]:
-    return {**vars(letter), "footer": FOOTER}
+def _values(content: Content) -> dict[str, Any]:
+    return {**vars(content), "footer": FOOTER}
 
 
 def _finalize(value: Any) -> Any:
@@ -111,9 +111,9 @@ def _sender(sender: str) -> Address:
     return Address(display_name=name or "JIT", addr_spec=address)
 
 
-def _recipient(envelope: Envelope) -> Address:
+def _recipient(headers: Headers) -> Address:
     """Exactly one address; a list or a comment in it is refused, not sent."""
     try:
-        return Address(display_name=_header_text(envelope.name[:LONGEST_NAME]), addr_spec=envelope.address)
+        return Address(display_name=_header_text(headers.name[:LONGEST_NAME]), addr_spec=headers.address)
     except (ValueError, IndexError, MessageError) as error:  # the parser's own ways of saying no
         raise BadAddress(f"the address cannot be used: {type(error).__name__}") from error

@@ -3,15 +3,18 @@
 The sentences are the table below; the rows under them say what exactly it is about.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.notifier.domain.letter import (
+from services.notifier.domain.content import (
+    AUTHORIZATION,
+    Addresses,
+    Content,
     Documents,
-    Letter,
     Row,
     Tone,
+    and_more,
     passage,
     row,
     section,
@@ -20,18 +23,18 @@ from services.notifier.domain.letter import (
     who,
     who_is,
 )
-from services.notifier.domain.notice import Template, concerned, holders
+from services.notifier.domain.listing import item, list_items
+from services.notifier.domain.notice import Template
 from services.notifier.domain.wording import (
     access_name,
     access_name_of,
     between,
     credentials_row,
     subject_of,
-    ticket_url,
     window_text,
 )
 from shared.contracts import access
-from shared.contracts.ticket import Ticket, TicketFact
+from shared.contracts.ticket import Target, Ticket, TicketFact
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,12 @@ WORDS: Mapping[Template, _Words] = {
         "Ticket closed", "No credentials that came from this ticket can work any more. Nothing is left to do."
     ),
 }
-"""What each kind of news says, whatever the ticket."""
+"""What each kind of mail says, whatever the ticket."""
 
+_NOT_GRANTED = "The access below was not granted."
 _NONE_THROUGH = "AWS gives none through this ticket."
+_GOES_ON = "The same access goes on by what is named below."
+_SOME_GOES_ON = "Where something is named that keeps it, the same access goes on by that."
 NEVER_GRANTED: Mapping[str, str] = {
     "expired": "The window ended before the access below could be given.",
     "terminated": "The access below was stopped before it was given.",
@@ -120,96 +126,111 @@ ENDED_BY: Mapping[str, str] = {
 }
 
 
-def ticket_news(event: TicketFact, template: Template, *, public_url: str) -> Letter:
-    """News from the ticket service: about one, some or all of a ticket's targets."""
-    whole = event.ticket
-    targets = concerned(event)
-    rows: list[Row | None] = [
-        row("To", *(access_name(target) for target in targets)),
-        row("For", *(who(person) for person in holders(event))),
-        row("Window", *dict.fromkeys(window_text(whole, target) for target in targets)),
+def ticket_status(
+    events: Sequence[TicketFact], template: Template, ticket: Ticket, addresses: Addresses
+) -> Content:
+    """From the ticket service: about one, some or all of a ticket's targets. `ticket` is the newest known."""
+    items = [
+        item(access_name(target), _ticket_rows(event, target, ticket, template))
+        for event in events
+        for target in event.targets
     ]
-    if template in {Template.SUBMITTED, Template.APPROVED}:
-        rows += dict.fromkeys(credentials_row(whole, target) for target in targets)
+    rows: list[Row | None] = [*list_items("To", items)]
     if template is Template.SUBMITTED:
-        rows.append(row("Decided until", utc(whole.expires_at)))
-    if template not in {Template.SUBMITTED, Template.APPROVED, Template.CLOSED}:
-        rows.append(_by(event))
-        rows.append(passage("Why", event.why) if event.why else None)
-    return _letter(_ticket_words(event, template), rows, whole, whole.id, public_url=public_url)
+        rows.append(row("Decided until", utc(ticket.expires_at)))
+    return _content(_ticket_words(events, template), rows, ticket, ticket.id, addresses)
 
 
-def access_news(
-    event: access.AccessFact,
+def access_status(
+    events: Sequence[access.AccessFact],
     template: Template,
     ticket: Ticket | None,
     documents: Documents,
-    *,
-    public_url: str,
-) -> Letter:
-    """News from the provisioner about one access of one person; no ticket when its fact never came."""
-    rows: list[Row | None] = [
-        row("To", access_name_of(event, ticket, documents)),
-        row("For", _name(event.user_id, ticket, documents)),
-        *_details(event),
+    addresses: Addresses,
+) -> Content:
+    """From the provisioner: about accesses of one ticket; no ticket when no fact of it ever came."""
+    newest = {event.grant_id: event for event in events}.values()
+    names = [access_name_of(event, ticket, documents) for event in newest]
+    items = [
+        item(name, [row("For", _name(event.user_id, ticket, documents)), *_details(event)])
+        for name, event in zip(names, newest, strict=True)
     ]
-    return _letter(
-        _access_words(event, template),
-        rows,
-        ticket,
-        event.ticket_id,
-        public_url=public_url,
-        fallback=access_name_of(event, ticket, documents),
-    )
+    rows = [*list_items("To", items)]
+    words = _access_words(newest, template)
+    return _content(words, rows, ticket, events[0].ticket_id, addresses, fallback=and_more(names))
 
 
-def _ticket_words(event: TicketFact, template: Template) -> _Words:
+def _ticket_words(events: Sequence[TicketFact], template: Template) -> _Words:
     """Nothing is being taken away where nothing was granted."""
     words = WORDS[template]
-    named = [grant for grant in event.ticket.grants if not event.grant_ids or grant.id in event.grant_ids]
-    if template not in _STOPPED_EARLY or any(grant.granted_at is not None for grant in named):
+    granted = any(grant.granted_at is not None for event in events for grant in event.grants)
+    if template not in _STOPPED_EARLY or granted:
         return words
     follows = "Another mail follows when it is certain that there is none."
     return replace(words, lead=f"{_STOPPED_EARLY[template]} {follows}")
 
 
-def _access_words(event: access.AccessFact, template: Template) -> _Words:
+def _access_words(events: Iterable[access.AccessFact], template: Template) -> _Words:
+    """Of what was never granted: how it ended and whether it is there all the same, where all agree."""
     words = WORDS[template]
-    if not isinstance(event, access.AccessFailed):
+    failed = [event for event in events if isinstance(event, access.AccessFailed)]
+    if not failed:
         return words
-    lead = NEVER_GRANTED.get(event.code, "The access below was not granted.")
-    there = "The same access goes on by what is named below." if event.kept_by else _NONE_THROUGH
+    leads = {NEVER_GRANTED.get(event.code, _NOT_GRANTED) for event in failed}
+    kept = {bool(event.kept_by) for event in failed}
+    lead = leads.pop() if len(leads) == 1 else _NOT_GRANTED
+    there = (_GOES_ON if kept.pop() else _NONE_THROUGH) if len(kept) == 1 else _SOME_GOES_ON
     return replace(words, lead=f"{lead} {there}")
 
 
-def _letter(
+def _ticket_rows(event: TicketFact, target: Target, ticket: Ticket, template: Template) -> list[Row | None]:
+    """What a ticket fact says about one of its targets, with the times as they are known now."""
+    holders = {grant.beneficiary for grant in event.grants if grant.target_id == target.id}
+    known = ticket.target(target.id) or target
+    rows: list[Row | None] = [
+        row("For", *(who(person) for person in event.holders if person.user_id in holders)),
+        row("Window", window_text(ticket, known)),
+    ]
+    if template in {Template.SUBMITTED, Template.APPROVED}:
+        rows.append(credentials_row(ticket, known))
+    if template not in {Template.SUBMITTED, Template.APPROVED, Template.CLOSED}:
+        rows.append(row("By", event.actor.name) if event.actor.kind == "person" else None)
+        rows.append(passage("Why", event.why) if event.why else None)
+    return rows
+
+
+def _content(
     words: _Words,
-    rows: list[Row | None],
+    rows: Sequence[Row | None],
     ticket: Ticket | None,
     ticket_id: str,
+    addresses: Addresses,
     *,
-    public_url: str,
     fallback: str = "",
-) -> Letter:
-    request = (
-        [
-            row("Asked by", who(ticket.requester)),
-            passage("Reason", ticket.reason),
-            row("Reference", ticket.reference) if ticket.reference else None,
-        ]
-        if ticket
-        else []
-    )
-    sections = (section("Access", rows), section("Request", request))
-    return Letter(
+) -> Content:
+    page = addresses.page("tickets", ticket_id)
+    return Content(
         subject=f"[JIT] {subject_of(ticket, fallback=fallback)}",
         headline=words.headline,
         lead=words.lead,
-        sections=tuple(one for one in sections if one.rows),
-        link=ticket_url(public_url, ticket_id),
-        link_label="Look at the ticket",
+        sections=(section("Access", rows), section("Request", _request(ticket, ticket_id))),
+        link=page,
+        link_label="Look at the ticket" if page else "",
         tone=words.tone,
+        how_to="" if page else "All of the ticket, over the API with your own token:",
+        commands=() if page else (f"GET {addresses.route('tickets', ticket_id)}", AUTHORIZATION),
     )
+
+
+def _request(ticket: Ticket | None, ticket_id: str) -> list[Row | None]:
+    if ticket is None:
+        return [row("Ticket", ticket_id)]
+    return [
+        row("Asked by", who(ticket.requester)),
+        passage("Reason", ticket.reason),
+        row("Reference", ticket.reference) if ticket.reference else None,
+        row("Ticket", ticket_id),
+    ]
 
 
 def _details(event: access.AccessFact) -> list[Row | None]:
@@ -262,10 +283,6 @@ _ALREADY_HELD = "The assignment was there before and is not JIT's: it stays when
 
 def _keeper(keeper: str) -> str:
     return "an assignment that is not JIT's" if keeper == "not_ours" else f"another ticket's grant {keeper}"
-
-
-def _by(event: TicketFact) -> Row | None:
-    return row("By", event.actor.name) if event.actor.kind == "person" else None
 
 
 def _name(user_id: str, ticket: Ticket | None, documents: Documents) -> str:

@@ -1,4 +1,4 @@
-"""The background tasks: senders that never stop, and a look around that raises and clears alerts."""
+"""The background tasks: senders that never stop, and a monitor that raises and clears alerts."""
 
 import asyncio
 import contextlib
@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 from prometheus_client import Counter, Gauge
 
-from services.notifier import store
-from services.notifier.commands.notices import tell_overdue
+from services.notifier.commands.notices import release_overdue
 from services.notifier.commands.sending import send_next
 from services.notifier.domain.delivery import Deferred, Outcome
 from services.notifier.email.smtp import Mailer
 from services.notifier.settings import NotifierSettings
+from services.notifier.store import deliveries
 from shared.context import Context
 from shared.observability.logs import logger
 
@@ -31,65 +31,64 @@ MAILS_PENDING = Gauge("jit_mails_pending", "Mails that are not sent yet")
 MAILS_STRUGGLING = Gauge("jit_mails_struggling", "Pending mails that were tried several times")
 
 
-async def send_for_ever(context: Context, settings: NotifierSettings, nudge: asyncio.Event) -> None:
+async def run_sender(context: Context, settings: NotifierSettings, nudge: asyncio.Event) -> None:
     """One sender. Sends while there is something due, then waits for a nudge or the timer."""
     mailer = Mailer(settings.smtp, within=settings.mail_send_within)
-    trouble = 0
+    failures = 0
     try:
         while True:
             nudge.clear()
-            outcome = await _unless_blind(context, settings, mailer)
+            outcome = await _send_when_ready(context, settings, mailer)
             if isinstance(outcome, Deferred) and outcome.server:
                 # All others would fare the same: let the server be for a while, not once per waiting mail.
-                await asyncio.sleep(min(2**trouble, LONGEST_PAUSE.total_seconds()))
-                trouble = min(trouble + 1, 10)
+                await asyncio.sleep(min(2**failures, LONGEST_PAUSE.total_seconds()))
+                failures = min(failures + 1, 10)
                 continue
             if outcome is not None:
-                trouble = 0
+                failures = 0
                 continue
-            await _to_its_end(mailer.close())
+            await _uninterrupted(mailer.close())
             await _wait(nudge, settings.mail_check_every)
     finally:
         await mailer.close()
 
 
-async def look_around_for_ever(context: Context, settings: NotifierSettings, nudge: asyncio.Event) -> None:
+async def run_monitor(context: Context, settings: NotifierSettings) -> None:
     while True:
-        await look_around(context, settings, nudge)
+        await monitor(context, settings)
         await asyncio.sleep(settings.mail_check_every.total_seconds())
 
 
-async def look_around(context: Context, settings: NotifierSettings, nudge: asyncio.Event) -> None:
+async def monitor(context: Context, settings: NotifierSettings) -> None:
     """What has no event of its own: facts that waited too long, and mail that does not get away."""
-    if await tell_overdue(context, settings):
-        nudge.set()
-    async with context.pool.acquire() as conn:
-        waiting = await store.waiting(conn, struggling_from=STRUGGLING_FROM)
-    MAILS_PENDING.set(waiting.pending)
-    MAILS_STRUGGLING.set(waiting.struggling)
-    if waiting.struggling and waiting.oldest is not None:
+    async with context.unit_of_work() as work:
+        await release_overdue(context, work, settings=settings)
+        backlog = await deliveries.backlog(work.conn, struggling_from=STRUGGLING_FROM)
+    MAILS_PENDING.set(backlog.pending)
+    MAILS_STRUGGLING.set(backlog.struggling)
+    if backlog.struggling and backlog.oldest is not None:
         await context.alerts.raise_alert(
             key="undeliverable_mail",
             summary="notifier: undeliverable mail",
-            detail=f"{waiting.struggling} of {waiting.pending} pending mails were tried several times, the "
-            f"oldest is of {waiting.oldest:%Y-%m-%d %H:%M:%SZ}; one error: {waiting.last_error}. "
+            detail=f"{backlog.struggling} of {backlog.pending} pending mails were tried several times, the "
+            f"oldest is of {backlog.oldest:%Y-%m-%d %H:%M:%SZ}; one error: {backlog.last_error}. "
             "They are tried again. See GET /v1/deliveries?state=pending.",
         )
     else:
         await context.alerts.clear("undeliverable_mail")
 
 
-async def _unless_blind(context: Context, settings: NotifierSettings, mailer: Mailer) -> Outcome | None:
+async def _send_when_ready(context: Context, settings: NotifierSettings, mailer: Mailer) -> Outcome | None:
     """Without the inventory nobody's address is known: the mail waits for it rather than go astray."""
     if not context.tables.ready:
         return None
-    outcome = await _to_its_end(send_next(context, settings, mailer))
+    outcome = await _uninterrupted(send_next(context, mailer, settings=settings))
     if outcome is not None:
         MAILS.labels(type(outcome).__name__.lower()).inc()
     return outcome
 
 
-async def _to_its_end(work: Coroutine[Any, Any, ResultT]) -> ResultT:
+async def _uninterrupted(work: Coroutine[Any, Any, ResultT]) -> ResultT:
     """A stop lets the mail under way be sent and recorded; cut in between, it would be sent again.
 
     It also keeps the cancellation away from aiosmtplib, which loses one in `asyncio.wait_for` (Python

@@ -1,13 +1,14 @@
-"""What a mail says, before it is text or HTML: both are written from one `Letter`. Pure.
+"""What a mail says, before it is text or HTML: both are written from one `Content`. Pure.
 
 Strings here may hold what people typed; services/notifier/email makes every one of them inert when it
 writes them. Here they are only cut to length and split into lines.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol, TypeVar
+from urllib.parse import quote
 
 from shared.contracts.documents import Document, User
 from shared.contracts.people import Person
@@ -17,7 +18,12 @@ DocumentT = TypeVar("DocumentT", bound=Document)
 LINE = 300
 """Longest single value, in characters."""
 PASSAGE = 2000
-"""Longest free text, in characters; the rest is on the page."""
+"""Longest free text, in characters; the rest is in the ticket."""
+SHOWN = 50
+"""Most targets, accesses or reviews a mail lists: as many as a ticket has grants."""
+
+AUTHORIZATION = "Authorization: Bearer <your token>"
+"""A line of the commands."""
 
 Tone = Literal["action", "good", "bad", "plain"]
 
@@ -43,15 +49,31 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Letter:
+class Addresses:
+    """Where people get on from a mail: `api` always, `pages` where there are any."""
+
+    api: str
+    pages: str | None = None
+
+    def page(self, noun: str, identity: str) -> str:
+        """The page of a ticket or review; empty where there are no pages."""
+        return f"{self.pages.rstrip('/')}/{noun}/{quote(identity, safe='')}" if self.pages else ""
+
+    def route(self, noun: str, identity: str) -> str:
+        """The address of the same in the API."""
+        return f"{self.api.rstrip('/')}/v1/{noun}/{quote(identity, safe='')}"
+
+
+@dataclass(frozen=True)
+class Content:
     subject: str
     """The same in all mails of a ticket to one person: mail programs thread by it."""
     headline: str
     lead: str
     sections: tuple[Section, ...]
-    link: str
-    """Opens a page; following it changes nothing."""
-    link_label: str
+    link: str = ""
+    """Opens a page; following it changes nothing. Empty where there is no page."""
+    link_label: str = ""
     tone: Tone = "plain"
     how_to: str = ""
     commands: tuple[str, ...] = ()
@@ -71,6 +93,13 @@ def passage(label: str, text: str) -> Row:
 def section(title: str, rows: Iterable[Row | None]) -> Section:
     """Rows without a value are left out."""
     return Section(title, tuple(one for one in rows if one is not None and any(one.lines)))
+
+
+def at_most(values: Sequence[str], limit: int) -> tuple[str, ...]:
+    """The first of them, and how many more there are."""
+    if len(values) <= limit:
+        return tuple(values)
+    return (*values[:limit], f"and {len(values) - limit} more")
 
 
 def cut(text: str, limit: int) -> str:

@@ -1,0 +1,34 @@
+"""The facts of a mail and what is known around them, as the content to write. Pure."""
+
+from collections.abc import Sequence
+
+from services.notifier.domain.approval_mail import approval_needed
+from services.notifier.domain.content import Addresses, Content, Documents
+from services.notifier.domain.notice import Notice, Template
+from services.notifier.domain.status_mail import access_status, ticket_status
+from shared.contracts.access import AccessFact
+from shared.contracts.approval import ReviewStageOpened
+from shared.contracts.ticket import Ticket, TicketFact
+from shared.foundation.errors import Bug
+
+
+def compose_content(
+    notices: Sequence[Notice], template: Template, documents: Documents, addresses: Addresses
+) -> Content:
+    """The content of one mail. All its facts are of one kind and one ticket, in the order they happened."""
+    events = [notice.event for notice in notices]
+    ticket = newest_ticket(notices)
+    facts = [event for event in events if isinstance(event, TicketFact)]
+    if facts and ticket is not None:
+        return ticket_status(facts, template, ticket, addresses)
+    if accesses := [event for event in events if isinstance(event, AccessFact)]:
+        return access_status(accesses, template, ticket, documents, addresses)
+    if stages := [event for event in events if isinstance(event, ReviewStageOpened)]:
+        return approval_needed(stages, ticket, documents, addresses)
+    raise Bug(f"no mail is written about {events[0].TYPE}; this is a bug", code="no_content")
+
+
+def newest_ticket(notices: Sequence[Notice]) -> Ticket | None:
+    """The ticket as the latest of the facts knew it; None when no fact of it had come."""
+    known = [notice.ticket for notice in notices if notice.ticket is not None]
+    return max(known, key=lambda ticket: ticket.version) if known else None

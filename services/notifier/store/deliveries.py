@@ -1,0 +1,216 @@
+"""SQL of mails: facts are gathered into them, senders claim them, and what became of each is saved."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from services.notifier.domain.delivery import Again, Delivery, GivenUp, Settlement, State
+from services.notifier.domain.notice import Notice, Recipient, Template
+from services.notifier.store import notices
+from shared.contracts.change import Change
+from shared.database.pool import Conn
+from shared.database.unit_of_work import UnitOfWork
+from shared.foundation.errors import Conflict
+from shared.messaging import outbox
+
+SERVICE = "notifier"
+
+
+@dataclass(frozen=True)
+class NewMail:
+    """A mail for a person that is made unless one of its kind still gathers."""
+
+    id: str
+    recipient: Recipient
+    message_id: str
+    due_at: datetime
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """How mail stands: what is pending, and what of it has already been refused or could not be sent."""
+
+    pending: int
+    struggling: int
+    oldest: datetime | None
+    """When the oldest struggling one was written."""
+    last_error: str
+
+
+async def gather(
+    conn: Conn,
+    notice: Notice,
+    template: Template,
+    mails: Sequence[NewMail],
+    *,
+    give_up_at: datetime,
+    longest: timedelta,
+    now: datetime,
+) -> list[str]:
+    """Put a fact into one mail for each person; the ids of those mails.
+
+    A mail takes further facts of its kind until it is tried for the first time; each sets its time anew, up
+    to `longest` after the first. Who was already mailed about this fact is left out.
+    """
+    rows = await conn.fetch(
+        """
+        WITH wanted AS (
+            SELECT one.id, one.recipient, one.snapshot, one.message_id, one.due_at
+            FROM unnest($5::uuid[], $6::text[], $7::text[], $8::text[], $9::timestamptz[])
+                AS one (id, recipient, snapshot, message_id, due_at)
+            WHERE NOT EXISTS (
+                SELECT FROM delivery_notice AS link
+                WHERE link.notice_id = $1 AND link.recipient = one.recipient
+            )
+        ), mail AS (
+            INSERT INTO delivery AS d (id, ticket_id, template, recipient, snapshot, message_id, happened_at,
+                                       next_attempt_at, give_up_at, created_at)
+            SELECT id, $2, $3, recipient, snapshot, message_id, $4, due_at, $10, $12 FROM wanted
+            ON CONFLICT (ticket_id, recipient, template) WHERE state = 'pending' AND attempts = 0
+            DO UPDATE SET next_attempt_at = least(excluded.next_attempt_at, d.created_at + $11::interval),
+                          happened_at = least(d.happened_at, excluded.happened_at),
+                          snapshot = coalesce(d.snapshot, excluded.snapshot)
+            RETURNING d.id, d.recipient
+        )
+        INSERT INTO delivery_notice (notice_id, recipient, delivery_id)
+        SELECT $1, recipient, id FROM mail
+        RETURNING delivery_id
+        """,
+        notice.id,
+        notice.ticket_id,
+        template.value,
+        notice.event.at,
+        [mail.id for mail in mails],
+        [mail.recipient.user_id for mail in mails],
+        [mail.recipient.address for mail in mails],
+        [mail.message_id for mail in mails],
+        [mail.due_at for mail in mails],
+        give_up_at,
+        longest,
+        now,
+    )
+    return [str(row["delivery_id"]) for row in rows]
+
+
+async def claim(conn: Conn, *, now: datetime, leased_until: datetime) -> Delivery | None:
+    """The next delivery that is due and nobody's, or None. From now on it takes no further facts.
+
+    SKIP LOCKED: two senders never wait for each other. NOT EXISTS: no mail overtakes an earlier one of
+    the same ticket to the same person, also not while that one waits for its next attempt.
+    """
+    row = await conn.fetchrow(
+        """
+        UPDATE delivery AS d SET leased_until = $2, attempts = d.attempts + 1
+        WHERE d.id = (
+            SELECT due.id FROM delivery AS due
+            WHERE due.state = 'pending' AND due.next_attempt_at <= $1
+              AND (due.leased_until IS NULL OR due.leased_until <= $1)
+              AND NOT EXISTS (
+                  SELECT 1 FROM delivery AS earlier
+                  WHERE earlier.ticket_id = due.ticket_id AND earlier.recipient = due.recipient
+                    AND earlier.state = 'pending'
+                    AND (earlier.happened_at, earlier.id) < (due.happened_at, due.id)
+              )
+            ORDER BY due.next_attempt_at, due.id LIMIT 1 FOR UPDATE OF due SKIP LOCKED
+        )
+        RETURNING d.id, d.ticket_id, d.template, d.recipient, d.snapshot, d.message_id, d.attempts,
+                  d.give_up_at, d.retried_by
+        """,
+        now,
+        leased_until,
+    )
+    if row is None:
+        return None
+    # A statement of its own: it sees what was gathered until the row was ours, the one above may not.
+    return _delivery(row, await notices.of_delivery(conn, row["id"]))
+
+
+async def save(
+    work: UnitOfWork, delivery: Delivery, change: Change[Settlement], *, address: str | None, now: datetime
+) -> None:
+    """Record what became of an attempt. Raises `Conflict` when the lease was lost to another sender."""
+    settlement = change.state
+    again = settlement if isinstance(settlement, Again) else None
+    failure = settlement if isinstance(settlement, Again | GivenUp) else None
+    row = await work.conn.fetchval(
+        """
+        UPDATE delivery
+        SET state = $3, leased_until = NULL, next_attempt_at = coalesce($4::timestamptz, next_attempt_at),
+            address = $5, smtp_code = $6, detail = $7,
+            settled_at = CASE WHEN $3 = 'pending' THEN NULL ELSE $8::timestamptz END
+        WHERE id = $1 AND attempts = $2 AND state = 'pending'
+        RETURNING id
+        """,
+        delivery.id,
+        delivery.attempt,
+        _state_after(settlement).value,
+        again.at if again else None,
+        address,
+        failure.code if failure else None,
+        failure.detail if failure else "",
+        now,
+    )
+    if row is None:
+        raise Conflict(f"the lease of delivery {delivery.id} was lost to another sender", code="lease_lost")
+    await outbox.append(work.conn, SERVICE, *change.events)
+    work.alert(*change.alerts)
+
+
+async def lock_state(conn: Conn, delivery_id: str) -> State | None:
+    """For an operator's decision about one delivery; None where there is none."""
+    state = await conn.fetchval("SELECT state FROM delivery WHERE id = $1 FOR UPDATE", delivery_id)
+    return None if state is None else State(state)
+
+
+async def make_due(conn: Conn, delivery_id: str, *, by: str, give_up_at: datetime, now: datetime) -> None:
+    """Try again now. A sender at work keeps its lease."""
+    row = await conn.fetchval(
+        """
+        UPDATE delivery
+        SET state = 'pending', next_attempt_at = $2, give_up_at = $3, retried_by = $4, settled_at = NULL
+        WHERE id = $1 AND state IN ('pending', 'failed') RETURNING id
+        """,
+        delivery_id,
+        now,
+        give_up_at,
+        by,
+    )
+    if row is None:
+        raise Conflict("this mail has just been sent; there is nothing to try again", code="already_sent")
+
+
+async def backlog(conn: Conn, *, struggling_from: int) -> Backlog:
+    """Pending mail; `struggling_from` attempts on it counts as struggling."""
+    row = await conn.fetchrow(
+        """
+        SELECT count(*) AS pending,
+               count(*) FILTER (WHERE attempts >= $1 AND detail <> '') AS struggling,
+               min(created_at) FILTER (WHERE attempts >= $1 AND detail <> '') AS oldest,
+               max(detail) FILTER (WHERE attempts >= $1) AS last_error
+        FROM delivery WHERE state = 'pending'
+        """,
+        struggling_from,
+    )
+    assert row is not None, "an aggregate without GROUP BY has one row"  # noqa: S101
+    return Backlog(row["pending"], row["struggling"], row["oldest"], row["last_error"] or "")
+
+
+def _state_after(settlement: Settlement) -> State:
+    if isinstance(settlement, Again):
+        return State.PENDING
+    return State.FAILED if isinstance(settlement, GivenUp) else State.SENT
+
+
+def _delivery(row: Any, about: Sequence[Notice]) -> Delivery:
+    return Delivery(
+        id=str(row["id"]),
+        ticket_id=row["ticket_id"],
+        template=Template(row["template"]),
+        recipient=Recipient(row["recipient"], row["snapshot"]),
+        message_id=row["message_id"],
+        attempt=row["attempts"],
+        give_up_at=row["give_up_at"],
+        retried_by=row["retried_by"],
+        notices=tuple(about),
+    )

@@ -1,0 +1,115 @@
+"""SQL of what mails are about: tickets as last known, and the facts that are mailed."""
+
+from datetime import datetime
+from typing import Any
+
+from services.notifier.domain.notice import Notice
+from shared.contracts.event import EVENTS
+from shared.contracts.ticket import Ticket, TicketFact
+from shared.database.pool import Conn
+
+
+async def lock_ticket(conn: Conn, ticket_id: str) -> None:
+    """Facts of one ticket one after the other, from whichever topic.
+
+    Else a fact could be put aside for a ticket that another transaction is just saving, and neither would
+    see the other.
+    """
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", ticket_id)
+
+
+async def save_ticket(conn: Conn, ticket: Ticket, *, now: datetime) -> None:
+    """Keep the ticket if it is newer than what is known."""
+    await conn.execute(
+        """
+        INSERT INTO known_ticket (id, version, body, learned_at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (id) DO UPDATE
+        SET version = excluded.version, body = excluded.body, learned_at = excluded.learned_at
+        WHERE known_ticket.version < excluded.version
+        """,
+        ticket.id,
+        ticket.version,
+        ticket.model_dump_json(),
+        now,
+    )
+
+
+async def known_ticket(conn: Conn, ticket_id: str) -> Ticket | None:
+    body = await conn.fetchval("SELECT body FROM known_ticket WHERE id = $1", ticket_id)
+    return None if body is None else Ticket.model_validate_json(body)
+
+
+async def add(conn: Conn, notice: Notice, *, held: bool, now: datetime) -> None:
+    """Keep a fact that is mailed; `held` when it waits for its ticket. The inbox lets each come once."""
+    event = notice.event
+    apart = notice.ticket is not None and not isinstance(event, TicketFact)
+    await conn.execute(
+        """
+        INSERT INTO notice (id, event_id, ticket_id, type, fact, ticket, held, happened_at, received_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        """,
+        notice.id,
+        notice.event_id,
+        notice.ticket_id,
+        event.TYPE,
+        event.model_dump_json(),
+        notice.ticket.model_dump_json() if notice.ticket and apart else None,
+        held,
+        event.at,
+        now,
+    )
+
+
+async def release_held(conn: Conn, ticket: Ticket) -> list[Notice]:
+    """The facts that waited for this ticket, now with it, in the order in which they came."""
+    rows = await conn.fetch(
+        """
+        WITH released AS (
+            UPDATE notice SET held = false, ticket = $2 WHERE ticket_id = $1 AND held
+            RETURNING id, event_id, type, fact, ticket, received_at
+        )
+        SELECT id, event_id, type, fact, ticket FROM released ORDER BY received_at, id
+        """,
+        ticket.id,
+        ticket.model_dump_json(),
+    )
+    return [read(row) for row in rows]
+
+
+async def take_overdue(conn: Conn, *, received_before: datetime) -> list[Notice]:
+    """Facts that waited too long. They stay held: a ticket that comes after all still reaches the others."""
+    rows = await conn.fetch(
+        """
+        UPDATE notice SET overdue = true
+        WHERE id IN (
+            SELECT id FROM notice WHERE held AND NOT overdue AND received_at < $1
+            ORDER BY received_at LIMIT 100 FOR UPDATE SKIP LOCKED
+        )
+        RETURNING id, event_id, type, fact, ticket
+        """,
+        received_before,
+    )
+    return [read(row) for row in rows]
+
+
+async def of_delivery(conn: Conn, delivery_id: str) -> list[Notice]:
+    """What a mail is about, in the order in which things happened."""
+    rows = await conn.fetch(
+        """
+        SELECT n.id, n.event_id, n.type, n.fact, n.ticket
+        FROM delivery_notice AS link JOIN notice AS n ON n.id = link.notice_id
+        WHERE link.delivery_id = $1
+        ORDER BY n.happened_at, n.received_at, n.id
+        """,
+        delivery_id,
+    )
+    return [read(row) for row in rows]
+
+
+def read(row: Any) -> Notice:
+    """A row as a notice; facts of the ticket service carry their ticket inside."""
+    event = EVENTS[row["type"]].model_validate_json(row["fact"])
+    ticket = event.ticket if isinstance(event, TicketFact) else None
+    if row["ticket"] is not None and ticket is None:
+        ticket = Ticket.model_validate_json(row["ticket"])
+    return Notice(str(row["id"]), str(row["event_id"]), event, ticket)
