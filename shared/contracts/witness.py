@@ -1,4 +1,4 @@
-"""The content hash that binds a grant to its approval, and the window it is computed over.
+"""The content hash that binds a grant to its approval.
 
 Approval publishes the hash of what it approved; ticket publishes the hash of what it says was
 approved; the provisioner computes it a third time from what it is about to do. Unless the three
@@ -10,22 +10,7 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from shared.contracts.ticket import Target, Ticket, Window, WindowAsked
-
-
-def resolve_window(asked: WindowAsked, approved_at: datetime) -> Window | None:
-    """The window an approval at `approved_at` opens; None when nothing of it is left.
-
-    A start in the past begins now: nobody gets access for time gone by, and the end stays.
-    """
-    start = approved_at if asked.starts_at is None else max(asked.starts_at, approved_at)
-    if asked.ends_at is not None:
-        end = asked.ends_at
-    elif asked.duration is not None:
-        end = (asked.starts_at or approved_at) + asked.duration
-    else:
-        return None
-    return Window(starts_at=start, ends_at=end) if end > start else None
+from shared.contracts.ticket import Target, Ticket, Window
 
 
 def content_hash(

@@ -9,21 +9,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.contracts.approval import Stage, Vote
-from shared.contracts.ticket import WindowAsked
 from shared.policy.rows import approve_verb
 from shared.policy.world import World
 
 PATIENCE: Final = timedelta(minutes=1)
 """How long an approval waits for the documents it was decided on, before it is judged without them."""
-
-
-def duration_asked(asked: WindowAsked, *, submitted_at: datetime) -> timedelta:
-    """The length that approval rules are asked for; an open start counts from the submit."""
-    if asked.duration is not None:
-        return asked.duration
-    if asked.ends_at is None:
-        return timedelta.max  # against the contract; the longest length lets nothing through by itself
-    return asked.ends_at - (asked.starts_at or submitted_at)
 
 
 def unmet(
@@ -39,7 +29,7 @@ def unmet(
 ) -> str | None:
     """Why an approval does not hold; None when it does.
 
-    `parties` are the user ids of requester and beneficiaries, `duration` is what `duration_asked` gives.
+    `parties` are the user ids of requester and beneficiaries, `duration` is the length asked for.
     The world must be ready: one that is not denies everything, and so would this.
     """
     choice = world.rules_for(account_id, set_id, duration)

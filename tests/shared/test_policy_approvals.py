@@ -14,9 +14,8 @@ from shared.contracts.approval import Vote
 from shared.contracts.documents import ApprovalRule, Group, RuleStage
 from shared.contracts.event import Revisions
 from shared.contracts.people import Person
-from shared.contracts.ticket import WindowAsked
 from shared.foundation.clock import new_id
-from shared.policy.approvals import duration_asked, unmet
+from shared.policy.approvals import unmet
 from shared.policy.world import World
 from tests.support import policy_example as example
 from tests.support.policy_example import ADMIN, NINE, RO, D, P
@@ -133,16 +132,3 @@ def test_approval_of_a_voter_who_left_does_not_hold_any_more(world: World) -> No
 
 def test_approval_while_nothing_is_known_does_not_hold() -> None:
     assert why(World(ready=True), Case("", BOTH)) is not None
-
-
-@pytest.mark.parametrize(
-    ("asked", "length"),
-    [
-        (WindowAsked(duration=HOUR), HOUR),
-        (WindowAsked(ends_at=NINE + HOUR), HOUR),
-        (WindowAsked(starts_at=NINE + HOUR, ends_at=NINE + 3 * HOUR), 2 * HOUR),
-        (WindowAsked(), timedelta.max),
-    ],
-)
-def test_duration_asked_is_what_rules_are_asked_for(asked: WindowAsked, length: timedelta) -> None:
-    assert duration_asked(asked, submitted_at=NINE) == length
