@@ -29,7 +29,7 @@ def unmet(
 ) -> str | None:
     """Why an approval does not hold; None when it does.
 
-    `parties` are the user ids of requester and beneficiaries, `duration` is the length asked for.
+    `parties` are the user ids of requester and beneficiaries, `duration` is the length from the submit on.
     The world must be ready: one that is not denies everything, and so would this.
     """
     choice = world.rules_for(account_id, set_id, duration)

@@ -6,7 +6,7 @@ import pytest
 
 from local.issuer import DevelopmentIssuer
 from services.ticket import views
-from services.ticket.commands import reviews, timers
+from services.ticket.commands import timers
 from services.ticket.consumers import subscriptions
 from shared.contracts import access, topics
 from shared.contracts.approval import Vote
@@ -15,6 +15,7 @@ from shared.contracts.ticket import Ticket, TicketApproved, TicketRejected, Tick
 from shared.documents.tables import Tables
 from shared.foundation.clock import ManualClock, new_id
 from shared.foundation.errors import NotReady
+from shared.policy.approvals import PATIENCE
 from shared.policy.world import World
 from shared.runtime.service import Service
 from tests.support.builders import access_fact, review_approved, review_rejected, vote
@@ -125,7 +126,7 @@ async def test_approval_on_newer_documents_waits_for_them_but_not_for_ever(
     with pytest.raises(NotReady) as caught:
         await deliver(service, event)
     assert caught.value.code == "tables_behind"
-    clock.advance(reviews.PATIENCE)
+    clock.advance(PATIENCE)
     await deliver(service, event)
     assert [alert.key.split("/")[0] for alert in service.context.alerts.active] == ["approval_invalid"]
 
@@ -135,7 +136,7 @@ async def test_approval_dated_in_the_future_is_not_waited_for(
 ) -> None:
     """Its date is its sender's word: it must not hold up those behind it until that moment has passed."""
     far = Revisions(rules=10**9)
-    later = clock.now() + reviews.PATIENCE
+    later = clock.now() + PATIENCE
     event = review_approved(ticket, ticket.targets[0], at=later, votes=(), revisions=far)
     await deliver(service, event)
     assert [alert.key for alert in service.context.alerts.active] == [f"approval_invalid/{event.review_id}"]

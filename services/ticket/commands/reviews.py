@@ -1,7 +1,7 @@
 """What the approval service reports: a review's outcome, applied to its ticket."""
 
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
 from services.ticket import store
 from services.ticket.domain import reviews
@@ -12,10 +12,8 @@ from shared.contracts.ticket import Target, Ticket
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.errors import NotReady
 from shared.messaging.envelope import Received
+from shared.policy.approvals import PATIENCE
 from shared.policy.world import World
-
-PATIENCE: Final = timedelta(minutes=1)
-"""How long an approval waits for the documents it says it was decided on; a forged one may name any."""
 
 
 async def approve(context: Context, work: UnitOfWork, received: Received[ReviewApproved]) -> None:
