@@ -6,7 +6,8 @@ A test compares the file with this; `make generate` writes it.
 import inspect
 from collections.abc import Iterator
 
-from shared.contracts.event import EVENTS, Event
+from shared.contracts.event import Event
+from shared.contracts.registry import EVENTS
 from shared.contracts.topics import TOPICS
 
 _HEAD = """# Events

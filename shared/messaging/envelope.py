@@ -13,7 +13,8 @@ from uuid import UUID
 from opentelemetry import propagate
 from pydantic import ValidationError
 
-from shared.contracts.event import EVENTS, Contract, Event
+from shared.contracts.event import Contract, Event
+from shared.contracts.registry import EVENTS
 
 SPEC_VERSION = "1.0"
 

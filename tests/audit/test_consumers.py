@@ -7,7 +7,8 @@ from aiokafka import ConsumerRecord
 from shared.contracts import topics
 from shared.contracts.access import AccessGranted
 from shared.contracts.configuration import AuditRead, RuleChanged
-from shared.contracts.event import EVENTS, Event
+from shared.contracts.event import Event
+from shared.contracts.registry import EVENTS
 from shared.contracts.ticket import TicketSubmitted
 from shared.foundation.clock import new_id
 from shared.messaging.consumer import Consumer

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts.event import EVENTS, Event
+from shared.contracts import registry
+from shared.contracts.event import Event
+from shared.contracts.registry import EVENTS
 from tests.support.facts import contract_events, example
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -67,3 +69,10 @@ def test_type_name_is_noun_past_tense_and_version(cls: type[Event]) -> None:
     assert verb.replace("_", "").isalpha()
     assert version.startswith("v")
     assert version[1:].isdigit(), f"{cls.TYPE}: types are noun.past_tense.vN"
+
+
+def test_every_module_of_contracts_with_events_is_in_the_registry() -> None:
+    folder = Path(registry.__file__).parent
+    for file in folder.glob("*.py"):
+        if 'ClassVar[str] = "' in file.read_text() and file.stem not in {"event", "documents"}:
+            assert file.stem in registry.__all__, f"shared/contracts/registry.py: import {file.stem}"

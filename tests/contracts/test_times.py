@@ -3,7 +3,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from shared.contracts.event import EVENTS, Event
+from shared.contracts.event import Event
+from shared.contracts.registry import EVENTS
 from tests.support.facts import example
 
 

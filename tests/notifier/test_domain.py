@@ -30,8 +30,9 @@ from services.notifier.domain.notice import (
 )
 from shared.contracts import access, approval, ticket
 from shared.contracts.change import Origin
-from shared.contracts.event import EVENTS, Actor, Event
+from shared.contracts.event import Actor, Event
 from shared.contracts.notification import NotificationFact, NotificationFailed, NotificationSent
+from shared.contracts.registry import EVENTS
 from shared.foundation.errors import Conflict
 from tests.notifier.facts import (
     GRANT,

@@ -28,8 +28,9 @@ from shared.contracts.approval import (
     Stage,
 )
 from shared.contracts.configuration import AuditRead, AuthzDenied, ConfigurationFact, OperationRequested
-from shared.contracts.event import EVENTS, Actor, Event
+from shared.contracts.event import Actor, Event
 from shared.contracts.notification import NotificationFact, NotificationFailed, NotificationSent
+from shared.contracts.registry import EVENTS
 from shared.contracts.ticket import (
     GrantState,
     TargetState,

@@ -15,7 +15,8 @@ import asyncpg
 
 from shared.contracts import topics
 from shared.contracts.documents import Document, Marker
-from shared.contracts.event import EVENTS, Event
+from shared.contracts.event import Event
+from shared.contracts.registry import EVENTS
 from shared.database.migrate import app_role_of, migrate_database
 from shared.database.pool import create_pool
 from shared.documents.document_store import fingerprint

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from services.notifier.domain.notice import Notice
-from shared.contracts.event import EVENTS
+from shared.contracts.registry import EVENTS
 from shared.contracts.ticket import Ticket, TicketFact
 from shared.database.pool import Conn
 
