@@ -27,7 +27,7 @@ class NotifierSettings(ServiceSettings):
     mail_workers: int = Field(default=2, ge=1, le=20)
     """Mails sent at once, each over its own connection: one slow answer does not hold up everybody."""
     mail_check_every: timedelta = Field(default=timedelta(seconds=5), gt=timedelta(0))
-    """How often is looked for mail that no nudge told of: due again, or written by another replica."""
+    """How often is looked for mail that no nudge announced: due again, gathered, or of another replica."""
     mail_send_within: timedelta = Field(default=timedelta(seconds=60), gt=timedelta(0))
     """Longest time for one attempt, connection included. Its lease is half as long again, so that no
     second sender can take a row while the first may still be talking."""

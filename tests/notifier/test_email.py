@@ -14,6 +14,7 @@ from shared.contracts.documents import Account, PermissionSet, User
 from shared.foundation.settings import SmtpSettings
 from tests.notifier.facts import (
     REVIEW,
+    TARGET,
     TICKET,
     a_ticket,
     access_fact,
@@ -99,7 +100,24 @@ async def test_hostile_text_everywhere_in_the_approvers_mail_is_inert(post: Post
 
 
 @pytest.mark.parametrize("nasty", HOSTILE.values(), ids=HOSTILE)
-async def test_hostile_text_in_news_is_inert(post: Post, nasty: str) -> None:
+async def test_hostile_text_in_a_mail_about_several_reviews_is_inert(post: Post, nasty: str) -> None:
+    give_hostile_documents(post, nasty)
+    whole = a_ticket(
+        beneficiaries=(person("ann", display_name=nasty),),
+        targets=(target(set_name=nasty), target(id="target-2", account_name=nasty)),
+        grants=(grant(), grant(id="grant-2", target_id="target-2")),
+        reason=nasty,
+    )
+    await post.take(ticket_fact(ticket.TicketClosed, whole))
+    for review_id, target_id in (("review-1", TARGET), ("review-2", "target-2")):
+        await post.take(stage_opened(review_id=review_id, target_id=target_id, approvers=(person("carl"),)))
+    assert len(await post.send_gathered()) == 1
+    (mail,) = post.to("carl")
+    check_inert(mail, page=f"tickets/{TICKET}")
+
+
+@pytest.mark.parametrize("nasty", HOSTILE.values(), ids=HOSTILE)
+async def test_hostile_text_in_a_status_mail_is_inert(post: Post, nasty: str) -> None:
     whole = a_ticket(reason=nasty, beneficiaries=(person("ann", display_name=nasty),), version=2)
     await post.take(ticket_fact(ticket.TicketTerminated, whole, why=nasty))
     await post.take(access_fact(access.AccessFailed, code=nasty, detail=nasty))
