@@ -1,4 +1,4 @@
-"""The compiled OCSF 1.8.0 schemas, where they are beside the repository or JIT_SHARED names their folder.
+"""The compiled OCSF 1.8.0 schemas, where they are beside the repository or JIT_TEST_SHARED names them.
 
 They are not part of the project: without them tests that validate are skipped, with a line that says so.
 """
@@ -17,10 +17,10 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 def schema_folder() -> Path:
     """The folder of the schemas; skips the test where there is none."""
-    shared = Path(os.environ.get("JIT_SHARED") or _ROOT.parent / "shared")
+    shared = Path(os.environ.get("JIT_TEST_SHARED") or _ROOT.parent / "shared")
     folder = shared / "ocsf"
     if not any(folder.glob("1.8.0_*.json")):
-        pytest.skip("no OCSF schemas: put them into ../shared/ocsf, or let JIT_SHARED name their parent")
+        pytest.skip("no OCSF schemas: put them into ../shared/ocsf, or let JIT_TEST_SHARED name their parent")
     return folder
 
 
