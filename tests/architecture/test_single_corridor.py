@@ -121,8 +121,8 @@ def test_no_row_is_skipped_because_somebody_has_it(path: Path) -> None:
 
 
 def test_a_transaction_is_never_open_around_the_network() -> None:
-    """No adapter of the network is awaited inside an `async with transaction(...)`."""
-    adapters = {"identity_center", "centre", "smtp", "mailer", "httpx2"}
+    """No adapter of the network is awaited inside a transaction or a unit of work."""
+    adapters = {"identity_center", "centre", "driver", "directory", "smtp", "mailer", "httpx2"}
     for path in FILES:
         for node in ast.walk(tree(path)):
             if not isinstance(node, ast.AsyncWith) or not any(_is_transaction(item) for item in node.items):
@@ -140,4 +140,7 @@ def test_a_transaction_is_never_open_around_the_network() -> None:
 
 def _is_transaction(item: ast.withitem) -> bool:
     call = item.context_expr
-    return isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "transaction"
+    if not isinstance(call, ast.Call):
+        return False
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    return name in {"transaction", "unit_of_work", "fenced"}

@@ -8,7 +8,9 @@ from pathlib import Path
 from tests.support.pages import ROOT, read
 
 RUNBOOK = ROOT / "docs" / "runbook.md"
-BEGUN_BY_A_VALUE = {"services/provisioner/commands/intents.py": ("witness_mismatch/",)}
+BEGUN_BY_A_VALUE = {
+    "services/provisioner/domain/alarms.py": ("no_witness/", "witness_mismatch/", "witness_invalid/"),
+}
 """Keys whose beginning is not in the text of the call: a refusal's code, and what codes can come there."""
 
 HANDED_THROUGH = {"shared/runtime/watch.py", "shared/database/unit_of_work.py"}

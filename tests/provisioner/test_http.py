@@ -1,17 +1,23 @@
 """The routes, by real tokens: whose grants one sees, who may revoke, and that a stop needs no broker."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from pydantic import SecretStr
 
 from local.issuer import DevelopmentIssuer
 from services.provisioner import views
 from services.provisioner.__main__ import build
+from services.provisioner.http import router
+from services.provisioner.identity_center.calls import unlimited
+from services.provisioner.inventory.sync import InventorySync
 from services.provisioner.settings import ProvisionerSettings
 from shared.contracts import access
+from shared.contracts import documents as doc
 from shared.foundation.clock import ManualClock
 from shared.runtime.service import Process, Service
 from tests.support import organisation as org
@@ -180,7 +186,7 @@ async def test_revocation_with_a_wrong_body_names_the_field(
     assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
-async def test_revocation_of_a_user_ends_everything_of_his(
+async def test_revocation_of_a_user_ends_everything_of_theirs(
     service: Service, issuer: DevelopmentIssuer
 ) -> None:
     answer = await revoke(service, issuer, "root", user_id=org.user_id("ann"))
@@ -315,6 +321,57 @@ async def test_inventory_sync_on_a_standby_says_so(service: Service, issuer: Dev
     async with api(service, issuer, "root") as client:
         answer = await client.post("/v1/inventory/sync", json={})
     assert (answer.status_code, answer.json()["code"]) == (503, "standby")
+
+
+@pytest.fixture
+async def reader(
+    shared_premises: Premises, issuer: DevelopmentIssuer
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """An administrator's client, with a key, of a service that may read AWS without the lease."""
+    async with laboratory(shared_premises, issuers=(trusted(issuer),)) as lab:
+        admins = doc.Group(id=org.group_id("admins"), name="admins", members=(lab.user("carl"),))
+        lab.replace_document("provisioner", admins)
+        centre = connected(shared_premises.aws, unlimited)
+        lab.service.app.include_router(router(lab.context, InventorySync(centre)), prefix="/reading")
+        async with api(lab.service, issuer, "carl", headers={"Idempotency-Key": "k"}) as client:
+            yield client
+        await centre.close()
+
+
+SYNC = "/reading/v1/inventory/sync"
+
+
+async def test_inventory_sync_again_with_its_key_is_answered_without_reading_aws(
+    shared_premises: Premises, reader: httpx2.AsyncClient
+) -> None:
+    first = await reader.post(SYNC, json={})
+    calls = len(shared_premises.aws.records.calls)
+    second = await reader.post(SYNC, json={})
+    assert (first.status_code, second.status_code) == (200, 200), second.text
+    assert first.json() == second.json()
+    assert first.json()["changed"] > 0
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert len(shared_premises.aws.records.calls) == calls > 0
+
+
+async def test_inventory_sync_twice_at_once_with_one_key_reads_aws_once(
+    shared_premises: Premises, reader: httpx2.AsyncClient
+) -> None:
+    both = await asyncio.gather(*(reader.post(SYNC, json={}) for _ in range(2)))
+    assert [answer.status_code for answer in both] == [200, 200]
+    assert both[0].json() == both[1].json()
+    listed = [row for row in shared_premises.aws.records.calls if row["operation"] == "DescribeOrganization"]
+    assert len(listed) == 1
+
+
+async def test_inventory_sync_with_the_key_of_another_request_is_refused_before_aws_is_read(
+    shared_premises: Premises, reader: httpx2.AsyncClient
+) -> None:
+    await reader.post(SYNC, json={})
+    calls = len(shared_premises.aws.records.calls)
+    answer = await reader.post(SYNC, json={"confirm": True})
+    assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_key_reused")
+    assert len(shared_premises.aws.records.calls) == calls
 
 
 async def test_operations_name_the_engine_and_what_is_in_flight(lab: Lab) -> None:

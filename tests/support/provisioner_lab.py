@@ -29,6 +29,7 @@ from shared.contracts.approval import ReviewApproved
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.people import Person
 from shared.contracts.witness import ticket_content_hash
+from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import ManualClock, new_id
 from shared.messaging import inbox
 from shared.messaging.envelope import Received
@@ -154,11 +155,20 @@ class Lab:
 
     async def take(self, *events: Received[Any]) -> None:
         """Hand events to the consumers' commands, as the consumer would: once, in a unit of work."""
-        table = {cls: handler for one in subscriptions(self.context) for cls, handler in one.handlers.items()}
         for event in events:
             async with self.context.unit_of_work() as work:
-                if await inbox.first_time(work.conn, event, now=self.now):
-                    await table[type(event.event)](work, event)
+                await self._handle(work, event)
+
+    async def take_and_break(self, event: Received[Any]) -> None:
+        """The same, with a RuntimeError before the commit."""
+        async with self.context.unit_of_work() as work:
+            await self._handle(work, event)
+            raise RuntimeError("broken before the commit")
+
+    async def _handle(self, work: UnitOfWork, event: Received[Any]) -> None:
+        table = {cls: handler for one in subscriptions(self.context) for cls, handler in one.handlers.items()}
+        if await inbox.first_time(work.conn, event, now=self.now):
+            await table[type(event.event)](work, event)
 
     async def approve(self, ticket: tk.Ticket) -> tk.Ticket:
         await self.take(self.witness(ticket), self.approval(ticket))

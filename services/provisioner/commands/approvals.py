@@ -3,7 +3,7 @@
 Only stores. Granting is the engine's, after its own re-check; a stop that came first is found here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -34,14 +34,15 @@ async def record_approval(context: Context, work: UnitOfWork, received: Received
     origin = Origin(context.actor, context.clock.now(), received.id)
     await witnesses.lock_ticket(conn, event.ticket.id)
     approved = _with_windows(event)
-    new = await _new_claims(conn, event, approved, origin)
-    known = await claims.keys(conn, [grant.id for target in approved for grant in _grants(event, target)])
-    wanted = [*(key.assignment_id for key in known), *(claim.assignment_id for claim in new)]
+    pairs = [(grant, target) for target in approved for grant in event.ticket.grants_of(target.id)]
+    known = {key.id: key for key in await claims.keys(conn, [grant.id for grant, _ in pairs])}
+    new = await _new_claims(conn, event, [pair for pair in pairs if pair[0].id not in known], origin)
+    wanted = [key.assignment_id for key in known.values()] + [claim.assignment_id for claim in new]
     locked = {assignment.id: assignment for assignment in await assignments.lock(conn, wanted)}
     for claim in new:
         locked[claim.assignment_id] = await _add(work, locked[claim.assignment_id], claim, origin)
     for target in approved:
-        await _judge(context, work, locked.values(), event.ticket.id, target.id, origin)
+        await _judge(context, work, locked, (event.ticket.id, target.id), origin)
     work.after_commit(context.nudge)
 
 
@@ -60,8 +61,9 @@ async def record_witness(context: Context, work: UnitOfWork, received: Received[
         now=origin.at,
     )
     siblings = await claims.of_target(conn, ticket_id=event.ticket_id, target_id=event.target_id)
-    locked = await assignments.lock(conn, [claim.assignment_id for claim in siblings])
-    await _judge(context, work, locked, event.ticket_id, event.target_id, origin)
+    found = await assignments.lock(conn, [claim.assignment_id for claim in siblings])
+    locked = {assignment.id: assignment for assignment in found}
+    await _judge(context, work, locked, (event.ticket_id, event.target_id), origin)
     work.after_commit(context.nudge)
 
 
@@ -85,30 +87,27 @@ def _witness(event: ReviewApproved) -> Witness:
     )
 
 
-def _grants(event: TicketApproved, target: Target) -> tuple[Grant, ...]:
-    return event.ticket.grants_of(target.id)
-
-
 async def _new_claims(
-    conn: Conn, event: TicketApproved, targets: Iterable[Target], origin: Origin
+    conn: Conn, event: TicketApproved, pairs: Sequence[tuple[Grant, Target]], origin: Origin
 ) -> list[Claim]:
-    """One per grant that is not known yet. Tuples are made in one order, so that nobody waits in a circle."""
-    pairs = [(grant, target) for target in targets for grant in _grants(event, target)]
-    known = {key.id for key in await claims.keys(conn, [grant.id for grant, _ in pairs])}
+    """One per grant. Tuples are made in one order, so that nobody waits in a circle."""
     new = []
-    for grant, target in sorted(
-        pairs, key=lambda pair: (pair[0].beneficiary, pair[1].account_id, pair[1].set_id)
-    ):
-        if grant.id not in known and target.window is not None:
-            assignment_id = await assignments.ensure(
-                conn,
-                instance=event.ticket.instance,
-                user_id=grant.beneficiary,
-                account_id=target.account_id,
-                set_id=target.set_id,
-            )
+    for grant, target in sorted(pairs, key=_tuple_of):
+        assignment_id = await assignments.ensure(
+            conn,
+            instance=event.ticket.instance,
+            user_id=grant.beneficiary,
+            account_id=target.account_id,
+            set_id=target.set_id,
+        )
+        if target.window is not None:
             new.append(_claim(event, grant, target, target.window, assignment_id, origin))
     return new
+
+
+def _tuple_of(pair: tuple[Grant, Target]) -> tuple[str, str, str]:
+    grant, target = pair
+    return grant.beneficiary, target.account_id, target.set_id
 
 
 def _claim(
@@ -157,14 +156,16 @@ async def _add(work: UnitOfWork, before: Assignment, claim: Claim, origin: Origi
 async def _judge(
     context: Context,
     work: UnitOfWork,
-    locked: Iterable[Assignment],
-    ticket_id: str,
-    target_id: str,
+    locked: dict[int, Assignment],
+    target: tuple[str, str],
     origin: Origin,
 ) -> None:
+    """`target` is (ticket, target); what is `locked` is kept as it is after this."""
     world, ready = context.world, policy_ready(context)
+    ticket_id, target_id = target
     siblings = await claims.of_target(work.conn, ticket_id=ticket_id, target_id=target_id)
     heard = await witnesses.find_witnesses(work.conn, ticket_id=ticket_id, target_id=target_id)
-    for before in locked:
+    for before in list(locked.values()):
         change = judging.judge(before, siblings, heard, world, ready=ready, origin=origin)
         await assignments.save(work, before, change)
+        locked[before.id] = change.state
