@@ -324,9 +324,7 @@ async def test_inventory_sync_on_a_standby_says_so(service: Service, issuer: Dev
 
 
 @pytest.fixture
-async def reader(
-    shared_premises: Premises, issuer: DevelopmentIssuer
-) -> AsyncIterator[httpx2.AsyncClient]:
+async def reader(shared_premises: Premises, issuer: DevelopmentIssuer) -> AsyncIterator[httpx2.AsyncClient]:
     """An administrator's client, with a key, of a service that may read AWS without the lease."""
     async with laboratory(shared_premises, issuers=(trusted(issuer),)) as lab:
         admins = doc.Group(id=org.group_id("admins"), name="admins", members=(lab.user("carl"),))

@@ -45,6 +45,25 @@ async def test_commit_runs_each_hook_once_and_raises_the_alerts(pool: Pool, aler
     assert await rows(pool) == 1
 
 
+async def test_commit_clears_the_alerts_whose_causes_are_gone_and_a_rollback_does_not(
+    pool: Pool, alerts: Alerts
+) -> None:
+    await alerts.raise_alert(key=ALERT.key, summary=ALERT.summary, detail=ALERT.detail)
+
+    async def fail() -> None:
+        async with unit_of_work(pool, alerts) as work:
+            work.clear(ALERT.key)
+            raise Broken
+
+    with pytest.raises(Broken):
+        await fail()
+    assert [alert.key for alert in alerts.active] == [ALERT.key]
+    async with unit_of_work(pool, alerts) as work:
+        work.clear(ALERT.key)
+        assert alerts.active
+    assert not alerts.active
+
+
 async def test_rollback_forgets_hooks_alerts_and_rows(pool: Pool, alerts: Alerts) -> None:
     seen: list[int] = []
 

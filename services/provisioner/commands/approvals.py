@@ -164,8 +164,8 @@ async def _judge(
     world, ready = context.world, policy_ready(context)
     ticket_id, target_id = target
     siblings = await claims.of_target(work.conn, ticket_id=ticket_id, target_id=target_id)
-    heard = await witnesses.find_witnesses(work.conn, ticket_id=ticket_id, target_id=target_id)
+    found = await witnesses.find_witnesses(work.conn, ticket_id=ticket_id, target_id=target_id)
     for before in list(locked.values()):
-        change = judging.judge(before, siblings, heard, world, ready=ready, origin=origin)
+        change = judging.judge(before, siblings, found, world, ready=ready, origin=origin)
         await assignments.save(work, before, change)
         locked[before.id] = change.state

@@ -31,8 +31,8 @@ async def known_of_starting(
 async def _known(context: Context, conn: Conn, claim: Claim, now: datetime) -> Known:
     world, ready = context.world, policy_ready(context)
     siblings = await claims.of_target(conn, ticket_id=claim.ticket_id, target_id=claim.target_id)
-    heard = await witnesses.find_witnesses(conn, ticket_id=claim.ticket_id, target_id=claim.target_id)
-    witness = heard.get(claim.revision)
+    found = await witnesses.find_witnesses(conn, ticket_id=claim.ticket_id, target_id=claim.target_id)
+    witness = found.get(claim.revision)
     parties = [sibling.user_id for sibling in siblings]
     length = claim.ends_at - claim.starts_at
     return Known(

@@ -43,7 +43,7 @@ def _at_the_failure(claim: Claim, fact: AccessFailed) -> Alert | None:
             summary=_BY_APPROVAL[fact.code],
             detail=f"ticket {claim.ticket_id}, target {claim.target_id}, user {claim.user_id}: {fact.detail}",
         )
-    # What ended, and what AWS refused, was told with its end.
+    # What ended, and what AWS refused, raised its alert at the end.
     if claim.end_cause is not None:
         return None
     return _grant_failed(claim, f"a grant failed: {fact.code}", fact.detail)

@@ -1,4 +1,4 @@
-"""What becomes of claims once the approval service has been heard: scheduled, refused, or still waiting.
+"""What becomes of claims once the approval service's word has come: scheduled, refused, or still waiting.
 
 Pure. Votes that cannot be judged yet, since the policy is not ready here, are judged before the grant.
 """
@@ -31,7 +31,7 @@ def judge(
     ready: bool,
     origin: Origin,
 ) -> Change[Assignment]:
-    """`siblings` are all claims of one target, `witnesses` what was heard of it, by revision."""
+    """`siblings` are all claims of one target, `witnesses` approval's words about it, by revision."""
     ids = {sibling.id for sibling in siblings}
     steps = [
         _judge_one(claim, siblings, witnesses.get(claim.revision), world, ready=ready, origin=origin)
