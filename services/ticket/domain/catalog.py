@@ -1,13 +1,10 @@
 """What may be registered, and how a scope must look. Pure; the inventory comes in as a `World`."""
 
 from collections.abc import Collection
-from datetime import timedelta
 
 from shared.contracts.documents import Account, PermissionSet, RegisteredAccount, RegisteredSet, SetGroup
 from shared.foundation.errors import FieldError, Invalid, NotFound
 from shared.policy.world import World
-
-LONG_SESSION = timedelta(hours=1)
 
 
 def register_account(
@@ -44,11 +41,6 @@ def why_protected(account: Account, protected: Collection[str]) -> str | None:
     return "listed in JIT_PROTECTED_ACCOUNTS" if account.id in protected else None
 
 
-def has_long_sessions(permission_set: PermissionSet) -> bool:
-    """Whether credentials may outlive the end of access by more than anybody expects."""
-    return permission_set.session_duration > LONG_SESSION
-
-
 def register_set(set_id: str, world: World, *, long_session_acknowledged: bool) -> RegisteredSet:
     """A permission set as registered; one with long sessions needs a word that somebody knows it."""
     permission_set = world.get(PermissionSet, set_id)
@@ -57,7 +49,7 @@ def register_set(set_id: str, world: World, *, long_session_acknowledged: bool) 
             f"Identity Center has no permission set {set_id}, as far as the inventory knows",
             code="set_unknown",
         )
-    if has_long_sessions(permission_set) and not long_session_acknowledged:
+    if permission_set.has_long_sessions and not long_session_acknowledged:
         sentence = (
             f"credentials of {permission_set.name} live up to {permission_set.session_duration} and outlive "
             "the end of access by as much; set long_session_acknowledged to true to register it all the same"

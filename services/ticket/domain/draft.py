@@ -6,7 +6,7 @@ Everything that is not there, not registered or not to be asked for is a problem
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.ticket.domain.catalog import has_long_sessions, why_protected
+from services.ticket.domain.catalog import why_protected
 from services.ticket.domain.window import Limits
 from shared.contracts.documents import Account, PermissionSet, SetGroup, User
 from shared.contracts.ticket import WindowAsked
@@ -125,7 +125,7 @@ def _find_set(set_id: str, field: str, world: World) -> tuple[list[PermissionSet
     if permission_set is None or registered is None:
         sentence = f"permission set {set_id} is not registered with JIT; an administrator can register it"
         return [], [FieldError(field, "set_not_registered", sentence)]
-    if has_long_sessions(permission_set) and not registered.long_session_acknowledged:
+    if permission_set.has_long_sessions and not registered.long_session_acknowledged:
         sentence = (
             f"sessions of {permission_set.name} were raised to {permission_set.session_duration} and would "
             "outlive the access; an administrator has to acknowledge that on the registered set"
