@@ -19,13 +19,15 @@ from typing import Any
 
 from aiokafka.consumer.group_coordinator import CoordinatorGroupRebalance
 
+from local.errors import CannotStart
+
 _PRODUCER = 0
 _TOPIC_ALREADY_EXISTS = 36
 _HARMLESS = frozenset({0, _TOPIC_ALREADY_EXISTS})
 _COMPOSE = "Run against a real Kafka broker instead: see docker-compose.yml."
 
 
-class KafkaUnavailable(RuntimeError):
+class KafkaUnavailable(CannotStart):
     """No embedded broker on this machine, or it refused; the sentence says why and what to do."""
 
 
@@ -85,18 +87,10 @@ class MockKafka:
         for broker in self.brokers:
             self._library.rd_kafka_mock_broker_set_up(self._running(), broker)
 
-    def set_round_trip(self, milliseconds: int) -> None:
-        """Delay every answer of every broker."""
-        for broker in self.brokers:
-            self._library.rd_kafka_mock_broker_set_rtt(self._running(), broker, milliseconds)
-
     def push_request_errors(self, api_key: int, codes: Sequence[int]) -> None:
         """Answer the next requests (0 = Produce, 1 = Fetch) with these Kafka error codes in turn."""
         errors = (ctypes.c_int * len(codes))(*codes)
         self._library.rd_kafka_mock_push_request_errors_array(self._running(), api_key, len(codes), errors)
-
-    def clear_request_errors(self, api_key: int) -> None:
-        self._library.rd_kafka_mock_clear_request_errors(self._running(), api_key)
 
     def _running(self) -> int:
         if self._cluster is None:
@@ -151,9 +145,7 @@ def _library() -> ctypes.CDLL:
         "rd_kafka_mock_topic_create": (ctypes.c_int, [pointer, text, ctypes.c_int, ctypes.c_int]),
         "rd_kafka_mock_broker_set_down": (ctypes.c_int, [pointer, number]),
         "rd_kafka_mock_broker_set_up": (ctypes.c_int, [pointer, number]),
-        "rd_kafka_mock_broker_set_rtt": (ctypes.c_int, [pointer, number, ctypes.c_int]),
         "rd_kafka_mock_push_request_errors_array": (None, [pointer, ctypes.c_int16, size, pointer]),
-        "rd_kafka_mock_clear_request_errors": (None, [pointer, ctypes.c_int16]),
     }
     for name, (result, arguments) in signatures.items():
         if not hasattr(library, name):

@@ -1,7 +1,7 @@
 """PostgreSQL as a child process: initialised, started, stopped and recovered, on its own port of 127.0.0.1.
 
 Knows no schema: `jit migrate` makes databases and roles through the administrator's DSN given out here.
-postgres_home.py decides where the files are and as whom the server runs.
+postgres_home.py decides where its files are and as whom it runs, postgres_wheel.py which programs.
 """
 
 import asyncio
@@ -15,7 +15,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from local.postgres_home import PostgresUnavailable, make_home, usable_binaries, wheel_binaries
+from local.postgres_home import PostgresUnavailable, make_home
+from local.postgres_wheel import usable_binaries, wheel_binaries
 from local.processes import command_line, free_ports, last_lines, spawn, wait_until
 
 StopMode = Literal["smart", "fast", "immediate"]

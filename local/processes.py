@@ -76,6 +76,23 @@ def _dying_with(parent: int, when_orphaned: signal.Signals) -> Callable[[], None
     return ask_kernel
 
 
+def succeeds_as(account: Account, *command: str) -> bool:
+    """Whether a command ends well when that account runs it."""
+    try:
+        answer = subprocess.run(
+            command,
+            capture_output=True,
+            check=False,
+            cwd="/",
+            user=account.uid,
+            group=account.gid,
+            extra_groups=[],
+        )
+    except OSError:  # not even found by that account
+        return False
+    return answer.returncode == 0
+
+
 def command_line(pid: int) -> str:
     """What process `pid` was started with; empty when there is none."""
     if sys.platform == "linux":

