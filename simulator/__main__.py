@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from simulator.organisation import SHIPPED, OrganisationError
+from simulator.directory_file import SHIPPED, DirectoryFileError
 from simulator.server import Simulator
 from simulator.settings import Settings
 
@@ -52,7 +52,7 @@ def main() -> int:
     arguments = _arguments()
     try:
         simulator = _simulator(arguments)
-    except (OrganisationError, ValueError, OSError) as error:
+    except (DirectoryFileError, ValueError, OSError) as error:
         sys.stderr.write(f"simulator: {error}\n")
         return 2
     try:

@@ -9,10 +9,10 @@ from typing import Any
 from simulator import state
 from simulator.clock import Clock, SystemClock
 from simulator.directory import Directory
+from simulator.directory_file import SHIPPED, load_directory
 from simulator.edits import Edit, apply
 from simulator.faults import FaultRule, Faults
 from simulator.model import Assignment
-from simulator.organisation import SHIPPED, load_organisation
 from simulator.records import Records
 from simulator.settings import Settings
 from simulator.wire import Wire
@@ -94,7 +94,7 @@ class Controls:
         self.store()
 
     def _fresh(self, settings: Settings) -> World:
-        directory, standing = load_organisation(self._organisation)
+        directory, standing = load_directory(self._organisation)
         world = World(directory, seed=self._seed, starts=1, record=self._record)
         self.wire.world = world
         world.settings = settings

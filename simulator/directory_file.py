@@ -1,7 +1,7 @@
 """Reads an organisation from YAML and expands its compact notations into a directory.
 
 The notations are described at the head of organisation.yaml. Ids come from names by hashing, so an
-organisation has the same ids at every start. Raises OrganisationError naming the entry that is wrong.
+organisation has the same ids at every start. Raises DirectoryFileError naming the entry that is wrong.
 """
 
 import hashlib
@@ -31,17 +31,17 @@ SHIPPED = Path(__file__).with_name("organisation.yaml")
 _ACCOUNT_FIELDS = ("id", "state", "joined")
 
 
-class OrganisationError(ValueError):
+class DirectoryFileError(ValueError):
     """The file cannot be used; the message says which entry and why."""
 
 
-def load_organisation(path: Path = SHIPPED) -> tuple[Directory, list[Assignment]]:
+def load_directory(path: Path = SHIPPED) -> tuple[Directory, list[Assignment]]:
     """The directory, and the assignments that stand from the beginning."""
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     try:
         return _Loader(document).load()
     except (KeyError, LookupError, TypeError, ValueError) as error:
-        raise OrganisationError(f"{path}: {type(error).__name__}: {error}") from error
+        raise DirectoryFileError(f"{path}: {type(error).__name__}: {error}") from error
 
 
 def digits_of(kind: str, name: str) -> str:
@@ -127,7 +127,7 @@ class _Loader:
     def _account(self, name: str, parent: str, entry: dict[str, Any]) -> None:
         account_id = str(entry.get("id", _account_id(name)))
         if account_id in self.directory.accounts:
-            raise OrganisationError(f"account {name} has the id of another account; give it one")
+            raise DirectoryFileError(f"account {name} has the id of another account; give it one")
         domain = self.document["organisation"]["domain"]
         days = int(digits_of("joined", name)[:4], 16) % 1500
         self.directory.accounts[account_id] = Account(
@@ -177,7 +177,7 @@ class _Loader:
             enabled=not entry.get("disabled", False),
         )
         if found.id in self.directory.users:
-            raise OrganisationError(f"user {user_name} is there twice")
+            raise DirectoryFileError(f"user {user_name} is there twice")
         self.directory.users[found.id] = found
         for group in [*entry["groups"], head["group_of_all"]]:
             row = Membership(

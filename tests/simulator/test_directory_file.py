@@ -5,11 +5,11 @@ import pytest
 from botocore.model import ServiceModel
 
 from simulator import identity_store, organizations, sso_assignments, sso_provisioning, sso_sets
-from simulator.organisation import load_organisation
+from simulator.directory_file import load_directory
 from simulator.patterns import compiled
 from simulator.validation import load_model
 
-DIRECTORY, STANDING = load_organisation()
+DIRECTORY, STANDING = load_directory()
 
 
 def test_shipped_organisation_has_its_size() -> None:
@@ -66,7 +66,7 @@ def test_people_have_distinct_names_and_addresses() -> None:
 
 
 def test_ids_are_the_same_at_every_start() -> None:
-    again, standing = load_organisation()
+    again, standing = load_directory()
     assert again == DIRECTORY
     assert standing == STANDING
 
