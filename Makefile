@@ -17,7 +17,7 @@ help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: venv-local ## Run all of JIT here, with a stand-in for AWS (ARGS="--port 9000" and so on)
-	@exec $(BIN)/python -m local $(ARGS)
+	@echo "Starting JIT"; exec $(BIN)/python -m local $(ARGS)
 
 test: venv-dev ## Run every test that needs no container (PYTEST_ARGS, JOBS=2)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not compose" $(PYTEST_ARGS)
@@ -80,13 +80,17 @@ venv-local:
 venv-dev:
 	@cmp -s requirements/dev.txt $(VENV)/dev.txt || $(MAKE) --no-print-directory install LOCK=dev GOAL=$(firstword $(MAKECMDGOALS))
 
+# Something moves while pip works: a dot a second, until this shell ends, however it ends.
 .PHONY: install
 install:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "JIT needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo not there)." \
 	    "Name another one: make $(firstword $(GOAL) run) PYTHON=python3.12" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-	  echo "No virtual environment could be made; on Debian: apt install python3-venv" >&2; exit 1; }
-	@echo "Installing requirements/$(LOCK).txt into $(VENV) (a minute or two, once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/$(LOCK).txt
+	@printf 'Installing requirements/$(LOCK).txt into $(VENV), once; it takes a minute or two '; \
+	while sleep 1 && kill -0 $$$$ 2>/dev/null; do printf .; done & \
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "No virtual environment could be made; on Debian: apt install python3-venv" >&2; exit 1; }; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements/$(LOCK).txt || exit 1; \
+	echo " done"
 	@cp requirements/$(LOCK).txt $(VENV)/$(LOCK).txt

@@ -7,26 +7,24 @@ header of whoever asks for a token has to be a loopback name, as in the embedded
 
 import argparse
 import asyncio
-import contextlib
 import signal
-import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx2
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
 from local.edge import Edge, forward
+from local.errors import CannotStart
 from local.issuer import DevelopmentIssuer
 from local.page import AUDIENCE, PEOPLE, front_page
-from local.seed import SeedFailed, seed
+from local.seed import seed
+from local.serving import serving
 from shared.database.migrate import SERVICES
 from simulator.server import Simulator
 
@@ -98,14 +96,14 @@ async def _run(given: argparse.Namespace) -> None:
         running.push_async_callback(edge.close)
         page = front_page(url, f"http://127.0.0.1:{given.public_simulator_port}", PEOPLE)
         app = make_app(edge, issuer, page=page, mailbox=given.mailbox, seeded=seeded)
-        await running.enter_async_context(_serving(app))
-        await _seed(issuer, simulator)
+        await running.enter_async_context(serving(app, host="0.0.0.0", port=8080))
+        await _seed(issuer, simulator, done=given.data / "seeded")
         seeded.set()
         print(f"JIT's demo: {url}/", flush=True)
         await stop.wait()
 
 
-async def _seed(issuer: DevelopmentIssuer, simulator: Simulator) -> None:
+async def _seed(issuer: DevelopmentIssuer, simulator: Simulator, *, done: Path) -> None:
     headers = {"Authorization": f"Bearer {issuer.mint('root')}"}
     async with httpx2.AsyncClient(base_url="http://127.0.0.1:8080", headers=headers, timeout=30) as client:
 
@@ -114,36 +112,14 @@ async def _seed(issuer: DevelopmentIssuer, simulator: Simulator) -> None:
         ) -> httpx2.Response:
             return await client.request(method, path, json=body, headers=more)
 
-        await seed(call, simulator.directory)
-
-
-@asynccontextmanager
-async def _serving(app: Starlette) -> AsyncIterator[None]:
-    """Listens before the block begins; whoever connects meanwhile waits until the server takes over."""
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=3,
-        server_header=False,
-    )
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
-    with socket.create_server(("0.0.0.0", 8080)) as listening:
-        task = asyncio.create_task(server.serve(sockets=[listening]))
-        try:
-            yield
-        finally:
-            server.should_exit = True
-            await task
+        await seed(call, simulator.directory, done=done)
 
 
 def main() -> int:
     try:
         asyncio.run(_run(_arguments()))
-    except (OSError, TimeoutError, SeedFailed) as error:
-        print(f"The demo could not start: {type(error).__name__} {error}", file=sys.stderr)
+    except (OSError, CannotStart) as error:
+        print(f"The demo could not start: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -1,85 +1,169 @@
 """The demo's catalogue, scopes and rules, put in over the HTTP API as an administrator would.
 
-Done once, when the catalogue is empty; what somebody changed later stays.
+Done once for a data folder, whatever interrupts it; what somebody changes afterwards stays.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import json
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
 
+from local.errors import CannotStart
 from simulator.directory import Directory
 
 LONGEST_WAIT_S = 120.0
+AT_ONCE = 8
+"""Calls under way: more would only wait for each other at the documents' counter."""
+_WRITTEN = frozenset({200, 201})
+_THEIRS = frozenset({409, 428})
+"""An interrupted start put it in, or somebody has changed or removed it since: that stands."""
+_LATER = 503
+"""What the document names is not read back yet."""
 
 SET_GROUPS: dict[str, tuple[str, list[str]]] = {
     "read": ("Looking", ["ReadOnly", "LogReader", "DatabaseReadOnly", "NetworkReadOnly"]),
     "elevated": ("Changing", ["PowerUser", "Developer", "Administrator", "DatabaseAdmin", "SystemAdmin"]),
 }
 
-Call = tuple[str, str, dict[str, Any]]
-"""Method, path, body."""
-
+Call = tuple[str, dict[str, Any]]
+"""Path and body of a PUT."""
 
 Caller = Callable[[str, str, dict[str, Any] | None, dict[str, str]], Awaitable[httpx2.Response]]
 """Sends a call as an administrator: method, path, body, headers."""
 
 
-class SeedFailed(RuntimeError):
+class SeedFailed(CannotStart):
     """The demo could not be set up; says what was answered."""
 
 
-async def seed(call: Caller, organisation: Directory) -> int:
-    """Put the demo's configuration in; returns how many documents were written (0 when already there)."""
-    if await _is_seeded(call):
+async def seed(call: Caller, organisation: Directory, *, done: Path) -> int:
+    """Put the demo's configuration in; how many documents were written. `done` is there when all are in."""
+    await _until_read(call, {})
+    if _is_there(done):
         return 0
     count = 0
-    written: dict[str, str] = {}
-    noun = ""
-    for method, path, body in _calls(organisation):
-        # Another kind of document may refer to those before: the service waits until it has read them back.
-        awaited = {} if path.split("/")[2] == noun else written
-        noun = path.split("/")[2]
-        answer = await call(method, path, body, awaited)
-        if answer.status_code not in {200, 201, 428}:
-            raise SeedFailed(f"{method} {path}: {answer.status_code} {answer.text}")
-        count += answer.status_code != 428
-        if wrote := answer.headers.get("Jit-Revision"):
-            written = {"Jit-Min-Revision": wrote}
-    await _until_read_back(call, written)
+    written: dict[str, int] = {}
+    for wave in _waves(organisation):
+        answers = await _put_all(call, wave, after=written)
+        count += sum(answer.status_code in _WRITTEN for answer in answers)
+        written = _newest(answers, written)
+        await _until_read(call, written)
+    _note(done, count)
     return count
 
 
-async def _until_read_back(call: Caller, written: dict[str, str]) -> None:
-    """What was written last counts too, before anybody is told that the demo is ready."""
-    async with asyncio.timeout(LONGEST_WAIT_S):
-        while (await call("GET", "/v1/scopes", None, written)).status_code != 200:  # noqa: ASYNC110 (over HTTP)
-            await asyncio.sleep(0.2)
+def _is_there(done: Path) -> bool:
+    return done.exists()
 
 
-async def _is_seeded(call: Caller) -> bool:
-    """Wait until the administrator is known (the inventory was read), then look for a scope."""
-    async with asyncio.timeout(LONGEST_WAIT_S):
-        while True:
-            answer = await call("GET", "/v1/scopes", None, {})
-            if answer.status_code == 200:
-                return bool(answer.json()["items"])
-            await asyncio.sleep(0.2)
+def _note(done: Path, count: int) -> None:
+    done.write_text(json.dumps({"documents": count}))
 
 
-def _calls(world: Directory) -> Iterator[Call]:
+async def _put_all(call: Caller, wave: Iterable[Call], *, after: dict[str, int]) -> list[httpx2.Response]:
+    """Several calls at a time; the first that is refused ends all."""
+    left = iter(wave)
+    answers: list[httpx2.Response] = []
+
+    async def work() -> None:
+        for path, body in left:
+            answers.append(await _put(call, path, body, after=after))
+
+    try:
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(AT_ONCE):
+                workers.create_task(work())
+    except* SeedFailed as refused:
+        raise refused.exceptions[0] from None
+    return answers
+
+
+async def _put(call: Caller, path: str, body: dict[str, Any], *, after: dict[str, int]) -> httpx2.Response:
+    async def attempt() -> httpx2.Response:
+        return await call("PUT", path, body, _not_before(after))
+
+    answer = await _patiently(attempt, lambda answer: answer.status_code != _LATER)
+    if answer.status_code not in _WRITTEN | _THEIRS:
+        raise SeedFailed(f"the demo's {path} was answered {answer.status_code}: {answer.text}")
+    return answer
+
+
+async def _until_read(call: Caller, written: dict[str, int]) -> None:
+    """Until the administrator is known and gets a list that has what was written."""
+
+    async def attempt() -> httpx2.Response:
+        return await call("GET", "/v1/scopes", None, _not_before(written))
+
+    await _patiently(attempt, lambda answer: answer.status_code == 200)
+
+
+async def _patiently(
+    attempt: Callable[[], Awaitable[httpx2.Response]], enough: Callable[[httpx2.Response], bool]
+) -> httpx2.Response:
+    last = "there was no answer"
+    try:
+        async with asyncio.timeout(LONGEST_WAIT_S):
+            while True:
+                try:
+                    answer = await attempt()
+                except httpx2.HTTPError as error:
+                    last = f"the last call ended in {type(error).__name__}"
+                else:
+                    if enough(answer):
+                        return answer
+                    last = f"the last answer was {answer.text}"
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise SeedFailed(f"the demo was not set up in {LONGEST_WAIT_S:.0f} s: {last}") from None
+
+
+def _newest(answers: Iterable[httpx2.Response], written: dict[str, int]) -> dict[str, int]:
+    """The owners' counters behind all these writes."""
+    newest = dict(written)
+    for answer in answers:
+        for part in filter(None, answer.headers.get("Jit-Revision", "").split(",")):
+            owner, _, revision = part.partition("=")
+            newest[owner] = max(int(revision), newest.get(owner, 0))
+    return newest
+
+
+def _not_before(written: dict[str, int]) -> dict[str, str]:
+    if not written:
+        return {}
+    return {"Jit-Min-Revision": ",".join(f"{owner}={revision}" for owner, revision in written.items())}
+
+
+def _waves(world: Directory) -> Iterator[Iterable[Call]]:
+    """What stands on the inventory alone, then what names it, then what names that."""
+    sets = {one.name: one.arn.rsplit("/", 1)[-1] for one in world.permission_sets.values()}
+    try:
+        yield [*_accounts(world), *_sets(sets)]
+        yield _set_groups(sets)
+        yield [*_scopes(world, sets), *_rules(world, sets)]
+    except LookupError as error:
+        raise SeedFailed(f"the demo's catalogue names what this organisation lacks: {error}") from error
+
+
+def _accounts(world: Directory) -> Iterator[Call]:
     for account in world.accounts.values():
         if account.state == "ACTIVE" and account.name not in {"management", "identity"}:
-            yield "PUT", f"/v1/accounts/{account.id}", {"labels": {"owner": account.tags.get("owner", "")}}
-    sets = {one.name: one.arn.rsplit("/", 1)[-1] for one in world.permission_sets.values()}
+            yield f"/v1/accounts/{account.id}", {"labels": {"owner": account.tags.get("owner", "")}}
+
+
+def _sets(sets: dict[str, str]) -> Iterator[Call]:
     for name, set_id in sets.items():
         if name not in {"Auditor", "Workplace"}:
-            yield "PUT", f"/v1/sets/{set_id}", {"long_session_acknowledged": True}
-    for group_id, (name, members) in SET_GROUPS.items():
-        yield "PUT", f"/v1/set-groups/{group_id}", {"name": name, "sets": [sets[one] for one in members]}
-    yield from _scopes(world, sets)
-    yield from _rules(world, sets)
+            yield f"/v1/sets/{set_id}", {"long_session_acknowledged": True}
+
+
+def _set_groups(sets: dict[str, str]) -> list[Call]:
+    return [
+        (f"/v1/set-groups/{group_id}", {"name": name, "sets": [sets[one] for one in members]})
+        for group_id, (name, members) in SET_GROUPS.items()
+    ]
 
 
 def _scopes(world: Directory, sets: dict[str, str]) -> Iterator[Call]:
@@ -91,7 +175,7 @@ def _scopes(world: Directory, sets: dict[str, str]) -> Iterator[Call]:
 
     def scope(name: str, who: str, accounts: str, chosen: str, duration: str, **more: Any) -> Call:
         body = {"name": name, "subjects": [group(who)], "accounts": accounts, "sets": chosen, **more}
-        return "PUT", f"/v1/scopes/{name}", {**body, "max_duration": duration}
+        return f"/v1/scopes/{name}", {**body, "max_duration": duration}
 
     yield scope("dev-read-everywhere", "dev", "*", "psg:read", "P1D")
     yield scope("dev-change-nonprod", "dev", unit("nonprod"), "psg:elevated", "PT8H")
@@ -116,7 +200,7 @@ def _rules(world: Directory, sets: dict[str, str]) -> Iterator[Call]:
         return f"ou:{world.find_parent(name)}"
 
     def rule(rule_id: str, name: str, accounts: str, **more: Any) -> Call:
-        return "PUT", f"/v1/rules/{rule_id}", {"name": name, "accounts": accounts, "sets": "*", **more}
+        return f"/v1/rules/{rule_id}", {"name": name, "accounts": accounts, "sets": "*", **more}
 
     two_stages = [stage("owners-prod"), stage("secops")]
     yield rule("prod", "Production", unit("prod"), stages=two_stages)

@@ -4,11 +4,10 @@ Everything it makes is in one data folder and survives a restart. Nothing of thi
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import uvicorn
 from pydantic import SecretStr
 
 from local.checkpoint import Checkpoint
+from local.errors import CannotStart
 from local.gateway import Gateway
 from local.issuer import DevelopmentIssuer
 from local.kafka import MockKafka, mock_kafka
@@ -28,6 +27,7 @@ from local.mailbox_page import mailbox_app
 from local.page import AUDIENCE, PEOPLE, front_page
 from local.postgres import PostgresServer, postgres
 from local.seed import seed
+from local.serving import LOOPBACK, require_ports, serving
 from services.approval.__main__ import build as build_approval
 from services.approval.settings import ApprovalSettings
 from services.audit.__main__ import build as build_audit
@@ -48,8 +48,11 @@ from shared.foundation.issuers import TrustedIssuer
 from shared.foundation.settings import KafkaSettings, SmtpSettings
 from shared.policy.world import World
 from shared.runtime.service import Process, Service
+from simulator.directory_file import SHIPPED
 from simulator.server import Simulator
 from simulator.settings import Settings as SimulatorSettings
+
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,13 @@ class Options:
     """What a service is told differently, by its name."""
     simulator: Mapping[str, Any] = field(default_factory=dict)
     """What of the simulator is set differently."""
+    organisation: Path = SHIPPED
+    """What AWS looks like at the first start."""
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """By the option of `python -m local` that sets each. Database and broker take what is free."""
+        return {"--port": self.port, "--simulator-port": self.simulator_port, "--smtp-port": self.smtp_port}
 
 
 @dataclass
@@ -85,45 +95,58 @@ class Stack:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.options.port}"
+        return f"http://{LOOPBACK}:{self.options.port}"
 
 
 @asynccontextmanager
-async def stack(options: Options, *, say: Callable[[str], None]) -> AsyncIterator[Stack]:
-    """Start everything in order, seed the demo once, and stop in reverse."""
+async def stack(
+    options: Options, *, on_step: Callable[[str], None] = lambda _step: None
+) -> AsyncIterator[Stack]:
+    """Start everything in order, seed the demo once, and stop in reverse. `on_step` hears what is at work."""
+    require_ports(options.ports)
     options.data.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as running:
-        say("PostgreSQL")
-        server, admin_dsn = None, options.database
-        if admin_dsn is None:
-            server = await running.enter_async_context(postgres(options.data, durable=True))
-            admin_dsn = server.admin_dsn
+        on_step("PostgreSQL")
+        server, admin_dsn = await _database(options, running)
         passwords = _passwords(options.data)
         await migrate_databases(admin_dsn, passwords=passwords)
-        say("broker, simulator, mailbox, issuer")
-        broker, bootstrap = None, options.kafka
-        if bootstrap is None:
-            broker = running.enter_context(
-                mock_kafka({topic.name: topic.partitions for topic in TOPICS.values()})
-            )
-            bootstrap = broker.bootstrap
+        on_step("broker, simulator, mailbox, issuer")
+        broker, bootstrap = _broker(options, running)
         simulator = await running.enter_async_context(_simulator(options))
         box = await running.enter_async_context(mailbox(options.data / "mailbox", port=options.smtp_port))
-        issuer = DevelopmentIssuer(
-            options.data / "issuer", f"http://127.0.0.1:{options.port}/issuer", AUDIENCE, PEOPLE,
-            environment="development",
-        )  # fmt: skip
-        say("services")
+        issuer = _issuer(options)
+        on_step("services")
         dsns = {name: _app_dsn(admin_dsn, name, passwords[name]) for name in SERVICES}
         settings = _settings(options, bootstrap, simulator, box, issuer)
         services, tables = _build(options, settings, dsns)
         made = Stack(options, services, simulator, box, bootstrap, broker, server, issuer)
-        await running.enter_async_context(_serving(made))
+        await running.enter_async_context(serving(_gateway(made), port=options.port))
         await running.enter_async_context(_working(made, tables))
-        say("organisation, catalogue, rules")
+        on_step("organisation, catalogue, rules")
         await _seed(made)
-        await _until_ready(services)
+        await _wait_until_none(services, Service.problem)
         yield made
+
+
+async def _database(options: Options, running: AsyncExitStack) -> tuple[PostgresServer | None, str]:
+    """The server, where it is ours, and an administrator's DSN."""
+    if options.database is not None:
+        return None, options.database
+    server = await running.enter_async_context(postgres(options.data, durable=True))
+    return server, server.admin_dsn
+
+
+def _broker(options: Options, running: AsyncExitStack) -> tuple[MockKafka | None, str]:
+    """The broker, where it is ours, and its address."""
+    if options.kafka is not None:
+        return None, options.kafka
+    broker = running.enter_context(mock_kafka({topic.name: topic.partitions for topic in TOPICS.values()}))
+    return broker, broker.bootstrap
+
+
+def _issuer(options: Options) -> DevelopmentIssuer:
+    url = f"http://{LOOPBACK}:{options.port}/issuer"
+    return DevelopmentIssuer(options.data / "issuer", url, AUDIENCE, PEOPLE, environment="development")
 
 
 def _passwords(data: Path) -> dict[str, str]:
@@ -146,6 +169,7 @@ async def _simulator(options: Options) -> AsyncIterator[Simulator]:
     folder = options.data / "aws"
     folder.mkdir(exist_ok=True)
     simulator = Simulator(
+        organisation=options.organisation,
         state_file=folder / "state.json",
         call_log=folder / "calls.ndjson",
         settings=SimulatorSettings(**{"rate_per_second": {}, **options.simulator}),
@@ -161,7 +185,7 @@ def _settings(
     find_group = simulator.directory.find_group
     return {
         "env": "development",
-        "public_url": f"http://127.0.0.1:{options.port}",
+        "public_url": f"http://{LOOPBACK}:{options.port}",
         "issuers": (
             TrustedIssuer(
                 issuer=issuer.issuer_url, audience=AUDIENCE, claim="preferred_username", lookup="user_name"
@@ -174,7 +198,7 @@ def _settings(
         "pool_size": 4,
         # The mock cluster does not wake a waiting fetch: this is the latency of a hop, and its idle cost.
         "kafka": KafkaSettings(bootstrap=tuple(bootstrap.split(",")), fetch_wait_ms=50),
-        "smtp": SmtpSettings(host="127.0.0.1", port=box.port, sender="jit@example.com"),
+        "smtp": SmtpSettings(host=LOOPBACK, port=box.port, sender="jit@example.com"),
     }
 
 
@@ -218,32 +242,14 @@ def _stand_in(settings: ProvisionerSettings, limiter: Limiter) -> IdentityCenter
     )
 
 
-@asynccontextmanager
-async def _serving(made: Stack) -> AsyncIterator[None]:
-    """One port for everything; answers from now on, ready or not."""
-    gateway = Gateway(
+def _gateway(made: Stack) -> Gateway:
+    """One port for everything; answers as soon as it listens, ready or not."""
+    return Gateway(
         made.services,
         {"mailbox": mailbox_app(made.mailbox), "issuer": made.issuer.app},
         page=front_page(made.url, made.simulator.url, PEOPLE),
         url=made.url,
     )
-    config = uvicorn.Config(
-        gateway, host="127.0.0.1", port=made.options.port, log_config=None, access_log=False, lifespan="off",
-        timeout_graceful_shutdown=5, server_header=False,
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    # The terminal's Ctrl-C belongs to local/__main__.py, which stops everything in order.
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
-    task = asyncio.create_task(server.serve())
-    try:
-        while not server.started:
-            if task.done():
-                raise OSError(f"port {made.options.port} cannot be opened; choose another with --port")
-            await asyncio.sleep(0.01)
-        yield
-    finally:
-        server.should_exit = True
-        await task
 
 
 @asynccontextmanager
@@ -254,7 +260,7 @@ async def _working(made: Stack, tables: Tables) -> AsyncIterator[None]:
     for service in made.services:
         await service.start()
     try:
-        await _until(lambda: all(service.context.has_pool for service in made.services))
+        await _wait_until_none(made.services, _no_pool)
         await checkpoint.replay()
         tasks.append(asyncio.create_task(checkpoint.run()))
         yield
@@ -275,14 +281,19 @@ async def _seed(made: Stack) -> None:
         ) -> httpx2.Response:
             return await client.request(method, path, json=body, headers=more)
 
-        await seed(call, made.simulator.directory)
+        await seed(call, made.simulator.directory, done=made.options.data / "seeded")
 
 
-async def _until_ready(services: list[Service]) -> None:
-    await _until(lambda: not any(service.problem() for service in services))
+def _no_pool(service: Service) -> str | None:
+    return None if service.context.has_pool else "no connection to its database"
 
 
-async def _until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 (what is waited for has no event of its own)
-            await asyncio.sleep(0.02)
+async def _wait_until_none(services: Sequence[Service], problem: Callable[[Service], str | None]) -> None:
+    """Wait until no service has a problem of this kind."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while any(problem(service) for service in services):  # noqa: ASYNC110 (it has no event of its own)
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        left = "; ".join(f"{service.name}: {said}" for service in services if (said := problem(service)))
+        raise CannotStart(f"not all services came up in {PATIENCE_S:.0f} s ({left})") from None

@@ -93,7 +93,7 @@ async def running_stack(
             settings=_settings(port, other),
             simulator=_SIMULATOR,
         )
-        made = await exits.enter_async_context(stack(options, say=lambda _what: None))
+        made = await exits.enter_async_context(stack(options))
         client = httpx2.AsyncClient(base_url=made.url, timeout=PATIENCE_S)
         await exits.enter_async_context(client)
         yield Running(made, client, other, key)
