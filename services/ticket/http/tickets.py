@@ -1,8 +1,6 @@
 """Routes for tickets. Who may do what to which ticket is decided in the commands, on the ticket."""
 
-from dataclasses import asdict
-from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -12,17 +10,20 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from services.ticket import views
 from services.ticket.commands import tickets
 from services.ticket.domain.draft import Draft, TargetAsked
-from services.ticket.domain.plan import Plan, make_plan
+from services.ticket.domain.plan import make_plan
 from services.ticket.domain.termination import Termination
-from services.ticket.domain.window import Limits
+from services.ticket.domain.window import LONGEST_REASON, LONGEST_REFERENCE, SHORTEST_REASON, Limits
+from services.ticket.http.shapes import PlanShown, TerminationShown
 from shared.context import Context
-from shared.contracts.people import Person
 from shared.contracts.ticket import Ticket, TicketState, WindowAsked
 from shared.http.access import PERSON, Caller, requires
 from shared.http.idempotency import Answer
+from shared.http.openapi import WITHOUT_KEY, success
+from shared.http.pages import IdCursor, Page, cut
+from shared.http.parameters import ACCOUNT_ID, AccountIdFilter, Limit
 from shared.http.web import etag
 from shared.http.writes import write
-from shared.policy.world import World
+from shared.text.durations import Duration
 from shared.text.moments import Moment
 from shared.text.texts import Paragraph, printable_paragraph
 
@@ -32,9 +33,16 @@ class TargetBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    account: str = Field(pattern=r"^[0-9]{12}$", description="12 digits")
-    set: str | None = Field(default=None, max_length=64, description="id of a registered permission set")
-    set_group: str | None = Field(default=None, max_length=64)
+    account: str = Field(pattern=ACCOUNT_ID, description="12 digits", examples=["111111111111"])
+    set: str | None = Field(
+        default=None,
+        max_length=64,
+        description="id of a registered permission set; either this or `set_group`",
+        examples=["ps-00000000000000ad"],
+    )
+    set_group: str | None = Field(
+        default=None, max_length=64, description="id of a group of sets; either this or `set`"
+    )
 
 
 class TicketBody(BaseModel):
@@ -46,11 +54,20 @@ class TicketBody(BaseModel):
     beneficiaries: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
         default=[], max_length=200, description="user names or user ids; empty means yourself"
     )
-    reason: Annotated[str, Field(max_length=10_000), AfterValidator(printable_paragraph)]
-    reference: str | None = Field(default=None, max_length=10_000)
+    reason: Annotated[str, Field(max_length=10_000), AfterValidator(printable_paragraph)] = Field(
+        description="why; approvers and auditors read it",
+        examples=["Look into INC-4711: orders are not shipped"],
+        json_schema_extra={"minLength": SHORTEST_REASON, "maxLength": LONGEST_REASON},
+    )
+    reference: str | None = Field(
+        default=None,
+        max_length=10_000,
+        description=f"a name elsewhere, one line of at most {LONGEST_REFERENCE} characters",
+        examples=["INC-4711"],
+    )
     starts_at: Moment | None = None
     ends_at: Moment | None = None
-    duration: timedelta | None = Field(default=None, description="ISO 8601, such as PT1H, or seconds")
+    duration: Duration | None = None
 
     def draft(self, caller: Caller) -> Draft:
         return Draft(
@@ -87,8 +104,13 @@ def router(context: Context, limits: Limits) -> APIRouter:
 
 
 def _add_submission(routes: APIRouter, context: Context, limits: Limits) -> None:
-    @routes.post("", status_code=201)
-    async def submit(body: TicketBody, caller: Caller = requires(PERSON)) -> Response:
+    @routes.post(
+        "",
+        status_code=201,
+        response_model=Ticket,
+        responses={201: success("ETag", "Location")},
+    )
+    async def submit_ticket(body: TicketBody, caller: Caller = requires(PERSON)) -> Response:
         """Ask for access. All problems are answered at once; send an Idempotency-Key to repeat safely."""
         draft = body.draft(caller)
         return await write(
@@ -98,53 +120,54 @@ def _add_submission(routes: APIRouter, context: Context, limits: Limits) -> None
             show_submitted,
         )
 
-    @routes.post("/preview")
-    async def preview(body: TicketBody, caller: Caller = requires(PERSON)) -> dict[str, Any]:
+    @routes.post("/preview", openapi_extra=WITHOUT_KEY)
+    async def preview_ticket(body: TicketBody, caller: Caller = requires(PERSON)) -> PlanShown:
         """What submitting this would lead to, decided by the same code; changes nothing."""
         world = context.world
         plan = make_plan(body.draft(caller), world, now=context.clock.now(), limits=limits)
-        return show_plan(plan, world)
+        return PlanShown.of(plan, world)
 
 
 def _add_reading(routes: APIRouter, context: Context) -> None:
     @routes.get("")
     async def list_tickets(
-        mine: bool = True,
+        mine: Annotated[
+            bool, Query(description="false: everybody's, for those who may read them all")
+        ] = True,
         state: TicketState | None = None,
-        account: Annotated[str | None, Query(pattern=r"^[0-9]{12}$")] = None,
-        cursor: UUID | None = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        account_id: AccountIdFilter = None,
+        cursor: IdCursor = None,
+        limit: Limit = 50,
         caller: Caller = requires(PERSON),
-    ) -> dict[str, Any]:
+    ) -> Page[Ticket]:
         """Your own tickets, newest first; with `mine=false` everybody's, for those who may read them all."""
         if not mine:
             tickets.require_reader(context, caller)
         wanted = views.Filter(
             party=caller.user_id if mine else None,
             state=state,
-            account_id=account,
-            before=str(cursor) if cursor else None,
-            limit=limit,
+            account_id=account_id,
+            before=cursor,
+            limit=limit + 1,
         )
         async with context.pool.acquire() as conn:
             found = await views.tickets(conn, wanted)
-        return {
-            "items": [show_ticket(ticket) for ticket in found],
-            "next": found[-1].id if len(found) == limit else None,
-        }
+        items, next_cursor = cut(found, limit, lambda ticket: ticket.id)
+        return Page[Ticket](items=items, next_cursor=next_cursor)
 
-    @routes.get("/{ticket_id}")
-    async def show(ticket_id: UUID, response: Response, caller: Caller = requires(PERSON)) -> dict[str, Any]:
+    @routes.get("/{ticket_id}", responses={200: success("ETag")})
+    async def show_ticket(ticket_id: UUID, response: Response, caller: Caller = requires(PERSON)) -> Ticket:
+        """A ticket with its targets and grants as they stand."""
         async with context.pool.acquire() as conn:
             found = await views.ticket(conn, str(ticket_id))
         ticket = tickets.visible(context, caller, str(ticket_id), found)
         response.headers["ETag"] = etag(ticket.version)
-        return show_ticket(ticket)
+        return ticket
 
 
 def _add_endings(routes: APIRouter, context: Context) -> None:
-    @routes.post("/{ticket_id}/withdraw")
-    async def withdraw(
+    @routes.post("/{ticket_id}/withdraw", response_model=Ticket, responses={200: success("ETag")})
+    async def withdraw_ticket(
         ticket_id: UUID, body: WhyBody | None = None, caller: Caller = requires(PERSON, stale_ok=True)
     ) -> Response:
         """The requester drops what is not yet granted."""
@@ -156,8 +179,8 @@ def _add_endings(routes: APIRouter, context: Context) -> None:
             show_changed,
         )
 
-    @routes.post("/{ticket_id}/return")
-    async def return_access(
+    @routes.post("/{ticket_id}/return", response_model=Ticket, responses={200: success("ETag")})
+    async def return_ticket(
         ticket_id: UUID, body: WhyBody | None = None, caller: Caller = requires(PERSON, stale_ok=True)
     ) -> Response:
         """A beneficiary returns their own access."""
@@ -169,8 +192,8 @@ def _add_endings(routes: APIRouter, context: Context) -> None:
             show_changed,
         )
 
-    @routes.post("/{ticket_id}/terminate", status_code=202)
-    async def terminate(
+    @routes.post("/{ticket_id}/terminate", status_code=202, response_model=TerminationShown)
+    async def terminate_ticket(
         ticket_id: UUID, body: TerminateBody | None = None, caller: Caller = requires(PERSON, stale_ok=True)
     ) -> Response:
         """An approver of the target or an administrator ends access, on every ticket that gives it."""
@@ -190,73 +213,15 @@ def _add_endings(routes: APIRouter, context: Context) -> None:
         )
 
 
-def show_ticket(ticket: Ticket) -> dict[str, Any]:
-    """A ticket as the API shows it: the contract's own words."""
-    return ticket.model_dump(mode="json")
-
-
 def show_submitted(ticket: Ticket) -> Answer:
     headers = {"ETag": etag(ticket.version), "Location": f"/v1/tickets/{ticket.id}"}
-    return Answer(201, show_ticket(ticket), headers)
+    return Answer(201, ticket.model_dump(mode="json"), headers)
 
 
 def show_changed(ticket: Ticket) -> Answer:
-    return Answer(200, show_ticket(ticket), {"ETag": etag(ticket.version)})
+    return Answer(200, ticket.model_dump(mode="json"), {"ETag": etag(ticket.version)})
 
 
 def show_termination(ended: Termination) -> Answer:
     """Accepted, not done: the provisioner reports when the access is gone."""
-    return Answer(
-        202,
-        {
-            "ending": [asdict(one) for one in ended.ending],
-            "withdrawn_targets": list(ended.withdrawn_targets),
-            "remains": [asdict(one) for one in ended.remains],
-            "credentials_until": _iso(ended.credentials_until),
-            "note": "access ends when AWS was read back without it; credentials already issued "
-            "may live until credentials_until",
-        },
-    )
-
-
-def show_plan(plan: Plan, world: World) -> dict[str, Any]:
-    """A preview: whether it would be accepted, what each target needs, and who could decide."""
-    return {
-        "acceptable": not plan.problems,
-        "errors": [problem.as_dict() for problem in plan.problems],
-        "duration": plan.length.total_seconds(),
-        "starts_at": _iso(plan.asked.starts_at),
-        "ends_at": _iso(plan.asked.ends_at),
-        "beneficiaries": [Person.of(user).model_dump(mode="json") for user in plan.beneficiaries],
-        "targets": [
-            {
-                "account": {"id": target.account.id, "name": target.account.name},
-                "set": {
-                    "id": target.permission_set.id,
-                    "name": target.permission_set.name,
-                    "allows": list(target.permission_set.summary),
-                    "session_seconds": target.permission_set.session_duration.total_seconds(),
-                },
-                "allowed_by": list(target.allowed_by),
-                "auto_approved_by": target.choice.auto_approved_by,
-                "stages": [
-                    {
-                        "rule": stage.rule_id,
-                        "needed": stage.needed,
-                        "approvers": [_name(user_id, world) for user_id in sorted(people)],
-                    }
-                    for stage, people in zip(target.choice.stages, target.approvers, strict=True)
-                ],
-            }
-            for target in plan.targets
-        ],
-    }
-
-
-def _name(user_id: str, world: World) -> dict[str, str]:
-    user = world.user(user_id)
-    return {"user_id": user_id, "user_name": user.user_name if user else user_id}
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+    return Answer(202, TerminationShown.of(ended).model_dump(mode="json"))

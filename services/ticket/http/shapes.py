@@ -1,0 +1,141 @@
+"""What the ticket routes answer besides tickets themselves, which are shown in the contract's own words."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Self
+
+from pydantic import BaseModel, Field
+
+from services.ticket.domain.plan import Plan, PlannedTarget
+from services.ticket.domain.termination import Termination
+from shared.contracts.people import Person
+from shared.http.problems import FieldProblem
+from shared.policy.world import World
+from shared.text.durations import Duration
+
+
+class AccountNamed(BaseModel):
+    id: str
+    name: str
+
+
+class SetAllowing(BaseModel):
+    """A permission set, with what it allows in words."""
+
+    id: str
+    name: str
+    allows: list[str]
+    session_duration: Duration = Field(description="how long AWS lets one session live")
+
+
+class ApproverNamed(BaseModel):
+    user_id: str
+    user_name: str
+
+
+class StagePlanned(BaseModel):
+    """Votes that would be needed, one stage after another."""
+
+    rule: str
+    needed: int
+    approvers: list[ApproverNamed] = Field(description="who could vote if it were submitted now")
+
+
+class TargetPlanned(BaseModel):
+    account: AccountNamed
+    set: SetAllowing
+    allowed_by: list[str] = Field(description="ids of the access scopes")
+    auto_approved_by: str | None = Field(description="the rule that approves it without votes")
+    stages: list[StagePlanned]
+
+
+class PlanShown(BaseModel):
+    """A preview: whether it would be accepted, what each target needs, and who could decide."""
+
+    acceptable: bool
+    errors: list[FieldProblem]
+    duration: Duration
+    starts_at: datetime | None
+    ends_at: datetime | None
+    beneficiaries: list[Person]
+    targets: list[TargetPlanned]
+
+    @classmethod
+    def of(cls, plan: Plan, world: World) -> Self:
+        return cls(
+            acceptable=not plan.problems,
+            errors=[FieldProblem(**problem.as_dict()) for problem in plan.problems],
+            duration=plan.length,
+            starts_at=plan.asked.starts_at,
+            ends_at=plan.asked.ends_at,
+            beneficiaries=[Person.of(user) for user in plan.beneficiaries],
+            targets=[_target(target, world) for target in plan.targets],
+        )
+
+
+class EndingShown(BaseModel):
+    """A grant that begins to end."""
+
+    ticket_id: str
+    grant_id: str
+    user_id: str
+
+
+class RemainingShown(BaseModel):
+    """A live grant that the person keeps."""
+
+    grant_id: str
+    user_id: str
+    why: str
+
+
+class TerminationShown(BaseModel):
+    """What begins to end. Access ends when AWS was read back without it."""
+
+    ending: list[EndingShown]
+    withdrawn_targets: list[str]
+    remains: list[RemainingShown]
+    credentials_until: datetime | None = Field(description="credentials issued already may live until then")
+
+    @classmethod
+    def of(cls, ended: Termination) -> Self:
+        return cls(
+            ending=[
+                EndingShown(ticket_id=one.ticket_id, grant_id=one.grant_id, user_id=one.user_id)
+                for one in ended.ending
+            ],
+            withdrawn_targets=list(ended.withdrawn_targets),
+            remains=[
+                RemainingShown(grant_id=one.grant_id, user_id=one.user_id, why=one.why)
+                for one in ended.remains
+            ],
+            credentials_until=ended.credentials_until,
+        )
+
+
+def _target(target: PlannedTarget, world: World) -> TargetPlanned:
+    permission_set = target.permission_set
+    return TargetPlanned(
+        account=AccountNamed(id=target.account.id, name=target.account.name),
+        set=SetAllowing(
+            id=permission_set.id,
+            name=permission_set.name,
+            allows=list(permission_set.summary),
+            session_duration=permission_set.session_duration,
+        ),
+        allowed_by=list(target.allowed_by),
+        auto_approved_by=target.choice.auto_approved_by,
+        stages=[
+            _stage(stage.rule_id, stage.needed, sorted(people), world)
+            for stage, people in zip(target.choice.stages, target.approvers, strict=True)
+        ],
+    )
+
+
+def _stage(rule_id: str, needed: int, people: Sequence[str], world: World) -> StagePlanned:
+    named = [(user_id, world.user(user_id)) for user_id in people]
+    approvers = [
+        ApproverNamed(user_id=user_id, user_name=user.user_name if user else user_id)
+        for user_id, user in named
+    ]
+    return StagePlanned(rule=rule_id, needed=needed, approvers=approvers)
