@@ -4,11 +4,13 @@ Auditors get records as the bytes that are stored and published, never rendered 
 without what is none of their business (domain/party.py).
 """
 
+import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.audit import commands, views
 from services.audit.domain.ocsf import Json
@@ -18,46 +20,41 @@ from services.audit.views import Filters, Item, Range
 from shared.context import Context
 from shared.foundation.errors import FieldError, Invalid, NotFound
 from shared.http.access import PERSON, Caller, requires
-from shared.text.moments import Moment
+from shared.http.openapi import success
+from shared.http.pages import NumberCursor, Page, cut
+from shared.http.parameters import AccountIdFilter, Limit, Since, Until
+from shared.http.wording import nearest
 
 NDJSON: Final = "application/x-ndjson"
 _BATCH: Final = 500
 """Records per query of an export: large enough to be quick, small enough to hold no connection for long."""
 
-Responses: TypeAlias = dict[int | str, Json]
 
-_ITEMS: Final[Json] = {
-    "type": "object",
-    "required": ["items", "next"],
-    "properties": {
-        "items": {"type": "array", "items": {"type": "object", "description": "an OCSF 1.8.0 event"}},
-        "next": {
-            "type": ["integer", "null"],
-            "description": "pass it as after_sequence for the next page; null on the last page",
-        },
-    },
-}
-_PAGE_RESPONSE: Final[Responses] = {200: {"content": {"application/json": {"schema": _ITEMS}}}}
-_ONE_RESPONSE: Final[Responses] = {
-    200: {
-        "content": {"application/json": {"schema": {"type": "object", "description": "an OCSF 1.8.0 event"}}}
-    }
-}
-_EXPORT_RESPONSE: Final[Responses] = {
-    200: {
-        "content": {NDJSON: {"schema": {"type": "string", "description": "one OCSF 1.8.0 event per line"}}},
-        "headers": {
-            "Jit-Count": {"schema": {"type": "integer"}, "description": "lines that follow"},
-            "Jit-Last-Sequence": {
-                "schema": {"type": "integer"},
-                "description": "the log's end when it began",
-            },
-        },
-    }
+class OcsfEvent(BaseModel):
+    """One record: an OCSF 1.8.0 event. Which members it has besides these follows from its class."""
+
+    model_config = ConfigDict(extra="allow")
+
+    class_uid: int = Field(description="OCSF's number of the event's class", examples=[6003])
+    type_uid: int
+    activity_id: int
+    category_uid: int
+    severity_id: int
+    time: int = Field(description="when it happened, in milliseconds since 1970")
+    metadata: dict[str, Any] = Field(description="`sequence` is its number in the log, `event_code` its type")
+
+
+_PAGE: Final[dict[int | str, Json]] = {200: {"model": Page[OcsfEvent]}}
+_ONE: Final[dict[int | str, Json]] = {200: {"model": OcsfEvent}}
+_EXPORT: Final[dict[int | str, Json]] = {
+    200: success(
+        "Jit-Count",
+        "Jit-Last-Sequence",
+        content={NDJSON: {"schema": {"type": "string", "description": "one OCSF 1.8.0 event per line"}}},
+    )
 }
 
 AfterSequence: TypeAlias = Annotated[int, Query(ge=0, le=2**63 - 1, description="records after this one")]
-Limit: TypeAlias = Annotated[int, Query(ge=1, le=1000)]
 Sequence: TypeAlias = Annotated[int, Path(ge=1, le=2**63 - 1)]
 TicketId: TypeAlias = Annotated[str, Path(min_length=1, max_length=200)]
 _Text: TypeAlias = Annotated[str | None, Query(min_length=1, max_length=200)]
@@ -66,18 +63,23 @@ _Text: TypeAlias = Annotated[str | None, Query(min_length=1, max_length=200)]
 def _filters(
     ticket_id: _Text = None,
     actor: _Text = None,
-    account_id: Annotated[str | None, Query(pattern=r"^[0-9]{12}$")] = None,
+    account_id: AccountIdFilter = None,
     type: _Text = None,  # noqa: A002 (the parameter's public name)
-    since: Moment | None = None,
-    until: Moment | None = None,
+    since: Since = None,
+    until: Until = None,
 ) -> Filters:
     if type is not None and type not in CODES:
         raise Invalid(
             f"there is no event type {type}",
             code="event_type_unknown",
-            fields=[FieldError("type", "event_type_unknown", "use an event code such as ticket.submitted")],
+            fields=[FieldError("type", "event_type_unknown", _choose(type))],
         )
     return Filters(ticket_id, actor, account_id, type, since, until)
+
+
+def _choose(given: str) -> str:
+    near = nearest(given, CODES)
+    return f"did you mean {near}?" if near else "use an event code such as ticket.submitted"
 
 
 Wanted: TypeAlias = Annotated[Filters, Depends(_filters)]
@@ -86,20 +88,24 @@ Wanted: TypeAlias = Annotated[Filters, Depends(_filters)]
 def router(context: Context) -> APIRouter:
     routes = APIRouter(prefix="/v1/audit", tags=["audit"])
 
-    @routes.get("/events", response_class=Response, responses=_PAGE_RESPONSE)
-    async def list_events(
+    @routes.get("/events", response_class=Response, responses=_PAGE)
+    async def list_records(
         filters: Wanted,
         after_sequence: AfterSequence = 0,
+        cursor: NumberCursor = None,
         limit: Limit = 100,
         caller: Caller = requires("audit.read"),
     ) -> Response:
-        items = await _read(context, filters, after_sequence, limit)
-        query = {"route": "events", "after_sequence": str(after_sequence), **filters.named()}
+        """Records in the order in which they were written, the oldest first."""
+        after = max(after_sequence, cursor or 0)
+        items, next_cursor = cut(await _read(context, filters, after, limit + 1), limit, _sequence)
+        query = {"route": "events", "after_sequence": str(after), **filters.named()}
         await commands.note_reading(context, caller, query=query, returned=len(items))
-        return _page(items, limit)
+        return _page(items, next_cursor)
 
-    @routes.get("/events/{sequence}", response_class=Response, responses=_ONE_RESPONSE)
-    async def show_event(sequence: Sequence, caller: Caller = requires("audit.read")) -> Response:
+    @routes.get("/events/{sequence}", response_class=Response, responses=_ONE)
+    async def show_record(sequence: Sequence, caller: Caller = requires("audit.read")) -> Response:
+        """One record, as it was written and published."""
         async with context.pool.acquire() as conn:
             item = await views.one(conn, sequence)
         query = {"route": "event", "sequence": str(sequence)}
@@ -108,10 +114,10 @@ def router(context: Context) -> APIRouter:
             raise NotFound(f"the log has no record {sequence} yet", code="record_unknown")
         return Response(item.ocsf, media_type="application/json")
 
-    @routes.get("/tickets/{ticket_id}", response_class=Response, responses=_PAGE_RESPONSE)
-    async def show_trail(
+    @routes.get("/tickets/{ticket_id}", response_class=Response, responses=_PAGE)
+    async def list_records_of_ticket(
         ticket_id: TicketId,
-        after_sequence: AfterSequence = 0,
+        cursor: NumberCursor = None,
         limit: Limit = 200,
         caller: Caller = requires(PERSON),
     ) -> Response:
@@ -120,15 +126,17 @@ def router(context: Context) -> APIRouter:
         Who is only a party sees no addresses, token subjects and sessions, and no policy rows.
         """
         whole = await commands.admit(context, caller, ticket_id)
-        items = await _read(context, Filters(ticket_id=ticket_id), after_sequence, limit)
-        query = {"route": "ticket", "ticket_id": ticket_id, "after_sequence": str(after_sequence)}
+        after = cursor or 0
+        found = await _read(context, Filters(ticket_id=ticket_id), after, limit + 1)
+        items, next_cursor = cut(found, limit, _sequence)
+        query = {"route": "ticket", "ticket_id": ticket_id, "after_sequence": str(after)}
         await commands.note_reading(context, caller, query=query, returned=len(items))
-        if not items and not after_sequence:
+        if not items and not after:
             raise commands.no_trail()
-        return _page(items if whole else _for_parties(items), limit)
+        return _page(items if whole else _for_parties(items), next_cursor)
 
-    @routes.get("/export", response_class=StreamingResponse, responses=_EXPORT_RESPONSE)
-    async def export_events(
+    @routes.get("/export", response_class=StreamingResponse, responses=_EXPORT)
+    async def export_records(
         filters: Wanted,
         after_sequence: AfterSequence = 0,
         caller: Caller = requires("audit.read"),
@@ -161,9 +169,13 @@ def _for_parties(items: list[Item]) -> list[Item]:
     return [Item(item.sequence, for_parties(item.ocsf)) for item in items]
 
 
-def _page(items: list[Item], limit: int) -> Response:
-    following = b"%d" % items[-1].sequence if len(items) == limit else b"null"
-    body = b'{"items":[' + b",".join(item.ocsf for item in items) + b'],"next":' + following + b"}"
+def _sequence(item: Item) -> int:
+    return item.sequence
+
+
+def _page(items: list[Item], next_cursor: str | None) -> Response:
+    following = json.dumps(next_cursor).encode()
+    body = b'{"items":[' + b",".join(item.ocsf for item in items) + b'],"next_cursor":' + following + b"}"
     return Response(body, media_type="application/json")
 
 

@@ -1,9 +1,10 @@
 """The notifier over HTTP: what was sent, what was not, and trying again. For those who run JIT."""
 
-from typing import Annotated, Any
+from datetime import datetime
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
 
 from services.notifier import views
 from services.notifier.commands import deliveries
@@ -12,7 +13,35 @@ from services.notifier.settings import NotifierSettings
 from shared.context import Context
 from shared.http.access import Caller, requires
 from shared.http.idempotency import Answer
+from shared.http.pages import IdCursor, Page, cut
+from shared.http.parameters import Limit, TicketIdFilter, UserIdFilter
 from shared.http.writes import write
+
+
+class DeliveryShown(BaseModel):
+    """One mail to one person: what it was about, and what became of it."""
+
+    id: UUID
+    ticket_id: str
+    recipient: str = Field(description="an Identity Store user id")
+    template: str
+    state: State
+    attempts: int
+    address: str | None = Field(description="where it was sent")
+    message_id: str
+    smtp_code: int | None = Field(description="the mail server's last answer")
+    detail: str
+    retried_by: str | None
+    created_at: datetime
+    next_attempt_at: datetime | None
+    settled_at: datetime | None
+
+
+class DeliveryRetried(BaseModel):
+    """A mail that will be sent again at once."""
+
+    id: UUID
+    state: State
 
 
 def router(context: Context, settings: NotifierSettings) -> APIRouter:
@@ -20,32 +49,33 @@ def router(context: Context, settings: NotifierSettings) -> APIRouter:
 
     @router.get("", dependencies=[requires("ops.read")])
     async def list_deliveries(
-        ticket: str | None = None,
-        recipient: str | None = None,
+        ticket_id: TicketIdFilter = None,
+        user_id: UserIdFilter = None,
         state: State | None = None,
-        after: UUID | None = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    ) -> dict[str, Any]:
-        """The newest first; `next` goes into `after`."""
+        cursor: IdCursor = None,
+        limit: Limit = 50,
+    ) -> Page[DeliveryShown]:
+        """Mails, the newest first."""
         async with context.pool.acquire() as conn:
-            items = await views.deliveries(
+            found = await views.deliveries(
                 conn,
-                ticket=ticket,
-                recipient=recipient,
+                ticket=str(ticket_id) if ticket_id else None,
+                recipient=user_id,
                 state=state,
-                after=str(after) if after else None,
-                limit=limit,
+                after=cursor,
+                limit=limit + 1,
             )
-        return {"items": items, "next": items[-1]["id"] if len(items) == limit else None}
+        items, next_cursor = cut(found, limit, lambda one: str(one["id"]))
+        return Page[DeliveryShown](items=[DeliveryShown(**one) for one in items], next_cursor=next_cursor)
 
-    @router.post("/{delivery_id}/retry", status_code=202, response_model=None)
+    @router.post("/{delivery_id}/retry", status_code=202, response_model=DeliveryRetried)
     async def retry_delivery(delivery_id: UUID, caller: Caller = requires("ops.write")) -> Response:
         """Send a failed mail again, or one that waits for its next attempt at once."""
         return await write(
             context,
             caller,
             lambda work: deliveries.retry(context, work, caller, str(delivery_id), settings=settings),
-            lambda state: Answer(202, {"id": str(delivery_id), "state": state}),
+            lambda state: Answer(202, DeliveryRetried(id=delivery_id, state=state).model_dump(mode="json")),
         )
 
     return router

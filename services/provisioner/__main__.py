@@ -10,7 +10,7 @@ from services.provisioner.commands.inventory import preload
 from services.provisioner.consumers import subscriptions
 from services.provisioner.domain.claims import SERVICE
 from services.provisioner.expiry import Expiry
-from services.provisioner.http import router
+from services.provisioner.http.grants import router
 from services.provisioner.identity_center.adapter import IdentityCenter
 from services.provisioner.identity_center.types import Limiter
 from services.provisioner.inventory.sync import InventorySync

@@ -183,9 +183,9 @@ async def test_waiting_pages_are_full_although_rows_are_left_out(desk: Desk, ser
         " SELECT 'user-carl', id, 1 FROM review ON CONFLICT DO NOTHING"
     )
     first = (await desk.get("carl", "/v1/reviews", limit=2)).json()
-    second = (await desk.get("carl", "/v1/reviews", limit=2, cursor=first["next"])).json()
+    second = (await desk.get("carl", "/v1/reviews", limit=2, cursor=first["next_cursor"])).json()
     assert [item["id"] for item in first["items"] + second["items"]] == [review.id for review in mine]
-    assert second["next"] is None
+    assert second["next_cursor"] is None
 
 
 async def test_waiting_in_another_state_than_open_is_empty(desk: Desk) -> None:
@@ -214,7 +214,7 @@ async def test_all_by_state_and_in_pages(desk: Desk) -> None:
     assert await listed(desk, "ann", waiting_for="all", state="rejected") == [reviews[1].id]
     page = (await desk.get("aud", "/v1/reviews", waiting_for="all", limit=2)).json()
     assert [item["id"] for item in page["items"]] == [reviews[2].id, reviews[1].id]
-    rest = await listed(desk, "aud", waiting_for="all", limit=2, cursor=page["next"])
+    rest = await listed(desk, "aud", waiting_for="all", limit=2, cursor=page["next_cursor"])
     assert rest == [reviews[0].id]
 
 

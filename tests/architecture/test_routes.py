@@ -186,6 +186,33 @@ async def test_open_routes_need_no_token(running: Service, issuer: DevelopmentIs
             assert answer.status_code in {200, 503}, name
 
 
+async def test_no_route_ignores_a_query_parameter(running: Service, issuer: DevelopmentIssuer) -> None:
+    async with api(running, issuer, "root") as client:
+        for route in routes(running):
+            if route.name == "GET /openapi.json":
+                continue
+            answer = await client.request(
+                route.method, route.example, params={"surprise": "1"}, **_body(route)
+            )
+            assert answer.status_code == 422, f"{route.name} takes ?surprise=1: {answer.status_code}"
+            (error,) = answer.json()["errors"]
+            assert (error["field"], error["code"]) == ("surprise", "unknown_parameter"), route.name
+
+
+async def test_every_path_lists_its_methods_for_a_wrong_one(
+    running: Service, issuer: DevelopmentIssuer
+) -> None:
+    methods: dict[str, set[str]] = {}
+    for route in routes(running):
+        methods.setdefault(route.example, set()).add(route.method)
+    async with api(running, issuer, "root") as client:
+        for path, known in methods.items():
+            answer = await client.request("PATCH", path, json={})
+            heads = {"HEAD"} if "GET" in known else set()
+            assert answer.status_code == 405, path
+            assert set(answer.headers["allow"].split(", ")) == known | heads, path
+
+
 def _body(route: Route) -> dict[str, Any]:
     """An empty object: what is wrong with it is said after authorisation."""
     return {"json": {}} if route.method in {"POST", "PUT", "PATCH"} else {}

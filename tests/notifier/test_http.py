@@ -11,6 +11,8 @@ from tests.support.harness import said
 from tests.support.http import api
 from tests.support.organisation import user_id
 
+ANOTHER = TICKET[:-1] + "2"
+
 
 async def one_failed(post: Post) -> str:
     """Ann's mail was refused for good, bob's was sent; the id of ann's."""
@@ -22,7 +24,7 @@ async def one_failed(post: Post) -> str:
 
 async def test_list_deliveries_by_ticket_recipient_and_state(post: Post, issuer: DevelopmentIssuer) -> None:
     failed = await one_failed(post)
-    await post.take(ticket_fact(whole=a_ticket(id="another")))
+    await post.take(ticket_fact(whole=a_ticket(id=ANOTHER)))
     async with api(post.service, issuer, "root") as client:
 
         async def found(**query: str) -> list[tuple[str, str]]:
@@ -32,9 +34,9 @@ async def test_list_deliveries_by_ticket_recipient_and_state(post: Post, issuer:
 
         ann, bob = user_id("ann"), user_id("bob")
         assert len(await found()) == 4
-        assert sorted(await found(ticket=TICKET)) == [(ann, "failed"), (bob, "sent")]
-        assert await found(recipient=ann, state="pending") == [(ann, "pending")]
-        assert await found(state="failed", ticket="another") == []
+        assert sorted(await found(ticket_id=TICKET)) == [(ann, "failed"), (bob, "sent")]
+        assert await found(user_id=ann, state="pending") == [(ann, "pending")]
+        assert await found(state="failed", ticket_id=ANOTHER) == []
         (item,) = (await client.get("/v1/deliveries", params={"state": "failed"})).json()["items"]
     assert item["id"] == failed
     assert (item["smtp_code"], item["attempts"], item["address"]) == (550, 1, "ann@example.com")
@@ -47,13 +49,13 @@ async def test_list_deliveries_pages_from_the_newest(post: Post, issuer: Develop
         await post.take(ticket_fact(whole=a_ticket(id=f"ticket-{number}")))
     seen: list[str] = []
     async with api(post.service, issuer, "root") as client:
-        after: str | None = None
+        cursor: str | None = None
         while True:
-            query = {"limit": "4"} | ({"after": after} if after else {})
+            query = {"limit": "4"} | ({"cursor": cursor} if cursor else {})
             page = (await client.get("/v1/deliveries", params=query)).json()
             seen += [item["id"] for item in page["items"]]
-            after = page["next"]
-            if after is None:
+            cursor = page["next_cursor"]
+            if cursor is None:
                 break
     assert len(seen) == 6
     assert seen == sorted(set(seen), reverse=True)

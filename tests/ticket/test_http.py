@@ -94,7 +94,11 @@ async def test_submit_of_a_good_request_is_created_and_told(
         ),
         ({"starts_at": "2026-03-02T12:00:00"}, "/starts_at", "moment_without_zone"),
         ({"surprise": 1}, "/surprise", "unknown_field"),
-        ({"duration": "tomorrow"}, "/duration", "invalid_value"),
+        ({"duraton": "PT1H"}, "/duraton", "unknown_field"),
+        ({"duration": True}, "/duration", "duration_without_unit"),
+        ({"duration": 3600}, "/duration", "duration_without_unit"),
+        ({"duration": "P1M"}, "/duration", "duration_of_the_calendar"),
+        ({"duration": "tomorrow"}, "/duration", "duration_invalid"),
     ],
 )
 async def test_submit_of_a_wrong_request_names_the_field(
@@ -184,7 +188,7 @@ async def test_list_shows_own_tickets_in_pages_and_all_to_readers(
         await submitted(service, issuer)
     async with api(service, issuer, "ann") as client:
         first = (await client.get("/v1/tickets", params={"limit": 2})).json()
-        rest = (await client.get("/v1/tickets", params={"limit": 2, "cursor": first["next"]})).json()
+        rest = (await client.get("/v1/tickets", params={"limit": 2, "cursor": first["next_cursor"]})).json()
         refused = await client.get("/v1/tickets", params={"mine": "false"})
         tampered = await client.get("/v1/tickets", params={"cursor": "x"})
     seen = [ticket["id"] for ticket in first["items"] + rest["items"]]
@@ -194,7 +198,7 @@ async def test_list_shows_own_tickets_in_pages_and_all_to_readers(
     assert tampered.status_code == 422
     async with api(service, issuer, "aud") as client:
         assert (await client.get("/v1/tickets")).json()["items"] == []
-        everybody = (await client.get("/v1/tickets", params={"mine": "false", "account": org.P})).json()
+        everybody = (await client.get("/v1/tickets", params={"mine": "false", "account_id": org.P})).json()
     assert {ticket["id"] for ticket in everybody["items"]} >= set(seen)
 
 

@@ -22,7 +22,7 @@ BAD_ID = "old-"
 @pytest.mark.parametrize(
     ("path", "changes", "field", "code"),
     [
-        ("/v1/scopes/abc-", {}, "scope_id", "string_pattern_mismatch"),
+        ("/v1/scopes/abc-", {}, "scope_id", "wrong_form"),
         ("/v1/scopes/new", {"valid_until": "0001-01-01T00:00:00Z"}, "/valid_until", "never_valid"),
         ("/v1/scopes/new", {"valid_from": "9999-12-31T23:59:59.999999Z"}, "/valid_until", "never_valid"),
     ],

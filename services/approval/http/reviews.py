@@ -1,10 +1,10 @@
 """Routes for reviews and decisions. Whose review it is gets decided on the review, not on the route."""
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 
@@ -12,12 +12,15 @@ from services.approval import views
 from services.approval.commands import decisions
 from services.approval.domain import eligibility
 from services.approval.domain.review import Review, ReviewState
-from services.approval.http.shapes import DecisionShown, ReviewList, ReviewPage, ReviewShown, ReviewWhole
+from services.approval.http.shapes import DecisionShown, ReviewShown, ReviewWhole
 from shared.context import Context
 from shared.foundation.errors import Denied, NotFound
 from shared.http.access import PERSON, Caller, requires
 from shared.http.conditions import IfMatch, expected_version
 from shared.http.idempotency import Answer
+from shared.http.openapi import success
+from shared.http.pages import IdCursor, Page, encode_cursor
+from shared.http.parameters import Limit
 from shared.http.web import etag
 from shared.http.writes import write
 from shared.text.texts import Paragraph
@@ -44,24 +47,24 @@ def _add_lists(routes: APIRouter, context: Context) -> None:
     async def list_reviews(
         waiting_for: Literal["me", "all"] = "me",
         state: ReviewState | None = None,
-        cursor: UUID | None = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: IdCursor = None,
+        limit: Limit = 50,
         caller: Caller = requires(PERSON),
-    ) -> ReviewPage:
+    ) -> Page[ReviewShown]:
         """Reviews that wait for you, or all you have to do with.
 
         `me`: what you can decide now, oldest first. `all`: where you are a party, an approver or a voter,
         newest first; those who may read every ticket see everybody's.
         """
-        after = str(cursor) if cursor else None
-        if waiting_for == "me":
-            found, following = await _waiting(context, caller, state=state, after=after, limit=limit)
-        else:
-            found, following = await _all(context, caller, state=state, after=after, limit=limit)
-        return ReviewPage(items=[_shown(context, caller, one) for one in found], next=following)
+        fill = _waiting if waiting_for == "me" else _all
+        found, following = await fill(context, caller, state=state, after=cursor, limit=limit)
+        return Page[ReviewShown](
+            items=[_shown(context, caller, one) for one in found],
+            next_cursor=encode_cursor(following) if following else None,
+        )
 
     @routes.get("/tickets/{ticket_id}/reviews")
-    async def list_reviews_of_ticket(ticket_id: UUID, caller: Caller = requires(PERSON)) -> ReviewList:
+    async def list_reviews_of_ticket(ticket_id: UUID, caller: Caller = requires(PERSON)) -> Page[ReviewShown]:
         """All reviews of one ticket that you may see, oldest first, voided ones and earlier revisions too."""
         async with context.pool.acquire() as conn:
             found = await views.reviews_of_ticket(conn, str(ticket_id))
@@ -72,11 +75,11 @@ def _add_lists(routes: APIRouter, context: Context) -> None:
                 code="ticket_unknown",
                 denied=Denied("ticket.read", str(ticket_id)) if found else None,
             )
-        return ReviewList(items=[_shown(context, caller, review) for review in seen])
+        return Page[ReviewShown](items=[_shown(context, caller, one) for one in seen], next_cursor=None)
 
 
 def _add_one(routes: APIRouter, context: Context) -> None:
-    @routes.get("/reviews/{review_id}")
+    @routes.get("/reviews/{review_id}", responses={200: success("ETag")})
     async def show_review(
         review_id: UUID, response: Response, caller: Caller = requires(PERSON)
     ) -> ReviewWhole:
@@ -98,7 +101,7 @@ def _add_one(routes: APIRouter, context: Context) -> None:
         )
 
     @routes.post("/reviews/{review_id}/decisions", status_code=201, response_model=DecisionShown)
-    async def decide(
+    async def decide_review(
         review_id: UUID, body: DecisionBody, if_match: IfMatch, caller: Caller = requires(PERSON)
     ) -> Response:
         """Approve or reject, as yourself and once per review. Needs If-Match with the review's ETag."""

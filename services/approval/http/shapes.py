@@ -1,7 +1,7 @@
 """Reviews as the API shows them: the JSON that OpenAPI documents. Proofs of votes stay in the audit log."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel
@@ -10,6 +10,7 @@ from services.approval.domain.review import Electorate, RejectionCode, Review, R
 from shared.contracts.approval import Stage, Vote
 from shared.contracts.people import Person
 from shared.contracts.ticket import Window, WindowAsked
+from shared.text.durations import Duration
 
 StageState = Literal["met", "refused", "open", "waiting", "void"]
 
@@ -59,7 +60,7 @@ class ReviewShown(BaseModel):
     reason: str
     reference: str | None
     asked: WindowAsked
-    duration: timedelta
+    duration: Duration
     submitted_at: datetime
     opened_at: datetime
     expires_at: datetime
@@ -107,16 +108,6 @@ class ReviewWhole(ReviewShown):
             ],
             may_decide=list(deciders),
         )
-
-
-class ReviewPage(BaseModel):
-    items: list[ReviewShown]
-    next: str | None
-    """Cursor of the next page; none at the end."""
-
-
-class ReviewList(BaseModel):
-    items: list[ReviewShown]
 
 
 class DecisionShown(BaseModel):

@@ -25,25 +25,23 @@ async def list_grants(
     account_id: str | None,
     user_id: str | None,
     states: Sequence[ClaimState] | None,
-    cursor: str | None,
+    after: str | None,
     limit: int,
-) -> dict[str, Any]:
-    """A page. Who may not read everything gets their own, whatever user they name."""
+) -> list[dict[str, Any]]:
+    """Newest first. Who may not read everything gets their own, whatever user they name."""
     everything = _may_read(context, caller).allowed
     if not everything and user_id not in {None, caller.user_id}:
-        return {"items": [], "next_cursor": None}
+        return []
     async with context.pool.acquire() as conn:
-        items = await views.grants(
+        return await views.grants(
             conn,
             user_id=user_id if everything else caller.user_id,
             ticket_id=ticket_id,
             account_id=account_id,
             states=[state.value for state in states] if states else None,
-            after=cursor,
-            limit=limit + 1,
+            after=after,
+            limit=limit,
         )
-    more = len(items) > limit
-    return {"items": items[:limit], "next_cursor": items[limit - 1]["id"] if more else None}
 
 
 async def read_grant(context: Context, caller: Caller, grant_id: str) -> dict[str, Any]:

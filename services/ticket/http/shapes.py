@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Self
+from typing import Final, Self
 
 from pydantic import BaseModel, Field
 
@@ -12,6 +12,11 @@ from shared.contracts.people import Person
 from shared.http.problems import FieldProblem
 from shared.policy.world import World
 from shared.text.durations import Duration
+
+_NOTE: Final = (
+    "access ends when AWS was read back without it; "
+    "credentials already issued may live until credentials_until"
+)
 
 
 class AccountNamed(BaseModel):
@@ -96,6 +101,7 @@ class TerminationShown(BaseModel):
     withdrawn_targets: list[str]
     remains: list[RemainingShown]
     credentials_until: datetime | None = Field(description="credentials issued already may live until then")
+    note: str = _NOTE
 
     @classmethod
     def of(cls, ended: Termination) -> Self:

@@ -2,20 +2,30 @@
 
 from dataclasses import asdict
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from services.provisioner import views
 from services.provisioner.commands import reading
 from services.provisioner.commands.inventory import SyncResult, store_inventory
 from services.provisioner.commands.stops import Revoked, revoke
 from services.provisioner.domain.claims import ClaimState
+from services.provisioner.http.shapes import (
+    AssignmentRemaining,
+    GrantShown,
+    GrantWhole,
+    OperationsShown,
+    RevocationShown,
+    SyncShown,
+)
 from services.provisioner.inventory.sync import InventorySync
-from services.provisioner.views import shown
 from shared.context import Context
 from shared.http.access import PERSON, Caller, requires
 from shared.http.idempotency import Answer
+from shared.http.pages import NameCursor, Page, cut
+from shared.http.parameters import ACCOUNT_ID, AccountIdFilter, Limit, TicketIdFilter, UserIdFilter
 from shared.http.writes import write, write_prepared
 from shared.text.texts import Paragraph
 
@@ -29,7 +39,7 @@ class Revocation(BaseModel):
 
     ticket_id: str | None = Field(default=None, min_length=1, max_length=100)
     user_id: str | None = Field(default=None, min_length=1, max_length=100, description="not the user name")
-    account_id: str | None = Field(default=None, pattern=r"^[0-9]{12}$")
+    account_id: str | None = Field(default=None, pattern=ACCOUNT_ID, description="12 digits")
     reason: Annotated[Paragraph, Field(min_length=10, max_length=1000)]
 
     @model_validator(mode="after")
@@ -51,33 +61,38 @@ def router(context: Context, inventory: InventorySync) -> APIRouter:
 
     @routes.get("/grants")
     async def list_grants(
-        ticket_id: str | None = None,
-        account_id: str | None = None,
-        user_id: str | None = None,
-        state: Annotated[list[ClaimState] | None, Query()] = None,
-        cursor: str | None = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        ticket_id: TicketIdFilter = None,
+        account_id: AccountIdFilter = None,
+        user_id: UserIdFilter = None,
+        state: Annotated[list[ClaimState] | None, Query(description="any of these")] = None,
+        cursor: NameCursor = None,
+        limit: Limit = 50,
         caller: Caller = requires(PERSON, stale_ok=True),
-    ) -> dict[str, Any]:
-        """The caller's own grants; all grants for who may read tickets everywhere."""
-        return await reading.list_grants(
+    ) -> Page[GrantShown]:
+        """The caller's own grants, newest first; all grants for those who may read tickets everywhere."""
+        found = await reading.list_grants(
             context,
             caller,
-            ticket_id=ticket_id,
+            ticket_id=str(ticket_id) if ticket_id else None,
             account_id=account_id,
             user_id=user_id,
             states=state,
-            cursor=cursor,
-            limit=limit,
+            after=cursor,
+            limit=limit + 1,
         )
+        items, next_cursor = cut(found, limit, lambda one: str(one["id"]))
+        return Page[GrantShown](items=[GrantShown(**one) for one in items], next_cursor=next_cursor)
 
     @routes.get("/grants/{grant_id}")
-    async def read_grant(grant_id: str, caller: Caller = requires(PERSON, stale_ok=True)) -> dict[str, Any]:
+    async def show_grant(
+        grant_id: Annotated[str, Path(min_length=1, max_length=100)],
+        caller: Caller = requires(PERSON, stale_ok=True),
+    ) -> GrantWhole:
         """One grant, with what was last read of it in AWS."""
-        return await reading.read_grant(context, caller, grant_id)
+        return GrantWhole(**await reading.read_grant(context, caller, grant_id))
 
-    @routes.post("/revocations")
-    async def post_revocation(
+    @routes.post("/revocations", response_model=RevocationShown)
+    async def revoke_access(
         body: Revocation, caller: Caller = requires("terminate", stale_ok=True)
     ) -> Response:
         """End all access of a ticket, a user or an account now. Works without the broker."""
@@ -85,8 +100,8 @@ def router(context: Context, inventory: InventorySync) -> APIRouter:
             context, caller, lambda work: revoke(context, work, caller, **body.model_dump()), show_revoked
         )
 
-    @routes.post("/inventory/sync")
-    async def post_inventory_sync(body: Sync, caller: Caller = requires("config.write")) -> Response:
+    @routes.post("/inventory/sync", response_model=SyncShown)
+    async def sync_inventory(body: Sync, caller: Caller = requires("config.write")) -> Response:
         """Read AWS now, instead of at the next interval."""
         async with inventory.one_at_a_time:
             return await write_prepared(
@@ -97,26 +112,26 @@ def router(context: Context, inventory: InventorySync) -> APIRouter:
                 show_sync,
             )
 
-    @routes.get("/operations")
-    async def read_operations(caller: Caller = requires("ops.read", stale_ok=True)) -> dict[str, Any]:  # noqa: ARG001 (declares who may)
+    @routes.get("/operations", dependencies=[requires("ops.read", stale_ok=True)])
+    async def show_operations() -> OperationsShown:
         """The engine: who is active, what waits, what is in flight."""
-        return await reading.read_operations(context)
+        return OperationsShown(**await reading.read_operations(context))
 
     return routes
 
 
 def show_revoked(result: Revoked) -> Answer:
-    body: dict[str, Any] = {
-        "ended": [shown(claim) for claim in result.ended],
-        "remaining": [
-            asdict(one) | {"kept_by": list(one.kept_by), "grants": list(one.grants)}
-            for one in result.remaining
-        ],
-    }
-    if result.nothing_live:
-        body["note"] = "nothing was live" + (_STOPPED_LATER if result.stops_later else "")
-    return Answer(200, body)
+    note = (
+        "nothing was live" + (_STOPPED_LATER if result.stops_later else "") if result.nothing_live else None
+    )
+    shown = RevocationShown(
+        ended=[GrantShown(**views.shown(claim)) for claim in result.ended],
+        remaining=[AssignmentRemaining(**asdict(one)) for one in result.remaining],
+        note=note,
+    )
+    return Answer(200, shown.model_dump(mode="json"))
 
 
 def show_sync(result: SyncResult) -> Answer:
-    return Answer(200, {"changed": len(result.changed), "removed": len(result.removed), "held": result.held})
+    shown = SyncShown(changed=len(result.changed), removed=len(result.removed), held=result.held)
+    return Answer(200, shown.model_dump(mode="json"))
