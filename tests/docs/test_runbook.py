@@ -13,7 +13,11 @@ BEGUN_BY_A_VALUE = {
 }
 """Keys whose beginning is not in the text of the call: a refusal's code, and what codes can come there."""
 
-HANDED_THROUGH = {"shared/runtime/watch.py", "shared/database/unit_of_work.py"}
+HANDED_THROUGH = {
+    "shared/runtime/watch.py",
+    "shared/database/unit_of_work.py",
+    "services/audit/commands.py",
+}
 
 
 def alert_keys() -> dict[str, str]:
