@@ -145,11 +145,12 @@ class Day:
             if review and review["state"] == "open" and review["stage"] == stage:
                 body = {"verdict": verdict, "comment": "as discussed in the morning"}
                 path = f"/v1/reviews/{review['id']}/decisions"
-                reply = await voter.call(
-                    "POST", path, body, {"If-Match": f'"{review["version"]}"'}, patience=PATIENCE_S
-                )
+                seen = {"If-Match": f'"{review["version"]}"'}
+                reply = await voter.call("POST", path, body, seen, patience=PATIENCE_S)
                 if reply.status in {200, 201}:
                     return reply
+                if reply.status == 412:  # it changed since it was read
+                    continue
                 raise RuntimeError(f"vote of {voter.user_name} answered {reply.status}: {reply.body}")
             await asyncio.sleep(0.3)
         raise TimeoutError(f"the review of {target_id} never waited at stage {stage}")

@@ -16,13 +16,14 @@ from typing import Any
 import httpx2
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
 from local.edge import Edge, forward
 from local.errors import CannotStart
 from local.issuer import DevelopmentIssuer
-from local.page import AUDIENCE, PEOPLE, front_page
+from local.look import ICON_PATHS, icon, page
+from local.page import AUDIENCE, LINKED, PEOPLE, front_page, link_page
 from local.seed import seed
 from local.serving import serving
 from shared.database.migrate import SERVICES
@@ -44,15 +45,28 @@ def _arguments() -> argparse.Namespace:
 
 
 def make_app(
-    edge: Edge, issuer: DevelopmentIssuer, *, page: str, mailbox: str, seeded: asyncio.Event
+    edge: Edge,
+    issuer: DevelopmentIssuer,
+    *,
+    url: str,
+    simulator_url: str,
+    mailbox: str,
+    seeded: asyncio.Event,
 ) -> Starlette:
     """Everything on one port. Ready when every service is and the demo's configuration is in."""
     # Callers of the issuer's own app have to come from loopback; see the head of this file.
     transport = httpx2.ASGITransport(issuer.app, root_path=_ROOT)
     tokens = httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1")
 
-    async def front(_request: Request) -> Response:
-        return HTMLResponse(page)
+    async def home(_request: Request) -> Response:
+        return page(front_page(url, simulator_url, issuer.people))
+
+    async def link(request: Request) -> Response:
+        shown = link_page(url, request.scope["path"])
+        return Response(status_code=404) if shown is None else page(shown)
+
+    async def favicon(_request: Request) -> Response:
+        return icon()
 
     async def readiness(_request: Request) -> Response:
         problems = await edge.readiness()
@@ -72,7 +86,9 @@ def make_app(
 
     return Starlette(
         routes=[
-            Route("/", front),
+            Route("/", home),
+            *(Route(path, favicon) for path in ICON_PATHS),
+            *(Route(f"/{noun}/{{identity}}", link) for noun in LINKED),
             Route("/readyz", readiness),
             Route(f"{_ROOT}/jwks.json", key_set),
             Route(_ROOT + "/{path:path}", issue, methods=["GET", "POST"]),
@@ -94,8 +110,14 @@ async def _run(given: argparse.Namespace) -> None:
         issuer = DevelopmentIssuer(given.data / "issuer", f"{url}{_ROOT}", AUDIENCE, PEOPLE)
         edge = Edge({name: given.service.format(name=name) for name in SERVICES})
         running.push_async_callback(edge.close)
-        page = front_page(url, f"http://127.0.0.1:{given.public_simulator_port}", PEOPLE)
-        app = make_app(edge, issuer, page=page, mailbox=given.mailbox, seeded=seeded)
+        app = make_app(
+            edge,
+            issuer,
+            url=url,
+            simulator_url=f"http://127.0.0.1:{given.public_simulator_port}",
+            mailbox=given.mailbox,
+            seeded=seeded,
+        )
         await running.enter_async_context(serving(app, host="0.0.0.0", port=8080))
         await _seed(issuer, simulator, done=given.data / "seeded")
         seeded.set()

@@ -6,10 +6,11 @@ A request goes to the first service that has a route for it; `/<service>/...` re
 
 from collections.abc import Mapping, Sequence
 
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import JSONResponse
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from local.look import ICON_PATHS, icon, page
 from local.page import link_page
 from local.reference import PATHS, reference_answer
 from shared.http.combined import combine
@@ -17,14 +18,14 @@ from shared.runtime.service import Service
 
 
 class Gateway:
-    """`mounts` are other applications by path prefix; `page` is what `/` shows."""
+    """`mounts` are other applications by path prefix; `front` is the page that `/` shows."""
 
     def __init__(
-        self, services: Sequence[Service], mounts: Mapping[str, ASGIApp], *, page: str, url: str
+        self, services: Sequence[Service], mounts: Mapping[str, ASGIApp], *, front: str, url: str
     ) -> None:
         self._services = {service.name: service for service in services}
         self._mounts = dict(mounts)
-        self._page = page
+        self._front = front
         self._url = url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,9 +37,11 @@ class Gateway:
         """Who answers; for a mounted application the scope is changed to be below its prefix."""
         path: str = scope["path"]
         if path == "/":
-            return HTMLResponse(self._page)
-        if (page := link_page(self._url, path)) is not None:
-            return HTMLResponse(page, headers={"Content-Security-Policy": _NO_SCRIPTS})
+            return page(self._front)
+        if path in ICON_PATHS:
+            return icon()
+        if (shown := link_page(self._url, path)) is not None:
+            return page(shown)
         if path == "/readyz":
             return self._readiness()
         if path in PATHS:
@@ -60,13 +63,17 @@ class Gateway:
         return JSONResponse({"ready": not problems, "waits_for": problems}, 503 if problems else 200)
 
 
-_NO_SCRIPTS = "default-src 'none'; style-src 'unsafe-inline'"
 _UNKNOWN = JSONResponse(
-    {"type": "urn:jit:problem:route_unknown", "title": "Not Found", "status": 404, "code": "route_unknown",
-     "detail": "no service has this route; see /docs or /openapi.json"},
+    {
+        "type": "urn:jit:problem:route_unknown",
+        "title": "Not Found",
+        "status": 404,
+        "code": "route_unknown",
+        "detail": "no service has this route; see /docs or /openapi.json",
+    },
     404,
     media_type="application/problem+json",
-)  # fmt: skip
+)
 
 
 def _go_below(scope: Scope, prefix: str) -> None:

@@ -26,26 +26,25 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from local.look import HEAD
+
 _ALGORITHM = "ES256"
 _LIFETIME = timedelta(hours=12)
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1", "[::1]")
 _LONGEST_NAME = 128  # Identity Store's limit of a user name
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "connect-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
-_PAGE = Environment(autoescape=True).from_string("""<!doctype html><html lang="en"><meta charset="utf-8">
-<title>Development tokens</title><style>
-body {font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem}
-td {border-top: 1px solid #ddd; padding: .3rem .8rem .3rem 0} code {background: #f6f6f6; padding: .2rem}
-</style><h1>Development tokens</h1>
-<p>For this machine only: a token for anybody, without a password, valid {{ hours }} hours.</p><table>
-{% for user, description in people.items() %}<tr><td><b>{{ user }}</b></td><td>{{ description }}</td>
-<td><button data-user="{{ user }}">Copy token</button></td>
-<td><code>curl -s -H 'Accept: text/plain' -d user={{ user }} {{ issuer }}/token</code></td></tr>{% endfor %}
-</table><script src="{{ root }}/page.js"></script></html>""")
+_PAGE = Environment(autoescape=True).from_string(f"""<!doctype html><html lang="en"><head>
+<title>Development tokens</title>{HEAD}</head><body><h1>Development tokens</h1>
+<p>For this machine only: a token for anybody, without a password, valid {{{{ hours }}}} hours.</p><table>
+{{% for user, description in people.items() %}}<tr><td class="name">{{{{ user }}}}</td>
+<td>{{{{ description }}}}</td><td><button data-user="{{{{ user }}}}">Copy token</button></td>
+<td><code>curl -s -H 'Accept: text/plain' -d user={{{{ user }}}} {{{{ issuer }}}}/token</code></td></tr>
+{{% endfor %}}</table><script src="{{{{ root }}}}/page.js"></script></body></html>""")
 _SCRIPT = """const endpoint = new URL("token", document.currentScript.src);
 for (const button of document.querySelectorAll("button")) {
   button.addEventListener("click", async () => {

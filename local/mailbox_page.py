@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from local.look import HEAD
 from local.mailbox import Mail, Mailbox
 
 _LINK = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:!?)\]]")
@@ -23,31 +24,27 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'"
+_PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; frame-src 'self'; base-uri 'none'"
+)
 _MAIL_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
 
 _TEMPLATES = {
-    "page": """<!doctype html><html lang="en"><meta charset="utf-8">
-<title>{% block title %}{% endblock %}</title>
-<style>
-body {font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem}
-table {border-collapse: collapse; width: 100%} td {border-top: 1px solid #ddd; padding: .3rem .5rem}
-pre {white-space: pre-wrap; overflow-wrap: anywhere; background: #f6f6f6; padding: 1rem}
-iframe {width: 100%; height: 32rem; border: 1px solid #ccc} h2 {font-size: 1rem; margin: 1.5rem 0 .3rem}
-</style><main>{% block body %}{% endblock %}</main></html>""",
+    "page": f"""<!doctype html><html lang="en"><head><title>{{% block title %}}{{% endblock %}}</title>
+{HEAD}</head><body><main>{{% block body %}}{{% endblock %}}</main></body></html>""",
     "list": """{% extends "page" %}{% block title %}Mailbox{% endblock %}{% block body %}
 <h1>Mailbox</h1><p>{{ count }} message(s). Nothing here has left this machine.
 <a href="{{ root }}/api/v1/messages">JSON</a></p>
 {% for thread in threads %}<h2>{{ thread[-1].receipt.subject or "(no subject)" }}</h2><table>
-{% for mail in thread %}<tr><td>{{ mail.receipt.received_at[:19] }}</td>
+{% for mail in thread %}<tr><td class="when">{{ mail.receipt.received_at[:19] | replace("T", " ") }}</td>
 <td>{{ mail.receipt.recipients | join(", ") }}</td>
 <td><a href="{{ root }}/messages/{{ mail.receipt.id }}">{{ mail.receipt.subject or "(no subject)" }}</a></td>
 </tr>
 {% endfor %}</table>{% endfor %}{% endblock %}""",
     "mail": """{% extends "page" %}{% block title %}{{ mail.receipt.subject }}{% endblock %}{% block body %}
 <p><a href="{{ root }}/">Mailbox</a></p><h1>{{ mail.receipt.subject or "(no subject)" }}</h1><table>
-{% for name in names %}<tr><td>{{ name }}</td><td>{{ mail.header(name) }}</td></tr>{% endfor %}
-<tr><td>Received</td>
+{% for name in names %}<tr><td class="name">{{ name }}</td><td>{{ mail.header(name) }}</td></tr>{% endfor %}
+<tr><td class="name">Received</td>
 <td>{{ mail.receipt.received_at }} for {{ mail.receipt.recipients | join(", ") }}</td></tr>
 </table><p><a href="{{ root }}/messages/{{ mail.receipt.id }}/raw">Raw message</a></p>
 {% if text is not none %}<h2>Text</h2><pre>{{ text }}</pre>{% endif %}

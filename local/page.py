@@ -1,8 +1,10 @@
 """What the demo says of itself: its people, the page at `/` and the lines on the terminal."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
+
+from local.look import HEAD
 
 AUDIENCE = "jit"
 PEOPLE = {
@@ -19,11 +21,10 @@ PEOPLE = {
 
 def front_page(url: str, simulator_url: str, people: Mapping[str, str]) -> str:
     rows = "".join(
-        f"<tr><td><b>{escape(name)}</b></td><td>{escape(what)}</td></tr>" for name, what in people.items()
+        f'<tr><td class="name">{escape(name)}</td><td>{escape(what)}</td></tr>'
+        for name, what in people.items()
     )
-    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>JIT, embedded</title>
-<style>body {{font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem}}
-td {{padding: .2rem 1rem .2rem 0}} code {{background: #f4f4f4; padding: .1rem .3rem}}</style>
+    return f"""<!doctype html><html lang="en"><head><title>JIT, embedded</title>{HEAD}</head><body>
 <h1>JIT is running</h1>
 <p>Temporary access to AWS accounts. This is the embedded run, with a stand-in for AWS.</p>
 <ul>
@@ -35,12 +36,14 @@ td {{padding: .2rem 1rem .2rem 0}} code {{background: #f4f4f4; padding: .1rem .3
 <a href="/readyz">readiness</a></li>
 </ul>
 <table>{rows}</table>
-<p>The walk-through is in the README. A token:
-<code>curl -s -H 'Accept: text/plain' -d user=ann {escape(url)}/issuer/token</code></p>
+<p>The walk-through is in the README. A token:</p>
+<pre>curl -s -H 'Accept: text/plain' -d user=ann {escape(url)}/issuer/token</pre>
+</body></html>
 """
 
 
-_LINK = re.compile(r"/(tickets|reviews)/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+LINKED = ("tickets", "reviews")
+_LINK = re.compile(rf"/({'|'.join(LINKED)})/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})")
 
 
 def link_page(url: str, path: str) -> str | None:
@@ -52,22 +55,29 @@ def link_page(url: str, path: str) -> str | None:
     if match is None:
         return None
     noun, identity = match.groups()
-    look = f'curl -s -H "Authorization: Bearer $TOKEN" {url}/v1/{noun}/{identity}'
-    vote = (
-        f"{look}/decisions -H 'If-Match: \"VERSION\"' -H 'Content-Type: application/json' "
-        """-d '{"verdict": "approve", "comment": "..."}'"""
-    )
-    token = f"TOKEN=$(curl -s -H 'Accept: text/plain' -d user=NAME {url}/issuer/token)"
-    commands = [token, look, *([vote] if noun == "reviews" else [])]
-    shown = "".join(f"<pre>{escape(command, quote=False)}</pre>" for command in commands)
-    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>JIT: {noun}</title>
-<style>body {{font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem}}
-pre {{background: #f4f4f4; padding: .6rem; white-space: pre-wrap}}</style>
-<h1>{noun.capitalize()[:-1]} {identity}</h1>
+    steps = _steps(url, noun, identity)
+    shown = "".join(f"<h2>{title}</h2><pre>{escape(shell, quote=False)}</pre>" for title, shell in steps)
+    heading = f"{noun.capitalize()[:-1]} {identity}"
+    return f"""<!doctype html><html lang="en"><head><title>JIT: {noun}</title>{HEAD}</head><body>
+<h1>{heading}</h1>
 <p>There are no pages for people yet; this is the API's way to look and to decide. Opening a link changes
-nothing. VERSION is the <code>version</code> of the review as you have read it.</p>
+nothing.</p>
 {shown}
+</body></html>
 """
+
+
+def _steps(url: str, noun: str, identity: str) -> Iterator[tuple[str, str]]:
+    """What to paste. A vote names the version that was shown, so that nobody decides on what has changed."""
+    look = f'curl -s -H "Authorization: Bearer $TOKEN" {url}/v1/{noun}/{identity}'
+    yield "Get a token", f"TOKEN=$(curl -s -H 'Accept: text/plain' -d user=NAME {url}/issuer/token)"
+    if noun == "tickets":
+        yield "Look", look
+        return
+    yield "Look", f"""SHOWN=$({look} -i); printf '%s\\n' "$SHOWN\""""
+    version = """$(printf '%s\\n' "$SHOWN" | tr -d '\\r' | sed -n 's/^[Ee][Tt]ag: //p')"""
+    vote = f"""{look}/decisions -H "If-Match: {version}" -H 'Content-Type: application/json'"""
+    yield "Decide on what was shown", f"""{vote} -d '{{"verdict": "approve", "comment": "..."}}'"""
 
 
 def terminal_text(url: str, simulator_url: str, people: Mapping[str, str], data: str) -> str:

@@ -247,7 +247,7 @@ def _gateway(made: Stack) -> Gateway:
     return Gateway(
         made.services,
         {"mailbox": mailbox_app(made.mailbox), "issuer": made.issuer.app},
-        page=front_page(made.url, made.simulator.url, PEOPLE),
+        front=front_page(made.url, made.simulator.url, PEOPLE),
         url=made.url,
     )
 

@@ -1,7 +1,10 @@
 """A ticket's life over HTTP, from the request to the closed ticket, judged by AWS's truth, mail and log."""
 
 import asyncio
+import json
+import re
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -309,6 +312,33 @@ async def test_request_for_a_group_of_sets_is_one_grant_for_each_set(running: Ru
     await until(lambda: not any(running.present("ann", account, name) for name in names), 60)
     ended = await running.until_state(ticket["id"], "ended")
     assert {one["code"] for one in ended["grants"]} == {"revoked_by_operator"}
+
+
+@together
+async def test_what_the_page_of_a_mails_link_says_to_paste_decides_on_what_it_showed(
+    running: Running,
+) -> None:
+    ticket = await running.submit("ann", (running.spare_account("standard"), "Administrator"))
+    (review,) = await running.waiting_reviews("carl", ticket["id"])
+    page = (await running.client.get(f"/reviews/{review['id']}")).text
+    token, look, vote = (unescape(shell) for shell in re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL))
+    assert (await pasted(token.replace("NAME", "carl"), look, vote))["state"] == "open"
+    (stage,) = await running.waiting_reviews("dora", ticket["id"])
+    assert (stage["id"], stage["stage"]) == (review["id"], 2)
+    stale = f"SHOWN='ETag: \"{review['version']}\"'"
+    assert (await pasted(token.replace("NAME", "dora"), stale, vote))["status"] == 412
+
+
+async def pasted(*commands: str) -> dict[str, Any]:
+    """The JSON that the last of these commands prints, in one shell."""
+    *before, last = commands
+    script = "\n".join(
+        [*(f"{command} > /dev/null" if "printf" in command else command for command in before), last]
+    )
+    shell = await asyncio.create_subprocess_exec("bash", "-euc", script, stdout=asyncio.subprocess.PIPE)
+    printed, _ = await shell.communicate()
+    answer: dict[str, Any] = json.loads(printed)
+    return answer
 
 
 @together

@@ -63,7 +63,14 @@ async def edge() -> AsyncIterator[Edge]:
 async def client(edge: Edge, tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
     """Somebody from another machine than the demo's container."""
     issuer = DevelopmentIssuer(tmp_path, ISSUER, "jit", {"ann": "asks"}, environment="development")
-    app = make_app(edge, issuer, page="front", mailbox="http://127.0.0.1:8025/", seeded=asyncio.Event())
+    app = make_app(
+        edge,
+        issuer,
+        url="http://127.0.0.1:8080",
+        simulator_url="http://127.0.0.1:8081",
+        mailbox="http://127.0.0.1:8025/",
+        seeded=asyncio.Event(),
+    )
     transport = httpx2.ASGITransport(app, client=("172.18.0.1", 40000))
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as made:
         yield made
@@ -102,8 +109,9 @@ async def test_readiness_names_what_is_not_ready(client: httpx2.AsyncClient) -> 
     answer = await client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["waits_for"] == {
-        "approval": "the broker", "demo": "catalogue and rules are being put in"
-    }  # fmt: skip
+        "approval": "the broker",
+        "demo": "catalogue and rules are being put in",
+    }
 
 
 @pytest.mark.parametrize(
@@ -126,3 +134,13 @@ async def test_issuers_page_names_its_script_below_its_prefix(client: httpx2.Asy
     script = await client.get("/issuer/page.js")
     assert 'src="/issuer/page.js"' in page.text
     assert script.headers["content-type"].startswith("text/javascript")
+
+
+async def test_front_page_icon_and_the_links_of_mails_are_answered(client: httpx2.AsyncClient) -> None:
+    identity = "01a1fb48-a71f-7000-8efd-03a2c6b79bbb"
+    for path in ("/", f"/reviews/{identity}", f"/tickets/{identity}"):
+        page = await client.get(path)
+        assert page.status_code == 200, path
+        assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert (await client.get("/favicon.ico")).headers["Content-Type"] == "image/svg+xml"
+    assert (await client.get("/reviews/$(reboot)")).status_code == 404

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from local.issuer import DevelopmentIssuer, DevelopmentIssuerRefused, subject_of
+from local.look import HEAD
 
 URL = "http://127.0.0.1:8000/issuer"
 PEOPLE = {"ann": "developer", "bob": "manager & <b>"}
@@ -98,6 +99,7 @@ async def test_the_page_lists_the_people_escaped(tmp_path: Path) -> None:
     async with client(issuer(tmp_path)) as http:
         page = await http.get("/")
         script = await http.get("/page.js")
+    assert HEAD in page.text
     assert "manager &amp; &lt;b&gt;" in page.text
     assert f"-d user=ann {URL}/token" in page.text
     assert 'src="/issuer/page.js"' in page.text

@@ -11,6 +11,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from local.look import HEAD
 from local.mailbox import Mailbox, mailbox
 from local.mailbox_page import mailbox_app
 
@@ -79,6 +80,7 @@ async def test_the_list_groups_threads_with_the_newest_first(box: Mailbox) -> No
     await send(box, other)
     async with client(box) as http:
         page = (await http.get("/")).text
+    assert HEAD in page
     assert page.count("<h2>") == 2
     assert page.index("messages/3") < page.index("messages/2") < page.index("messages/1")
     assert 'href="/mailbox/messages/1"' in page
