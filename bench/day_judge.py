@@ -32,14 +32,24 @@ SEEN_WITHIN_S = 10.0
 """A fact about AWS is compared with the truth within this time before it was said."""
 
 _RANK = {
-    None: 0, "scheduled": 1, "granting": 2, "active": 3, "revoking": 4,
-    "revoked": 5, "released": 5, "failed": 5,
-}  # fmt: skip
+    None: 0,
+    "scheduled": 1,
+    "granting": 2,
+    "active": 3,
+    "revoking": 4,
+    "revoked": 5,
+    "released": 5,
+    "failed": 5,
+}
 _STATE = {
-    "access.scheduled": "scheduled", "access.granting": "granting", "access.granted": "active",
-    "access.revoke_due": "revoking", "access.revoked": "revoked", "access.released": "released",
+    "access.scheduled": "scheduled",
+    "access.granting": "granting",
+    "access.granted": "active",
+    "access.revoke_due": "revoking",
+    "access.revoked": "revoked",
+    "access.released": "released",
     "access.failed": "failed",
-}  # fmt: skip
+}
 
 
 async def judge(fleet: Fleet, outcome: Outcome, standing: set[tuple[str, ...]]) -> Verdict:

@@ -111,9 +111,11 @@ def _let_run_free(aws: Simulator) -> None:
 
 def _connect(settings: ProvisionerSettings, limiter: Limiter) -> IdentityCenter:
     return IdentityCenter(
-        region="eu-central-1", endpoint=settings.aws_endpoint, limiter=limiter,
+        region="eu-central-1",
+        endpoint=settings.aws_endpoint,
+        limiter=limiter,
         credentials=Credentials("AKIDEXAMPLE", "made-up"),
-    )  # fmt: skip
+    )
 
 
 async def _fill(pool: Pool, claims: int, now: datetime) -> None:
@@ -126,8 +128,10 @@ async def _fill(pool: Pool, claims: int, now: datetime) -> None:
             $2::timestamptz + interval '1 hour' + n * interval '100 ms'
         FROM generate_series(1, $1) n
         """,
-        claims, now, timeout=300,
-    )  # fmt: skip
+        claims,
+        now,
+        timeout=300,
+    )
     await pool.execute(
         """
         INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id,
@@ -136,8 +140,9 @@ async def _fill(pool: Pool, claims: int, now: datetime) -> None:
             'h', interval '1 hour', $1, next_at, 'active', $1
         FROM assignment
         """,
-        now, timeout=300,
-    )  # fmt: skip
+        now,
+        timeout=300,
+    )
 
 
 async def _analyze(admin_dsn: str, dsn: str) -> None:
@@ -175,8 +180,10 @@ async def _store(pool: Pool, user: str, account: str, arn: str, ends_at: datetim
             ever_operated)
         VALUES ('default', $1, $2, 'ps-bench', $3, 'present', 'present', true) RETURNING id
         """,
-        user, account, arn,
-    )  # fmt: skip
+        user,
+        account,
+        arn,
+    )
     await pool.execute(
         """
         INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id,
@@ -186,8 +193,11 @@ async def _store(pool: Pool, user: str, account: str, arn: str, ends_at: datetim
             'h', interval '1 hour', $4::timestamptz - interval '1 hour', $4, 'active', $4,
             $4::timestamptz - interval '1 hour')
         """,
-        assignment_id, user, account, ends_at,
-    )  # fmt: skip
+        assignment_id,
+        user,
+        account,
+        ends_at,
+    )
 
 
 def _call_lateness(aws: Simulator, ends: dict[str, datetime]) -> list[float]:
