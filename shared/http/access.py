@@ -70,7 +70,7 @@ class Requires:
         claims = await context.verifier.verify(_bearer(request), now)
         if not self.stale_ok:
             _check_tables(context, request, self.verb)
-        if wanted := request.headers.get("Jit-Min-Revision"):
+        if (wanted := request.headers.get("Jit-Min-Revision")) is not None:
             await context.tables.wait_for(parse_revision(wanted))
         principal = await bind(
             context.pool, claims, context.world, now, alerts=context.alerts, bindings=context.bindings

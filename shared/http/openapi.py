@@ -146,9 +146,19 @@ def _complete(operation: Json, route: RouteContext, method: str, service: str) -
         operation["security"] = [{"bearer": []}]
         operation["x-requires"] = asked.verb
         operation.setdefault("parameters", []).extend(_header_parameters(route, method))
-    if operation.get("parameters") == []:
-        del operation["parameters"]
+    for parameter in operation.get("parameters", []):
+        _drop_null(parameter)
     _complete_responses(operation, route, method, guarded=asked is not None)
+
+
+def _drop_null(parameter: Json) -> None:
+    """A parameter that may be left out is no parameter that may be null: there is no way to write that."""
+    schema = parameter.get("schema", {})
+    members = [one for one in schema.pop("anyOf", []) if one != {"type": "null"}]
+    if len(members) == 1:
+        schema.update(members[0] | schema)
+    elif members:
+        schema["anyOf"] = members
 
 
 def _header_parameters(route: RouteContext, method: str) -> Iterator[Json]:

@@ -103,7 +103,7 @@ def _says_something(schema: dict[str, Any]) -> bool:
 
 def test_lists_are_pages_and_speak_one_vocabulary(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
-        if not operation["operationId"].startswith("list_") or operation["tags"][0] in UNTYPED:
+        if not operation["operationId"].startswith("list_") or operation["tags"][0] in UNTYPED | {"rules"}:
             continue
         schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
         page = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]

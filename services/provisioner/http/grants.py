@@ -91,7 +91,11 @@ def router(context: Context, inventory: InventorySync) -> APIRouter:
         """One grant, with what was last read of it in AWS."""
         return GrantWhole(**await reading.read_grant(context, caller, grant_id))
 
-    @routes.post("/revocations", response_model=RevocationShown)
+    @routes.post(
+        "/revocations",
+        response_model=RevocationShown,
+        responses={404: {"description": "nobody has this user id, or no account this id"}},
+    )
     async def revoke_access(
         body: Revocation, caller: Caller = requires("terminate", stale_ok=True)
     ) -> Response:
