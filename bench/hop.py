@@ -20,6 +20,7 @@ from functools import partial
 from shared.context import Context
 from shared.contracts import topics
 from shared.contracts.configuration import AccountChanged
+from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import Clock, ManualClock
 from shared.messaging.consumer import Subscription
 from shared.messaging.envelope import Received
@@ -47,9 +48,10 @@ class Stopwatch:
     def subscriptions(self, context: Context) -> list[Subscription]:
         note = Note(context, answers=False)
 
-        async def handle(received: Received[AccountChanged]) -> None:
-            await note(received)
-            self.heard.setdefault(received.event.revision, time.perf_counter())
+        async def handle(work: UnitOfWork, received: Received[AccountChanged]) -> None:
+            await note(work, received)
+            number = received.event.revision
+            work.after_commit(lambda: self.heard.setdefault(number, time.perf_counter()))
 
         return [Subscription(topics.TICKET, {AccountChanged: handle})]
 

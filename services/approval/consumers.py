@@ -14,4 +14,4 @@ def subscriptions(context: Context) -> list[Subscription]:
     handlers: dict[type[Event], Handler] = {TicketSubmitted: partial(open_reviews, context)}
     for stop, why in STOPS.items():
         handlers[stop] = partial(void_reviews, context, why=why)
-    return [Subscription(topics.TICKET, handlers, unit=True)]
+    return [Subscription(topics.TICKET, handlers)]

@@ -16,7 +16,7 @@ from shared.messaging.envelope import Received
 def subscriptions(context: Context, product: Product) -> list[Subscription]:
     keep = partial(commands.keep, context, product=product)
     return [
-        Subscription(topic, handlers={}, otherwise=keep, claim=leave_to_the_log, unit=True)
+        Subscription(topic, handlers={}, otherwise=keep, claim=leave_to_the_log)
         for topic in (TICKET, APPROVAL, ACCESS, NOTIFICATION)
     ]
 

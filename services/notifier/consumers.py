@@ -19,9 +19,9 @@ def subscriptions(context: Context, settings: NotifierSettings) -> list[Subscrip
     ticket = partial(handle_ticket_fact, context, settings=settings)
     other = partial(handle_fact_by_ticket_id, context, settings=settings)
     return [
-        Subscription(topics.TICKET, _table(TicketFact, ticket), unit=True),
-        Subscription(topics.APPROVAL, _table(ReviewFact, other), unit=True),
-        Subscription(topics.ACCESS, _table(AccessFact, other), unit=True),
+        Subscription(topics.TICKET, _table(TicketFact, ticket)),
+        Subscription(topics.APPROVAL, _table(ReviewFact, other)),
+        Subscription(topics.ACCESS, _table(AccessFact, other)),
     ]
 
 

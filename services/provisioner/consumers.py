@@ -20,6 +20,6 @@ def subscriptions(context: Context) -> list[Subscription]:
     stops: dict[type[Event], Handler] = {cls: partial(stop_grants, context) for cls in CAUSES}
     witness: dict[type[Event], Handler] = {ReviewApproved: partial(record_witness, context)}
     return [
-        Subscription(topics.TICKET, {**intents, **stops}, unit=True),
-        Subscription(topics.APPROVAL, witness, unit=True),
+        Subscription(topics.TICKET, {**intents, **stops}),
+        Subscription(topics.APPROVAL, witness),
     ]

@@ -18,7 +18,6 @@ def subscriptions(context: Context) -> list[Subscription]:
                 ReviewApproved: partial(reviews.approve, context),
                 ReviewRejected: partial(reviews.reject, context),
             },
-            unit=True,
         ),
         Subscription(
             topics.ACCESS,
@@ -31,6 +30,5 @@ def subscriptions(context: Context) -> list[Subscription]:
                 access.AccessRevoked: note_access,
                 access.AccessReleased: note_access,
             },
-            unit=True,
         ),
     ]

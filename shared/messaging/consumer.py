@@ -42,7 +42,7 @@ from shared.observability import metrics, tracing
 from shared.observability.alerts import Alerts
 from shared.observability.logs import logger
 
-Handler: TypeAlias = Callable[..., Awaitable[None]]
+Handler: TypeAlias = Callable[[UnitOfWork, Received[Any]], Awaitable[None]]
 """A command for one event type, called with the unit of work and the event. The consumer has claimed the
 event in that unit and commits it, so that the effect happens once or not at all."""
 
@@ -65,8 +65,7 @@ class Subscription:
     otherwise: Handler | None = None
     """For the audit log, which takes every known type."""
     claim: Claim = inbox.first_time
-    unit: bool = False
-    """Transitional: the handlers take a unit of work. Goes when every service's do."""
+    """The audit log is its own inbox and replaces this."""
 
 
 def make_broker(service: str, settings: KafkaSettings) -> KafkaBroker:
@@ -221,12 +220,9 @@ class Consumer:
             bound_contextvars(service=self.service, ticket=envelope.subject, event=envelope.type),
             tracing.span(f"{self.service} {envelope.type}", carrier=envelope.carrier, kind=SpanKind.CONSUMER),
         ):
-            if self.subscription.unit:
-                async with self.begin() as work:
-                    if await self.subscription.claim(work.conn, received, now=self.clock.now()):
-                        await handler(work, received)
-            else:
-                await handler(received)
+            async with self.begin() as work:
+                if await self.subscription.claim(work.conn, received, now=self.clock.now()):
+                    await handler(work, received)
         metrics.HANDLING.labels(self.service, envelope.type).observe(time.perf_counter() - started)
         return self._count(envelope.type, "handled")
 

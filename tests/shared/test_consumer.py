@@ -47,7 +47,7 @@ class Reader:
         self.consumer = self.make()
 
     def make(self) -> Consumer:
-        subscription = Subscription(topics.APPROVAL, {RuleChanged: self._handle}, unit=True)
+        subscription = Subscription(topics.APPROVAL, {RuleChanged: self._handle})
         (consumer,) = make_consumers(
             "ticket",
             [subscription],

@@ -9,7 +9,7 @@ from aiokafka import ConsumerRecord
 from shared.contracts import topics
 from shared.contracts.configuration import RuleChanged
 from shared.database.pool import Pool
-from shared.database.unit_of_work import unit_of_work
+from shared.database.unit_of_work import UnitOfWork, unit_of_work
 from shared.foundation.clock import ManualClock, new_id
 from shared.foundation.errors import NotFound
 from shared.messaging import dead_letters
@@ -89,7 +89,7 @@ async def test_an_unknown_letter_is_not_found(pool: Pool) -> None:
 async def test_replay_handles_the_record(pool: Pool) -> None:
     handled: list[int] = []
 
-    async def handler(received: Received[RuleChanged]) -> None:
+    async def handler(_work: UnitOfWork, received: Received[RuleChanged]) -> None:
         handled.append(received.event.revision)
 
     assert await consumer_of(pool, handler).replay(good_record()) == "handled"
@@ -105,7 +105,7 @@ async def test_replay_of_what_still_cannot_be_read_parks_it_anew(pool: Pool) -> 
 async def test_replay_that_fails_says_so_and_does_not_retry(pool: Pool) -> None:
     tried = 0
 
-    async def handler(_received: Received[RuleChanged]) -> None:
+    async def handler(_work: UnitOfWork, _received: Received[RuleChanged]) -> None:
         nonlocal tried
         tried += 1
         raise RuntimeError("still broken")

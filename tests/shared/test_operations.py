@@ -14,6 +14,7 @@ from shared.contracts import topics
 from shared.contracts.configuration import AuthzDenied, OperationRequested, RuleChanged
 from shared.contracts.documents import RegisteredAccount
 from shared.database.pool import Pool, transaction
+from shared.database.unit_of_work import UnitOfWork
 from shared.documents import document_store
 from shared.foundation.clock import ManualClock
 from shared.http.access import PERSON, requires
@@ -53,7 +54,7 @@ class Office:
         )
         self.service.context.set_pool(pool)
 
-    async def _handle(self, received: Received[RuleChanged]) -> None:
+    async def _handle(self, _work: UnitOfWork, received: Received[RuleChanged]) -> None:
         if self.broken:
             raise RuntimeError("hunter2")
         self.handled.append(received.event.revision)

@@ -16,6 +16,7 @@ from shared.contracts import topics
 from shared.contracts.configuration import RuleChanged
 from shared.database.migrate import migrate_database
 from shared.database.pool import Pool, transaction
+from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import Clock, ManualClock
 from shared.messaging import outbox
 from shared.messaging.consumer import Subscription
@@ -199,7 +200,7 @@ class Order:
     def _background(self, _context: Context) -> list[Any]:
         return [("work", self._work)]
 
-    async def _handle(self, _received: Received[RuleChanged]) -> None:
+    async def _handle(self, _unit: UnitOfWork, _received: Received[RuleChanged]) -> None:
         self.entered.set()
         await self.go_on.wait()
         self.said.append("handler" if self.service.context.has_pool else "handler without a database")

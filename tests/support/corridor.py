@@ -19,6 +19,7 @@ from shared.contracts import topics
 from shared.contracts.configuration import AccountChanged, ConfigurationFact, RuleChanged
 from shared.contracts.event import Actor
 from shared.database.pool import Conn, Pool, transaction
+from shared.database.unit_of_work import UnitOfWork
 from shared.documents.tables import Tables
 from shared.foundation.clock import Clock
 from shared.foundation.settings import KafkaSettings, ServiceSettings
@@ -71,21 +72,22 @@ class Note:
     seen: list[tuple[str, int]] = field(default_factory=list)
     """Every delivery, repeated ones too."""
 
-    async def __call__(self, received: Received[Any]) -> None:
+    async def claim(self, conn: Conn, received: Received[Any], *, now: datetime) -> bool:
+        """The inbox's answer, with every delivery counted."""
         event = received.event
         self.seen.append((event.subject, event.revision))
         if self.before is not None:
             await self.before(received)
-        async with transaction(self.context.pool) as conn:
-            if not await inbox.first_time(conn, received, now=self.context.clock.now()):
-                return
-            await conn.execute(
-                "INSERT INTO effect (key, number) VALUES ($1, $2)", event.subject, event.revision
-            )
-            if self.answers:
-                service = self.context.service
-                answer = fact(event.subject, event.revision, service=service)
-                await outbox.append(conn, service, answer)
+        return await inbox.first_time(conn, received, now=now)
+
+    async def __call__(self, work: UnitOfWork, received: Received[Any]) -> None:
+        event = received.event
+        await work.conn.execute(
+            "INSERT INTO effect (key, number) VALUES ($1, $2)", event.subject, event.revision
+        )
+        if self.answers:
+            service = self.context.service
+            await outbox.append(work.conn, service, fact(event.subject, event.revision, service=service))
 
 
 async def effects(pool: Pool | Conn) -> list[tuple[str, int]]:
@@ -145,7 +147,7 @@ def tiny_service(
             return []
         note = Note(context, answers, before)
         notes.append(note)
-        return [Subscription(hears, dict.fromkeys(SAYS.values(), note))]
+        return [Subscription(hears, dict.fromkeys(SAYS.values(), note), claim=note.claim)]
 
     service = Service(name, settings, Parts(subscriptions=subscriptions), process=Process(Clock(), tables))
     return service, notes
