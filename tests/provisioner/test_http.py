@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from local.issuer import DevelopmentIssuer
 from services.provisioner import views
 from services.provisioner.__main__ import build
-from services.provisioner.http import router
+from services.provisioner.http.grants import router
 from services.provisioner.identity_center.calls import unlimited
 from services.provisioner.inventory.sync import InventorySync
 from services.provisioner.settings import ProvisionerSettings

@@ -105,7 +105,7 @@ def test_slots_leave_room_for_deletions() -> None:
     assert not slots.take(7, "account-7", "create")
     assert all(slots.take(n, f"account-{n}", "delete") for n in range(7, 10))
     assert not slots.take(10, "account-10", "delete")
-    slots.give_back(0)
+    slots.release(0)
     assert slots.take(10, "account-10", "delete")
     assert not slots.take(11, "account-11", "delete")
 
@@ -120,7 +120,7 @@ def test_account_has_one_operation_at_a_time() -> None:
     slots = Slots(10, 7)
     assert slots.take(1, "account", "create")
     assert not slots.take(2, "account", "delete")
-    slots.give_back(1)
+    slots.release(1)
     assert slots.take(2, "account", "delete")
 
 

@@ -43,7 +43,7 @@ ACCOUNTS = ("orders-prod", "orders-dev", "sandbox-01", "sandbox-02", "management
 SETS = ("ReadOnly", "Administrator", "BreakGlass", "Developer")
 PEOPLE = ("ann", "bob", "eve", "leaver")
 APPROVERS = ("carl", "dora")
-EMPTIED = "claim, assignment, witness, stop, outbox, inbox, idempotency_key"
+EMPTIED = "claim, assignment, witness, stop, outbox, inbox, idempotency_key, subject_binding"
 
 FactT = TypeVar("FactT", bound=AccessFact)
 
