@@ -11,7 +11,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 COMPILE := uv pip compile --python-version 3.11 --universal --generate-hashes --quiet
 
-.PHONY: help run test test-real check format generate bench day day-faults compose-test aws-cli lock clean venv-local venv-dev
+.PHONY: help run test test-more test-real check format generate bench day day-faults compose-test aws-cli lock clean venv-local venv-dev
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ run: venv-local ## Run all of JIT here, with a stand-in for AWS (ARGS="--port 90
 
 test: venv-dev ## Run every test that needs no container (PYTEST_ARGS, JOBS=2)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not compose" $(PYTEST_ARGS)
+
+test-more: venv-dev ## The tests that draw samples, with large ones: properties, schemathesis, clients
+	JIT_TEST_MORE=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m more --timeout 1500 $(PYTEST_ARGS)
 
 check: venv-dev ## Format, lint, types, import contracts, generated files, lock files
 	$(BIN)/ruff format --check .

@@ -3,14 +3,30 @@
 Everything else is in tests/support.
 """
 
+import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from local.issuer import DevelopmentIssuer
 from shared.observability import logs
 from tests.support.http import issuer_server
 from tests.support.servers import database_server
+
+MORE = os.environ.get("JIT_TEST_MORE") == "1"
+"""Large samples: `make test-more`. Otherwise small ones, the same each time."""
+
+hypothesis.settings.register_profile("small", max_examples=60, deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("large", max_examples=3000, deadline=None, database=None)
+hypothesis.settings.load_profile("large" if MORE else "small")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Property tests are among those whose samples grow."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("more")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,6 +24,7 @@ from tests.architecture.test_routes import build
 from tests.support.harness import NOW, service_database, with_pool
 from tests.support.http import trusted
 
+pytestmark = pytest.mark.more
 MORE: Final = os.environ.get("JIT_TEST_MORE") == "1"
 PEOPLE: Final = sorted(EVERYBODY) if MORE else ["root"]
 PHASES: Final = "examples,coverage,fuzzing,stateful" if MORE else "examples,fuzzing"

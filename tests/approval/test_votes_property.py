@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.approval.domain.review import Electorate, Review, ReviewState
@@ -61,7 +61,6 @@ def replay(
     return review, facts, eligible
 
 
-@settings(max_examples=400, deadline=None)
 @given(runs())
 def test_votes_in_any_order_approve_only_with_every_stage_met_by_distinct_eligible_others(
     run: tuple[list[Stage], list[set[str]], list[Attempt]],

@@ -1,7 +1,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.policy import Stock, compare
@@ -64,7 +64,6 @@ class Seen:
 def test_decide_after_any_churn_answers_as_stock_casbin_does() -> None:
     seen = Seen()
 
-    @settings(max_examples=150, deadline=None, derandomize=True, database=None)
     @given(CHURN, st.lists(ASK, min_size=5, max_size=15))
     def compare_all(churn: list[tuple[str, int, list[Row]]], asks: list[Ask]) -> None:
         policy = Policy()

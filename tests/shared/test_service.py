@@ -66,7 +66,10 @@ async def test_a_service_comes_up_and_says_so(dsn: str, broker: Broker) -> None:
     async with started(service) as client:
         await up(service)
         answer = await client.get("/readyz")
-        assert (answer.status_code, answer.json()) == (200, {"status": "ready", "service": "ticket"})
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {"status": "ready", "service": "ticket", "waits_for": None},
+        )
     assert service.problem() == "stopping"
 
 
