@@ -22,6 +22,7 @@ class DeliveryShown(BaseModel):
     """One mail to one person: what it was about, and what became of it."""
 
     id: UUID
+    event_ids: list[UUID] = Field(description="the facts it tells of")
     ticket_id: str
     recipient: str = Field(description="an Identity Store user id")
     template: str
