@@ -27,7 +27,7 @@ from shared.documents.tables import Tables
 from shared.foundation.clock import Clock
 from shared.foundation.settings import KafkaSettings
 from shared.observability import logs
-from shared.policy.world import World
+from shared.policy.policy import Policy
 from shared.runtime.service import Process
 from simulator.model import Assignment
 from simulator.server import Simulator
@@ -58,7 +58,7 @@ class TimedExpiry(Expiry):
 async def measure(admin_dsn: str, *, claims: int, seconds: float) -> dict[str, object]:
     """One line: a fresh database with so many live claims, and ends for so long."""
     clock = Clock()
-    tables = Tables(world=World(ready=False), settings=KafkaSettings(), clock=clock, stale_after=timedelta(1))
+    tables = Tables(policy=Policy(clock=clock, stale_after=timedelta(1)), settings=KafkaSettings())
     async with service_database(admin_dsn, "provisioner") as dsn, Simulator().serve() as aws:
         _let_run_free(aws)
         settings = ProvisionerSettings(

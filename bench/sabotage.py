@@ -16,7 +16,7 @@ from services.provisioner.domain.claims import ClaimState
 from services.provisioner.reconcile import looking
 from services.provisioner.reconcile.looking import Seen
 from shared.messaging.relay import Relay
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 
 EVERY = 7
 
@@ -55,15 +55,15 @@ def skip_read_back() -> None:
 
 def forge_approvals() -> None:
     """On some accounts reviews are approved without a vote, as if a rule had said so."""
-    original = World.rules_for
+    original = Snapshot.rules_for
 
-    def generous(self: World, account_id: str, set_id: str, duration: Any) -> Any:
+    def generous(self: Snapshot, account_id: str, set_id: str, duration: Any) -> Any:
         choice = original(self, account_id, set_id, duration)
         if choice.stages and int(account_id) % EVERY == 0:
             return replace(choice, stages=(), auto_approved_by=choice.stages[0].rule_id)
         return choice
 
-    World.rules_for = generous  # type: ignore[method-assign]
+    Snapshot.rules_for = generous  # type: ignore[method-assign]
 
 
 def forget_other_claims() -> None:

@@ -46,7 +46,7 @@ from shared.documents.tables import Tables
 from shared.foundation.clock import Clock
 from shared.foundation.issuers import TrustedIssuer
 from shared.foundation.settings import KafkaSettings, SmtpSettings
-from shared.policy.world import World
+from shared.policy.policy import Policy
 from shared.runtime.service import Process, Service
 from simulator.directory_file import SHIPPED
 from simulator.server import Simulator
@@ -208,9 +208,8 @@ def _build(
     """Five services that share a clock and one copy of the tables."""
     clock = Clock()
     roles = {"admin": settings["role_admin"], "auditor": settings["role_auditor"]}
-    tables = Tables(
-        world=World(roles), settings=settings["kafka"], clock=clock, stale_after=timedelta(seconds=60)
-    )
+    policy = Policy(roles, clock=clock, stale_after=timedelta(seconds=60))
+    tables = Tables(policy=policy, settings=settings["kafka"])
     process = Process(clock, tables, watches_tables="ticket")
 
     def told(name: str, **own: Any) -> dict[str, Any]:

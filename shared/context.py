@@ -14,7 +14,8 @@ from shared.foundation.settings import ServiceSettings
 from shared.identity.bindings import Bindings
 from shared.identity.tokens import TokenVerifier
 from shared.observability.alerts import Alerts
-from shared.policy.world import World
+from shared.policy.policy import Policy
+from shared.policy.snapshot import Snapshot
 
 
 @dataclass
@@ -55,8 +56,13 @@ class Context:
         self._pool = pool
 
     @property
-    def world(self) -> World:
-        return self.tables.world
+    def policy(self) -> Policy:
+        return self.tables.policy
+
+    @property
+    def world(self) -> Snapshot:
+        """As `policy.known()`: what the services ask until they ask the policy itself."""
+        return self.policy.known()
 
     @property
     def actor(self) -> Actor:

@@ -7,6 +7,7 @@ Selectors are strings: accounts `acct:<12 digits>`, `ou:<id>`, `tag:<key>=<value
 `ps:<id>`, `psg:<id>` or `*`; subjects `user:<id>` or `group:<id>`.
 """
 
+import hashlib
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal
 
@@ -17,6 +18,8 @@ from shared.contracts.event import Contract
 
 class Document(Contract):
     KIND: ClassVar[str] = ""
+    OWNER: ClassVar[str] = ""
+    """The service that publishes it."""
     AWS_ID: ClassVar[bool] = False
     """The id is AWS's: the same account or user may come back. Ids of ours are never used again."""
 
@@ -32,12 +35,20 @@ class Document(Contract):
     def kind(self) -> str:
         return type(self).KIND
 
+    @property
+    def fingerprint(self) -> int:
+        """What it adds (by XOR) to its owner's marker; nothing when deleted."""
+        if self.deleted:
+            return 0
+        return int.from_bytes(hashlib.sha256(f"{self.key}@{self.revision}".encode()).digest(), "big")
+
 
 # catalogue: owned by ticket
 
 
 class RegisteredAccount(Document):
     KIND: ClassVar[str] = "registered_account"
+    OWNER: ClassVar[str] = "ticket"
     AWS_ID: ClassVar[bool] = True
 
     labels: dict[str, str] = {}
@@ -47,6 +58,7 @@ class RegisteredAccount(Document):
 
 class RegisteredSet(Document):
     KIND: ClassVar[str] = "registered_set"
+    OWNER: ClassVar[str] = "ticket"
     AWS_ID: ClassVar[bool] = True
 
     long_session_acknowledged: bool = False
@@ -55,6 +67,7 @@ class RegisteredSet(Document):
 
 class SetGroup(Document):
     KIND: ClassVar[str] = "set_group"
+    OWNER: ClassVar[str] = "ticket"
 
     name: str
     sets: tuple[str, ...] = ()
@@ -65,6 +78,7 @@ class AccessScope(Document):
     """Who may request which sets on which accounts, for how long."""
 
     KIND: ClassVar[str] = "scope"
+    OWNER: ClassVar[str] = "ticket"
 
     name: str
     subjects: tuple[str, ...]
@@ -89,6 +103,7 @@ class RuleStage(Contract):
 
 class ApprovalRule(Document):
     KIND: ClassVar[str] = "rule"
+    OWNER: ClassVar[str] = "approval"
 
     name: str
     accounts: str
@@ -105,6 +120,7 @@ class ApprovalRule(Document):
 
 class Account(Document):
     KIND: ClassVar[str] = "account"
+    OWNER: ClassVar[str] = "provisioner"
     AWS_ID: ClassVar[bool] = True
 
     name: str
@@ -119,6 +135,7 @@ class Account(Document):
 
 class OrganizationalUnit(Document):
     KIND: ClassVar[str] = "ou"
+    OWNER: ClassVar[str] = "provisioner"
     AWS_ID: ClassVar[bool] = True
 
     name: str
@@ -129,6 +146,7 @@ class PermissionSet(Document):
     """`id` is AWS's own last part of the ARN (`ps-...`): a set made anew under an old name is another set."""
 
     KIND: ClassVar[str] = "set"
+    OWNER: ClassVar[str] = "provisioner"
     AWS_ID: ClassVar[bool] = True
 
     arn: str
@@ -154,6 +172,7 @@ class ExternalId(Contract):
 
 class User(Document):
     KIND: ClassVar[str] = "user"
+    OWNER: ClassVar[str] = "provisioner"
     AWS_ID: ClassVar[bool] = True
 
     user_name: str
@@ -165,6 +184,7 @@ class User(Document):
 
 class Group(Document):
     KIND: ClassVar[str] = "group"
+    OWNER: ClassVar[str] = "provisioner"
     AWS_ID: ClassVar[bool] = True
 
     name: str

@@ -42,6 +42,20 @@ class Revisions(Contract):
     rules: int = 0
     inventory: int = 0
 
+    def covers(self, wanted: "Revisions") -> bool:
+        """Whether these documents are at least as new as those."""
+        return (
+            self.catalog >= wanted.catalog
+            and self.rules >= wanted.rules
+            and self.inventory >= wanted.inventory
+        )
+
+    def raised(self, counter: str, revision: int) -> "Revisions":
+        """With one counter at least at that revision."""
+        if revision <= getattr(self, counter):
+            return self
+        return self.model_copy(update={counter: revision})
+
 
 class About(NamedTuple):
     """What a fact is found by: its ticket, the accounts it is about, and whose access it is about."""

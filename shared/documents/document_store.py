@@ -4,7 +4,6 @@ Each write raises the owner's counter under a row lock that is held to commit, s
 later always stands behind every document it counts. Readers are in shared/documents/tables.py.
 """
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -15,13 +14,6 @@ from shared.foundation.errors import Conflict, NotFound
 from shared.messaging import outbox
 
 DocumentT = TypeVar("DocumentT", bound=Document)
-
-
-def fingerprint(document: Document) -> int:
-    """What one live document adds (by XOR) to a marker's digest; nothing when deleted."""
-    if document.deleted:
-        return 0
-    return int.from_bytes(hashlib.sha256(f"{document.key}@{document.revision}".encode()).digest(), "big")
 
 
 async def get(conn: Conn, cls: type[DocumentT], document_id: str) -> DocumentT | None:
@@ -50,7 +42,7 @@ async def put(
         _check(before, document, expected)
         revision += 1
         after = document.model_copy(update={"revision": revision})
-        digest ^= (fingerprint(before) if before else 0) ^ fingerprint(after)
+        digest ^= (before.fingerprint if before else 0) ^ after.fingerprint
         count += (not after.deleted) - (before is not None and not before.deleted)
         await _save(conn, after)
         await outbox.append_document(conn, service, after, at=at)

@@ -71,9 +71,14 @@ class Requires:
         if not self.stale_ok:
             _check_tables(context, request, self.verb)
         if (wanted := request.headers.get("Jit-Min-Revision")) is not None:
-            await context.tables.wait_for(parse_revision(wanted))
+            await context.policy.wait_for(parse_revision(wanted))
         principal = await bind(
-            context.pool, claims, context.world, now, alerts=context.alerts, bindings=context.bindings
+            context.pool,
+            claims,
+            context.policy.known(),
+            now,
+            alerts=context.alerts,
+            bindings=context.bindings,
         )
         principal = _with_address(principal, request, context.settings.trusted_proxies)
         request.state.actor = principal.actor
@@ -83,9 +88,9 @@ class Requires:
     def _ask_policy(self, context: Context, principal: Principal, now: datetime) -> None:
         if self.verb == PERSON:
             return
-        answer = context.world.may(principal.user.id, self.verb, now=now)
+        answer = context.policy.known().may(principal.user.id, self.verb, now=now)
         if answer.code == NOT_READY.code:
-            context.tables.require_ready()
+            context.policy.snapshot()  # says what it waits for
         if not answer.allowed:
             raise Forbidden(
                 f"this needs the right {self.verb}, which you do not have",
@@ -113,9 +118,9 @@ def _bearer(request: Request) -> str:
 
 def _check_tables(context: Context, request: Request, verb: str) -> None:
     if request.method in {"GET", "HEAD"}:
-        context.tables.require_ready()
+        context.policy.snapshot()
     else:
-        context.tables.require_fresh(correcting=verb == "config.write")
+        context.policy.snapshot(purpose="configure" if verb == "config.write" else "write")
 
 
 def _with_address(principal: Principal, request: Request, trusted: Sequence[Network]) -> Principal:

@@ -14,7 +14,7 @@ from shared.contracts.documents import User
 from shared.contracts.event import Actor
 from shared.foundation.errors import Forbidden, NotReady
 from shared.identity.tokens import Claims
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 
 _MOST_REMEMBERED: Final = 10_000
 
@@ -60,7 +60,7 @@ class Bindings:
 async def bind(
     conn: Runs,
     claims: Claims,
-    world: World,
+    snapshot: Snapshot,
     now: datetime,
     *,
     alerts: Alerts,
@@ -71,17 +71,17 @@ async def bind(
     Raises Forbidden (identity_unknown, identity_ambiguous, identity_disabled, identity_conflict), or
     NotReady while the inventory is not read. A conflict also raises an alert and stores nothing.
     """
-    user = _resolve(claims, world)
+    user = _resolve(claims, snapshot)
     known = Bindings() if bindings is None else bindings
     if not known.holds(claims, user.id):
         await _check_binding(conn, claims, user, now, alerts=alerts, bindings=known)
     return Principal(user, _actor(claims, user))
 
 
-def _resolve(claims: Claims, world: World) -> User:
-    if not world.people_ready:
+def _resolve(claims: Claims, snapshot: Snapshot) -> User:
+    if not snapshot.people_known:
         raise NotReady("the inventory is not read yet; try again in a few seconds", code="tables_not_ready")
-    matches = world.find_user(claims.lookup, claims.lookup_value, issuer=claims.external_id_issuer)
+    matches = snapshot.find_user(claims.lookup, claims.lookup_value, issuer=claims.external_id_issuer)
     if not matches:
         raise Forbidden("nobody in the Identity Store is named by this token", code="identity_unknown")
     if len(matches) > 1:

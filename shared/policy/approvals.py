@@ -1,7 +1,8 @@
 """Does an approval hold under this replica's own policy? Asked before anything is done because of one.
 
 Pure: the approval service says who voted; whether those votes are enough is decided here again from the
-documents and the directory, so that its word alone opens nothing. World answers who may (world.py).
+documents and the directory, so that its word alone opens nothing. A snapshot says who may
+(snapshot.py).
 """
 
 from collections.abc import Collection, Sequence
@@ -10,14 +11,14 @@ from typing import Final
 
 from shared.contracts.approval import Stage, Vote
 from shared.policy.rows import approve_verb
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 
 PATIENCE: Final = timedelta(minutes=1)
 """How long an approval waits for the documents it was decided on, before it is judged without them."""
 
 
 def unmet(
-    world: World,
+    snapshot: Snapshot,
     *,
     votes: Sequence[Vote],
     auto_approved_by: str | None,
@@ -30,9 +31,9 @@ def unmet(
     """Why an approval does not hold; None when it does.
 
     `parties` are the user ids of requester and beneficiaries, `duration` is the length from the submit on.
-    The world must be ready: one that is not denies everything, and so would this.
+    The snapshot must be complete: one that is not denies everything, and so would this.
     """
-    choice = world.rules_for(account_id, set_id, duration)
+    choice = snapshot.rules_for(account_id, set_id, duration)
     if auto_approved_by is not None:
         if auto_approved_by == choice.auto_approved_by:
             return None
@@ -44,7 +45,8 @@ def unmet(
         voters = [voter for voter, voted_in in counting.items() if voted_in == position]
         verb = approve_verb(stage.rule_id, stage.index)
         allowed = sum(
-            world.may(voter, verb, account_id, set_id, duration=duration, now=now).allowed for voter in voters
+            snapshot.may(voter, verb, account_id, set_id, duration=duration, now=now).allowed
+            for voter in voters
         )
         if allowed < stage.needed:
             return _too_few(stage, position, len(choice.stages), allowed)

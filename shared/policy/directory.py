@@ -1,69 +1,69 @@
-"""Users, groups and set groups by what one looks them up with; kept up to date document by document.
+"""Users, groups and set groups by what one looks them up with. Immutable: a change gives another one.
 
-No decisions here. World (shared/policy/world.py) feeds it and builds the sets of an ask from it.
+No decisions here. Snapshot (shared/policy/snapshot.py) holds them and builds the sets of an ask from them.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from string import ascii_lowercase, ascii_uppercase
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias, TypeVar
+
+from rpds import HashTrieMap
 
 from shared.contracts.documents import User
 
 Lookup = Literal["external_id", "user_name", "email"]
 """By what an issuer's claim names a user."""
 
+K = TypeVar("K")
+
 _ASCII_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
+_NONE: Final[frozenset[str]] = frozenset()
 _Handle = tuple[Lookup, str, str]
+_Sets: TypeAlias = "HashTrieMap[str, frozenset[str]]"
 
 
+@dataclass(frozen=True, slots=True)
 class Memberships:
-    """Containers and their members, with the way back kept as they change."""
+    """Containers and their members, with the way back."""
 
-    def __init__(self) -> None:
-        self._members: dict[str, frozenset[str]] = {}
-        self._containers: dict[str, frozenset[str]] = {}
+    _members: _Sets = field(default_factory=HashTrieMap, repr=False)
+    _containers: _Sets = field(default_factory=HashTrieMap, repr=False)
 
-    def put(self, container: str, members: Iterable[str]) -> None:
-        """Set a container's members; no members removes it."""
-        old, new = self.members(container), frozenset(members)
-        for member in old - new:
-            self._contain(member, self.containers(member) - {container})
-        for member in new - old:
-            self._contain(member, self.containers(member) | {container})
-        if new:
-            self._members[container] = new
-        else:
-            self._members.pop(container, None)
+    def put(self, container: str, members: Iterable[str]) -> "Memberships":
+        """With these members in the container; no members removes it."""
+        before, after = self.members(container), frozenset(members)
+        containers = self._containers
+        for member in before - after:
+            containers = _set(containers, member, self.containers(member) - {container})
+        for member in after - before:
+            containers = _set(containers, member, self.containers(member) | {container})
+        return Memberships(_set(self._members, container, after), containers)
 
     def members(self, container: str) -> frozenset[str]:
-        return self._members.get(container, frozenset())
+        return self._members.get(container, _NONE)
 
     def containers(self, member: str) -> frozenset[str]:
-        return self._containers.get(member, frozenset())
-
-    def _contain(self, member: str, containers: frozenset[str]) -> None:
-        if containers:
-            self._containers[member] = containers
-        else:
-            self._containers.pop(member, None)
+        return self._containers.get(member, _NONE)
 
 
+@dataclass(frozen=True, slots=True)
 class Directory:
     """Users by id and by the handles under which tokens name them."""
 
-    def __init__(self) -> None:
-        self._users: dict[str, User] = {}
-        self._by_handle: dict[_Handle, frozenset[str]] = {}
+    _users: "HashTrieMap[str, User]" = field(default_factory=HashTrieMap, repr=False)
+    _by_handle: "HashTrieMap[_Handle, frozenset[str]]" = field(default_factory=HashTrieMap, repr=False)
 
-    def put(self, user: User) -> None:
-        """Know the user as the document says; a deleted one not at all."""
-        for handle in _handles(self._users.pop(user.id, None)):
-            self._set(handle, self._by_handle[handle] - {user.id})
+    def put(self, user: User) -> "Directory":
+        """With the user as the document says; without a deleted one."""
+        by_handle = self._by_handle
+        for handle in _handles(self._users.get(user.id)):
+            by_handle = _set(by_handle, handle, by_handle[handle] - {user.id})
         if user.deleted:
-            return
-        self._users[user.id] = user
+            return Directory(self._users.discard(user.id), by_handle)
         for handle in _handles(user):
-            self._set(handle, self._by_handle.get(handle, frozenset()) | {user.id})
+            by_handle = _set(by_handle, handle, by_handle.get(handle, _NONE) | {user.id})
+        return Directory(self._users.insert(user.id, user), by_handle)
 
     def get(self, user_id: str) -> User | None:
         return self._users.get(user_id)
@@ -71,13 +71,13 @@ class Directory:
     def find(self, lookup: Lookup, value: str, *, issuer: str = "") -> list[User]:
         """Every user, enabled or not, with that handle; `issuer` counts for external ids only."""
         handle = _handle(lookup, value, issuer)
-        return [self._users[user_id] for user_id in sorted(self._by_handle.get(handle, ()))]
+        return [self._users[user_id] for user_id in sorted(self._by_handle.get(handle, _NONE))]
 
-    def _set(self, handle: _Handle, user_ids: frozenset[str]) -> None:
-        if user_ids:
-            self._by_handle[handle] = user_ids
-        else:
-            self._by_handle.pop(handle, None)
+
+def _set(
+    sets: "HashTrieMap[K, frozenset[str]]", key: K, members: frozenset[str]
+) -> "HashTrieMap[K, frozenset[str]]":
+    return sets.insert(key, members) if members else sets.discard(key)
 
 
 def _handles(user: User | None) -> Iterator[_Handle]:

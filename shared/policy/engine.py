@@ -1,20 +1,21 @@
 """The one place where a right is decided: Casbin's matcher over the few rows that can match.
 
-Stock Casbin runs its matcher over every row. Here rows are found by (verb, subject, scope) first, and
+Stock Casbin runs its matcher over every row. Here rows are found by (verb, subject) and scope first, and
 the same matcher, parsed once, is evaluated over those only: the same answers, hundreds of times faster.
-Rows come from shared/policy/rows.py; asks are built in shared/policy/world.py. No I/O, and no await.
+Rows come from shared/policy/rows.py; asks are built in shared/policy/snapshot.py. No I/O, and no await.
 """
 
 import threading
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from casbin.effect import Effector, get_effector
 from casbin.model import Model
 from casbin.util import SimpleEval
+from rpds import HashTrieMap
 
 from shared.foundation.errors import Bug
 from shared.policy.row import Answer, Ask, Row, check_row
@@ -27,69 +28,90 @@ _ROW: Final = ["p_act", "p_sub", "p_scope", "p_ps", "p_max", "p_nbf", "p_exp", "
 _EFFECTS: Final = {"allow": Effector.ALLOW, "deny": Effector.DENY}
 
 
+class Matcher:
+    """Casbin's matcher and effect, parsed once and shared by all engines derived from one.
+
+    Used from one thread only: the parsed matcher keeps its names on itself, so a second thread would get
+    answers to the first one's question. A use from another thread raises Bug.
+    """
+
+    def __init__(self, model_text: str = MODEL_TEXT) -> None:
+        self._expression, self._effect = _load(model_text)
+        self._thread: int | None = None
+
+    def matching(self, names: dict[str, Any], entries: Iterable["Entry"]) -> list[Row]:
+        """The rows among `entries` that the request, given by its names, matches."""
+        self._one_thread()
+        matched = []
+        for entry in entries:
+            names.update(entry.names)
+            if self._expression.eval(names) is True:
+                matched.append(entry.row)
+        return matched
+
+    def allows(self, effects: set[int]) -> bool:
+        """Whether the effects of all matching rows together allow."""
+        return bool(self._effect.final_effect(effects) == Effector.ALLOW)
+
+    def _one_thread(self) -> None:
+        here = threading.get_ident()
+        if self._thread is None:
+            self._thread = here
+        if self._thread != here:
+            raise Bug("the policy was used from a second thread: this is a bug", code="policy_thread")
+
+
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
     """A row and the names under which the matcher reads it."""
 
     row: Row
     names: Mapping[str, Any]
 
 
+_Documents: TypeAlias = "HashTrieMap[str, tuple[Row, ...]]"
+_Entries: TypeAlias = "HashTrieMap[tuple[str, str], dict[str, tuple[Entry, ...]]]"
+_Subjects: TypeAlias = "HashTrieMap[tuple[str, str], dict[str, int]]"
+
+
 @dataclass(frozen=True, slots=True)
-class _Document:
-    revision: int
-    rows: tuple[Row, ...]
+class Engine:
+    """All rows of all documents. Immutable: a replacement gives another engine that shares the rest.
 
-
-class Policy:
-    """All rows of all documents, replaced document by document and asked one question at a time.
-
-    Asked and changed from one thread only: the parsed matcher keeps its names on itself, so a second
-    thread would get answers to the first one's question. A use from another thread raises Bug.
+    The small dictionaries inside are copied before they are changed, never changed in place.
     """
 
-    def __init__(self, model_text: str = MODEL_TEXT) -> None:
-        self._matcher, self._effect = _load(model_text)
-        self._documents: dict[str, _Document] = {}
-        self._index: dict[tuple[str, str, str], tuple[_Entry, ...]] = {}
-        self._subjects: dict[tuple[str, str], dict[str, int]] = {}
-        self._thread: int | None = None
-
-    def __len__(self) -> int:
-        return sum(len(document.rows) for document in self._documents.values())
+    matcher: Matcher = field(default_factory=Matcher)
+    _documents: _Documents = field(default_factory=HashTrieMap, repr=False)
+    _entries: _Entries = field(default_factory=HashTrieMap, repr=False)
+    """By verb and subject, then by scope."""
+    _subjects: _Subjects = field(default_factory=HashTrieMap, repr=False)
+    """By verb and scope: every subject with the number of its rows."""
 
     def rows(self) -> tuple[Row, ...]:
-        return tuple(row for document in self._documents.values() for row in document.rows)
+        return tuple(row for rows in self._documents.values() for row in rows)
 
-    def replace(self, document_key: str, revision: int, rows: Iterable[Row]) -> bool:
-        """Put `rows` in the place of all the document's rows, unless a same or newer revision is known.
-
-        Raises RowRefused, with the old rows still in force, if any row is malformed.
-        """
-        self._one_thread()
-        known = self._documents.get(document_key)
-        if known is not None and revision <= known.revision:
-            return False
-        fresh = tuple(rows)
-        for row in fresh:
+    def replace(self, document_key: str, rows: Iterable[Row]) -> "Engine":
+        """With `rows` in the place of all the document's rows. Raises RowRefused if any is malformed."""
+        after = tuple(rows)
+        for row in after:
             check_row(row)
-        self._unindex(known.rows if known is not None else ())
-        self._documents[document_key] = _Document(revision, fresh)
-        for row in fresh:
-            self._add(row)
-        return True
-
-    def remove(self, document_key: str, revision: int) -> bool:
-        """Drop the document's rows; its revision stays known, so that a late replay adds nothing."""
-        return self.replace(document_key, revision, ())
+        before = self._documents.get(document_key, ())
+        documents = self._documents.insert(document_key, after) if after else self._documents
+        if before and not after:
+            documents = documents.remove(document_key)
+        entries, subjects = self._entries, self._subjects
+        for row in before:
+            entries, subjects = _drop(entries, row), _count(subjects, row, -1)
+        for row in after:
+            entries, subjects = _add(entries, row), _count(subjects, row, 1)
+        return Engine(self.matcher, documents, entries, subjects)
 
     def decide(self, ask: Ask) -> Answer:
         """Allowed if a row allows it and none denies it. Empty sets match nothing."""
-        self._one_thread()
         matched = self._matches(ask)
         effects = {_EFFECTS[row.effect] for row in matched}
-        allowed = self._effect.final_effect(effects) == Effector.ALLOW
-        if allowed:
+        if self.matcher.allows(effects):
             return _answer("ALLOW", matched)
         if Effector.DENY in effects:
             return _answer("EXPLICIT_DENY", [row for row in matched if row.effect == "deny"])
@@ -115,45 +137,40 @@ class Policy:
             "r_seconds": ask.length.total_seconds(),
             "r_now": ask.now,
         }
-        matched = []
+        candidates: list[Entry] = []
         for subject in ask.subjects:
-            for scope in ask.scopes:
-                for entry in self._index.get((ask.verb, subject, scope), ()):
-                    names.update(entry.names)
-                    if self._matcher.eval(names) is True:
-                        matched.append(entry.row)
-        return matched
+            by_scope = self._entries.get((ask.verb, subject))
+            if by_scope is not None:
+                for scope in ask.scopes:
+                    candidates += by_scope.get(scope, ())
+        return self.matcher.matching(names, candidates)
 
-    def _add(self, row: Row) -> None:
-        key = (row.verb, row.subject, row.scope)
-        self._index[key] = (*self._index.get(key, ()), _Entry(row, _row_names(row)))
-        subjects = self._subjects.setdefault((row.verb, row.scope), {})
-        subjects[row.subject] = subjects.get(row.subject, 0) + 1
 
-    def _unindex(self, rows: Iterable[Row]) -> None:
-        for row in rows:
-            self._drop(row)
+def _add(entries: _Entries, row: Row) -> _Entries:
+    key = (row.verb, row.subject)
+    by_scope = entries.get(key) or {}
+    added = (*by_scope.get(row.scope, ()), Entry(row, _row_names(row)))
+    return entries.insert(key, {**by_scope, row.scope: added})
 
-    def _drop(self, row: Row) -> None:
-        key = (row.verb, row.subject, row.scope)
-        entries = list(self._index.pop(key))
-        # By identity: another document may hold an equal row, but never this one.
-        del entries[next(i for i, entry in enumerate(entries) if entry.row is row)]
-        if entries:
-            self._index[key] = tuple(entries)
-        subjects = self._subjects[row.verb, row.scope]
-        subjects[row.subject] -= 1
-        if not subjects[row.subject]:
-            del subjects[row.subject]
-        if not subjects:
-            del self._subjects[row.verb, row.scope]
 
-    def _one_thread(self) -> None:
-        here = threading.get_ident()
-        if self._thread is None:
-            self._thread = here
-        if self._thread != here:
-            raise Bug("the policy was used from a second thread: this is a bug", code="policy_thread")
+def _drop(entries: _Entries, row: Row) -> _Entries:
+    key = (row.verb, row.subject)
+    by_scope = dict(entries[key])
+    left = list(by_scope.pop(row.scope))
+    # By identity: another document may hold an equal row, but never this one.
+    del left[next(i for i, entry in enumerate(left) if entry.row is row)]
+    if left:
+        by_scope[row.scope] = tuple(left)
+    return entries.insert(key, by_scope) if by_scope else entries.remove(key)
+
+
+def _count(subjects: _Subjects, row: Row, by: int) -> _Subjects:
+    key = (row.verb, row.scope)
+    counts = dict(subjects.get(key) or {})
+    counts[row.subject] = counts.get(row.subject, 0) + by
+    if not counts[row.subject]:
+        del counts[row.subject]
+    return subjects.insert(key, counts) if counts else subjects.remove(key)
 
 
 def _answer(code: Any, rows: Iterable[Row]) -> Answer:

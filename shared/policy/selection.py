@@ -1,6 +1,6 @@
 """Which approval rules apply to a target, and the stages a review of it gets.
 
-Pure: the matching rules come in with how specific they are. World finds them (shared/policy/world.py);
+Pure: the matching rules come in with how specific they are. A snapshot finds them (snapshot.py);
 who may vote in a stage is another question, asked of the policy.
 """
 

@@ -1,6 +1,6 @@
-"""What is wrong with a rule or a scope by itself, whatever the world holds.
+"""What is wrong with a rule or a scope by itself, whatever other documents there are.
 
-Pure. rows.py refuses documents with any of these; validation.py adds what only the world can tell.
+Pure. rows.py refuses documents with any of these; validation.py adds what only the others can tell.
 """
 
 import re
@@ -13,7 +13,7 @@ from shared.policy.row import ALWAYS, ANY, FOREVER, SCOPE, SET, SUBJECT
 
 
 def scope_errors(scope: AccessScope) -> list[FieldError]:
-    """Every field of an access scope that no world could make right."""
+    """Every field of an access scope that no other document could make right."""
     return [
         *_selectors(scope.accounts, scope.sets),
         *_subjects(scope.subjects, "/subjects"),
@@ -24,7 +24,7 @@ def scope_errors(scope: AccessScope) -> list[FieldError]:
 
 
 def rule_errors(rule: ApprovalRule) -> list[FieldError]:
-    """Every field of an approval rule that no world could make right."""
+    """Every field of an approval rule that no other document could make right."""
     errors = [*_selectors(rule.accounts, rule.sets), *_auto_approval(rule)]
     for index, stage in enumerate(rule.stages):
         errors += _subjects(stage.approvers, f"/stages/{index}/approvers")

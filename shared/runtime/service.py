@@ -39,7 +39,7 @@ from shared.messaging.relay import Relay
 from shared.observability import logs, metrics, tracing
 from shared.observability.alerts import make_alerts
 from shared.observability.logs import logger
-from shared.policy.world import World
+from shared.policy.policy import Policy
 from shared.runtime import probes
 from shared.runtime.operations import operations_router
 from shared.runtime.watch import Watch
@@ -120,12 +120,9 @@ class Service:
         self.app = self._make_app()
 
     def _make_context(self, name: str, settings: ServiceSettings, process: Process) -> Context:
-        tables = process.tables or Tables(
-            world=World(roles=settings.roles),
-            settings=settings.kafka,
-            clock=process.clock,
-            stale_after=timedelta(seconds=settings.table_stale_after_s),
-        )
+        stale_after = timedelta(seconds=settings.table_stale_after_s)
+        policy = Policy(settings.roles, clock=process.clock, stale_after=stale_after)
+        tables = process.tables or Tables(policy=policy, settings=settings.kafka)
 
         async def record(conn: Conn, event: Event) -> None:
             await outbox.append(conn, name, event)
@@ -209,8 +206,8 @@ class Service:
             return f"no partitions of {', '.join(lost)} are assigned"
         if self.relay.state == "down":
             return "the relay neither holds its lock nor waits for it"
-        if not self.context.tables.ready:
-            return f"tables: waiting for {', '.join(self.context.tables.unready_owners)}"
+        if not self.context.policy.ready:
+            return f"tables: waiting for {', '.join(self.context.policy.unready_owners)}"
         return None
 
     # bringing up, in order

@@ -45,9 +45,9 @@ class Watch:
     async def look(self) -> None:
         """Once over everything."""
         self._look_at_consumers()
-        tables = self._context.tables
-        metrics.TABLES_READY.labels(self._name).set(int(tables.ready))
-        metrics.TABLES_AGE.labels(self._name).set(tables.age().total_seconds())
+        policy = self._context.policy
+        metrics.TABLES_READY.labels(self._name).set(int(policy.ready))
+        metrics.TABLES_AGE.labels(self._name).set(policy.age.total_seconds())
         if self._tables:
             await self._look_at_tables()
         await self._look_at_outbox()
@@ -76,7 +76,7 @@ class Watch:
 
     async def _look_at_tables(self) -> None:
         """Records nobody could take over, documents the policy refuses, and a copy that is out of date."""
-        tables, settings = self._context.tables, self._context.settings
+        tables, policy = self._context.tables, self._context.policy
         for place in set(tables.left_out) - self._told:
             self._told.add(place)
             await self._context.alerts.raise_alert(
@@ -85,23 +85,22 @@ class Watch:
                 detail=f"{place}: {tables.left_out[place]}",
                 once=True,
             )
-        refused = "; ".join(f"{key}: {why}" for key, why in sorted(tables.world.refused.items()))
+        refused = "; ".join(f"{key}: {why}" for key, why in sorted(policy.refused.items()))
         await self._tell(
             "tables_refused", "the policy refuses documents; writes wait", refused, stands=bool(refused)
         )
         await self._look_at_readiness()
-        age = tables.age()
         await self._tell(
             "tables_stale",
             "policy and inventory are out of date; writes wait",
-            f"the oldest marker is {int(age.total_seconds())} s old",
-            stands=tables.ready and age > timedelta(seconds=settings.table_stale_after_s),
+            f"the oldest marker is {int(policy.age.total_seconds())} s old",
+            stands=policy.ready and policy.stale,
         )
 
     async def _look_at_readiness(self) -> None:
-        now, tables = self._context.clock.now(), self._context.tables
-        self._unready_since = None if tables.ready else self._unready_since or now
-        owners = ", ".join(tables.unready_owners) or "the end of what the broker holds"
+        now, policy = self._context.clock.now(), self._context.policy
+        self._unready_since = None if policy.ready else self._unready_since or now
+        owners = ", ".join(policy.unready_owners) or "the end of what the broker holds"
         await self._tell(
             "tables_unready",
             "policy and inventory are not completely read; nothing is decided",

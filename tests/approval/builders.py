@@ -89,7 +89,7 @@ def with_state(before: Ticket, state: TargetState, *, version: int = 2) -> Ticke
 
 def replace_rules(tables: Tables, *rules: Document) -> None:
     """What the approval service's own documents become, as the table reader would apply them."""
-    newest = tables.world.revisions.rules
+    newest = tables.policy.known().revisions.rules
     live = [rule.model_copy(update={"revision": newest + n}) for n, rule in enumerate(rules, start=1)]
     kept = {rule.key for rule in live}
     gone = [
@@ -102,8 +102,8 @@ def replace_rules(tables: Tables, *rules: Document) -> None:
 def put_documents(tables: Tables, owner: str, documents: Sequence[Document]) -> None:
     """Apply an owner's documents and its marker; they must be all the owner has."""
     for document in documents:
-        tables.take(owner, document)
-    mark(tables, owner, documents, at=NOW)
+        tables.policy.take(owner, document)
+    mark(tables.policy, owner, documents, at=NOW)
 
 
 # the pure domain

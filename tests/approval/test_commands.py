@@ -32,7 +32,7 @@ from shared.contracts.witness import ticket_content_hash
 from shared.documents.tables import Tables
 from shared.foundation.clock import ManualClock, new_id
 from shared.foundation.errors import NotReady
-from shared.policy.world import World
+from shared.policy.policy import Policy
 from shared.runtime.service import Service
 from tests.approval.builders import HOUR, put_documents, replace_rules, target, ticket, with_state
 from tests.support import organisation as org
@@ -182,10 +182,7 @@ async def test_submit_while_the_tables_are_not_ready_decides_nothing_and_is_trie
 ) -> None:
     whole = service.context.tables
     service.context.tables = Tables(
-        world=World(),
-        settings=service.settings.kafka,
-        clock=clock,
-        stale_after=timedelta(seconds=60),
+        policy=Policy(clock=clock, stale_after=timedelta(seconds=60)), settings=service.settings.kafka
     )
     of, event_id = ticket(), new_id()
     with pytest.raises(NotReady):
@@ -297,10 +294,7 @@ async def test_stop_needs_no_policy(service: Service, clock: ManualClock) -> Non
     of = ticket()
     await submit(service, of)
     service.context.tables = Tables(
-        world=World(),
-        settings=service.settings.kafka,
-        clock=clock,
-        stale_after=timedelta(seconds=60),
+        policy=Policy(clock=clock, stale_after=timedelta(seconds=60)), settings=service.settings.kafka
     )
     await stop(service, TicketTerminated, of)
     (review,) = await reviews_of(service, of)

@@ -202,7 +202,7 @@ async def test_rules_are_for_those_who_have_the_right(desk: Desk, who: str, read
 
 
 async def test_rules_cannot_be_written_on_stale_documents(desk: Desk, clock: ManualClock) -> None:
-    desk.service.context.tables._stale_after = desk.service.context.tables._stale_after.resolution
-    clock.advance(desk.service.context.tables._stale_after * 2)
+    desk.service.context.policy._stale_after = desk.service.context.policy._stale_after.resolution
+    clock.advance(desk.service.context.policy._stale_after * 2)
     answer = await desk.put("root", "/v1/rules/cards", RULE)
     assert (answer.status_code, answer.json()["code"]) == (503, "tables_stale")

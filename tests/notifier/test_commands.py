@@ -293,7 +293,7 @@ async def test_address_is_the_inventorys_at_sending_time(post: Post) -> None:
     await post.take(ticket_fact())
     user = post.context.world.user(user_id("ann"))
     assert isinstance(user, User)
-    post.context.tables.take(
+    post.context.policy.take(
         "provisioner", user.model_copy(update={"email": "married@example.com", "revision": 10_000})
     )
     await post.send_all()

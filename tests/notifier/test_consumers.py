@@ -131,14 +131,14 @@ async def test_stop_at_the_moment_of_a_nudge_stops_the_sender(post: Post, ticks:
 
 async def test_sender_without_the_inventory_waits_for_it(post: Post) -> None:
     await post.take(ticket_fact())
-    tables, documents = post.context.tables, organisation.everything()["provisioner"]
-    mark(tables, "provisioner", documents[1:], at=NOW)
+    policy, documents = post.context.policy, organisation.everything()["provisioner"]
+    mark(policy, "provisioner", documents[1:], at=NOW)
     nudge = asyncio.Event()
     sender = asyncio.create_task(run_sender(post.context, post.settings, nudge))
     for _ in range(20):
         await post.context.pool.fetchval("SELECT 1")
     assert post.box.mails() == []
-    mark(tables, "provisioner", documents, at=NOW)
+    mark(policy, "provisioner", documents, at=NOW)
     nudge.set()
     await post.until_sent(2)
     sender.cancel()

@@ -139,7 +139,7 @@ def give_hostile_documents(post: Post, nasty: str) -> None:
         (account, {"tags": {nasty: nasty}}),
         (permission_set, {"description": nasty, "summary": (nasty, nasty)}),
     ):
-        post.context.tables.take("provisioner", document.model_copy(update={**changes, "revision": 10_000}))
+        post.context.policy.take("provisioner", document.model_copy(update={**changes, "revision": 10_000}))
 
 
 async def test_all_mails_have_equal_parts_and_say_that_no_person_sent_them(post: Post) -> None:
@@ -185,7 +185,7 @@ async def test_name_of_the_recipient_is_theirs_and_nobody_elses(post: Post) -> N
     carl = post.context.world.user(user_id("carl"))
     assert isinstance(carl, User)
     name = '"Carl, Dr." <victim@example.com>, Ünï'
-    post.context.tables.take(
+    post.context.policy.take(
         "provisioner", carl.model_copy(update={"display_name": name, "revision": 10_000})
     )
     await post.take(stage_opened(approvers=(person("carl"),)))

@@ -26,7 +26,7 @@ async def test_window_that_ends_while_aws_cannot_be_read_alerts_with_the_last_er
 
 async def test_window_that_ends_while_the_policy_is_not_ready_alerts_with_that_reason(lab: Lab) -> None:
     await lab.approve(lab.ticket(seconds=30))
-    lab.context.tables._copies["ticket"].verified = False
+    lab.context.policy._copies["ticket"].verified = False
     await lab.run(60)
     [detail] = details(lab, "grant_failed")
     assert "policy not ready" in detail

@@ -83,7 +83,7 @@ async def test_length_that_ticket_calls_shorter_than_what_is_given_is_not_believ
 
 
 async def test_votes_are_weighed_before_the_grant_where_the_policy_was_not_ready(lab: Lab) -> None:
-    copy = lab.context.tables._copies["approval"]
+    copy = lab.context.policy._copies["approval"]
     good, bad = lab.ticket("ann", seconds=600), lab.ticket("bob", seconds=600)
     copy.verified = False
     await lab.approve(good)

@@ -315,22 +315,20 @@ async def test_recheck_of_a_longer_window_than_the_policy_allows_now_fails(lab: 
 
 
 async def test_recheck_without_the_policy_waits_and_grants_when_it_is_there(lab: Lab) -> None:
-    copy = lab.context.tables._copies["ticket"]
+    copy = lab.context.policy._copies["ticket"]
     await lab.approve(lab.ticket(seconds=600))
     copy.verified = False
-    lab.context.tables.world.ready = False
     await lab.run(60)
     assert await lab.story() == ["scheduled"]
     assert not lab.aws.records.calls
     copy.verified = True
-    lab.context.tables.world.ready = True
     await lab.run(20)
     assert lab.holds()
 
 
 async def test_window_that_ends_while_the_policy_is_waited_for_has_failed(lab: Lab) -> None:
     await lab.approve(lab.ticket(seconds=30))
-    lab.context.tables._copies["ticket"].verified = False
+    lab.context.policy._copies["ticket"].verified = False
     await lab.run(60)
     assert await lab.story() == ["scheduled", "revoke_due(expired)", "failed(expired)"]
     assert not lab.aws.records.calls
@@ -339,7 +337,7 @@ async def test_window_that_ends_while_the_policy_is_waited_for_has_failed(lab: L
 async def test_end_needs_no_policy(lab: Lab) -> None:
     await lab.approve(lab.ticket(seconds=60))
     await lab.run_until(access.AccessGranted)
-    lab.context.tables._copies["ticket"].verified = False
+    lab.context.policy._copies["ticket"].verified = False
     await lab.run_until(access.AccessRevoked)
     assert not lab.holds()
 

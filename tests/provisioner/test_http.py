@@ -250,8 +250,7 @@ async def test_revocation_twice_with_one_key_has_one_effect(
 
 
 async def test_revocation_works_without_fresh_tables(service: Service, issuer: DevelopmentIssuer) -> None:
-    tables = service.context.tables
-    for copy in tables._copies.values():
+    for copy in service.context.policy._copies.values():
         copy.verified = False
     answer = await revoke(service, issuer, "root", user_id=org.user_id("bob"))
     assert answer.status_code == 200
@@ -288,10 +287,8 @@ async def test_operations_are_read_while_the_policy_is_not_ready(
 
 def lose_the_policy(service: Service) -> None:
     """As after a start without the broker: of the tables only people are known."""
-    for copy in service.context.tables._copies.values():
+    for copy in service.context.policy._copies.values():
         copy.verified = False
-    service.context.world.ready = False
-    service.context.world.people_ready = True
 
 
 async def test_revocation_of_a_ticket_stops_its_approval_that_comes_later(

@@ -204,11 +204,11 @@ async def test_preload_makes_people_known_from_the_database(
     restarted = empty_tables(ManualClock(NOW))
     context.tables = restarted
     assert await preload(context) == len(await _all_stored(context))
-    ann = restarted.world.user(aws.directory.find_user("ann").id)
+    ann = restarted.policy.known().user(aws.directory.find_user("ann").id)
     assert ann is not None
     assert ann.user_name == "ann"
-    assert aws.directory.find_group("dev").id in restarted.world.groups_of(ann.id)
-    assert not restarted.ready
+    assert aws.directory.find_group("dev").id in restarted.policy.known().groups_of(ann.id)
+    assert not restarted.policy.ready
 
 
 async def _all_stored(context: Context) -> list[doc.Document]:

@@ -58,7 +58,7 @@ async def test_the_marker_counts_and_fingerprints_what_is_live(pool: Pool) -> No
     found = await marker(pool)
     assert (found.owner, found.revision, found.count) == ("ticket", 4, 1)
     live = account(1, labels={"a": "b"}, revision=3)
-    assert found.digest == f"{document_store.fingerprint(live):064x}"
+    assert found.digest == f"{live.fingerprint:064x}"
     await put(pool, account(1, deleted=True))
     last = await marker(pool)
     assert (last.count, int(last.digest, 16)) == (0, 0)

@@ -11,7 +11,7 @@ from shared.database.pool import Pool, create_pool
 from shared.foundation.errors import Forbidden, NotReady
 from shared.identity.bindings import Bindings, Principal, bind
 from shared.identity.tokens import Claims
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 from tests.support.harness import service_database
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -73,14 +73,12 @@ def user(user_id: str, name: str, *, email: str = "", revision: int = 1, enabled
     )
 
 
-def world() -> World:
-    people = World(ready=True)
-    for one in (user("u-ann", "ann"), user("u-bob", "bob"), user("u-off", "off", enabled=False)):
-        people.apply(one)
-    return people
+def world() -> Snapshot:
+    people = (user("u-ann", "ann"), user("u-bob", "bob"), user("u-off", "off", enabled=False))
+    return Snapshot.of(documents=people)
 
 
-async def refusal(pool: Pool, claims: Claims, people: World, alerts: Raised) -> str:
+async def refusal(pool: Pool, claims: Claims, people: Snapshot, alerts: Raised) -> str:
     with pytest.raises(Forbidden) as raised:
         await bind(pool, claims, people, NOW, alerts=alerts)
     return raised.value.code
@@ -130,7 +128,7 @@ async def test_bind_of_nobody_two_or_a_disabled_user_is_refused(pool: Pool, aler
     foreign = replace(ANN, lookup="external_id", lookup_value="ext-u-ann", external_id_issuer=ISSUER)
     assert await refusal(pool, foreign, people, alerts) == "identity_unknown"
     assert await refusal(pool, replace(ANN, lookup_value="off"), people, alerts) == "identity_disabled"
-    people.apply(user("u-off", "off", email="ANN@x.io", revision=2, enabled=False))
+    people = people.replace(user("u-off", "off", email="ANN@x.io", revision=2, enabled=False))
     shared = replace(ANN, lookup="email", lookup_value="ann@x.io")
     assert await refusal(pool, shared, people, alerts) == "identity_ambiguous"
     assert await bound(pool) == set()
@@ -155,8 +153,8 @@ async def test_bind_of_a_reassigned_name_does_not_inherit(pool: Pool, alerts: Ra
     people, bindings = world(), Bindings()
     for _ in range(2):
         await bind(pool, ANN, people, NOW, alerts=alerts, bindings=bindings)
-    people.apply(user("u-ann", "ann-left", revision=2))
-    people.apply(user("u-new", "ann", revision=3))
+    people = people.replace(user("u-ann", "ann-left", revision=2))
+    people = people.replace(user("u-new", "ann", revision=3))
     with pytest.raises(Forbidden) as raised:
         await bind(pool, ANN, people, NOW, alerts=alerts, bindings=bindings)
     assert raised.value.code == "identity_conflict"
@@ -197,7 +195,7 @@ async def test_bind_of_a_known_caller_costs_no_query_but_sees_changes(pool: Pool
         await bind(pool, ANN, people, NOW, alerts=alerts, bindings=bindings)
     principal = await bind(Refuses(), ANN, people, NOW, alerts=alerts, bindings=bindings)
     assert principal.user.id == "u-ann"
-    people.apply(user("u-ann", "ann", revision=2, enabled=False))
+    people = people.replace(user("u-ann", "ann", revision=2, enabled=False))
     with pytest.raises(Forbidden):
         await bind(Refuses(), ANN, people, NOW, alerts=alerts, bindings=bindings)
 
@@ -215,7 +213,7 @@ async def test_bind_that_was_rolled_back_is_not_remembered(pool: Pool, alerts: R
 
 async def test_bind_before_the_inventory_is_read_is_not_ready(pool: Pool, alerts: Raised) -> None:
     people = world()
-    people.people_ready = False
+    people = replace(people, people_known=False)
     with pytest.raises(NotReady):
         await bind(pool, ANN, people, NOW, alerts=alerts)
 

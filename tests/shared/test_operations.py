@@ -230,14 +230,14 @@ async def statuses(office: Office) -> list[tuple[int, str | None]]:
 
 
 async def test_on_stale_tables_writes_are_refused_and_reads_and_stops_are_not(office: Office) -> None:
-    office.service.context.tables._stale_after = timedelta(seconds=60)
+    office.service.context.policy._stale_after = timedelta(seconds=60)
     assert await statuses(office) == [(200, None)] * 3
     office.clock.advance(timedelta(seconds=61))
     assert await statuses(office) == [(200, None), (503, "tables_stale"), (200, None)]
 
 
 async def test_on_tables_that_are_not_ready_stops_alone_are_answered(office: Office) -> None:
-    office.service.context.tables._copies["approval"].verified = False
+    office.service.context.policy._copies["approval"].verified = False
     assert await statuses(office) == [(503, "tables_not_ready"), (503, "tables_not_ready"), (200, None)]
 
 

@@ -16,7 +16,7 @@ from shared.contracts.event import Revisions
 from shared.contracts.people import Person
 from shared.foundation.clock import new_id
 from shared.policy.approvals import unmet
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 from tests.support import policy_example as example
 from tests.support.policy_example import ADMIN, NINE, RO, D, P
 
@@ -86,18 +86,18 @@ CASES = (
 
 
 @pytest.fixture
-def world() -> World:
+def snapshot() -> Snapshot:
     """The worked example, with a rule that approves reading on D for an hour by itself."""
-    made = example.world()
-    made.apply(example.rule("quick", f"acct:{D}", f"ps:{RO}", auto_approve_up_to=HOUR))
-    made.apply(example.user("erin", enabled=False))
-    made.apply(Group(id="owners-prod", name="owners-prod", members=("carl", "erin", "eve"), revision=2))
-    return made
+    return example.snapshot().replace(
+        example.rule("quick", f"acct:{D}", f"ps:{RO}", auto_approve_up_to=HOUR),
+        example.user("erin", enabled=False),
+        Group(id="owners-prod", name="owners-prod", members=("carl", "erin", "eve"), revision=2),
+    )
 
 
-def why(world: World, case: Case) -> str | None:
+def why(snapshot: Snapshot, case: Case) -> str | None:
     return unmet(
-        world,
+        snapshot,
         votes=case.votes,
         auto_approved_by=case.auto,
         parties=case.parties,
@@ -109,26 +109,26 @@ def why(world: World, case: Case) -> str | None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_approval_holds_only_with_everybody_it_needs(world: World, case: Case) -> None:
-    answer = why(world, case)
+def test_approval_holds_only_with_everybody_it_needs(snapshot: Snapshot, case: Case) -> None:
+    answer = why(snapshot, case)
     assert (answer is None) == (case.why is None), answer
     assert case.why is None or case.why in str(answer)
 
 
-def test_approval_by_one_person_twice_counts_once(world: World) -> None:
-    rule = world.get(ApprovalRule, "A1")
+def test_approval_by_one_person_twice_counts_once(snapshot: Snapshot) -> None:
+    rule = snapshot.get(ApprovalRule, "A1")
     assert rule is not None
     stages = (RuleStage(approvers=("group:owners-prod",), needed=2),)
-    world.apply(rule.model_copy(update={"stages": stages, "revision": 2}))
+    snapshot = snapshot.replace(rule.model_copy(update={"stages": stages, "revision": 2}))
     twice = Case("", (vote("carl"), vote("carl"), vote("dora", 2)))
-    assert "needs 2 approvals and has 1" in str(why(world, twice))
-    assert why(world, Case("", (vote("carl"), vote("eve"), vote("dora", 2)))) is None
+    assert "needs 2 approvals and has 1" in str(why(snapshot, twice))
+    assert why(snapshot, Case("", (vote("carl"), vote("eve"), vote("dora", 2)))) is None
 
 
-def test_approval_of_a_voter_who_left_does_not_hold_any_more(world: World) -> None:
-    world.apply(Group(id="secops", name="secops", members=(), revision=9))
-    assert "stage 2 of 2" in str(why(world, Case("", BOTH)))
+def test_approval_of_a_voter_who_left_does_not_hold_any_more(snapshot: Snapshot) -> None:
+    snapshot = snapshot.replace(Group(id="secops", name="secops", members=(), revision=9))
+    assert "stage 2 of 2" in str(why(snapshot, Case("", BOTH)))
 
 
 def test_approval_while_nothing_is_known_does_not_hold() -> None:
-    assert why(World(ready=True), Case("", BOTH)) is not None
+    assert why(Snapshot.of(), Case("", BOTH)) is not None

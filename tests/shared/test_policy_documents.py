@@ -1,7 +1,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,12 +16,15 @@ from shared.contracts.documents import (
     SetGroup,
     User,
 )
+from shared.foundation.clock import ManualClock
 from shared.foundation.errors import Bug
-from shared.policy.engine import MODEL_TEXT, Policy
+from shared.policy.engine import MODEL_TEXT, Engine, Matcher
+from shared.policy.policy import Policy
 from shared.policy.row import ALWAYS, FOREVER, Ask, Row, RowRefused
 from shared.policy.rows import role_rows, rule_rows, scope_rows
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 from tests.support import policy_example as example
+from tests.support.harness import mark
 from tests.support.policy_example import ADMIN, NINE, RO, D, P
 
 GOOD = Row("request", "group:dev", "ou:dev", "psg:elevated", 60.0, ALWAYS, FOREVER, "allow", "scope/S1")
@@ -62,45 +65,40 @@ ASK = Ask({"group:dev"}, "request", {"ou:dev"}, {"psg:elevated"}, timedelta(0), 
     ],
 )
 def test_replace_with_a_malformed_row_is_refused_and_keeps_the_old_rows(field: str, value: Any) -> None:
-    policy = Policy()
-    policy.replace("scope/S1", 1, [GOOD])
+    engine = Engine().replace("scope/S1", [GOOD])
     with pytest.raises(RowRefused):
-        policy.replace("scope/S1", 2, [GOOD, replace(GOOD, **{field: value})])
-    assert policy.rows() == (GOOD,)
-    assert policy.decide(ASK).allowed
+        engine.replace("scope/S1", [GOOD, replace(GOOD, **{field: value})])
+    assert engine.rows() == (GOOD,)
+    assert engine.decide(ASK).allowed
 
 
-def test_replace_with_a_stale_revision_changes_nothing() -> None:
-    policy = Policy()
-    assert policy.replace("scope/S1", 5, [GOOD])
-    assert not policy.replace("scope/S1", 5, [])
-    assert not policy.replace("scope/S1", 4, [])
-    assert policy.decide(ASK).allowed
-    assert policy.remove("scope/S1", 6)
-    assert not policy.replace("scope/S1", 5, [GOOD]), "a replay after the removal must not bring it back"
-    assert not policy.decide(ASK).allowed
+def test_replace_with_no_rows_leaves_an_equal_row_of_another_document() -> None:
+    both = Engine().replace("scope/S1", [GOOD]).replace("scope/S2", [GOOD])
+    one = both.replace("scope/S1", [])
+    assert one.rows() == (GOOD,)
+    assert one.decide(ASK).allowed
+    none = one.replace("scope/S2", [])
+    assert not none.decide(ASK).allowed
+    assert not none._entries
+    assert not none._subjects
 
 
-def test_remove_leaves_an_equal_row_of_another_document() -> None:
-    policy = Policy()
-    policy.replace("scope/S1", 1, [GOOD])
-    policy.replace("scope/S2", 1, [GOOD])
-    policy.remove("scope/S1", 2)
-    assert len(policy) == 1
-    assert policy.decide(ASK).allowed
-    policy.remove("scope/S2", 2)
-    assert not policy._index
-    assert not policy._subjects
+def test_replace_leaves_the_engine_it_came_from_as_it_was() -> None:
+    before = Engine().replace("scope/S1", [GOOD])
+    after = before.replace("scope/S2", [replace(GOOD, effect="deny")]).replace("scope/S1", [])
+    assert before.decide(ASK).code == "ALLOW"
+    assert after.decide(ASK).code == "EXPLICIT_DENY"
+    assert before.rows() == (GOOD,)
 
 
 def test_decide_from_a_second_thread_is_a_bug_and_no_answer() -> None:
-    policy = Policy()
-    policy.decide(ASK)
+    engine = Engine()
+    engine.decide(ASK)
     raised: list[BaseException] = []
 
     def ask() -> None:
         try:
-            policy.decide(ASK)
+            engine.replace("scope/S1", [GOOD]).decide(ASK)
         except Bug as error:
             raised.append(error)
 
@@ -122,7 +120,7 @@ def test_decide_from_a_second_thread_is_a_bug_and_no_answer() -> None:
 )
 def test_policy_of_another_model_is_refused_at_start(right: str, wrong: str) -> None:
     with pytest.raises(ValueError, match=r"policy\.conf"):
-        Policy(MODEL_TEXT.replace(right, wrong))
+        Matcher(MODEL_TEXT.replace(right, wrong))
 
 
 def test_scope_rows_are_one_per_subject_and_verb() -> None:
@@ -149,115 +147,131 @@ def test_role_rows_never_request_or_approve() -> None:
         verbs = {row.verb for row in role_rows(role)}
         assert not {verb for verb in verbs if verb.startswith(("request", "approve"))}
     with pytest.raises(ValueError, match="auditor"):
-        World({"owner": ("admins",)})
+        Snapshot.of({"owner": ("admins",)})
 
 
-def test_apply_of_a_bad_document_keeps_the_old_one_and_says_why() -> None:
-    world = example.world()
-    bad = example.scope("S1", "*", "ou:dev", "psg:elevated", 480, revision=2)
-    assert not world.apply(bad)
-    assert "subject_star" in world.refused["scope/S1"]
-    assert world.may("ann", "request", D, ADMIN, now=NINE).rules == ("scope/S1",)
-    assert world.apply(example.scope("S1", "user:bob", "ou:dev", "psg:elevated", 480, revision=3))
-    assert not world.refused
-    assert world.may("ann", "request", D, ADMIN, now=NINE).code == "NO_RULE"
+def policy() -> Policy:
+    """The worked example as its owners published it."""
+    filled = Policy(example.ROLES, clock=ManualClock(NINE), stale_after=timedelta(minutes=1))
+    owned: dict[str, list[Document]] = {"ticket": [], "approval": [], "provisioner": []}
+    for document in example.documents():
+        owned[document.OWNER].append(document)
+        filled.take(document.OWNER, document)
+    for owner, documents in owned.items():
+        mark(filled, owner, documents, at=NINE)
+    return filled
 
 
-def test_apply_of_a_stale_document_changes_nothing() -> None:
-    world = example.world()
-    assert world.apply(example.scope("S1", "user:bob", "ou:dev", "*", 480, revision=7))
-    assert not world.apply(example.scope("S1", "group:dev", "ou:dev", "*", 480, revision=7))
-    assert not world.apply(example.scope("S1", "group:dev", "ou:dev", "*", 480, revision=6))
-    assert world.may("ann", "request", D, ADMIN, now=NINE).code == "NO_RULE"
+def test_take_of_a_bad_document_keeps_the_old_one_and_says_why() -> None:
+    filled = policy()
+    filled.take("ticket", example.scope("S1", "*", "ou:dev", "psg:elevated", 480, revision=2))
+    assert "subject_star" in filled.refused["scope/S1"]
+    assert filled.snapshot().may("ann", "request", D, ADMIN, now=NINE).rules == ("scope/S1",)
+    filled.take("ticket", example.scope("S1", "user:bob", "ou:dev", "psg:elevated", 480, revision=3))
+    assert not filled.refused
+    assert filled.snapshot().may("ann", "request", D, ADMIN, now=NINE).code == "NO_RULE"
 
 
-def _delete(world: World, kind: type[Document], document_id: str) -> None:
-    document = world.get(kind, document_id)
-    assert document is not None
-    assert world.apply(document.model_copy(update={"deleted": True, "revision": document.revision + 1}))
+@pytest.mark.parametrize("revision", [6, 7])
+def test_take_of_a_stale_document_changes_nothing(revision: int) -> None:
+    filled = policy()
+    filled.take("ticket", example.scope("S1", "user:bob", "ou:dev", "*", 480, revision=7))
+    filled.take("ticket", example.scope("S1", "group:dev", "ou:dev", "*", 480, revision=revision))
+    assert filled.snapshot().may("ann", "request", D, ADMIN, now=NINE).code == "NO_RULE"
+
+
+def test_take_of_a_replay_does_not_bring_back_what_was_removed() -> None:
+    filled, scope = policy(), example.scope("S1", "group:dev", "ou:dev", "*", 480, revision=5)
+    filled.take("ticket", scope)
+    filled.take("ticket", scope.model_copy(update={"deleted": True, "revision": 6}))
+    filled.take("ticket", scope)
+    assert filled.snapshot().get(AccessScope, "S1") is None
+    assert filled.snapshot().may("ann", "request", D, ADMIN, now=NINE).code == "NO_RULE"
 
 
 @pytest.mark.parametrize(
     ("kind", "document_id", "gone"),
     [
-        (Group, "dev", lambda world: not world.groups_of("ann")),
-        (User, "ann", lambda world: world.user("ann") is None and not world.find_user("user_name", "ann")),
-        (SetGroup, "elevated", lambda world: world.sets(ADMIN) == {f"ps:{ADMIN}", "*"}),
-        (Account, D, lambda world: world.scopes(D) == {f"acct:{D}", "*"}),
-        (AccessScope, "S1", lambda world: len(world.all(AccessScope)) == 6),
+        (Group, "dev", lambda snapshot: not snapshot.groups_of("ann")),
+        (User, "ann", lambda snapshot: not (snapshot.user("ann") or snapshot.find_user("user_name", "ann"))),
+        (SetGroup, "elevated", lambda snapshot: snapshot.sets(ADMIN) == {f"ps:{ADMIN}", "*"}),
+        (Account, D, lambda snapshot: snapshot.scopes(D) == {f"acct:{D}", "*"}),
+        (AccessScope, "S1", lambda snapshot: len(snapshot.all(AccessScope)) == 6),
     ],
 )
-def test_apply_of_a_deletion_takes_its_rights_away(
-    kind: type[Document], document_id: str, gone: Callable[[World], bool]
+def test_without_a_document_its_rights_are_gone(
+    kind: type[Document], document_id: str, gone: Callable[[Snapshot], bool]
 ) -> None:
-    world = example.world()
-    assert world.may("ann", "request", D, ADMIN, now=NINE).allowed
-    _delete(world, kind, document_id)
-    assert gone(world)
-    assert world.get(kind, document_id) is None
-    assert document_id not in {document.id for document in world.all(kind)}
-    assert world.may("ann", "request", D, ADMIN, now=NINE).code == "NO_RULE"
+    snapshot = example.snapshot()
+    assert snapshot.may("ann", "request", D, ADMIN, now=NINE).allowed
+    document = snapshot.get(kind, document_id)
+    assert document is not None
+    snapshot = snapshot.without(document)
+    assert gone(snapshot)
+    assert snapshot.get(kind, document_id) is None
+    assert document_id not in {document.id for document in snapshot.all(kind)}
+    assert snapshot.may("ann", "request", D, ADMIN, now=NINE).code == "NO_RULE"
 
 
 def test_the_sets_of_an_ask_hold_every_selector() -> None:
-    world = example.world()
-    assert world.subjects("bob") == {"user:bob", "group:dev", "group:managers"}
-    assert world.subjects("root") == {"user:root", "group:admins", "role:admin"}
-    assert world.scopes(P) == {f"acct:{P}", "ou:root", "ou:prod", "tag:env=prod", "*"}
-    assert world.scopes(None) == world.sets(None) == {"*"}
-    assert world.sets(ADMIN) == {f"ps:{ADMIN}", "psg:elevated", "*"}
+    snapshot = example.snapshot()
+    assert snapshot.subjects("bob") == {"user:bob", "group:dev", "group:managers"}
+    assert snapshot.subjects("root") == {"user:root", "group:admins", "role:admin"}
+    assert snapshot.scopes(P) == {f"acct:{P}", "ou:root", "ou:prod", "tag:env=prod", "*"}
+    assert snapshot.scopes(None) == snapshot.sets(None) == {"*"}
+    assert snapshot.sets(ADMIN) == {f"ps:{ADMIN}", "psg:elevated", "*"}
 
 
 def test_scopes_leave_out_a_tag_that_could_be_read_as_another() -> None:
-    world = World()
-    world.apply(example.account(P, "prod", tags={"a=b": "c", "a": "b=c"}))
-    assert {scope for scope in world.scopes(P) if scope.startswith("tag:")} == {"tag:a=b=c"}
-    world.apply(example.account(P, "prod", tags={"a=b": "c"}, revision=2))
-    assert not {scope for scope in world.scopes(P) if scope.startswith("tag:")}
+    snapshot = Snapshot.of()
+    snapshot = snapshot.replace(example.account(P, "prod", tags={"a=b": "c", "a": "b=c"}))
+    assert {scope for scope in snapshot.scopes(P) if scope.startswith("tag:")} == {"tag:a=b=c"}
+    snapshot = snapshot.replace(example.account(P, "prod", tags={"a=b": "c"}, revision=2))
+    assert not {scope for scope in snapshot.scopes(P) if scope.startswith("tag:")}
 
 
 def test_who_may_subtracts_denied_and_disabled_people() -> None:
-    world = example.world()
+    snapshot = example.snapshot()
     length = timedelta(minutes=30)
-    assert world.who_may("request", P, RO, duration=length, now=NINE) == {"ann", "bob"}
-    assert world.who_may("request", D, ADMIN, duration=length, now=NINE) == {"ann", "bob", "eve"}
-    assert world.who_may("approve/A1/1", P, ADMIN, now=NINE) == {"carl"}
-    assert world.who_may("config.write", now=NINE) == {"root"}
-    world.apply(example.user("ann", revision=2, enabled=False))
-    assert world.who_may("request", P, RO, duration=length, now=NINE) == {"bob"}
+    assert snapshot.who_may("request", P, RO, duration=length, now=NINE) == {"ann", "bob"}
+    assert snapshot.who_may("request", D, ADMIN, duration=length, now=NINE) == {"ann", "bob", "eve"}
+    assert snapshot.who_may("approve/A1/1", P, ADMIN, now=NINE) == {"carl"}
+    assert snapshot.who_may("config.write", now=NINE) == {"root"}
+    snapshot = snapshot.replace(example.user("ann", revision=2, enabled=False))
+    assert snapshot.who_may("request", P, RO, duration=length, now=NINE) == {"bob"}
 
 
 def test_who_may_agrees_with_may_of_everybody() -> None:
-    world = example.world()
+    snapshot = example.snapshot()
     for case in example.TABLE:
         length = timedelta(minutes=case.minutes)
         may = {
             user.id
-            for user in world.all(User)
-            if world.may(user.id, case.verb, case.account, case.set, duration=length, now=case.now).allowed
+            for user in snapshot.all(User)
+            if snapshot.may(user.id, case.verb, case.account, case.set, duration=length, now=case.now).allowed
         }
-        found = world.who_may(case.verb, case.account, case.set, duration=length, now=case.now)
+        found = snapshot.who_may(case.verb, case.account, case.set, duration=length, now=case.now)
         assert found == may, str(case)
 
 
 def test_find_user_compares_names_without_ascii_case_only() -> None:
-    world = World()
     ids = (ExternalId(issuer="https://idp", id="E1"), ExternalId(issuer="https://idp", id="E1"))
-    world.apply(User(id="u1", revision=1, user_name="Kim", email="Kim@x.io", external_ids=ids))
-    assert [user.id for user in world.find_user("user_name", "kIM")] == ["u1"]
-    assert [user.id for user in world.find_user("email", "KIM@X.IO")] == ["u1"]
-    assert world.find_user("user_name", "\N{KELVIN SIGN}im") == []
-    assert [user.id for user in world.find_user("external_id", "E1", issuer="https://idp")] == ["u1"]
-    assert world.find_user("external_id", "e1", issuer="https://idp") == []
-    assert world.find_user("external_id", "E1", issuer="https://other") == []
-    world.apply(User(id="u1", revision=2, user_name="Jo"))
-    assert world.find_user("user_name", "kim") == world.find_user("email", "kim@x.io") == []
-    assert world.find_user("external_id", "E1", issuer="https://idp") == []
+    kim = User(id="u1", revision=1, user_name="Kim", email="Kim@x.io", external_ids=ids)
+    snapshot = Snapshot.of(documents=[kim])
+    assert [user.id for user in snapshot.find_user("user_name", "kIM")] == ["u1"]
+    assert [user.id for user in snapshot.find_user("email", "KIM@X.IO")] == ["u1"]
+    assert snapshot.find_user("user_name", "\N{KELVIN SIGN}im") == []
+    assert [user.id for user in snapshot.find_user("external_id", "E1", issuer="https://idp")] == ["u1"]
+    assert snapshot.find_user("external_id", "e1", issuer="https://idp") == []
+    assert snapshot.find_user("external_id", "E1", issuer="https://other") == []
+    snapshot = snapshot.replace(User(id="u1", revision=2, user_name="Jo"))
+    assert snapshot.find_user("user_name", "kim") == snapshot.find_user("email", "kim@x.io") == []
+    assert snapshot.find_user("external_id", "E1", issuer="https://idp") == []
 
 
 def test_revisions_follow_documents_and_markers_of_each_owner() -> None:
-    world = example.world()
-    assert world.revisions.model_dump() == {"catalog": 1, "rules": 1, "inventory": 1}
-    world.apply(example.scope("S1", "group:dev", "ou:dev", "*", 480, revision=9))
-    world.mark(Marker(owner="approval", revision=4, count=2, digest="", at=datetime(2026, 1, 1, tzinfo=UTC)))
-    assert world.revisions.model_dump() == {"catalog": 9, "rules": 4, "inventory": 1}
+    snapshot = example.snapshot()
+    assert snapshot.revisions.model_dump() == {"catalog": 1, "rules": 1, "inventory": 1}
+    snapshot = snapshot.replace(example.scope("S1", "group:dev", "ou:dev", "*", 480, revision=9))
+    snapshot = snapshot.counted(Marker(owner="approval", revision=4, count=2, digest="", at=NINE))
+    assert snapshot.revisions.model_dump() == {"catalog": 9, "rules": 4, "inventory": 1}

@@ -1,3 +1,4 @@
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +10,9 @@ from hypothesis.strategies import text
 
 from shared.contracts.documents import AccessScope, ApprovalRule, RuleStage
 from shared.policy.matching import solvable
-from shared.policy.row import ALWAYS, FOREVER, SLUG
+from shared.policy.row import ALWAYS, FOREVER, SLUG, RowRefused
+from shared.policy.snapshot import Snapshot
 from shared.policy.validation import validate_rule, validate_scope
-from shared.policy.world import World
 from tests.support import policy_example as example
 from tests.support.policy_example import ADMIN, RO, D, P, rule, scope
 
@@ -84,8 +85,8 @@ SELECTIONS = (
 
 @pytest.mark.parametrize("case", SELECTIONS, ids=lambda case: case.name)
 def test_rules_for_a_target_choose_the_most_specific(case: Selection) -> None:
-    world = _world(case.rules)
-    choice = world.rules_for(P, ADMIN, case.duration)
+    snapshot = _with(case.rules)
+    choice = snapshot.rules_for(P, ADMIN, case.duration)
     assert tuple(rule.id for rule in choice.rules) == case.expected
     assert choice.auto_approved_by == case.auto
     assert tuple(stage.rule_id for stage in choice.stages) == (() if case.auto else case.expected)
@@ -93,7 +94,7 @@ def test_rules_for_a_target_choose_the_most_specific(case: Selection) -> None:
 
 @pytest.mark.parametrize("case", SELECTIONS, ids=lambda case: case.name)
 def test_rules_for_a_target_do_not_depend_on_the_order_of_documents(case: Selection) -> None:
-    assert _world(case.rules).rules_for(P, ADMIN, case.duration) == _world(case.rules[::-1]).rules_for(
+    assert _with(case.rules).rules_for(P, ADMIN, case.duration) == _with(case.rules[::-1]).rules_for(
         P, ADMIN, case.duration
     )
 
@@ -101,7 +102,7 @@ def test_rules_for_a_target_do_not_depend_on_the_order_of_documents(case: Select
 def test_rules_for_give_stages_their_place_in_their_rule() -> None:
     two = rule("a", "ou:prod", "*", ANN)
     two = two.model_copy(update={"stages": (*two.stages, RuleStage(approvers=(ROOT,), needed=2, denials=3))})
-    stages = _world((two,)).rules_for(P, ADMIN, HOUR).stages
+    stages = _with((two,)).rules_for(P, ADMIN, HOUR).stages
     assert [(stage.rule_id, stage.index, stage.needed, stage.denials) for stage in stages] == [
         ("a", 1, 1, 1),
         ("a", 2, 2, 3),
@@ -109,22 +110,18 @@ def test_rules_for_give_stages_their_place_in_their_rule() -> None:
 
 
 def test_rules_for_follow_changes_and_deletions() -> None:
-    world = _world((rule("a", "ou:prod", "*", ANN),))
-    world.apply(rule("a", "ou:dev", "*", ANN, revision=2))
-    assert world.rules_for(P, ADMIN, HOUR).rules == ()
-    assert world.rules_for(D, ADMIN, HOUR).rules[0].id == "a"
-    world.apply(rule("a", "ou:dev", "*", ANN, revision=3, deleted=True))
-    assert world.rules_for(D, ADMIN, HOUR).rules == ()
+    snapshot = _with((rule("a", "ou:prod", "*", ANN),))
+    snapshot = snapshot.replace(rule("a", "ou:dev", "*", ANN, revision=2))
+    assert snapshot.rules_for(P, ADMIN, HOUR).rules == ()
+    assert snapshot.rules_for(D, ADMIN, HOUR).rules[0].id == "a"
+    snapshot = snapshot.replace(rule("a", "ou:dev", "*", ANN, revision=3, deleted=True))
+    assert snapshot.rules_for(D, ADMIN, HOUR).rules == ()
 
 
-def _world(rules: Sequence[ApprovalRule]) -> World:
-    world = World()
-    for document in example.documents():
-        if not isinstance(document, ApprovalRule):
-            world.apply(document)
-    for one in rules:
-        assert world.apply(one), world.refused
-    return world
+def _with(rules: Sequence[ApprovalRule]) -> Snapshot:
+    """The worked example with these rules in the place of its own."""
+    others = [one for one in example.documents() if not isinstance(one, ApprovalRule)]
+    return Snapshot.of(documents=[*others, *rules])
 
 
 def _stages(*needed: int) -> list[RuleStage]:
@@ -163,9 +160,9 @@ def test_solvable_with_sequences_that_do_not_fit_is_refused() -> None:
 
 
 def test_validate_of_the_example_finds_nothing() -> None:
-    world = example.world()
-    assert [error for one in world.all(ApprovalRule) for error in validate_rule(one, world)] == []
-    assert [error for one in world.all(AccessScope) for error in validate_scope(one, world)] == []
+    snapshot = example.snapshot()
+    assert [error for one in snapshot.all(ApprovalRule) for error in validate_rule(one, snapshot)] == []
+    assert [error for one in snapshot.all(AccessScope) for error in validate_scope(one, snapshot)] == []
 
 
 @pytest.mark.parametrize(
@@ -197,7 +194,7 @@ def test_validate_of_the_example_finds_nothing() -> None:
     ],
 )
 def test_validate_rule_names_what_is_wrong(wrong: ApprovalRule, expected: set[str]) -> None:
-    assert {error.code for error in validate_rule(wrong, example.world())} == expected
+    assert {error.code for error in validate_rule(wrong, example.snapshot())} == expected
 
 
 @pytest.mark.parametrize(
@@ -217,7 +214,7 @@ def test_validate_rule_names_what_is_wrong(wrong: ApprovalRule, expected: set[st
     ],
 )
 def test_validate_scope_names_what_is_wrong(wrong: AccessScope, expected: set[str]) -> None:
-    assert {error.code for error in validate_scope(wrong, example.world())} == expected
+    assert {error.code for error in validate_scope(wrong, example.snapshot())} == expected
 
 
 @pytest.mark.parametrize(
@@ -233,21 +230,23 @@ def test_validate_scope_names_what_is_wrong(wrong: AccessScope, expected: set[st
 def test_validate_scope_and_the_policy_refuse_the_same(
     fields: dict[str, object], field: str | None, code: str | None
 ) -> None:
-    world = example.world()
+    snapshot = example.snapshot()
     tried = scope("new", "user:ann", "*", "*", 60).model_copy(update=fields)
-    errors = [(error.field, error.code) for error in validate_scope(tried, world)]
+    errors = [(error.field, error.code) for error in validate_scope(tried, snapshot)]
     assert errors == ([] if code is None else [(field, code)])
-    assert world.apply(tried) == (not errors), world.refused
+    with contextlib.nullcontext() if code is None else pytest.raises(RowRefused):
+        snapshot.replace(tried)
 
 
 def test_validate_rule_refuses_an_id_that_no_row_can_hold() -> None:
-    world = example.world()
+    snapshot = example.snapshot()
     tried = rule("abc-", "*", "*", ANN)
-    assert [error.code for error in validate_rule(tried, world)] == ["row_refused"]
-    assert not world.apply(tried)
+    assert [error.code for error in validate_rule(tried, snapshot)] == ["row_refused"]
+    with pytest.raises(RowRefused):
+        snapshot.replace(tried)
 
 
 @given(text(alphabet="abz019-", min_size=1, max_size=70))
 def test_slug_is_always_an_id_that_rows_can_hold(slug: str) -> None:
     if re.fullmatch(SLUG, slug) is not None:
-        assert example.world().apply(scope(slug, "user:ann", "*", f"psg:{slug}", 60))
+        assert example.snapshot().replace(scope(slug, "user:ann", "*", f"psg:{slug}", 60))

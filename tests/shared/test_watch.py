@@ -74,7 +74,7 @@ async def test_a_record_left_out_of_the_tables_is_told_once(tower: Tower) -> Non
 
 
 async def test_tables_that_do_not_become_ready_are_told_after_a_minute(tower: Tower) -> None:
-    copy = tower.tables._copies["approval"]
+    copy = tower.tables.policy._copies["approval"]
     copy.verified = False
     assert await tower.look() == []
     tower.clock.advance(timedelta(seconds=59))
@@ -90,19 +90,20 @@ async def test_tables_that_do_not_become_ready_are_told_after_a_minute(tower: To
 
 
 async def test_stale_tables_are_told_until_they_are_fresh(tower: Tower) -> None:
+    tower.tables.policy._stale_after = timedelta(seconds=60)
     tower.clock.advance(timedelta(seconds=61))
     assert await tower.look() == ["tables_stale"]
-    for copy in tower.tables._copies.values():
+    for copy in tower.tables.policy._copies.values():
         assert copy.marker is not None
         copy.note(copy.marker.model_copy(update={"at": tower.clock.now()}))
     assert await tower.look() == []
 
 
 async def test_a_document_the_policy_refuses_is_told_until_it_is_mended(tower: Tower) -> None:
-    good = next(one for one in tower.tables.world.all(AccessScope) if one.id == "dev-admin")
+    good = next(one for one in tower.tables.policy.known().all(AccessScope) if one.id == "dev-admin")
     bad = good.model_copy(update={"subjects": ("nonsense",), "revision": 900})
-    tower.tables.take("ticket", bad)
-    assert tower.tables.world.refused
+    tower.tables.policy.take("ticket", bad)
+    assert tower.tables.policy.refused
     assert await tower.look() == ["tables_refused"]
-    tower.tables.take("ticket", good.model_copy(update={"revision": 901}))
+    tower.tables.policy.take("ticket", good.model_copy(update={"revision": 901}))
     assert await tower.look() == []

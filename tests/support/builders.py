@@ -20,7 +20,7 @@ AccessT = TypeVar("AccessT", bound=AccessFact)
 
 def review_approved(ticket: Ticket, target: Target, *, at: datetime, **changes: Any) -> ReviewApproved:
     """The witness for one target, with the votes the small organisation asks for; `changes` make it wrong."""
-    world = ready_tables(ManualClock(at)).world
+    world = ready_tables(ManualClock(at)).policy.snapshot()
     duration = ticket.asked.length_from(ticket.submitted_at) or timedelta.max
     choice = world.rules_for(target.account_id, target.set_id, duration)
     window = ticket.asked.window_at(at) or Window(starts_at=at, ends_at=at)

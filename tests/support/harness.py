@@ -19,12 +19,11 @@ from shared.contracts.event import Event
 from shared.contracts.registry import EVENTS
 from shared.database.migrate import app_role_of, migrate_database
 from shared.database.pool import create_pool
-from shared.documents.document_store import fingerprint
 from shared.documents.tables import Tables
 from shared.foundation.clock import ManualClock, new_id
 from shared.foundation.settings import KafkaSettings
 from shared.messaging.envelope import Envelope, Received
-from shared.policy.world import World
+from shared.policy.policy import Policy
 from shared.runtime.service import Service
 from tests.support import organisation
 
@@ -53,33 +52,41 @@ async def service_database(admin_dsn: str, service: str) -> AsyncIterator[str]:
 
 def ready_tables(clock: ManualClock, documents: Mapping[str, Sequence[Document]] | None = None) -> Tables:
     """Tables that have read everything, with markers that stay as fresh as the clock stands now."""
-    tables = Tables(
-        world=World(roles=organisation.ROLES),
-        settings=KafkaSettings(),
-        clock=clock,
-        stale_after=timedelta(days=3650),
-    )
+    policy = Policy(organisation.ROLES, clock=clock, stale_after=timedelta(days=3650))
     for owner, owned in (documents or organisation.everything()).items():
         for document in owned:
-            tables.take(owner, document)
-        mark(tables, owner, owned, at=clock.now())
-    return tables
+            policy.take(owner, document)
+        mark(policy, owner, owned, at=clock.now())
+    return Tables(policy=policy, settings=KafkaSettings())
 
 
-def mark(tables: Tables, owner: str, documents: Sequence[Document], *, at: datetime) -> None:
+def mark(policy: Policy, owner: str, documents: Sequence[Document], *, at: datetime) -> None:
     """Let an owner state that these documents are all there is."""
+    policy.note_marker(marker_of(owner, documents, at=at))
+
+
+def marker_of(
+    owner: str, documents: Sequence[Document], *, at: datetime = NOW, revision: int | None = None
+) -> Marker:
+    """An owner's statement that these documents are all there is."""
     digest = 0
     for document in documents:
-        digest ^= fingerprint(document)
-    tables.note_marker(
-        Marker(
-            owner=owner,
-            revision=max((document.revision for document in documents), default=0),
-            count=sum(not document.deleted for document in documents),
-            digest=f"{digest:064x}",
-            at=at,
-        )
+        digest ^= document.fingerprint
+    newest = max((document.revision for document in documents), default=0)
+    return Marker(
+        owner=owner,
+        revision=newest if revision is None else revision,
+        count=sum(not document.deleted for document in documents),
+        digest=f"{digest:064x}",
+        at=at,
     )
+
+
+def publish(policy: Policy, *documents: Document) -> None:
+    """Let their owners publish these documents anew, each at the next revision of its owner."""
+    for document in documents:
+        newest = policy._copies[document.OWNER]._newest
+        policy.take(document.OWNER, document.model_copy(update={"revision": newest + 1}))
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from shared.documents import document_store
 from shared.documents.tables import Tables
 from shared.foundation.clock import ManualClock
 from shared.foundation.settings import KafkaSettings, ServiceSettings
-from shared.policy.world import World
+from shared.policy.policy import Policy
 from shared.runtime.service import Parts, Process, Service
 from tests.support.harness import NOW, with_pool
 
@@ -36,9 +36,7 @@ async def provisioner_context(admin_dsn: str, dsn: str) -> AsyncIterator[Context
 
 
 def empty_tables(clock: ManualClock) -> Tables:
-    return Tables(
-        world=World(roles={}), settings=KafkaSettings(), clock=clock, stale_after=timedelta(minutes=1)
-    )
+    return Tables(policy=Policy(clock=clock, stale_after=timedelta(minutes=1)), settings=KafkaSettings())
 
 
 async def stored(context: Context, cls: type[doc.Document]) -> dict[str, Any]:

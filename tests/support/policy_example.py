@@ -19,9 +19,9 @@ from shared.contracts.documents import (
     SetGroup,
     User,
 )
-from shared.policy.engine import Policy
+from shared.policy.engine import Engine
 from shared.policy.row import Code
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 
 P, S, D = "111111111111", "333333333333", "222222222222"
 ADMIN, RO = "ps-admin", "ps-ro"
@@ -40,12 +40,9 @@ PEOPLE = {
 }
 
 
-def world(policy: Policy | None = None) -> World:
-    """The example, complete; `policy` stands in for the engine."""
-    example = World(ROLES, ready=True, policy=policy)
-    for document in documents():
-        assert example.apply(document), example.refused
-    return example
+def snapshot(engine: Engine | None = None) -> Snapshot:
+    """The example, complete; `engine` stands in for the usual one."""
+    return Snapshot.of(ROLES, documents(), engine=engine)
 
 
 def documents() -> Iterator[Document]:
@@ -127,7 +124,7 @@ class Case:
     rules: tuple[str, ...] = ()
     now: datetime = NINE
 
-    def holds(self, asked: World) -> bool:
+    def holds(self, asked: Snapshot) -> bool:
         length = timedelta(minutes=self.minutes)
         answer = asked.may(self.user, self.verb, self.account, self.set, duration=length, now=self.now)
         expected = (self.code, self.rules, self.code == "ALLOW")

@@ -266,8 +266,8 @@ class Lab:
         newest = max(known.revision for known in owned) + 1
         changed = document.model_copy(update={"revision": newest})
         self.documents[owner] = [known for known in owned if known.key != changed.key] + [changed]
-        self.context.tables.take(owner, changed)
-        mark(self.context.tables, owner, self.documents[owner], at=self.now)
+        self.context.policy.take(owner, changed)
+        mark(self.context.policy, owner, self.documents[owner], at=self.now)
 
     # replicas
 

@@ -16,7 +16,7 @@ from shared.documents.tables import Tables
 from shared.foundation.clock import ManualClock, new_id
 from shared.foundation.errors import NotReady
 from shared.policy.approvals import PATIENCE
-from shared.policy.world import World
+from shared.policy.policy import Policy
 from shared.runtime.service import Service
 from tests.support.builders import access_fact, review_approved, review_rejected, vote
 from tests.support.harness import NOW, said
@@ -108,7 +108,7 @@ async def test_approval_while_the_policy_is_not_read_is_tried_again(
     event = review_approved(ticket, ticket.targets[0], at=NOW)
     whole = service.context.tables
     service.context.tables = Tables(
-        world=World(), settings=service.settings.kafka, clock=clock, stale_after=HOUR
+        policy=Policy(clock=clock, stale_after=HOUR), settings=service.settings.kafka
     )
     with pytest.raises(NotReady):
         await deliver(service, event)

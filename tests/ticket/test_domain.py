@@ -42,7 +42,7 @@ ORIGIN = Origin(Actor(kind="person", name="bob", user_id=BOB), at=NOW, cause="re
 
 @pytest.fixture
 def world() -> World:
-    return ready_tables(ManualClock(NOW)).world
+    return ready_tables(ManualClock(NOW)).policy.snapshot()
 
 
 def submitted(world: World, name: str = "t", *people: str) -> Change[Ticket]:
@@ -352,7 +352,7 @@ FACTS = [
 
 @given(st.lists(st.sampled_from(FACTS), max_size=12))
 def test_access_facts_in_any_order_only_move_a_grant_forward(facts: list[access.AccessFact]) -> None:
-    done = approved(ready_tables(ManualClock(NOW)).world)
+    done = approved(ready_tables(ManualClock(NOW)).policy.snapshot())
     reached = grants.ORDER[GrantState.SCHEDULED]
     for one in facts:
         done = after(done, one)

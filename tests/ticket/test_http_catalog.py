@@ -12,7 +12,7 @@ from shared.documents import document_store
 from shared.foundation.clock import new_id
 from shared.runtime.service import Service
 from tests.support import organisation as org
-from tests.support.harness import NOW, said
+from tests.support.harness import NOW, publish, said
 from tests.support.http import api
 from tests.ticket.test_http import BODY, SCOPE
 
@@ -44,9 +44,8 @@ async def refused(service: Service) -> AccessScope:
             conn, "ticket", AccessScope(id=BAD_ID, **SCOPE, revision=0), at=NOW, expected=0
         )
     assert isinstance(stored, AccessScope)
-    newest = max(one.revision for one in service.context.world.all(AccessScope)) + stored.revision
-    service.context.tables.world.apply(stored.model_copy(update={"revision": newest}))
-    assert list(service.context.world.refused) == [f"scope/{BAD_ID}"]
+    publish(service.context.policy, stored)
+    assert list(service.context.policy.refused) == [f"scope/{BAD_ID}"]
     return stored
 
 
@@ -60,7 +59,7 @@ async def test_refused_document_stops_requests_and_is_removed_over_http(
         other = await client.put(f"/v1/scopes/s-{new_id()[-12:]}", json=SCOPE)
         gone = await client.delete(f"/v1/scopes/{BAD_ID}", headers={"If-Match": "*"})
     assert (other.status_code, gone.status_code) == (201, 204)
-    service.context.world.apply(refused.model_copy(update={"deleted": True, "revision": 10**6}))
+    publish(service.context.policy, refused.model_copy(update={"deleted": True}))
     async with api(service, issuer, "ann") as client:
         assert (await client.post("/v1/tickets", json=BODY)).status_code == 201
 

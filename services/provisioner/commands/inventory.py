@@ -72,9 +72,9 @@ async def preload(context: Context) -> int:
     async with context.pool.acquire() as conn:
         found = await stored_documents(conn)
     for document in found:
-        context.tables.take(context.service, document)
+        context.policy.take(context.service, document)
     if found:
-        context.world.people_ready = True
+        context.policy.know_people()
     return len(found)
 
 
@@ -90,7 +90,7 @@ async def _write(context: Context, conn: Conn, difference: Difference) -> SyncRe
 def _announce(context: Context, result: SyncResult) -> None:
     """Known here at once, not only when the broker brings it back."""
     for document in (*result.changed, *result.removed):
-        context.tables.take(context.service, document)
+        context.policy.take(context.service, document)
     log.info("inventory synced", changed=len(result.changed), removed=len(result.removed))
 
 

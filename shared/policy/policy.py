@@ -1,0 +1,178 @@
+"""The policy of one replica: the newest snapshot, and whether it may be relied on.
+
+Fed by the table reader (shared/documents/tables.py), one document at a time; asked by routes, commands
+and background tasks. Whether documents are complete, fresh, refused, or as new as those of an earlier
+decision is answered here and nowhere else: whoever gets a snapshot may decide on it.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from shared.contracts.documents import COUNTERS, Document, Marker
+from shared.contracts.event import Revisions
+from shared.foundation.clock import EPOCH, Clock
+from shared.foundation.errors import NotReady
+from shared.policy.owner_copy import OwnerCopy
+from shared.policy.row import RowRefused
+from shared.policy.snapshot import Snapshot
+
+PATIENCE: Final = timedelta(minutes=1)
+"""How long documents as new as an earlier decision's are waited for: a forged word may name any revision."""
+
+Purpose = Literal["read", "write", "configure"]
+"""What a snapshot is for. Reading needs complete documents, however old; writing also fresh ones and none
+that was refused; configuring is writing that may mend a refused document."""
+
+
+class Policy:
+    """Documents go in, snapshots come out. One per process is enough, whatever the services in it."""
+
+    def __init__(
+        self, roles: Mapping[str, Collection[str]] | None = None, *, clock: Clock, stale_after: timedelta
+    ) -> None:
+        self.catching_up = False
+        """Set by the reader until it has been at every end it found: markers on the way prove nothing."""
+        self.refused: dict[str, str] = {}
+        """Documents whose last revision the policy cannot hold, by key, with the reason. The one before
+        stays in force until a good revision comes; somebody must be told."""
+        self._clock = clock
+        self._stale_after = stale_after
+        self._copies = {owner: OwnerCopy() for owner in COUNTERS}
+        self._snapshot = replace(Snapshot.of(roles), complete=False, people_known=False)
+        self._waiting: list[asyncio.Future[None]] = []
+
+    # fed
+
+    def take(self, owner: str, document: Document) -> None:
+        """Apply one document of its owner's; the same or an older revision than known is ignored."""
+        if not self._copies[owner].take(document):
+            return
+        try:
+            self._snapshot = self._snapshot.replace(document)
+        except RowRefused as error:
+            self.refused[document.key] = str(error)
+            return
+        self.refused.pop(document.key, None)
+        self._changed()
+
+    def note_marker(self, marker: Marker) -> None:
+        """Compare what is here with an owner's statement of what a complete copy is."""
+        self._copies[marker.owner].note(marker)
+        self._snapshot = self._snapshot.counted(marker)
+        if self._copies["provisioner"].verified:
+            self.know_people()
+        self._changed()
+
+    def know_people(self) -> None:
+        """People can be recognised from now on, and stay so: a stop works on what there is, however old."""
+        self._snapshot = replace(self._snapshot, people_known=True)
+
+    # asked
+
+    def snapshot(
+        self,
+        at_least: Revisions | None = None,
+        *,
+        decided_at: datetime | None = None,
+        purpose: Purpose = "read",
+    ) -> Snapshot:
+        """All documents as they are now, or `NotReady`: not ready means deny, never allow.
+
+        `at_least` are the revisions an earlier decision was made on. With `decided_at`, when that was,
+        they are waited for PATIENCE long and no longer.
+        """
+        self._require_complete()
+        if purpose != "read":
+            self._require_fresh(correcting=purpose == "configure")
+        if at_least is not None:
+            self._require_revisions(at_least, decided_at)
+        return self.known()
+
+    def known(self) -> Snapshot:
+        """What is known, complete or not: for stops, repairs and showing what is live, and for those only.
+
+        Until everything is read only roles allow anything in it; everything else is denied as NOT_READY.
+        """
+        if self._snapshot.complete != self.ready:
+            self._snapshot = replace(self._snapshot, complete=self.ready)
+        return self._snapshot
+
+    async def wait_for(self, wanted: Revisions, *, timeout_s: float = 2.0) -> None:
+        """Read your own write: wait until these revisions are here, or raise `NotReady`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self._snapshot.revisions.covers(wanted):
+                    change = asyncio.get_running_loop().create_future()
+                    self._waiting.append(change)
+                    await change
+        except TimeoutError:
+            raise NotReady(
+                f"revision {wanted.model_dump()} has not arrived here yet; try again",
+                code="revision_not_here",
+            ) from None
+
+    # watched
+
+    @property
+    def ready(self) -> bool:
+        """Every owner's documents are completely here."""
+        return not self.catching_up and all(copy.verified for copy in self._copies.values())
+
+    @property
+    def unready_owners(self) -> list[str]:
+        return sorted(owner for owner, copy in self._copies.items() if not copy.verified)
+
+    @property
+    def age(self) -> timedelta:
+        """Age of the oldest of the owners' newest markers; never fresh while one is missing."""
+        markers = [copy.marker for copy in self._copies.values()]
+        oldest = min((marker.at for marker in markers if marker), default=EPOCH)
+        return self._clock.now() - (EPOCH if None in markers else oldest)
+
+    @property
+    def stale(self) -> bool:
+        """Whether the documents are older than writes may rely on."""
+        return self.age > self._stale_after
+
+    # inside
+
+    def _changed(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for change in waiting:
+            if not change.done():
+                change.set_result(None)
+
+    def _require_complete(self) -> None:
+        if not self.ready:
+            raise NotReady(
+                "policy and inventory are not completely read yet, waiting for "
+                f"{', '.join(self.unready_owners)}; try again in a few seconds",
+                code="tables_not_ready",
+            )
+
+    def _require_fresh(self, *, correcting: bool) -> None:
+        if not correcting and self.refused:
+            raise NotReady(
+                f"the policy refused {', '.join(sorted(self.refused))}; an administrator must correct it "
+                "first",
+                code="tables_refused",
+            )
+        if self.stale:
+            raise NotReady(
+                f"policy and inventory are {int(self.age.total_seconds())} s old, more than writes may rely "
+                "on; try again when the broker is back",
+                code="tables_stale",
+            )
+
+    def _require_revisions(self, wanted: Revisions, decided_at: datetime | None) -> None:
+        if self._snapshot.revisions.covers(wanted):
+            return
+        if decided_at is None or abs(self._clock.now() - decided_at) < PATIENCE:
+            raise NotReady(
+                "policy and inventory are older here than where this was decided before; "
+                "it is tried again in a moment",
+                code="tables_behind",
+            )

@@ -1,0 +1,327 @@
+"""Documents and the rows compiled from them as one immutable value, and every question about rights.
+
+A snapshot turns people, accounts and sets into the sets of exact ids the engine matches. It answers for
+ever as on the day it was taken; `replace` and `without` derive another that shares nearly all of it, which
+is how the policy itself moves on (policy.py) and how a plan asks "what if". No I/O, and no await.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeAlias, TypeVar
+
+from rpds import HashTrieMap
+
+from shared.contracts.documents import (
+    COUNTERS,
+    AccessScope,
+    Account,
+    ApprovalRule,
+    Document,
+    Group,
+    Marker,
+    RegisteredAccount,
+    RegisteredSet,
+    SetGroup,
+    User,
+)
+from shared.contracts.event import Revisions
+from shared.policy.directory import Directory, Lookup, Memberships
+from shared.policy.engine import NOT_READY, Engine
+from shared.policy.row import ANY, Answer, Ask, Row
+from shared.policy.rows import ROLES, role_rows, rule_rows, scope_rows
+from shared.policy.selection import Rank, RuleChoice, account_ranks, choose, set_ranks
+
+D = TypeVar("D", bound=Document)
+
+_NOBODY: Final = Answer(allowed=False, code="NO_RULE")
+_BY_ROLE_ALONE: Final = frozenset({"terminate", "ops.read", "ops.write"})
+"""What takes access away or mends the bus: a role's constant rows decide before everything is read."""
+_EVERYTHING: Final = frozenset({ANY})
+_NO_ROLE: Final = frozenset({"role:nobody"})
+_Documents: TypeAlias = "HashTrieMap[str, HashTrieMap[str, Document]]"
+_Rules: TypeAlias = "HashTrieMap[str, HashTrieMap[str, ApprovalRule]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Made by `Snapshot.of`, and from there by `replace`.
+
+    One that is not complete denies every right as NOT_READY, since an allow may be here without its deny;
+    only roles allow stops and repairs.
+    """
+
+    roles: Mapping[str, frozenset[str]]
+    """For each role, the Identity Store groups whose members have it."""
+    complete: bool = True
+    people_known: bool = True
+    """The inventory alone is complete: people can be recognised, and roles allow stops."""
+    revisions: Revisions = field(default_factory=Revisions)
+    """Which documents a decision made on this is made on."""
+    _engine: Engine = field(default_factory=Engine, repr=False)
+    _documents: _Documents = field(default_factory=HashTrieMap, repr=False)
+    """By kind, then by id."""
+    _directory: Directory = field(default_factory=Directory, repr=False)
+    _groups: Memberships = field(default_factory=Memberships, repr=False)
+    _set_groups: Memberships = field(default_factory=Memberships, repr=False)
+    _rules: _Rules = field(default_factory=HashTrieMap, repr=False)
+    """By account selector, then by id."""
+    _sorted: dict[type[Document], tuple[Any, ...]] = field(default_factory=dict, repr=False, compare=False)
+    """What `all` has answered; every derived snapshot begins its own."""
+
+    @classmethod
+    def of(
+        cls,
+        roles: Mapping[str, Collection[str]] | None = None,
+        documents: Iterable[Document] = (),
+        *,
+        engine: Engine | None = None,
+    ) -> "Snapshot":
+        """These documents and nothing else, as if they were all there are."""
+        filled = Engine() if engine is None else engine
+        for role in roles or {}:
+            if role not in ROLES:
+                raise ValueError(f"there is no role {role!r}: the roles are {', '.join(sorted(ROLES))}")
+            filled = filled.replace(f"role/{role}", role_rows(role))
+        holders = {role: frozenset(groups) for role, groups in (roles or {}).items()}
+        return cls(holders, _engine=filled).replace(*documents)
+
+    # deriving another
+
+    def replace(self, *documents: Document) -> "Snapshot":
+        """With each document in the place of the one with its key, whatever their revisions.
+
+        Raises RowRefused for a document the policy cannot hold.
+        """
+        after = self
+        for document in documents:
+            after = after._with(document)
+        return after
+
+    def without(self, *documents: Document) -> "Snapshot":
+        """As if these had been deleted."""
+        return self.replace(*(document.model_copy(update={"deleted": True}) for document in documents))
+
+    def counted(self, marker: Marker) -> "Snapshot":
+        """With an owner's counter, which also moves by changes that left no document here."""
+        return replace(self, revisions=self.revisions.raised(COUNTERS[marker.owner], marker.revision))
+
+    # documents
+
+    def get(self, kind: type[D], document_id: str) -> D | None:
+        """The document of that class and id; None when unknown or deleted."""
+        found = self._of_kind(kind).get(document_id)
+        return found if isinstance(found, kind) and not found.deleted else None
+
+    def all(self, kind: type[D]) -> tuple[D, ...]:
+        """Every document of that class that is not deleted, by id."""
+        if kind not in self._sorted:
+            live = [document for document in self._of_kind(kind).values() if not document.deleted]
+            self._sorted[kind] = tuple(sorted(live, key=lambda document: document.id))
+        return self._sorted[kind]
+
+    def covers(self, wanted: Revisions) -> bool:
+        """Whether these documents are at least as new as those an earlier decision was made on."""
+        return self.revisions.covers(wanted)
+
+    def registered_account(self, account_id: str) -> RegisteredAccount | None:
+        return self.get(RegisteredAccount, account_id)
+
+    def registered_set(self, set_id: str) -> RegisteredSet | None:
+        return self.get(RegisteredSet, set_id)
+
+    def rows(self) -> tuple[Row, ...]:
+        """Everything the documents compile to, and the roles' constant rows."""
+        return self._engine.rows()
+
+    # people and the sets of an ask
+
+    def user(self, user_id: str) -> User | None:
+        return self._directory.get(user_id)
+
+    def find_user(self, lookup: Lookup, value: str, *, issuer: str = "") -> list[User]:
+        """Every user, enabled or not, whom a claim of that value names."""
+        return self._directory.find(lookup, value, issuer=issuer)
+
+    def groups_of(self, user_id: str) -> frozenset[str]:
+        return self._groups.containers(user_id)
+
+    def members_of(self, group_id: str) -> frozenset[str]:
+        return self._groups.members(group_id)
+
+    def people(self, subjects: Iterable[str]) -> frozenset[str]:
+        """The enabled users whom the subjects name, by themselves or through groups and roles."""
+        return frozenset(
+            user_id for subject in subjects for user_id in self._people(subject) if self._is_enabled(user_id)
+        )
+
+    def roles_of(self, user_id: str) -> frozenset[str]:
+        groups = self.groups_of(user_id)
+        return frozenset(role for role, holders in self.roles.items() if holders & groups)
+
+    def subjects(self, user_id: str) -> frozenset[str]:
+        """The person, the person's groups and roles, as the rows name them."""
+        return frozenset(
+            {
+                f"user:{user_id}",
+                *(f"group:{group}" for group in self.groups_of(user_id)),
+                *(f"role:{role}" for role in self.roles_of(user_id)),
+            }
+        )
+
+    def scopes(self, account_id: str | None) -> frozenset[str]:
+        """Every account selector that holds the account; of no account, `*` alone."""
+        return _EVERYTHING if account_id is None else frozenset(self._account_ranks(account_id))
+
+    def sets(self, set_id: str | None) -> frozenset[str]:
+        """Every set selector that holds the permission set; of no set, `*` alone."""
+        return _EVERYTHING if set_id is None else frozenset(self._set_ranks(set_id))
+
+    # decisions
+
+    def may(
+        self,
+        user_id: str,
+        verb: str,
+        account_id: str | None = None,
+        set_id: str | None = None,
+        *,
+        duration: timedelta = timedelta(0),
+        now: datetime,
+    ) -> Answer:
+        """Whether the person has the right now. Unknown and disabled users have none.
+
+        That the account and the set are registered is for the caller to check.
+        """
+        if not self.complete:
+            return self._by_role_alone(user_id, verb, now)
+        if not self._is_enabled(user_id):
+            return _NOBODY
+        scopes, sets = self.scopes(account_id), self.sets(set_id)
+        return self._engine.decide(Ask(self.subjects(user_id), verb, scopes, sets, duration, now))
+
+    def longest(
+        self,
+        user_id: str,
+        verb: str,
+        account_id: str | None = None,
+        set_id: str | None = None,
+        *,
+        now: datetime,
+    ) -> timedelta | None:
+        """The longest duration `may` allows now; None where it allows none."""
+        if not self.complete or not self._is_enabled(user_id):
+            return None
+        scopes, sets = self.scopes(account_id), self.sets(set_id)
+        return self._engine.longest(Ask(self.subjects(user_id), verb, scopes, sets, timedelta(0), now))
+
+    def who_may(
+        self,
+        verb: str,
+        account_id: str | None = None,
+        set_id: str | None = None,
+        *,
+        duration: timedelta = timedelta(0),
+        now: datetime,
+    ) -> frozenset[str]:
+        """Every enabled user for whom `may` allows it; nobody while not complete."""
+        if not self.complete:
+            return frozenset()
+        scopes, sets = self.scopes(account_id), self.sets(set_id)
+        relevant = self._engine.subjects_with(verb, scopes)
+        # Only subjects with a row for this verb decide: people who share those share the answer.
+        alike: dict[frozenset[str], list[str]] = {}
+        for user_id in self.people(relevant):
+            alike.setdefault(self.subjects(user_id) & relevant, []).append(user_id)
+        return frozenset(
+            user_id
+            for subjects, user_ids in alike.items()
+            if self._engine.decide(Ask(subjects, verb, scopes, sets, duration, now)).allowed
+            for user_id in user_ids
+        )
+
+    def rules_for(self, account_id: str, set_id: str, duration: timedelta) -> RuleChoice:
+        """The approval rules for a target and that length, and the stages or auto-approval they give."""
+        sets = self._set_ranks(set_id)
+        matching = [
+            (Rank(rank, sets[rule.sets]), rule)
+            for selector, rank in self._account_ranks(account_id).items()
+            for rule in (self._rules.get(selector) or {}).values()
+            if rule.sets in sets
+        ]
+        return choose(matching, duration)
+
+    # inside
+
+    def _with(self, document: Document) -> "Snapshot":
+        rows = _rows(document)
+        changes: dict[str, Any] = dict(self._indexed(document))
+        if rows is not None:
+            changes["_engine"] = self._engine.replace(document.key, rows)
+        beside = self._of_kind(type(document)).insert(document.id, document)
+        return replace(
+            self,
+            revisions=self.revisions.raised(COUNTERS[document.OWNER], document.revision),
+            _documents=self._documents.insert(document.kind, beside),
+            _sorted={},
+            **changes,
+        )
+
+    def _indexed(self, document: Document) -> Iterator[tuple[str, object]]:
+        """The indexes that a document stands in, with the document in them."""
+        if isinstance(document, User):
+            yield "_directory", self._directory.put(document)
+        elif isinstance(document, Group):
+            yield "_groups", self._groups.put(document.id, () if document.deleted else document.members)
+        elif isinstance(document, SetGroup):
+            yield "_set_groups", self._set_groups.put(document.id, () if document.deleted else document.sets)
+        elif isinstance(document, ApprovalRule):
+            yield "_rules", self._with_rule(document)
+
+    def _with_rule(self, rule: ApprovalRule) -> _Rules:
+        rules, before = self._rules, self.get(ApprovalRule, rule.id)
+        if before is not None:
+            rules = rules.insert(before.accounts, rules[before.accounts].remove(before.id))
+        if rule.deleted:
+            return rules
+        beside: HashTrieMap[str, ApprovalRule] = rules.get(rule.accounts) or HashTrieMap()
+        return rules.insert(rule.accounts, beside.insert(rule.id, rule))
+
+    def _of_kind(self, kind: type[Document]) -> "HashTrieMap[str, Document]":
+        return self._documents.get(kind.KIND) or HashTrieMap()
+
+    def _account_ranks(self, account_id: str) -> dict[str, int]:
+        return account_ranks(account_id, self.get(Account, account_id))
+
+    def _set_ranks(self, set_id: str) -> dict[str, int]:
+        return set_ranks(set_id, self._set_groups.containers(set_id))
+
+    def _by_role_alone(self, user_id: str, verb: str, now: datetime) -> Answer:
+        """Before everything is read, a stop or a repair may still be allowed by a role."""
+        if verb not in _BY_ROLE_ALONE or not self.people_known or not self._is_enabled(user_id):
+            return NOT_READY
+        roles = frozenset(f"role:{role}" for role in self.roles_of(user_id))
+        answer = self._engine.decide(
+            Ask(roles or _NO_ROLE, verb, _EVERYTHING, _EVERYTHING, timedelta(0), now)
+        )
+        return answer if answer.allowed else NOT_READY
+
+    def _is_enabled(self, user_id: str) -> bool:
+        user = self._directory.get(user_id)
+        return user is not None and user.enabled
+
+    def _people(self, subject: str) -> frozenset[str]:
+        kind, _, name = subject.partition(":")
+        if kind == "user":
+            return frozenset({name})
+        groups = {name} if kind == "group" else self.roles.get(name, frozenset())
+        return frozenset(user_id for group in groups for user_id in self._groups.members(group))
+
+
+def _rows(document: Document) -> tuple[Row, ...] | None:
+    """The rows a document compiles to; None where its kind has none."""
+    if isinstance(document, AccessScope):
+        return () if document.deleted else scope_rows(document)
+    if isinstance(document, ApprovalRule):
+        return () if document.deleted else rule_rows(document)
+    return None
