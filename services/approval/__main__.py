@@ -1,10 +1,10 @@
-"""Wires the approval service: rules, reviews, decisions, and the task that keeps reviews up to date."""
+"""Wires the approval service: reviews, decisions, and the task that keeps reviews up to date."""
 
 from functools import partial
 
 from services.approval.commands.refresh import keep_fresh
 from services.approval.consumers import subscriptions
-from services.approval.http import reviews, rules
+from services.approval.http import reviews
 from services.approval.settings import ApprovalSettings
 from shared.foundation.environment import load
 from shared.runtime.service import Parts, Process, Service, serve
@@ -13,7 +13,7 @@ from shared.runtime.service import Parts, Process, Service, serve
 def build(settings: ApprovalSettings | None = None, *, process: Process | None = None) -> Service:
     settings = settings or load(ApprovalSettings)
     parts = Parts(
-        routers=lambda context: (reviews.router(context), rules.router(context)),
+        routers=lambda context: (reviews.router(context),),
         subscriptions=subscriptions,
         background=lambda context: [("refresh", partial(keep_fresh, context, settings))],
     )

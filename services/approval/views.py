@@ -7,7 +7,6 @@ page, so that pages do not shrink.
 from collections.abc import Awaitable, Callable
 
 from services.approval.domain.review import Review, ReviewState
-from shared.contracts.documents import ApprovalRule
 from shared.database.pool import Conn
 
 Fetch = Callable[[str | None, int], Awaitable[list[Review]]]
@@ -100,17 +99,3 @@ async def fill_page(
         if len(batch) < batch_size:
             return page, None
         after = batch[-1].id
-
-
-async def rules(conn: Conn, *, after: str | None, limit: int) -> list[ApprovalRule]:
-    """Live rules by id."""
-    rows = await conn.fetch(
-        """
-        SELECT body FROM document
-        WHERE kind = $1 AND NOT deleted AND ($2::text IS NULL OR id > $2) ORDER BY id LIMIT $3
-        """,
-        ApprovalRule.KIND,
-        after,
-        limit,
-    )
-    return [ApprovalRule.model_validate(row["body"]) for row in rows]

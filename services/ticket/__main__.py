@@ -1,11 +1,11 @@
-"""Wires the ticket service: catalogue, tickets, timers."""
+"""Wires the ticket service: tickets and timers."""
 
 from functools import partial
 
 from services.ticket.commands import timers
 from services.ticket.commands.tickets import limits_of
 from services.ticket.consumers import subscriptions
-from services.ticket.http import catalog, tickets
+from services.ticket.http import tickets
 from services.ticket.settings import TicketSettings, load_settings
 from services.ticket.store import SERVICE
 from shared.runtime.service import Parts, Process, Service, serve
@@ -15,7 +15,7 @@ def build(settings: TicketSettings | None = None, *, process: Process | None = N
     settings = settings or load_settings()
     limits = limits_of(settings)
     parts = Parts(
-        routers=lambda context: (tickets.router(context, limits), catalog.router(context, settings)),
+        routers=lambda context: (tickets.router(context, limits),),
         subscriptions=subscriptions,
         background=lambda context: [("timers", partial(timers.run, context, settings))],
     )

@@ -1,114 +1,167 @@
 """Changing a configuration document: the document for every replica and the fact for the log, together.
 
-The owner's service decides what a document may say, before it comes here; ticket does so for the
-catalogue, approval for rules.
+One way for every kind; what a document may say is its declaration's (kind.py). A plan goes the same way as
+far as it can without writing.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
+from shared.configuration.kind import Kind, Situation
+from shared.configuration.lines import lines
+from shared.configuration.order import Direction
 from shared.context import Context
+from shared.contracts.change import Origin
 from shared.contracts.configuration import ConfigurationFact
-from shared.contracts.documents import COUNTERS, Document
-from shared.database.pool import Conn, transaction
+from shared.contracts.documents import Document
+from shared.database.unit_of_work import UnitOfWork
 from shared.documents import document_store
-from shared.foundation.errors import Conflict, NotFound
-from shared.http.access import Caller, format_revision
+from shared.foundation.errors import Conflict, FieldError, Invalid, NotFound
+from shared.http.access import Caller
 from shared.http.conditions import Precondition, changed
-from shared.http.idempotency import Answer
-from shared.http.web import etag
 from shared.messaging import outbox
+from shared.policy.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
-class Told:
-    """The facts that tell of one kind of document."""
+class Written:
+    """A document as it is stored now, and whether it is new."""
 
-    registered: type[ConfigurationFact]
-    changed: type[ConfigurationFact]
-    removed: type[ConfigurationFact]
+    document: Document
+    created: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a change would do, and what is against it. Nothing was written."""
+
+    before: Document | None
+    after: Document | None
+    problems: tuple[FieldError, ...]
+    lines: tuple[str, ...]
+    order: Direction
+    """Whatever all other documents are."""
+    effect: Direction
+    """Among the documents of now; the order, where it is not cheap to know better."""
 
 
 async def put(
-    context: Context, caller: Caller, document: Document, condition: Precondition, *, told: Told, name: str
-) -> Answer:
+    context: Context,
+    work: UnitOfWork,
+    caller: Caller,
+    kind: Kind[Any],
+    document_id: str,
+    body: Any,
+    condition: Precondition,
+) -> Written:
     """Create or replace; a document that says the same already stays as it is, without a fact."""
-    async with transaction(context.pool) as conn:
-        before = await document_store.get(conn, type(document), document.id)
-        condition.check(document.key, before.revision if before else None)
-        if before is not None and document.model_copy(update={"revision": before.revision}) == before:
-            return _answer(context, before, status=200)
-        after = await _store(conn, context, document, before)
-        cls = told.changed if before else told.registered
-        await _tell(conn, context, caller, cls, before=before, after=after, name=name)
-        return _answer(context, after, status=200 if before else 201)
+    situation = situation_of(context)
+    document = kind.make(document_id, body, situation)
+    if problems := kind.problems(document, situation):
+        raise Invalid(
+            f"{kind.phrase} cannot be like this: {'; '.join(one.detail for one in problems[:3])}",
+            code=f"{kind.noun}_invalid",
+            fields=problems,
+        )
+    before = await document_store.get(work.conn, kind.document, document_id)
+    condition.check(document.key, before.revision if before else None)
+    if before is not None and document.model_copy(update={"revision": before.revision}) == before:
+        return Written(before)
+    after = await _save(context, work, caller, kind, before, document)
+    return Written(after, created=before is None)
 
 
 async def remove(
     context: Context,
+    work: UnitOfWork,
     caller: Caller,
-    cls: type[Document],
+    kind: Kind[Any],
     document_id: str,
     condition: Precondition,
-    *,
-    told: Told,
-) -> Answer:
-    """Take one document out for ever: its id is not used again."""
-    async with transaction(context.pool) as conn:
-        before = await document_store.get(conn, cls, document_id)
-        if before is None:
-            raise NotFound(f"there is no {cls.KIND} {document_id}", code="document_unknown")
-        condition.check(before.key, before.revision)
-        gone = await _store(conn, context, before.model_copy(update={"deleted": True}), before)
-        await _tell(conn, context, caller, told.removed, before=before, after=gone, name=before.id)
-        return Answer(204, None, format_revision(**{COUNTERS[context.service]: gone.revision}))
+) -> Document:
+    """Take one document out for ever: its id is not used again, unless AWS made it."""
+    before = await document_store.get(work.conn, kind.document, document_id)
+    if before is None:
+        raise not_there(kind, document_id)
+    condition.check(before.key, before.revision)
+    gone = before.model_copy(update={"deleted": True})
+    return await _save(context, work, caller, kind, before, gone)
 
 
-async def _store(conn: Conn, context: Context, document: Document, before: Document | None) -> Document:
+async def plan(context: Context, kind: Kind[Any], document_id: str, body: Any | None) -> Plan:
+    """What a `put` of this body would do, or without a body what a removal would."""
+    situation = situation_of(context)
+    async with context.pool.acquire() as conn:
+        before = await document_store.get(conn, kind.document, document_id)
+        used_up = await document_store.is_used_up(conn, kind.document, document_id)
+    if body is None and before is None:
+        raise not_there(kind, document_id)
+    after = None if body is None else kind.make(document_id, body, situation)
+    problems = [] if after is None else kind.problems(after, situation)
+    if used_up:
+        problems.append(FieldError(kind.id_name, "id_reused", document_store.ID_REUSED))
+    return _planned(kind, before, after, problems, situation.snapshot)
+
+
+def situation_of(context: Context) -> Situation:
+    """What a document is judged in: the documents of now, refused ones or not, and the owner's settings."""
+    return Situation(context.policy.snapshot(purpose="configure"), context.settings)
+
+
+def not_there(kind: Kind[Any], document_id: str) -> NotFound:
+    return NotFound(f"there is no {kind.noun.replace('_', ' ')} {document_id} here", code="document_unknown")
+
+
+def _planned(
+    kind: Kind[Any],
+    before: Document | None,
+    after: Document | None,
+    problems: list[FieldError],
+    snapshot: Snapshot,
+) -> Plan:
+    order = kind.order(before, after)
+    effect = kind.effect(before, after, snapshot) or order
+    return Plan(before, after, tuple(problems), tuple(lines(before, after, snapshot)), order, effect)
+
+
+async def _save(
+    context: Context,
+    work: UnitOfWork,
+    caller: Caller,
+    kind: Kind[Any],
+    before: Document | None,
+    document: Document,
+) -> Document:
     """Guarded a second time under the documents' lock: two administrators may have read the same."""
+    origin = Origin(caller.actor, context.clock.now(), cause=caller.cause)
     expected = 0 if before is None else before.revision
     try:
         (stored,) = await document_store.put(
-            conn, context.service, document, at=context.clock.now(), expected=expected
+            work.conn, context.service, document, at=origin.at, expected=expected
         )
     except Conflict as error:
         if error.code == "document_changed":
             raise changed(document.key) from error
         raise
+    await outbox.append(work.conn, context.service, _fact(kind, before, stored, origin))
     return stored
 
 
-async def _tell(
-    conn: Conn,
-    context: Context,
-    caller: Caller,
-    cls: type[ConfigurationFact],
-    *,
-    before: Document | None,
-    after: Document,
-    name: str,
-) -> None:
+def _fact(kind: Kind[Any], before: Document | None, after: Document, origin: Origin) -> ConfigurationFact:
+    facts = kind.facts
+    cls = facts.removed if after.deleted else facts.changed if before else facts.registered
     what = cls.TYPE.split(".")[1]
-    fact = cls(
+    return cls(
+        **origin.because(f"{after.key} was {what}").fields(),
         subject=after.id,
         version=after.revision,
-        actor=caller.actor,
-        why=f"{after.key} was {what}",
-        cause=caller.cause,
-        at=context.clock.now(),
         document=after.key,
-        name=name,
+        name=getattr(after, "name", after.id),
         revision=after.revision,
         before=_body(before),
         after=None if after.deleted else _body(after),
     )
-    await outbox.append(conn, context.service, fact)
 
 
 def _body(document: Document | None) -> dict[str, Any] | None:
     return None if document is None else document.model_dump(mode="json")
-
-
-def _answer(context: Context, document: Document, *, status: int) -> Answer:
-    revision = format_revision(**{COUNTERS[context.service]: document.revision})
-    return Answer(status, document.model_dump(mode="json"), {"ETag": etag(document.revision), **revision})

@@ -1,10 +1,13 @@
-"""Facts about configuration and access to JIT itself: catalogue and rule changes, denials, reads, operations.
+"""Facts about configuration and access to JIT itself: catalog and rule changes, denials, reads, operations.
 
 The same types are published by whichever service owns the document, refused the call or was operated.
 """
 
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
+from shared.contracts.documents import DOCUMENTS, Document
 from shared.contracts.event import About, Event
 
 
@@ -29,64 +32,32 @@ class ConfigurationFact(Event):
         return About(account_ids=tuple(sorted(named)))
 
 
-class AccountRegistered(ConfigurationFact):
-    TYPE: ClassVar[str] = "account.registered.v1"
+@dataclass(frozen=True)
+class Facts:
+    """The three facts about one kind of document."""
+
+    registered: type[ConfigurationFact]
+    changed: type[ConfigurationFact]
+    removed: type[ConfigurationFact]
 
 
-class AccountChanged(ConfigurationFact):
-    TYPE: ClassVar[str] = "account.changed.v1"
+@cache
+def facts_of(document: type[Document]) -> Facts:
+    """The facts about changes of a document, made from its noun: `scope.changed.v1` and so on."""
+    return Facts(*(_fact(document.NOUN, what) for what in ("registered", "changed", "removed")))
 
 
-class AccountRemoved(ConfigurationFact):
-    TYPE: ClassVar[str] = "account.removed.v1"
+def _fact(noun: str, what: str) -> type[ConfigurationFact]:
+    class Fact(ConfigurationFact):
+        TYPE: ClassVar[str] = f"{noun}.{what}.v1"
+
+    Fact.__name__ = Fact.__qualname__ = f"{noun.title().replace('_', '')}{what.title()}"
+    return Fact
 
 
-class SetRegistered(ConfigurationFact):
-    TYPE: ClassVar[str] = "set.registered.v1"
-
-
-class SetChanged(ConfigurationFact):
-    TYPE: ClassVar[str] = "set.changed.v1"
-
-
-class SetRemoved(ConfigurationFact):
-    TYPE: ClassVar[str] = "set.removed.v1"
-
-
-class SetGroupRegistered(ConfigurationFact):
-    TYPE: ClassVar[str] = "set_group.registered.v1"
-
-
-class SetGroupChanged(ConfigurationFact):
-    TYPE: ClassVar[str] = "set_group.changed.v1"
-
-
-class SetGroupRemoved(ConfigurationFact):
-    TYPE: ClassVar[str] = "set_group.removed.v1"
-
-
-class ScopeRegistered(ConfigurationFact):
-    TYPE: ClassVar[str] = "scope.registered.v1"
-
-
-class ScopeChanged(ConfigurationFact):
-    TYPE: ClassVar[str] = "scope.changed.v1"
-
-
-class ScopeRemoved(ConfigurationFact):
-    TYPE: ClassVar[str] = "scope.removed.v1"
-
-
-class RuleRegistered(ConfigurationFact):
-    TYPE: ClassVar[str] = "rule.registered.v1"
-
-
-class RuleChanged(ConfigurationFact):
-    TYPE: ClassVar[str] = "rule.changed.v1"
-
-
-class RuleRemoved(ConfigurationFact):
-    TYPE: ClassVar[str] = "rule.removed.v1"
+for _document in DOCUMENTS.values():
+    if _document.NOUN:
+        facts_of(_document)
 
 
 class AuthzDenied(Event):

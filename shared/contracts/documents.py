@@ -1,31 +1,45 @@
-"""The compacted documents: catalogue, rules and inventory, as every replica holds them whole.
+"""The compacted documents: catalog, rules and inventory, as every replica holds them whole.
 
 A document is replaced whole under its key `<kind>/<id>`; deletion is the same document with
 `deleted: true`, and ids of our own making are never reused. `revision` is the owner's counter after the
 change.
-Selectors are strings: accounts `acct:<12 digits>`, `ou:<id>`, `tag:<key>=<value>` or `*`; sets
+Selectors are strings: accounts `acct:<12 digits>`, `ou:<id>`, `tag:<key>=<value>` (percent-encoded, see
+shared/policy/tags.py) or `*`; sets
 `ps:<id>`, `psg:<id>` or `*`; subjects `user:<id>` or `group:<id>`.
 """
 
 import hashlib
+from collections.abc import Collection
 from datetime import timedelta
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, Field
 
 from shared.contracts.event import Contract
+
+DOCUMENTS: "dict[str, type[Document]]" = {}
+"""Every document class by its kind; filled as classes are made."""
 
 
 class Document(Contract):
     KIND: ClassVar[str] = ""
     OWNER: ClassVar[str] = ""
     """The service that publishes it."""
+    NOUN: ClassVar[str] = ""
+    """What the facts about its changes are called, `<noun>.changed.v1`; without one there are none."""
     AWS_ID: ClassVar[bool] = False
     """The id is AWS's: the same account or user may come back. Ids of ours are never used again."""
 
     id: str
     revision: int = 0
     deleted: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.KIND:
+            if cls.KIND in DOCUMENTS:
+                raise TypeError(f"two document classes are called {cls.KIND}: a kind belongs to one class")
+            DOCUMENTS[cls.KIND] = cls
 
     @property
     def key(self) -> str:
@@ -43,12 +57,13 @@ class Document(Contract):
         return int.from_bytes(hashlib.sha256(f"{self.key}@{self.revision}".encode()).digest(), "big")
 
 
-# catalogue: owned by ticket
+# catalog: owned by ticket
 
 
 class RegisteredAccount(Document):
     KIND: ClassVar[str] = "registered_account"
     OWNER: ClassVar[str] = "ticket"
+    NOUN: ClassVar[str] = "account"
     AWS_ID: ClassVar[bool] = True
 
     labels: dict[str, str] = {}
@@ -59,6 +74,7 @@ class RegisteredAccount(Document):
 class RegisteredSet(Document):
     KIND: ClassVar[str] = "registered_set"
     OWNER: ClassVar[str] = "ticket"
+    NOUN: ClassVar[str] = "set"
     AWS_ID: ClassVar[bool] = True
 
     long_session_acknowledged: bool = False
@@ -68,6 +84,7 @@ class RegisteredSet(Document):
 class SetGroup(Document):
     KIND: ClassVar[str] = "set_group"
     OWNER: ClassVar[str] = "ticket"
+    NOUN: ClassVar[str] = "set_group"
 
     name: str
     sets: tuple[str, ...] = ()
@@ -79,6 +96,7 @@ class AccessScope(Document):
 
     KIND: ClassVar[str] = "scope"
     OWNER: ClassVar[str] = "ticket"
+    NOUN: ClassVar[str] = "scope"
 
     name: str
     subjects: tuple[str, ...]
@@ -104,6 +122,7 @@ class RuleStage(Contract):
 class ApprovalRule(Document):
     KIND: ClassVar[str] = "rule"
     OWNER: ClassVar[str] = "approval"
+    NOUN: ClassVar[str] = "rule"
 
     name: str
     accounts: str
@@ -131,6 +150,14 @@ class Account(Document):
     tags: dict[str, str] = {}
     management: bool = False
     delegated_administrator: bool = False
+
+    def why_protected(self, listed: Collection[str]) -> str | None:
+        """What it is that nobody registers by the way; `listed` are those of the settings."""
+        if self.management:
+            return "the management account"
+        if self.delegated_administrator:
+            return "the delegated administrator's account"
+        return "listed in JIT_PROTECTED_ACCOUNTS" if self.id in listed else None
 
 
 class OrganizationalUnit(Document):
@@ -205,36 +232,6 @@ class Marker(Contract):
     digest: str
     at: AwareDatetime
 
-
-AnyDocument = (
-    RegisteredAccount
-    | RegisteredSet
-    | SetGroup
-    | AccessScope
-    | ApprovalRule
-    | Account
-    | OrganizationalUnit
-    | PermissionSet
-    | User
-    | Group
-)
-
-DOCUMENTS: dict[str, type[Document]] = {
-    cls.KIND: cls
-    for cls in (
-        RegisteredAccount,
-        RegisteredSet,
-        SetGroup,
-        AccessScope,
-        ApprovalRule,
-        Account,
-        OrganizationalUnit,
-        PermissionSet,
-        User,
-        Group,
-    )
-}
-"""Every document class by its kind."""
 
 COUNTERS = {"ticket": "catalog", "approval": "rules", "provisioner": "inventory"}
 """The owner's counter in `Revisions`."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from shared.contracts.documents import DOCUMENTS
+
 Cleanup = Literal["delete", "compact"]
 
 TICKET: Final = "jit.ticket.v1"
@@ -26,14 +28,23 @@ class Topic:
     cleanup: Cleanup
     readers: tuple[str, ...]
     content: str
-    kinds: tuple[str, ...] = ()
-    """The documents that are this topic's; one of another kind is its owner overreaching."""
     facts: tuple[str, ...] = ()
-    """The nouns its event types begin with; a fact about another service's noun is its owner overreaching."""
+    """The nouns its event types begin with, beside those of its owner's documents."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The documents that are this topic's; one of another kind is its owner overreaching."""
+        owned = (kind for kind, document in DOCUMENTS.items() if self.owner == document.OWNER)
+        return tuple(owned) if self.cleanup == "compact" else ()
 
     def takes(self, event_type: str) -> bool:
-        """Whether a fact of this type may stand on this topic."""
-        return self.cleanup == "delete" and event_type.partition(".")[0] in (*self.facts, *_ANYBODYS)
+        """Whether a fact of this type may stand here; one about another's noun is its owner overreaching."""
+        noun = event_type.partition(".")[0]
+        return self.cleanup == "delete" and noun in {*self.facts, *_documents_of(self.owner), *_ANYBODYS}
+
+
+def _documents_of(owner: str) -> frozenset[str]:
+    return frozenset(document.NOUN for document in DOCUMENTS.values() if owner == document.OWNER)
 
 
 _ANYBODYS: Final = ("authz", "operation")
@@ -50,8 +61,8 @@ TOPICS: Final = {
             12,
             "delete",
             ("approval", "provisioner", "notifier", "audit"),
-            "ticket facts, each with the whole ticket; catalogue and scope changes",
-            facts=("ticket", "account", "set", "set_group", "scope"),
+            "ticket facts, each with the whole ticket; catalog and scope changes",
+            facts=("ticket",),
         ),
         Topic(
             APPROVAL,
@@ -61,7 +72,7 @@ TOPICS: Final = {
             "delete",
             ("ticket", "provisioner", "notifier", "audit"),
             "review facts, rule changes; review.approved is the provisioner's witness",
-            facts=("review", "rule"),
+            facts=("review",),
         ),
         Topic(
             ACCESS,
@@ -100,7 +111,6 @@ TOPICS: Final = {
             "compact",
             _ALL,
             "registered accounts and sets, set groups, access scopes",
-            ("registered_account", "registered_set", "set_group", "scope"),
         ),
         Topic(
             RULES,
@@ -110,7 +120,6 @@ TOPICS: Final = {
             "compact",
             _ALL,
             "approval rules",
-            ("rule",),
         ),
         Topic(
             INVENTORY,
@@ -120,7 +129,6 @@ TOPICS: Final = {
             "compact",
             _ALL,
             "accounts, OUs, tags, permission sets, users, groups, memberships",
-            ("account", "ou", "set", "user", "group"),
         ),
     )
 }

@@ -6,7 +6,7 @@ later always stands behind every document it counts. Readers are in shared/docum
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from shared.contracts.documents import DOCUMENTS, Document, Marker
 from shared.database.pool import Conn
@@ -14,6 +14,8 @@ from shared.foundation.errors import Conflict, NotFound
 from shared.messaging import outbox
 
 DocumentT = TypeVar("DocumentT", bound=Document)
+
+ID_REUSED: Final = "its id cannot be used again; choose another id"
 
 
 async def get(conn: Conn, cls: type[DocumentT], document_id: str) -> DocumentT | None:
@@ -83,6 +85,35 @@ async def republish(conn: Conn, service: str, *, at: datetime) -> int:
     return len(rows)
 
 
+async def page(conn: Conn, cls: type[DocumentT], *, after: str | None, limit: int) -> Sequence[DocumentT]:
+    """Live documents of a kind by id, in the order of code points, those behind `after`."""
+    rows = await conn.fetch(
+        """
+        SELECT body FROM document WHERE kind = $1 AND NOT deleted AND id COLLATE "C" > $2
+        ORDER BY id COLLATE "C" LIMIT $3
+        """,
+        cls.KIND,
+        after or "",
+        limit,
+    )
+    return [cls.model_validate(row["body"]) for row in rows]
+
+
+async def some(conn: Conn, cls: type[DocumentT], ids: Sequence[str]) -> dict[str, DocumentT]:
+    """Those live documents of a kind that are there, by id."""
+    rows = await conn.fetch(
+        "SELECT body FROM document WHERE kind = $1 AND NOT deleted AND id = ANY($2)", cls.KIND, list(ids)
+    )
+    found = [cls.model_validate(row["body"]) for row in rows]
+    return {document.id: document for document in found}
+
+
+async def is_used_up(conn: Conn, cls: type[Document], document_id: str) -> bool:
+    """Whether the id was removed once and, being of our own making, cannot come back."""
+    before = await _load(conn, cls, document_id)
+    return before is not None and before.deleted and not cls.AWS_ID
+
+
 async def all_of(conn: Conn, cls: type[DocumentT]) -> Sequence[DocumentT]:
     """All live documents of a kind, by id."""
     rows = await conn.fetch("SELECT body FROM document WHERE kind = $1 AND NOT deleted ORDER BY id", cls.KIND)
@@ -96,9 +127,7 @@ async def _load(conn: Conn, cls: type[DocumentT], document_id: str) -> DocumentT
 
 def _check(before: Document | None, after: Document, expected: int | None) -> None:
     if before is not None and before.deleted and not after.deleted and not after.AWS_ID:
-        raise Conflict(
-            f"{after.key} was removed and its id cannot be used again; choose another id", code="id_reused"
-        )
+        raise Conflict(f"{after.key} was removed; {ID_REUSED}", code="id_reused")
     if after.deleted and (before is None or before.deleted):
         raise NotFound(f"{after.key} is not there", code="document_unknown")
     if expected is None:

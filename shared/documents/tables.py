@@ -23,8 +23,6 @@ from shared.policy.policy import Policy
 
 MOST_LEFT_OUT = 100
 
-_CLASSES = {document_type(kind): cls for kind, cls in DOCUMENTS.items()}
-
 log = logger("tables")
 
 
@@ -36,6 +34,7 @@ class Tables:
         self._settings = settings
         self._behind: dict[TopicPartition, int] | None = None
         """What the first reader has still to reach; None before it looked (and where nobody reads)."""
+        self._classes = {document_type(kind): cls for kind, cls in DOCUMENTS.items()}
         self.left_out: dict[str, str] = {}
         """Records that could not be taken over, by place, with the reason; somebody must be told."""
         self.take = policy.take
@@ -88,7 +87,7 @@ class Tables:
                 raise Undecodable(f"ce_source is {envelope.source!r}, not the owner {topic.owner}")
             if envelope.type == MARKER_TYPE:
                 self._take_marker(topic, record)
-            elif cls := _CLASSES.get(envelope.type):
+            elif cls := self._classes.get(envelope.type):
                 if cls.KIND not in topic.kinds:
                     raise Undecodable(f"a {cls.KIND} is not {topic.owner}'s to publish")
                 self.policy.take(topic.owner, read_body(cls, record.value))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
+from shared.policy.tags import tag_problem
+
 Effect = Literal["allow", "deny"]
 Code = Literal["ALLOW", "EXPLICIT_DENY", "NO_RULE", "NOT_READY"]
 
@@ -39,11 +41,9 @@ VERBS: Final = frozenset(
 SLUG: Final = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 """Ids that people choose for scopes, rules and set groups: every one of them fits into a row."""
 _ID: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?"
-# AWS's own alphabet for tags; a key with "=" could be read as another key's value, so it selects nothing.
-_TAG: Final = r"[\w.:/+\-@][\w.:/+\-@ ]{0,127}=(?:[\w.:/+\-@=](?:[\w.:/+\-@= ]{0,254}[\w.:/+\-@=])?)?"
 VERB: Final = re.compile(rf"approve/{_ID}/[1-9][0-9]{{0,2}}")
 SUBJECT: Final = re.compile(rf"(?:user|group|role):{_ID}")
-SCOPE: Final = re.compile(rf"acct:[0-9]{{12}}|ou:{_ID}|tag:{_TAG}|\*")
+_PLACE: Final = re.compile(rf"acct:[0-9]{{12}}|ou:{_ID}|\*")
 SET: Final = re.compile(rf"psg?:{_ID}|\*")
 RULE: Final = re.compile(rf"[a-z_]+/{_ID}")
 
@@ -113,12 +113,17 @@ def known_verb(verb: str) -> bool:
     return verb in VERBS or VERB.fullmatch(verb) is not None
 
 
+def is_scope(text: str) -> bool:
+    """Whether this is an account selector, in its one spelling."""
+    return tag_problem(text) is None if text.startswith("tag:") else _PLACE.fullmatch(text) is not None
+
+
 def check_row(row: Row) -> None:
     """Raises RowRefused unless every field has its exact form."""
     checks: tuple[tuple[str, object, bool], ...] = (
         ("verb", row.verb, isinstance(row.verb, str) and known_verb(row.verb)),
         ("subject", row.subject, _fits(SUBJECT, row.subject)),
-        ("scope", row.scope, _fits(SCOPE, row.scope)),
+        ("scope", row.scope, isinstance(row.scope, str) and is_scope(row.scope)),
         ("set", row.set, _fits(SET, row.set)),
         ("max_seconds", row.max_seconds, _is_length(row.max_seconds)),
         ("not_before", row.not_before, _is_moment(row.not_before)),

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from shared.contracts.approval import Stage
 from shared.contracts.documents import Account, ApprovalRule
 from shared.policy.row import ANY
+from shared.policy.tags import tag_selector
 
 
 class Rank(NamedTuple):
@@ -38,8 +39,7 @@ def account_ranks(account_id: str, account: Account | None) -> dict[str, int]:
     """Every selector of the account with its rank: account, then tags, then OUs from the nearest, then *."""
     ranks = {f"acct:{account_id}": 0}
     if account is not None:
-        # A key with "=" could be read as part of another key's value: such a tag selects nothing.
-        ranks |= {f"tag:{key}={value}": 1 for key, value in account.tags.items() if "=" not in key}
+        ranks |= {tag_selector(key, value): 1 for key, value in account.tags.items()}
         ranks |= {f"ou:{ou}": 2 + depth for depth, ou in enumerate(reversed(account.ous))}
     ranks[ANY] = max(ranks.values()) + 2
     return ranks

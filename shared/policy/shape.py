@@ -9,7 +9,8 @@ from datetime import timedelta
 
 from shared.contracts.documents import AccessScope, ApprovalRule
 from shared.foundation.errors import FieldError
-from shared.policy.row import ALWAYS, ANY, FOREVER, SCOPE, SET, SUBJECT
+from shared.policy.row import ALWAYS, ANY, FOREVER, SET, SUBJECT, is_scope
+from shared.policy.tags import tag_problem
 
 
 def scope_errors(scope: AccessScope) -> list[FieldError]:
@@ -36,7 +37,10 @@ def rule_errors(rule: ApprovalRule) -> list[FieldError]:
 
 
 def _selectors(accounts: str, sets: str) -> Iterator[FieldError]:
-    if SCOPE.fullmatch(accounts) is None:
+    if accounts.startswith("tag:"):
+        if problem := tag_problem(accounts):
+            yield FieldError("/accounts", "tag_malformed", problem)
+    elif not is_scope(accounts):
         yield FieldError(
             "/accounts",
             "selector_malformed",

@@ -17,6 +17,8 @@ from fastapi import APIRouter, Depends, FastAPI
 from faststream.kafka import KafkaBroker
 from structlog.contextvars import bound_contextvars
 
+from shared.configuration.kinds.every import kinds_of
+from shared.configuration.routes import router as configuration_router
 from shared.context import Context
 from shared.contracts import topics
 from shared.contracts.event import Event
@@ -155,6 +157,8 @@ class Service:
         app.add_middleware(probes.RequestScope, service=self.name)
         install_errors(app, on_refusal=lambda request, error: record_denial(self.context, request, error))
         app.include_router(probes.router(self))
+        for kind in kinds_of(self.name):
+            app.include_router(configuration_router(self.context, kind))
         for router in (*self._parts.routers(self.context), operations_router(self.context, self.consumers)):
             app.include_router(router)
         return app

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from shared.contracts.configuration import RuleChanged, RuleRegistered, RuleRemoved
+from shared.contracts.configuration import facts_of
 from shared.contracts.documents import ApprovalRule
 from shared.database.pool import transaction
 from shared.documents.document_store import get
@@ -12,6 +12,8 @@ from shared.runtime.service import Service
 from tests.approval.requests import Desk
 from tests.support import organisation as org
 from tests.support.harness import said
+
+RULE_FACTS = facts_of(ApprovalRule)
 
 RULE: dict[str, Any] = {
     "name": "cards",
@@ -27,15 +29,15 @@ async def test_define_rule_is_created_published_and_told(desk: Desk, service: Se
     revision = answer.json()["revision"]
     assert answer.headers["ETag"] == f'"{revision}"'
     assert answer.headers["Jit-Revision"] == f"rules={revision}"
-    (fact,) = await said(service, RuleRegistered)
-    assert isinstance(fact, RuleRegistered)
+    (fact,) = await said(service, RULE_FACTS.registered)
+    assert isinstance(fact, RULE_FACTS.registered)
     assert (fact.subject, fact.document, fact.revision, fact.before) == (
         "cards",
         "rule/cards",
         revision,
         None,
     )
-    assert fact.after == answer.json()
+    assert fact.after == answer.json() | {"deleted": False}
     assert (fact.actor.name, fact.actor.user_id) == ("root", org.user_id("root"))
     assert await service.context.pool.fetchval("SELECT count(*) FROM outbox WHERE key = 'rule/cards'") == 1
     shown = await desk.get("root", "/v1/rules/cards")
@@ -48,10 +50,10 @@ async def test_define_rule_again_replaces_what_was_read(desk: Desk, service: Ser
         "root", "/v1/rules/cards", RULE | {"always": True}, If_Match=created.headers["ETag"]
     )
     assert answer.status_code == 200
-    (fact,) = await said(service, RuleChanged)
-    assert isinstance(fact, RuleChanged)
-    assert fact.before == created.json()
-    assert fact.after == answer.json()
+    (fact,) = await said(service, RULE_FACTS.changed)
+    assert isinstance(fact, RULE_FACTS.changed)
+    assert fact.before == created.json() | {"deleted": False}
+    assert fact.after == answer.json() | {"deleted": False}
     assert answer.json()["revision"] > created.json()["revision"]
 
 
@@ -59,7 +61,7 @@ async def test_define_rule_that_says_the_same_changes_nothing(desk: Desk, servic
     created = await desk.put("root", "/v1/rules/cards", RULE)
     again = await desk.put("root", "/v1/rules/cards", RULE, If_Match=created.headers["ETag"])
     assert (again.status_code, again.headers["ETag"]) == (200, created.headers["ETag"])
-    assert await said(service, RuleChanged) == []
+    assert await said(service, RULE_FACTS.changed) == []
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ async def test_define_rule_with_several_problems_names_all_of_them(desk: Desk, s
         "/auto_approve_up_to",
     }  # fmt: skip
     assert all(error["detail"] for error in answer.json()["errors"])
-    assert await said(service, RuleRegistered) == []
+    assert await said(service, RULE_FACTS.registered) == []
 
 
 @pytest.mark.parametrize(
@@ -161,8 +163,8 @@ async def test_remove_rule_is_told_and_its_id_is_never_used_again(desk: Desk, se
     answer = await desk.delete("root", "/v1/rules/cards", If_Match=tag)
     assert answer.status_code == 204
     assert answer.headers["Jit-Revision"].startswith("rules=")
-    (fact,) = await said(service, RuleRemoved)
-    assert isinstance(fact, RuleRemoved)
+    (fact,) = await said(service, RULE_FACTS.removed)
+    assert isinstance(fact, RULE_FACTS.removed)
     assert fact.before is not None
     assert (fact.before["name"], fact.after) == ("cards", None)
     assert (await desk.get("root", "/v1/rules/cards")).status_code == 404
@@ -185,8 +187,8 @@ async def test_remove_rule_keeps_its_preconditions(
 async def test_list_rules_in_pages_by_id(desk: Desk) -> None:
     first = (await desk.get("aud", "/v1/rules", limit=2)).json()
     assert [rule["id"] for rule in first["items"]] == ["dev", "dev-read"]
-    second = (await desk.get("aud", "/v1/rules", limit=2, cursor=first["next"])).json()
-    assert ([rule["id"] for rule in second["items"]], second["next"]) == (["prod"], None)
+    second = (await desk.get("aud", "/v1/rules", limit=2, cursor=first["next_cursor"])).json()
+    assert ([rule["id"] for rule in second["items"]], second["next_cursor"]) == (["prod"], None)
 
 
 @pytest.mark.parametrize(

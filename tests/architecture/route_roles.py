@@ -6,6 +6,8 @@ tested with it. ann is a plain person, carl approves for production, root admini
 
 from typing import Final
 
+from shared.configuration.kinds.every import kinds_of
+
 NOBODY: Final[frozenset[str]] = frozenset()
 EVERYBODY: Final = frozenset({"ann", "carl", "root", "aud"})
 READERS: Final = frozenset({"root", "aud"})
@@ -39,6 +41,17 @@ def _operations(service: str, *, documents: bool) -> dict[str, frozenset[str]]:
     }
 
 
+def _configuration(owner: str) -> dict[str, frozenset[str]]:
+    """A kind's own file says who may read it; whoever configures may write everything."""
+    found: dict[str, frozenset[str]] = {}
+    for kind in kinds_of(owner):
+        readers = EVERYBODY if kind.everybody_reads else READERS
+        one = f"/v1/{kind.path}/{{{kind.id_name}}}"
+        found |= {f"GET /v1/{kind.path}": readers, f"GET {one}": readers}
+        found |= {f"PUT {one}": ADMINS, f"DELETE {one}": ADMINS, f"POST {one}/plan": ADMINS}
+    return found
+
+
 ROLES: Final[dict[str, dict[str, frozenset[str]]]] = {
     "ticket": {
         "POST /v1/tickets": EVERYBODY,
@@ -48,22 +61,7 @@ ROLES: Final[dict[str, dict[str, frozenset[str]]]] = {
         "POST /v1/tickets/{ticket_id}/withdraw": EVERYBODY,
         "POST /v1/tickets/{ticket_id}/return": EVERYBODY,
         "POST /v1/tickets/{ticket_id}/terminate": EVERYBODY,
-        "GET /v1/accounts": EVERYBODY,
-        "GET /v1/accounts/{account_id}": EVERYBODY,
-        "PUT /v1/accounts/{account_id}": ADMINS,
-        "DELETE /v1/accounts/{account_id}": ADMINS,
-        "GET /v1/sets": EVERYBODY,
-        "GET /v1/sets/{set_id}": EVERYBODY,
-        "PUT /v1/sets/{set_id}": ADMINS,
-        "DELETE /v1/sets/{set_id}": ADMINS,
-        "GET /v1/set-groups": EVERYBODY,
-        "GET /v1/set-groups/{group_id}": EVERYBODY,
-        "PUT /v1/set-groups/{group_id}": ADMINS,
-        "DELETE /v1/set-groups/{group_id}": ADMINS,
-        "GET /v1/scopes": READERS,
-        "GET /v1/scopes/{scope_id}": READERS,
-        "PUT /v1/scopes/{scope_id}": ADMINS,
-        "DELETE /v1/scopes/{scope_id}": ADMINS,
+        **_configuration("ticket"),
         **_operations("ticket", documents=True),
     },
     "approval": {
@@ -71,10 +69,7 @@ ROLES: Final[dict[str, dict[str, frozenset[str]]]] = {
         "GET /v1/tickets/{ticket_id}/reviews": EVERYBODY,
         "GET /v1/reviews/{review_id}": EVERYBODY,
         "POST /v1/reviews/{review_id}/decisions": EVERYBODY,
-        "GET /v1/rules": READERS,
-        "GET /v1/rules/{rule_id}": READERS,
-        "PUT /v1/rules/{rule_id}": ADMINS,
-        "DELETE /v1/rules/{rule_id}": ADMINS,
+        **_configuration("approval"),
         **_operations("approval", documents=True),
     },
     "provisioner": {

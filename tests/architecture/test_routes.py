@@ -25,7 +25,7 @@ TABLE = "tests/architecture/route_roles.py"
 EXAMPLES = {
     "account_id": "111111111111",
     "set_id": "ps-00000000000000ad",
-    "group_id": "elevated",
+    "set_group_id": "elevated",
     "scope_id": "read",
     "rule_id": "prod",
     "sequence": "1",

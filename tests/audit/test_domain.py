@@ -10,13 +10,8 @@ from services.audit.domain.mapping import LARGEST, Product, Record, Untranslatab
 from services.audit.domain.registry import REGISTRY
 from shared.contracts.access import AccessGranted
 from shared.contracts.approval import ReviewDecided
-from shared.contracts.configuration import (
-    AccountRegistered,
-    AuditRead,
-    AuthzDenied,
-    RuleChanged,
-    ScopeChanged,
-)
+from shared.contracts.configuration import AuditRead, AuthzDenied, facts_of
+from shared.contracts.documents import AccessScope, ApprovalRule, RegisteredAccount
 from shared.contracts.event import Actor, Event
 from shared.contracts.notification import NotificationSent
 from shared.contracts.ticket import TicketSubmitted, TicketTerminated
@@ -25,6 +20,10 @@ from tests.support import ocsf
 from tests.support.facts import GRANT_ID, TICKET_ID, contract_events, example, somebody
 from tests.support.harness import NOW
 from tests.support.organisation import D, P, user_id
+
+SCOPE_FACTS = facts_of(AccessScope)
+RULE_FACTS = facts_of(ApprovalRule)
+ACCOUNT_FACTS = facts_of(RegisteredAccount)
 
 PRODUCT = Product("default", "1.4.0", "o-a1b2c3d4e5")
 
@@ -168,14 +167,14 @@ def test_translate_granted_found_beforehand_names_no_call() -> None:
 
 
 def test_translate_change_of_scope_holds_old_and_new() -> None:
-    said = ocsf_of(example(ScopeChanged))
+    said = ocsf_of(example(SCOPE_FACTS.changed))
     assert said["entity"]["data"]["max_duration"] == "PT1H"
     assert said["entity_result"]["data"]["max_duration"] == "PT4H"
     assert said["severity"] == "Low"
 
 
 def test_translate_change_of_rule_to_fewer_approvals_is_louder() -> None:
-    weakened = example(RuleChanged)
+    weakened = example(RULE_FACTS.changed)
     strengthened = weakened.model_copy(update={"before": weakened.after, "after": weakened.before})
     automatic = weakened.model_copy(
         update={"after": {**(weakened.before or {}), "auto_approve_up_to": "PT1H"}}
@@ -186,7 +185,7 @@ def test_translate_change_of_rule_to_fewer_approvals_is_louder() -> None:
 
 
 def test_translate_change_drops_fields_its_document_does_not_have() -> None:
-    changed = example(RuleChanged)
+    changed = example(RULE_FACTS.changed)
     body = {**(changed.after or {}), "password": "canary", "stages": [{"needed": 1, "token": "canary"}]}
     assert "canary" not in json.dumps(ocsf_of(changed.model_copy(update={"after": body})))
 
@@ -239,7 +238,7 @@ def test_translate_stop_named_by_grants_alone_is_found_by_their_account_only() -
 
 
 def test_translate_registration_is_found_by_its_account_and_no_ticket() -> None:
-    made = record(example(AccountRegistered))
+    made = record(example(ACCOUNT_FACTS.registered))
     assert (made.ticket_id, made.key, made.account_ids) == (None, P, (P,))
 
 
@@ -288,7 +287,7 @@ def _with_texts(event: Event, text: str) -> Event:
     for name in ("detail", "last_error", "name"):
         if name in type(event).model_fields:
             changed[name] = text
-    if isinstance(event, ScopeChanged):
+    if isinstance(event, SCOPE_FACTS.changed):
         changed["after"] = {**(event.after or {}), "name": text, text: text}
     if isinstance(event, AuditRead):
         changed["query"] = {text: text}

@@ -9,7 +9,8 @@ from httpx2 import AsyncClient, Response
 from local.issuer import DevelopmentIssuer
 from shared.contracts.access import AccessGranted
 from shared.contracts.approval import ReviewApproved, ReviewDecided
-from shared.contracts.configuration import AuthzDenied, RuleChanged
+from shared.contracts.configuration import AuthzDenied, facts_of
+from shared.contracts.documents import ApprovalRule
 from shared.contracts.ticket import TicketApproved, TicketSubmitted
 from shared.runtime.service import Service
 from tests.support import ocsf
@@ -18,6 +19,8 @@ from tests.support.facts import TICKET_ID, example
 from tests.support.harness import NOW
 from tests.support.http import api
 from tests.support.organisation import D, P, user_id
+
+RULE_FACTS = facts_of(ApprovalRule)
 
 OTHER_TICKET = "0195556a-0000-7000-8000-0000000000ff"
 READINGS = (
@@ -32,7 +35,8 @@ READINGS = (
 async def log(service: Service) -> Service:
     """Sequence 1 to 4: a ticket of ann's on P asked for, approved and granted; a rule changed by root."""
     await keep(
-        service, *(example(cls) for cls in (TicketSubmitted, TicketApproved, AccessGranted, RuleChanged))
+        service,
+        *(example(cls) for cls in (TicketSubmitted, TicketApproved, AccessGranted, RULE_FACTS.changed)),
     )
     return service
 

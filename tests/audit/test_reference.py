@@ -10,12 +10,15 @@ from services.audit.domain.ocsf import OTHER
 from services.audit.domain.registry import REGISTRY, Entry
 from shared.contracts.access import AccessGranted
 from shared.contracts.approval import ReviewDecided
-from shared.contracts.configuration import AuditRead, AuthzDenied, ScopeChanged
+from shared.contracts.configuration import AuditRead, AuthzDenied, facts_of
+from shared.contracts.documents import AccessScope
 from shared.contracts.event import Event
 from shared.contracts.notification import NotificationSent
 from shared.contracts.ticket import TicketSubmitted
 from tests.support.facts import example
 from tests.support.harness import NOW
+
+SCOPE_FACTS = facts_of(AccessScope)
 
 PAGE = Path(__file__).parents[2] / "docs" / "audit.md"
 WRITE = "JIT_WRITE_GOLDEN"
@@ -23,7 +26,7 @@ KINDS: tuple[tuple[str, type[Event], str], ...] = (
     ("A ticket", TicketSubmitted, "ticket"),
     ("A vote in a review", ReviewDecided, "approval"),
     ("Access, as read back from AWS", AccessGranted, "provisioner"),
-    ("A change of what people may get", ScopeChanged, "ticket"),
+    ("A change of what people may get", SCOPE_FACTS.changed, "ticket"),
     ("A refusal", AuthzDenied, "ticket"),
     ("A reading of this log", AuditRead, "audit"),
     ("A mail", NotificationSent, "notifier"),

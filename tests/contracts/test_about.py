@@ -5,9 +5,15 @@ from typing import Any
 import pytest
 
 from shared.contracts import access, approval, configuration, notification, ticket
+from shared.contracts.configuration import facts_of
+from shared.contracts.documents import ApprovalRule, RegisteredAccount, RegisteredSet
 from shared.contracts.event import About, Event
 from tests.support.facts import GRANT_ID, TARGET_ID, TICKET_ID, contract_events, example, person, somebody
 from tests.support.organisation import P, S, user_id
+
+RULE_FACTS = facts_of(ApprovalRule)
+ACCOUNT_FACTS = facts_of(RegisteredAccount)
+SET_FACTS = facts_of(RegisteredSet)
 
 ANN, EVE = user_id("ann"), user_id("eve")
 OTHER_TARGET, OTHER_GRANT, EVES_GRANT = "other-target", "other-grant", "eves-grant"
@@ -110,9 +116,9 @@ def test_change_of_a_document_is_about_accounts_named_before_or_after(
         "before": None if before is None else {"accounts": before},
         "after": None if after is None else {"accounts": after},
     }
-    assert example(configuration.RuleChanged).model_copy(update=bodies).about == About(account_ids=accounts)
+    assert example(RULE_FACTS.changed).model_copy(update=bodies).about == About(account_ids=accounts)
 
 
 def test_registration_is_about_the_account_that_is_registered() -> None:
-    assert example(configuration.AccountRegistered).about == About(account_ids=(P,))
-    assert example(configuration.SetRegistered).about == About()
+    assert example(ACCOUNT_FACTS.registered).about == About(account_ids=(P,))
+    assert example(SET_FACTS.registered).about == About()

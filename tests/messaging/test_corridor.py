@@ -14,7 +14,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from shared.contracts import topics
-from shared.contracts.configuration import AccountChanged
+from shared.contracts.configuration import facts_of
+from shared.contracts.documents import RegisteredAccount
 from shared.database.pool import create_pool, transaction
 from shared.foundation.clock import new_id
 from shared.messaging import kafka, outbox
@@ -23,6 +24,8 @@ from tests.messaging.bus import PATIENCE_S, Corridor
 from tests.support.corridor import fact, kafka_settings
 from tests.support.harness import NOW
 from tests.support.waiting import until
+
+ACCOUNT_FACTS = facts_of(RegisteredAccount)
 
 pytestmark = [pytest.mark.messaging, pytest.mark.timeout(240)]
 
@@ -123,7 +126,11 @@ async def test_poison_between_facts_stops_nothing(road: Corridor) -> None:
     producer: AIOKafkaProducer = kafka.producer(kafka_settings(road.bus.broker), client_id="poison")
     await producer.start()
     headers = headers_for(
-        event_id=new_id(), type_name=AccountChanged.TYPE, subject="k", source="ticket", time=NOW
+        event_id=new_id(),
+        type_name=ACCOUNT_FACTS.changed.TYPE,
+        subject="k",
+        source="ticket",
+        time=NOW,
     )
     good: list[tuple[str, bytes | None]] = [(name, value.encode()) for name, value in headers.items()]
     body = fact(f"{road.prefix}-forged", 1).model_dump_json().encode()

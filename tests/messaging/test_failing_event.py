@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from shared.contracts import topics
-from shared.contracts.configuration import AccountChanged
+from shared.contracts.configuration import facts_of
+from shared.contracts.documents import RegisteredAccount
 from shared.foundation.clock import new_id
 from shared.messaging import kafka
 from shared.messaging.envelope import Received, headers_for
@@ -18,6 +19,8 @@ from tests.messaging.bus import PATIENCE_S, Corridor
 from tests.support.corridor import fact, kafka_settings
 from tests.support.harness import NOW
 from tests.support.waiting import until
+
+ACCOUNT_FACTS = facts_of(RegisteredAccount)
 
 pytestmark = pytest.mark.messaging
 
@@ -52,7 +55,11 @@ async def sending(road: Corridor) -> AsyncIterator[Send]:
 
         async def send(key: str, number: int, partition: int) -> None:
             headers = headers_for(
-                event_id=new_id(), type_name=AccountChanged.TYPE, subject=key, source="ticket", time=NOW
+                event_id=new_id(),
+                type_name=ACCOUNT_FACTS.changed.TYPE,
+                subject=key,
+                source="ticket",
+                time=NOW,
             )
             await producer.send_and_wait(
                 topics.TICKET,

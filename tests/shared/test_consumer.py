@@ -13,7 +13,8 @@ from aiokafka.structs import TopicPartition
 from faststream.kafka import KafkaBroker
 
 from shared.contracts import topics
-from shared.contracts.configuration import RuleChanged
+from shared.contracts.configuration import facts_of
+from shared.contracts.documents import ApprovalRule
 from shared.database.pool import Pool
 from shared.database.unit_of_work import UnitOfWork, unit_of_work
 from shared.foundation.clock import ManualClock, new_id
@@ -24,6 +25,8 @@ from tests.support.corridor import create_topics, fact, kafka_settings
 from tests.support.harness import NOW
 from tests.support.servers import Broker, embedded_kafka
 from tests.support.waiting import until
+
+RULE_FACTS = facts_of(ApprovalRule)
 
 GROUP = f"ticket.{topics.APPROVAL}"
 Headers = list[tuple[str, bytes | None]]
@@ -47,7 +50,7 @@ class Reader:
         self.consumer = self.make()
 
     def make(self) -> Consumer:
-        subscription = Subscription(topics.APPROVAL, {RuleChanged: self._handle})
+        subscription = Subscription(topics.APPROVAL, {RULE_FACTS.changed: self._handle})
         (consumer,) = make_consumers(
             "ticket",
             [subscription],
@@ -59,7 +62,7 @@ class Reader:
         consumer.backoff.sleep = self._pause
         return consumer
 
-    async def _handle(self, _work: UnitOfWork, received: Received[RuleChanged]) -> None:
+    async def _handle(self, _work: UnitOfWork, received: Received[RULE_FACTS.changed]) -> None:
         number = received.event.revision
         self.tried.append(number)
         if self.before is not None:
@@ -111,7 +114,11 @@ async def sending(broker: Broker) -> AsyncIterator[Callable[..., Awaitable[None]
 def good(number: int, **other: bytes | None) -> tuple[bytes, Headers]:
     """A fact as approval would send it, with some headers replaced."""
     made = headers_for(
-        event_id=new_id(), type_name=RuleChanged.TYPE, subject="k", source="approval", time=NOW
+        event_id=new_id(),
+        type_name=RULE_FACTS.changed.TYPE,
+        subject="k",
+        source="approval",
+        time=NOW,
     )
     headers: dict[str, bytes | None] = {name: value.encode() for name, value in made.items()}
     return fact("k", number).model_dump_json().encode(), list((headers | other).items())

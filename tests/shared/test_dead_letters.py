@@ -7,7 +7,8 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from shared.contracts import topics
-from shared.contracts.configuration import RuleChanged
+from shared.contracts.configuration import facts_of
+from shared.contracts.documents import ApprovalRule
 from shared.database.pool import Pool
 from shared.database.unit_of_work import UnitOfWork, unit_of_work
 from shared.foundation.clock import ManualClock, new_id
@@ -18,6 +19,8 @@ from shared.messaging.envelope import Received, headers_for
 from shared.observability.alerts import Alerts
 from tests.support.corridor import fact
 from tests.support.harness import NOW
+
+RULE_FACTS = facts_of(ApprovalRule)
 
 
 def record(
@@ -31,7 +34,11 @@ def record(
 
 def good_record(**other: bytes) -> ConsumerRecord:
     headers = headers_for(
-        event_id=new_id(), type_name=RuleChanged.TYPE, subject="k", source="approval", time=NOW
+        event_id=new_id(),
+        type_name=RULE_FACTS.changed.TYPE,
+        subject="k",
+        source="approval",
+        time=NOW,
     )
     raw = {name: value.encode() for name, value in headers.items()} | other
     return record(fact("k", 1).model_dump_json().encode(), tuple(raw.items()))
@@ -42,7 +49,7 @@ def consumer_of(pool: Pool, handler: Any) -> Consumer:
     alerts = Alerts(service="ticket", clock=clock, channels=[])
     (consumer,) = make_consumers(
         "ticket",
-        [Subscription(topics.APPROVAL, {RuleChanged: handler})],
+        [Subscription(topics.APPROVAL, {RULE_FACTS.changed: handler})],
         pool=lambda: pool,
         clock=clock,
         alerts=alerts,
@@ -89,7 +96,7 @@ async def test_an_unknown_letter_is_not_found(pool: Pool) -> None:
 async def test_replay_handles_the_record(pool: Pool) -> None:
     handled: list[int] = []
 
-    async def handler(_work: UnitOfWork, received: Received[RuleChanged]) -> None:
+    async def handler(_work: UnitOfWork, received: Received[RULE_FACTS.changed]) -> None:
         handled.append(received.event.revision)
 
     assert await consumer_of(pool, handler).replay(good_record()) == "handled"
@@ -105,7 +112,7 @@ async def test_replay_of_what_still_cannot_be_read_parks_it_anew(pool: Pool) -> 
 async def test_replay_that_fails_says_so_and_does_not_retry(pool: Pool) -> None:
     tried = 0
 
-    async def handler(_work: UnitOfWork, _received: Received[RuleChanged]) -> None:
+    async def handler(_work: UnitOfWork, _received: Received[RULE_FACTS.changed]) -> None:
         nonlocal tried
         tried += 1
         raise RuntimeError("still broken")

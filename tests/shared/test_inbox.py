@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from shared.contracts.configuration import AccountChanged, ConfigurationFact
+from shared.contracts.configuration import ConfigurationFact, facts_of
+from shared.contracts.documents import RegisteredAccount
 from shared.database.pool import Pool, transaction
 from shared.foundation.clock import new_id
 from shared.messaging import inbox
@@ -13,10 +14,12 @@ from tests.support.corridor import fact
 from tests.support.harness import NOW
 from tests.support.waiting import until
 
+ACCOUNT_FACTS = facts_of(RegisteredAccount)
+
 
 def event(event_id: str, source: str = "ticket") -> Received[ConfigurationFact]:
     """A fact as it arrives from `source`."""
-    return Received(fact("k", 1), Envelope(event_id, AccountChanged.TYPE, "k", source, NOW, {}))
+    return Received(fact("k", 1), Envelope(event_id, ACCOUNT_FACTS.changed.TYPE, "k", source, NOW, {}))
 
 
 async def claim(pool: Pool, event_id: str, go_on: asyncio.Event) -> bool:

@@ -11,8 +11,8 @@ from fastapi import APIRouter
 
 from local.issuer import DevelopmentIssuer
 from shared.contracts import topics
-from shared.contracts.configuration import AuthzDenied, OperationRequested, RuleChanged
-from shared.contracts.documents import RegisteredAccount
+from shared.contracts.configuration import AuthzDenied, OperationRequested, facts_of
+from shared.contracts.documents import ApprovalRule, RegisteredAccount
 from shared.database.pool import Pool, transaction
 from shared.database.unit_of_work import UnitOfWork
 from shared.documents import document_store
@@ -27,6 +27,8 @@ from tests.support.corridor import fact, settings_for
 from tests.support.harness import NOW, ready_tables, said
 from tests.support.http import api, issuer_server, trusted
 from tests.support.organisation import user_id
+
+RULE_FACTS = facts_of(ApprovalRule)
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +50,15 @@ class Office:
             settings_for(dsn, issuers=(trusted(issuer),)),
             Parts(
                 routers=lambda _context: [_plain_routes()],
-                subscriptions=lambda _context: [Subscription(topics.APPROVAL, {RuleChanged: self._handle})],
+                subscriptions=lambda _context: [
+                    Subscription(topics.APPROVAL, {RULE_FACTS.changed: self._handle})
+                ],
             ),
             process=Process(self.clock, ready_tables(self.clock)),
         )
         self.service.context.set_pool(pool)
 
-    async def _handle(self, _work: UnitOfWork, received: Received[RuleChanged]) -> None:
+    async def _handle(self, _work: UnitOfWork, received: Received[RULE_FACTS.changed]) -> None:
         if self.broken:
             raise RuntimeError("hunter2")
         self.handled.append(received.event.revision)

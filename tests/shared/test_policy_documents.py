@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.contracts.documents import (
     AccessScope,
@@ -22,7 +24,9 @@ from shared.policy.engine import MODEL_TEXT, Engine, Matcher
 from shared.policy.policy import Policy
 from shared.policy.row import ALWAYS, FOREVER, Ask, Row, RowRefused
 from shared.policy.rows import role_rows, rule_rows, scope_rows
+from shared.policy.shape import scope_errors
 from shared.policy.snapshot import Snapshot
+from shared.policy.tags import tag_problem, tag_selector
 from tests.support import policy_example as example
 from tests.support.harness import mark
 from tests.support.policy_example import ADMIN, NINE, RO, D, P
@@ -222,12 +226,53 @@ def test_the_sets_of_an_ask_hold_every_selector() -> None:
     assert snapshot.sets(ADMIN) == {f"ps:{ADMIN}", "psg:elevated", "*"}
 
 
-def test_scopes_leave_out_a_tag_that_could_be_read_as_another() -> None:
-    snapshot = Snapshot.of()
-    snapshot = snapshot.replace(example.account(P, "prod", tags={"a=b": "c", "a": "b=c"}))
-    assert {scope for scope in snapshot.scopes(P) if scope.startswith("tag:")} == {"tag:a=b=c"}
-    snapshot = snapshot.replace(example.account(P, "prod", tags={"a=b": "c"}, revision=2))
-    assert not {scope for scope in snapshot.scopes(P) if scope.startswith("tag:")}
+def test_scopes_hold_every_tag_in_a_spelling_of_its_own() -> None:
+    tags = {"a=b": "c", "a": "b=c", "100%": "", "größe": "sehr groß ", "a%3Db": "c"}
+    snapshot = Snapshot.of(documents=[example.account(P, "prod", tags=tags)])
+    assert {scope for scope in snapshot.scopes(P) if scope.startswith("tag:")} == {
+        "tag:a%3Db=c",
+        "tag:a=b%3Dc",
+        "tag:100%25=",
+        "tag:größe=sehr groß%20",
+        "tag:a%253Db=c",
+    }
+
+
+@given(
+    st.text(min_size=1, max_size=8), st.text(max_size=8), st.text(min_size=1, max_size=8), st.text(max_size=8)
+)
+def test_tag_selectors_can_be_written_and_name_one_tag_only(
+    key: str, value: str, other_key: str, other_value: str
+) -> None:
+    selector = tag_selector(key, value)
+    assert tag_problem(selector) is None
+    assert Snapshot.of(documents=[example.scope("s", "user:ann", selector, "*", 60, effect="deny")]).rows()
+    assert (selector == tag_selector(*other)) == (tag == other)
+
+
+@pytest.mark.parametrize(
+    ("written", "proper"),
+    [
+        ("tag:a=b=c=d", "tag:a=b%3Dc%3Dd"),
+        ("tag:a=b c ", "tag:a=b c%20"),
+        ("tag:a%=b", "tag:a%25=b"),
+        ("tag:%61=b", "tag:a=b"),
+        ("tag:a=b,c", "tag:a=b%2Cc"),
+        ("tag:a", "tag:<key>=<value>"),
+        ("tag:=b", "tag:<key>=<value>"),
+    ],
+)
+def test_a_tag_in_another_spelling_is_refused_and_told_how_to_write_it(written: str, proper: str) -> None:
+    (error,) = scope_errors(example.scope("s", "user:ann", written, "*", 60, effect="deny"))
+    assert (error.field, error.code) == ("/accounts", "tag_malformed")
+    assert proper in error.detail
+
+
+def test_a_deny_on_a_tag_whose_key_holds_an_equals_sign_denies() -> None:
+    marked = example.account(D, "dev", tags={"cost=center": "4=2"})
+    deny = example.scope("D3", "group:dev", tag_selector("cost=center", "4=2"), "*", 0, effect="deny")
+    snapshot = example.snapshot().replace(marked, deny)
+    assert snapshot.may("ann", "request", D, ADMIN, now=NINE).rules == ("scope/D3",)
 
 
 def test_who_may_subtracts_denied_and_disabled_people() -> None:

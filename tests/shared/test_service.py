@@ -13,7 +13,8 @@ import pytest
 
 from shared.context import Context
 from shared.contracts import topics
-from shared.contracts.configuration import RuleChanged
+from shared.contracts.configuration import facts_of
+from shared.contracts.documents import ApprovalRule
 from shared.database.migrate import migrate_database
 from shared.database.pool import Pool, transaction
 from shared.database.unit_of_work import UnitOfWork
@@ -26,6 +27,8 @@ from tests.support.corridor import Note, create_topics, effects, fact, settings_
 from tests.support.harness import NOW, ready_tables
 from tests.support.servers import Broker, embedded_kafka
 from tests.support.waiting import until
+
+RULE_FACTS = facts_of(ApprovalRule)
 
 
 @pytest.fixture
@@ -198,12 +201,12 @@ class Order:
         )
 
     def _subscriptions(self, _context: Context) -> list[Subscription]:
-        return [Subscription(topics.APPROVAL, {RuleChanged: self._handle})]
+        return [Subscription(topics.APPROVAL, {RULE_FACTS.changed: self._handle})]
 
     def _background(self, _context: Context) -> list[Any]:
         return [("work", self._work)]
 
-    async def _handle(self, _unit: UnitOfWork, _received: Received[RuleChanged]) -> None:
+    async def _handle(self, _unit: UnitOfWork, _received: Received[RULE_FACTS.changed]) -> None:
         self.entered.set()
         await self.go_on.wait()
         self.said.append("handler" if self.service.context.has_pool else "handler without a database")

@@ -16,7 +16,8 @@ import asyncpg
 
 from shared.context import Context
 from shared.contracts import topics
-from shared.contracts.configuration import AccountChanged, ConfigurationFact, RuleChanged
+from shared.contracts.configuration import ConfigurationFact, facts_of
+from shared.contracts.documents import ApprovalRule, RegisteredAccount
 from shared.contracts.event import Actor
 from shared.database.pool import Conn, Pool, transaction
 from shared.database.unit_of_work import UnitOfWork
@@ -30,6 +31,9 @@ from shared.runtime.service import Parts, Process, Service
 from tests.support.harness import service_database
 from tests.support.servers import Broker
 
+RULE_FACTS = facts_of(ApprovalRule)
+ACCOUNT_FACTS = facts_of(RegisteredAccount)
+
 _EFFECT = """
     CREATE TABLE effect (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -39,7 +43,7 @@ _EFFECT = """
 """
 
 
-SAYS = {"ticket": AccountChanged, "approval": RuleChanged}
+SAYS = {"ticket": ACCOUNT_FACTS.changed, "approval": RULE_FACTS.changed}
 """What each of the two says: a fact of its own topic."""
 
 

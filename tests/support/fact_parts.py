@@ -7,15 +7,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from shared.configuration.kinds.every import KINDS
 from shared.contracts.approval import Vote
 from shared.contracts.documents import (
-    AccessScope,
-    ApprovalRule,
     Document,
-    RegisteredAccount,
-    RegisteredSet,
-    RuleStage,
-    SetGroup,
 )
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.people import Person
@@ -123,41 +118,5 @@ def vote(verdict: str) -> Vote:
     )
 
 
-DOCUMENTS: Final[Mapping[str, tuple[Document, Document]]] = {
-    "account": (
-        RegisteredAccount(id=P, revision=11),
-        RegisteredAccount(id=P, revision=12, labels={"owner": "payments"}),
-    ),
-    "set": (
-        RegisteredSet(id=ADMIN, revision=11),
-        RegisteredSet(id=ADMIN, revision=12, long_session_acknowledged=True),
-    ),
-    "set_group": (
-        SetGroup(id="elevated", revision=11, name="elevated"),
-        SetGroup(id="elevated", revision=12, name="elevated", sets=(ADMIN,)),
-    ),
-    "scope": (
-        AccessScope(
-            id="prod-admin", revision=11, name="prod-admin", subjects=("group:group-dev",),
-            accounts=f"acct:{P}", sets=f"ps:{ADMIN}", max_duration=timedelta(hours=1),
-        ),
-        AccessScope(
-            id="prod-admin", revision=12, name="prod-admin", subjects=("group:group-dev",),
-            accounts=f"acct:{P}", sets=f"ps:{ADMIN}", max_duration=timedelta(hours=4),
-        ),
-    ),
-    "rule": (
-        ApprovalRule(
-            id="prod", revision=2, name="production", accounts="ou:ou-prod", sets="*",
-            stages=(
-                RuleStage(approvers=("group:group-owners-prod",)),
-                RuleStage(approvers=("group:group-secops",)),
-            ),
-        ),
-        ApprovalRule(
-            id="prod", revision=3, name="production", accounts="ou:ou-prod", sets="*",
-            stages=(RuleStage(approvers=("group:group-owners-prod",)),),
-        ),
-    ),
-}  # fmt: skip
+DOCUMENTS: Final[Mapping[str, tuple[Document, Document]]] = {kind.noun: kind.examples for kind in KINDS}
 """Noun of the event type to the document before and after."""

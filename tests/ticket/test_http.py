@@ -7,7 +7,8 @@ import pytest
 
 from local.issuer import DevelopmentIssuer
 from services.ticket.commands import timers
-from shared.contracts.configuration import AuthzDenied, ScopeChanged, ScopeRegistered, ScopeRemoved
+from shared.contracts.configuration import AuthzDenied, facts_of
+from shared.contracts.documents import AccessScope
 from shared.contracts.ticket import (
     TicketClosed,
     TicketReturned,
@@ -23,6 +24,8 @@ from tests.support.builders import review_approved
 from tests.support.harness import ready_tables, said
 from tests.support.http import api
 from tests.support.work import deliver
+
+SCOPE_FACTS = facts_of(AccessScope)
 
 BODY: dict[str, Any] = {
     "targets": [{"account": org.P, "set": org.ADMIN}],
@@ -385,7 +388,12 @@ async def test_scope_is_created_changed_with_its_etag_and_removed_for_ever(
     statuses = [answer.status_code for answer in (made, blind, stale, changed, gone, again)]
     assert statuses == [201, 428, 412, 200, 204, 409]
     assert made.headers["Jit-Revision"].startswith("catalog=")
-    facts_said = await said(service, ScopeRegistered, ScopeChanged, ScopeRemoved)
+    facts_said = await said(
+        service,
+        SCOPE_FACTS.registered,
+        SCOPE_FACTS.changed,
+        SCOPE_FACTS.removed,
+    )
     assert [fact.TYPE for fact in facts_said] == [
         "scope.registered.v1",
         "scope.changed.v1",

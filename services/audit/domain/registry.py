@@ -6,11 +6,13 @@ until it has it. Codes are event types without their version; they are never ren
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from services.audit.domain import ocsf, shapes
 from services.audit.domain.allowed import PERSON, REVISIONS, STAGE, TICKET, VOTE, WINDOW, Allowed, each, only
 from services.audit.domain.ocsf import Disposition, Json, OcsfClass, Severity, Status
+from shared.configuration.kind import Kind
+from shared.configuration.kinds.every import KINDS
 from shared.contracts import access, approval, configuration, notification, ticket
 from shared.contracts.event import Event
 
@@ -117,33 +119,28 @@ def _document(
     )
 
 
-def _registration(
-    registered: type[Event], changed: type[Event], removed: type[Event], noun: str
-) -> tuple[Entry, ...]:
-    """Something of AWS that enters, changes in, or leaves JIT's catalogue."""
+def _kind(kind: Kind[Any]) -> tuple[Entry, ...]:
+    """Documents of one kind: of AWS they enter and leave the catalog; others say who may get what."""
+    made, changed, gone = kind.facts.registered, kind.facts.changed, kind.facts.removed
+    change = _CHANGES.get(kind.noun, shapes.changed_document)
+    if kind.inventory is not None:
+        return (
+            _document(made, f"{kind.phrase} was registered", 6, "Enroll", shapes.created_document),
+            _document(changed, f"{kind.phrase}'s registration was changed", 3, "Update", change),
+            _document(
+                gone, f"{kind.phrase} was removed from the catalog", 7, "Unenroll", shapes.removed_document
+            ),
+        )
+    low = Severity.LOW
     return (
-        _document(registered, f"{noun} was registered", 6, "Enroll", shapes.created_document),
-        _document(changed, f"{noun}'s registration was changed", 3, "Update", shapes.changed_document),
-        _document(removed, f"{noun} was removed from the catalogue", 7, "Unenroll", shapes.removed_document),
+        _document(made, f"{kind.phrase} was made", 1, "Create", shapes.created_document, severity=low),
+        _document(changed, f"{kind.phrase} was changed", 3, "Update", change, severity=low),
+        _document(gone, f"{kind.phrase} was removed", 4, "Delete", shapes.removed_document, severity=low),
     )
 
 
-def _policy(
-    registered: type[Event],
-    changed: type[Event],
-    removed: type[Event],
-    noun: str,
-    *,
-    change: Shape = shapes.changed_document,
-    severity: Severity = Severity.LOW,
-) -> tuple[Entry, ...]:
-    """A document that says who may get what: never less than Low."""
-    return (
-        _document(registered, f"{noun} was made", 1, "Create", shapes.created_document, severity=severity),
-        _document(changed, f"{noun} was changed", 3, "Update", change, severity=severity),
-        _document(removed, f"{noun} was removed", 4, "Delete", shapes.removed_document, severity=severity),
-    )
-
+_CHANGES: Final = {"rule": shapes.changed_rule}
+"""Kinds whose changes are told in a way of their own, by noun."""
 
 _TICKETS = (
     _ticket(
@@ -237,27 +234,7 @@ _ACCESS = (
     ),
 )  # fmt: skip
 
-_CONFIGURATION = (
-    *_registration(
-        configuration.AccountRegistered, configuration.AccountChanged, configuration.AccountRemoved,
-        "an account",
-    ),
-    *_registration(
-        configuration.SetRegistered, configuration.SetChanged, configuration.SetRemoved, "a permission set"
-    ),
-    *_policy(
-        configuration.SetGroupRegistered, configuration.SetGroupChanged, configuration.SetGroupRemoved,
-        "a set group",
-    ),
-    *_policy(
-        configuration.ScopeRegistered, configuration.ScopeChanged, configuration.ScopeRemoved,
-        "an access scope",
-    ),
-    *_policy(
-        configuration.RuleRegistered, configuration.RuleChanged, configuration.RuleRemoved,
-        "an approval rule", change=shapes.changed_rule,
-    ),
-)  # fmt: skip
+_CONFIGURATION = tuple(entry for kind in KINDS for entry in _kind(kind))
 
 _CALLS = (
     Entry(

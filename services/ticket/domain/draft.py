@@ -6,7 +6,6 @@ Everything that is not there, not registered or not to be asked for is a problem
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.ticket.domain.catalog import why_protected
 from services.ticket.domain.window import Limits
 from shared.contracts.documents import Account, PermissionSet, SetGroup, User
 from shared.contracts.ticket import WindowAsked
@@ -94,13 +93,16 @@ def _find_account(
     account_id: str, field: str, world: World, limits: Limits
 ) -> tuple[Account | None, list[FieldError]]:
     account, registered = world.get(Account, account_id), world.registered_account(account_id)
+    if account is None and registered is not None:
+        sentence = f"account {account_id} is registered with JIT, but AWS does not have it any more"
+        return None, [FieldError(field, "account_gone", sentence)]
     if account is None or registered is None:
         sentence = f"account {account_id} is not registered with JIT; an administrator can register it"
         return None, [FieldError(field, "account_not_registered", sentence)]
     if account.state != "ACTIVE":
         return None, [FieldError(field, "account_not_active", f"AWS says the account is {account.state}")]
     # What an account is may have changed since it was registered.
-    if (why := why_protected(account, limits.protected)) and not registered.protected_override:
+    if (why := account.why_protected(limits.protected)) and not registered.protected_override:
         sentence = f"account {account_id} is {why}; an administrator has to register it again as such"
         return None, [FieldError(field, "account_protected", sentence)]
     return account, []
@@ -122,6 +124,9 @@ def _find_sets(target: TargetAsked, field: str, world: World) -> tuple[list[Perm
 
 def _find_set(set_id: str, field: str, world: World) -> tuple[list[PermissionSet], list[FieldError]]:
     permission_set, registered = world.get(PermissionSet, set_id), world.registered_set(set_id)
+    if permission_set is None and registered is not None:
+        sentence = f"permission set {set_id} is registered with JIT, but AWS does not have it any more"
+        return [], [FieldError(field, "set_gone", sentence)]
     if permission_set is None or registered is None:
         sentence = f"permission set {set_id} is not registered with JIT; an administrator can register it"
         return [], [FieldError(field, "set_not_registered", sentence)]
