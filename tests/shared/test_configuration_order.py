@@ -137,10 +137,29 @@ def kept(document: Document) -> bool:
     return True
 
 
+def _stages(rule: ApprovalRule, **update: Any) -> ApprovalRule:
+    changed = tuple(stage.model_copy(update=update) for stage in rule.stages)
+    return rule.model_copy(update={"stages": changed})
+
+
+STEPS = (
+    lambda rule: rule.model_copy(update={"always": bool(rule.stages)}),
+    lambda rule: _stages(rule, needed=2),
+    lambda rule: _stages(rule, denials=1),
+    lambda rule: _stages(rule, approvers=("user:ann",)),
+    lambda rule: rule.model_copy(update={"stages": (*rule.stages, *rule.stages[:1])}),
+    lambda rule: rule.model_copy(update={"auto_approve_up_to": rule.auto_approve_up_to and LENGTHS[0]}),
+)
+"""Small changes of a rule, among them every one that may narrow."""
+
+
 @st.composite
 def changes(draw: st.DrawFn, kind: Kind[Any]) -> tuple[Document | None, Document | None]:
     """Two states of one document; mostly with one field different, else hardly any pair would be ordered."""
     document = DOCUMENTS[kind.noun].filter(kept)
+    if kind.noun == "rule" and draw(st.booleans()):
+        rule = draw(document)
+        return rule, draw(st.sampled_from(STEPS))(rule)
     before, after = draw(st.none() | document), draw(st.none() | document)
     if before is not None and after is not None and draw(st.integers(0, 4)):
         names = [name for name in type(before).model_fields if name not in {"id", "revision", "deleted"}]
@@ -210,9 +229,8 @@ def _denials(
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.noun)
 def test_what_narrows_by_its_order_gives_nobody_more(kind: Kind[Any]) -> None:
     seen: Counter[Direction] = Counter()
-    document = DOCUMENTS[kind.noun].filter(kept)
 
-    @settings(max_examples=200, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=120, deadline=None, derandomize=True, database=None)
     @given(changes(kind), others)
     def compare(change: tuple[Document | None, Document | None], around: Sequence[Document]) -> None:
         before, after = change
@@ -227,24 +245,24 @@ def test_what_narrows_by_its_order_gives_nobody_more(kind: Kind[Any]) -> None:
             assert order is NEITHER
         if order is not WIDENS:
             gained = set(given_by(last)) - set(given_by(first))
-            known = {one[4:6] for one in given_by(first) if one[0] == "denied"} | _stages_of(first)
-            gained = {one for one in gained if one[0] != "denied" or one[4:6] in known}
+            asked = _stages_of(first)
+            gained = {one for one in gained if one[0] != "denied" or one[1:6] in asked}
             assert not gained, (before, after, around)
         effect = kind.effect(before, after, world)
         if effect is NEITHER:
             assert set(given_by(first)) == set(given_by(last))
 
     compare()
-    assert seen[WIDENS] > 20, seen
-    assert seen[NEITHER] > 5, seen
+    assert seen[WIDENS] > 12, seen
+    assert seen[NEITHER] > 3, seen
     if kind.noun != "set_group":
-        assert seen[NARROWS] > 5, seen
+        assert seen[NARROWS] > 3, seen
 
 
 def _stages_of(snapshot: Snapshot) -> set[tuple[object, ...]]:
-    """Rule and index of every stage that is asked anywhere."""
+    """Every stage that is asked, and where: a stage that comes in is one more to pass, whatever it survives."""
     return {
-        (stage.rule_id, stage.index)
+        (account, wanted, length, stage.rule_id, stage.index)
         for account in ACCOUNTS
         for wanted in SETS
         for length in LENGTHS
@@ -252,13 +270,8 @@ def _stages_of(snapshot: Snapshot) -> set[tuple[object, ...]]:
     }
 
 
-RULE = ApprovalRule(
-    id="r",
-    name="r",
-    accounts="*",
-    sets="*",
-    stages=(RuleStage(approvers=("user:ann", "user:bob"), needed=1),),
-)
+BOTH = RuleStage(approvers=("user:ann", "user:bob"))
+RULE = ApprovalRule(id="r", name="r", accounts="*", sets="*", stages=(BOTH,))
 ALLOW = AccessScope(
     id="s", name="s", subjects=("user:ann", "group:g"), accounts="*", sets="*", max_duration=LENGTHS[1]
 )

@@ -413,23 +413,29 @@ async def test_catalogue_is_changed_by_administrators_only(
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "status", "code"),
+    ("path", "body", "code", "field_code"),
     [
-        (f"/v1/accounts/{org.MANAGEMENT}", {}, 422, "account_protected"),
-        (f"/v1/accounts/{org.SUSPENDED}", {}, 422, "account_protected"),  # listed in the settings
-        ("/v1/accounts/555555555555", {}, 404, "account_unknown"),
-        ("/v1/accounts/12", {}, 422, "request_invalid"),
-        ("/v1/sets/ps-0000000000000000", {}, 404, "set_unknown"),
-        (f"/v1/sets/{org.LONG}", {}, 422, "long_session"),
-        ("/v1/set-groups/new", {"name": "n", "sets": ["ps-0000000000000000"]}, 422, "set_group_invalid"),
-        ("/v1/scopes/new", SCOPE | {"subjects": ["*"]}, 422, "scope_invalid"),
-        ("/v1/scopes/new", SCOPE | {"accounts": "acct:555555555555"}, 422, "scope_invalid"),
-        ("/v1/scopes/NOT-A-SLUG", SCOPE, 422, "request_invalid"),
+        (f"/v1/accounts/{org.MANAGEMENT}", {}, "account_invalid", "account_protected"),
+        (f"/v1/accounts/{org.SUSPENDED}", {}, "account_invalid", "account_protected"),  # in the settings
+        ("/v1/accounts/555555555555", {}, "account_invalid", "account_unknown"),
+        ("/v1/accounts/12", {}, "request_invalid", "wrong_form"),
+        ("/v1/sets/ps-0000000000000000", {}, "set_invalid", "set_unknown"),
+        (f"/v1/sets/{org.LONG}", {}, "set_invalid", "long_session"),
+        (
+            "/v1/set-groups/new",
+            {"name": "n", "sets": ["ps-0000000000000000"]},
+            "set_group_invalid",
+            "set_not_registered",
+        ),
+        ("/v1/scopes/new", SCOPE | {"subjects": ["*"]}, "scope_invalid", "subject_star"),
+        ("/v1/scopes/new", SCOPE | {"accounts": "acct:555555555555"}, "scope_invalid", "account_unknown"),
+        ("/v1/scopes/NOT-A-SLUG", SCOPE, "request_invalid", "wrong_form"),
     ],
 )
-async def test_catalogue_refuses_what_does_not_fit(
-    service: Service, issuer: DevelopmentIssuer, path: str, body: dict[str, Any], status: int, code: str
+async def test_catalog_refuses_what_does_not_fit(
+    service: Service, issuer: DevelopmentIssuer, path: str, body: dict[str, Any], code: str, field_code: str
 ) -> None:
     async with api(service, issuer, "root") as client:
         answer = await client.put(path, json=body)
-    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    assert [one["code"] for one in answer.json()["errors"]] == [field_code]
