@@ -260,7 +260,7 @@ def test_what_narrows_by_its_order_gives_nobody_more(kind: Kind[Any]) -> None:
 
 
 def _stages_of(snapshot: Snapshot) -> set[tuple[object, ...]]:
-    """Every stage that is asked, and where: one that comes in is one more to pass, whatever it survives."""
+    """Every stage that is asked, and where; one that comes in is one more to pass, whatever it survives."""
     return {
         (account, wanted, length, stage.rule_id, stage.index)
         for account in ACCOUNTS
