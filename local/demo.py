@@ -1,6 +1,6 @@
 """`python -m local.demo`: what the demo of docker-compose.yml has besides the services and real servers.
 
-AWS's stand-in, the development token issuer, one port for all services, and the demo's catalogue and rules.
+AWS's stand-in, the development token issuer, one port for all services, and the demo's catalog and rules.
 The issuer still serves this machine only: the compose file publishes the port on loopback, and the Host
 header of whoever asks for a token has to be a loopback name, as in the embedded run.
 """
@@ -71,7 +71,7 @@ def make_app(
     async def readiness(_request: Request) -> Response:
         problems = await edge.readiness()
         if not seeded.is_set():
-            problems["demo"] = "catalogue and rules are being put in"
+            problems["demo"] = "catalog and rules are being put in"
         return JSONResponse({"ready": not problems, "waits_for": problems}, 503 if problems else 200)
 
     async def key_set(request: Request) -> Response:

@@ -13,7 +13,7 @@ PEOPLE = {
     "carl": "head of production (owners-prod): first stage on production",
     "dora": "security engineer (secops): second stage on production",
     "eve": "contractor (dev, contractors): may not touch production",
-    "root": "administrator (admins): catalogue, scopes, rules, terminate; may not approve",
+    "root": "administrator (admins): catalog, scopes, rules, terminate; may not approve",
     "aud": "auditor (auditors): reads everything",
 }
 """The people of the demo, as the issuer offers them."""

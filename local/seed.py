@@ -1,4 +1,4 @@
-"""The demo's catalogue, scopes and rules, put in over the HTTP API as an administrator would.
+"""The demo's catalog, scopes and rules, put in over the HTTP API as an administrator would.
 
 Done once for a data folder, whatever interrupts it; what somebody changes afterwards stays.
 """
@@ -144,7 +144,7 @@ def _waves(world: Directory) -> Iterator[Iterable[Call]]:
         yield _set_groups(sets)
         yield [*_scopes(world, sets), *_rules(world, sets)]
     except LookupError as error:
-        raise SeedFailed(f"the demo's catalogue names what this organisation lacks: {error}") from error
+        raise SeedFailed(f"the demo's catalog names what this organisation lacks: {error}") from error
 
 
 def _accounts(world: Directory) -> Iterator[Call]:

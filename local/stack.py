@@ -122,7 +122,7 @@ async def stack(
         made = Stack(options, services, simulator, box, bootstrap, broker, server, issuer)
         await running.enter_async_context(serving(_gateway(made), port=options.port))
         await running.enter_async_context(_working(made, tables))
-        on_step("organisation, catalogue, rules")
+        on_step("organisation, catalog, rules")
         await _seed(made)
         await _wait_until_none(services, Service.problem)
         yield made

@@ -15,7 +15,6 @@ from shared.identity.bindings import Bindings
 from shared.identity.tokens import TokenVerifier
 from shared.observability.alerts import Alerts
 from shared.policy.policy import Policy
-from shared.policy.snapshot import Snapshot
 
 
 @dataclass
@@ -58,11 +57,6 @@ class Context:
     @property
     def policy(self) -> Policy:
         return self.tables.policy
-
-    @property
-    def world(self) -> Snapshot:
-        """As `policy.known()`: what the services ask until they ask the policy itself."""
-        return self.policy.known()
 
     @property
     def actor(self) -> Actor:

@@ -73,7 +73,7 @@ async def admit(context: Context, caller: Caller, ticket_id: str) -> bool:
 
     True for an auditor, who sees records whole; False for one who is a party only.
     """
-    if context.world.may(caller.user_id, "audit.read", now=context.clock.now()).allowed:
+    if context.policy.snapshot().may(caller.user_id, "audit.read", now=context.clock.now()).allowed:
         return True
     async with context.pool.acquire() as conn:
         party = await store.is_party(conn, ticket_id, caller.user_id)

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from services.provisioner.domain.assignments import CallKind
 
 RequestStatus = Literal["IN_PROGRESS", "SUCCEEDED", "FAILED"]
-Priority = Literal["revoke", "verify", "cut", "grant", "poll", "drift", "catalogue"]
+Priority = Literal["revoke", "verify", "cut", "grant", "poll", "drift", "catalog"]
 """What a call is for, most urgent first: what takes access away goes before what gives it, and that before
 looking around. The rate limiter lets calls through in this order."""
 

@@ -70,7 +70,7 @@ def _add_list(routes: APIRouter, context: Context, kind: Kind[Any]) -> None:
         dependencies=[_reading(kind)],
         operation_id=f"list_{kind.noun}s",
     )
-    async def list_documents(cursor: NameCursor = None, limit: Limit = 100) -> Page[Any]:
+    async def list_documents(cursor: NameCursor = None, limit: Limit = 200) -> Page[Any]:
         """All by id."""
         return await registered_page(context, kind, cursor, limit)
 
@@ -86,7 +86,7 @@ def _add_inventory_list(routes: APIRouter, context: Context, kind: Kind[Any]) ->
     async def list_documents(
         registered: Registered = True,
         cursor: NameCursor = None,
-        limit: Limit = 100,
+        limit: Limit = 200,
         caller: Caller = reading,
     ) -> Page[Any]:
         """Those that are registered, by id; with `registered=false` all others of AWS too."""

@@ -70,7 +70,7 @@ class About(NamedTuple):
 class Event(Contract):
     """Base of all facts.
 
-    `subject` is the Kafka key: the ticket id, or the document's id for catalogue and rule changes.
+    `subject` is the Kafka key: the ticket id, or the document's id for catalog and rule changes.
     `version` is the aggregate's version after the fact (0 where there is no aggregate to order by).
     `cause` is the id of the event, or of the HTTP request, that led to this one.
     """

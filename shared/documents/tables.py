@@ -7,7 +7,6 @@ to say (shared/policy/policy.py).
 
 import asyncio
 import contextlib
-from functools import partial
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.structs import TopicPartition
@@ -37,13 +36,6 @@ class Tables:
         self._classes = {document_type(kind): cls for kind, cls in DOCUMENTS.items()}
         self.left_out: dict[str, str] = {}
         """Records that could not be taken over, by place, with the reason; somebody must be told."""
-        self.take = policy.take
-        self.require_ready = policy.snapshot
-        self.require_fresh = partial(policy.snapshot, purpose="write")
-
-    @property
-    def ready(self) -> bool:
-        return self.policy.ready
 
     async def run(self) -> None:
         """Read for ever; a lost broker is waited for, and what was read stays."""

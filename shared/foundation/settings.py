@@ -108,7 +108,7 @@ class ServiceSettings(BaseSettings):
     issuers: tuple[TrustedIssuer, ...] = ()
     """Who may issue tokens, as a JSON list; see shared/identity/tokens.py."""
     role_admin: tuple[GroupId, ...] = ()
-    """Identity Store group ids (not names), as a JSON list. Their members administer: catalogue, rules,
+    """Identity Store group ids (not names), as a JSON list. Their members administer: catalog, rules,
     terminate; they never request or approve."""
     role_auditor: tuple[GroupId, ...] = ()
     """Identity Store group ids (not names), as a JSON list. Their members may read everything."""

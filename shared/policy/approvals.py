@@ -7,14 +7,10 @@ documents and the directory, so that its word alone opens nothing. A snapshot sa
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Final
 
 from shared.contracts.approval import Stage, Vote
 from shared.policy.rows import approve_verb
 from shared.policy.snapshot import Snapshot
-
-PATIENCE: Final = timedelta(minutes=1)
-"""How long an approval waits for the documents it was decided on, before it is judged without them."""
 
 
 def unmet(

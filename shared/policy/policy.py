@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Literal
 
 from shared.contracts.documents import COUNTERS, Document, Marker
 from shared.contracts.event import Revisions
@@ -18,9 +18,6 @@ from shared.foundation.errors import NotReady
 from shared.policy.owner_copy import OwnerCopy
 from shared.policy.row import RowRefused
 from shared.policy.snapshot import Snapshot
-
-PATIENCE: Final = timedelta(minutes=1)
-"""How long documents as new as an earlier decision's are waited for: a forged word may name any revision."""
 
 Purpose = Literal["read", "write", "configure"]
 """What a snapshot is for. Reading needs complete documents, however old; writing also fresh ones and none
@@ -81,15 +78,21 @@ class Policy:
     ) -> Snapshot:
         """All documents as they are now, or `NotReady`: not ready means deny, never allow.
 
-        `at_least` are the revisions an earlier decision was made on. With `decided_at`, when that was,
-        they are waited for PATIENCE long and no longer.
+        `at_least` are the revisions an earlier decision was made on, `decided_at` is when that was; see
+        `Snapshot.is_as_new_as`.
         """
         self._require_complete()
         if purpose != "read":
             self._require_fresh(correcting=purpose == "configure")
-        if at_least is not None:
-            self._require_revisions(at_least, decided_at)
-        return self.known()
+        snapshot = self.known()
+        now = self._clock.now()
+        if at_least is not None and not snapshot.is_as_new_as(at_least, decided_at=decided_at, now=now):
+            raise NotReady(
+                "policy and inventory are older here than where this was decided before; "
+                "it is tried again in a moment",
+                code="tables_behind",
+            )
+        return snapshot
 
     def known(self) -> Snapshot:
         """What is known, complete or not: for stops, repairs and showing what is live, and for those only.
@@ -165,14 +168,4 @@ class Policy:
                 f"policy and inventory are {int(self.age.total_seconds())} s old, more than writes may rely "
                 "on; try again when the broker is back",
                 code="tables_stale",
-            )
-
-    def _require_revisions(self, wanted: Revisions, decided_at: datetime | None) -> None:
-        if self._snapshot.revisions.covers(wanted):
-            return
-        if decided_at is None or abs(self._clock.now() - decided_at) < PATIENCE:
-            raise NotReady(
-                "policy and inventory are older here than where this was decided before; "
-                "it is tried again in a moment",
-                code="tables_behind",
             )

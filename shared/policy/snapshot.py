@@ -34,6 +34,9 @@ from shared.policy.selection import Rank, RuleChoice, account_ranks, choose, set
 
 D = TypeVar("D", bound=Document)
 
+PATIENCE: Final = timedelta(minutes=1)
+"""How long documents as new as an earlier decision's are waited for: a forged word may name any revision."""
+
 _NOBODY: Final = Answer(allowed=False, code="NO_RULE")
 _BY_ROLE_ALONE: Final = frozenset({"terminate", "ops.read", "ops.write"})
 """What takes access away or mends the bus: a role's constant rows decide before everything is read."""
@@ -120,9 +123,13 @@ class Snapshot:
             self._sorted[kind] = tuple(sorted(live, key=lambda document: document.id))
         return self._sorted[kind]
 
-    def covers(self, wanted: Revisions) -> bool:
-        """Whether these documents are at least as new as those an earlier decision was made on."""
-        return self.revisions.covers(wanted)
+    def is_as_new_as(self, wanted: Revisions, *, decided_at: datetime | None = None, now: datetime) -> bool:
+        """Whether an earlier decision, made on `wanted`, may be judged by these documents.
+
+        With `decided_at`, when it was made, newer ones are waited for PATIENCE long and no longer.
+        """
+        waited = decided_at is not None and abs(now - decided_at) >= PATIENCE
+        return waited or self.revisions.covers(wanted)
 
     def registered_account(self, account_id: str) -> RegisteredAccount | None:
         return self.get(RegisteredAccount, account_id)

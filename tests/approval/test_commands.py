@@ -94,7 +94,7 @@ async def test_submit_opens_a_review_per_pending_target(service: Service) -> Non
     assert isinstance(stage_opened, ReviewStageOpened)
     assert (opened.subject, opened.ticket_id, opened.ticket_version) == (of.id, of.id, 1)
     assert opened.actor == Actor.service("approval")
-    assert opened.revisions == service.context.world.revisions
+    assert opened.revisions == service.context.policy.known().revisions
     assert [person.user_name for person in stage_opened.approvers] == ["carl", "cora"]
 
 
@@ -194,7 +194,7 @@ async def test_submit_while_the_tables_are_not_ready_decides_nothing_and_is_trie
 
 
 async def test_submit_decided_on_newer_documents_than_are_here_waits_for_them(service: Service) -> None:
-    ahead = Revisions(rules=service.context.world.revisions.rules + 1)
+    ahead = Revisions(rules=service.context.policy.known().revisions.rules + 1)
     with pytest.raises(NotReady) as caught:
         await submit(service, ticket(revisions=ahead))
     assert caught.value.code == "tables_behind"

@@ -41,7 +41,7 @@ async def test_decide_in_two_stages_approves_with_the_proof_of_each_vote(
     assert isinstance(approved, ReviewApproved)
     assert [vote.voter.user_name for vote in approved.votes] == ["carl", "dora"]
     assert approved.votes[0].proof == ("rule/prod allow group:group-owners-prod approve/prod/1 ou:ou-prod *",)
-    assert approved.votes[0].revisions == service.context.world.revisions
+    assert approved.votes[0].revisions == service.context.policy.known().revisions
     assert approved.actor.user_id == org.user_id("dora")
     assert (await desk.review(review.id)).votes == approved.votes
 

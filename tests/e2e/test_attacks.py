@@ -143,7 +143,7 @@ async def test_submit_for_an_odd_length_is_refused_or_as_short_as_it_says(
     running: Running, length: str | int
 ) -> None:
     body = {
-        "targets": [running.target("catalogue-prod", "Administrator")],
+        "targets": [running.target("catalog-prod", "Administrator")],
         "reason": REASON,
         "duration": length,
     }
@@ -163,7 +163,7 @@ async def test_submit_for_an_odd_length_is_refused_or_as_short_as_it_says(
     ids=str,
 )
 async def test_submit_for_an_odd_time_is_refused(running: Running, window: dict[str, Any]) -> None:
-    body = {"targets": [running.target("catalogue-prod", "Administrator")], "reason": REASON, **window}
+    body = {"targets": [running.target("catalog-prod", "Administrator")], "reason": REASON, **window}
     await running.person("ann").post("/v1/tickets", body, status=422)
 
 
@@ -194,7 +194,7 @@ async def test_window_in_another_zone_is_the_same_moment(running: Running) -> No
     now = running.clock.now()
     from_now = now.timestamp() + 3600 * 3
     end = now.fromtimestamp(from_now, tz=now.tzinfo).replace(tzinfo=None).isoformat()
-    body = {"targets": [running.target("catalogue-prod", "Administrator")], "reason": REASON}
+    body = {"targets": [running.target("catalog-prod", "Administrator")], "reason": REASON}
     ann = running.person("ann")
     for offset in ("+00:00", "-12:00", "+01:00"):
         problem = await ann.post("/v1/tickets", {**body, "ends_at": f"{end}{offset}"}, status=422)

@@ -110,7 +110,7 @@ async def test_readiness_names_what_is_not_ready(client: httpx2.AsyncClient) -> 
     assert answer.status_code == 503
     assert answer.json()["waits_for"] == {
         "approval": "the broker",
-        "demo": "catalogue and rules are being put in",
+        "demo": "catalog and rules are being put in",
     }
 
 

@@ -117,7 +117,7 @@ def test_a_step_that_holds_everything_up_still_moves(monkeypatch: pytest.MonkeyP
 @pytest.mark.timeout(180)
 def test_ctrl_c_during_the_first_start_is_heard_and_the_next_start_finishes_the_demo(data: Path) -> None:
     ports = dict(zip(OPTIONS, free_ports(3), strict=True))
-    with running(data, ports, until="organisation, catalogue") as (process, shown):
+    with running(data, ports, until="organisation, catalog") as (process, shown):
         assert (data / "seeded").exists() is False
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0, shown.read_text()

@@ -291,7 +291,7 @@ async def test_older_ticket_fact_does_not_replace_a_newer_ticket(post: Post) -> 
 
 async def test_address_is_the_inventorys_at_sending_time(post: Post) -> None:
     await post.take(ticket_fact())
-    user = post.context.world.user(user_id("ann"))
+    user = post.context.policy.known().user(user_id("ann"))
     assert isinstance(user, User)
     post.context.policy.take(
         "provisioner", user.model_copy(update={"email": "married@example.com", "revision": 10_000})

@@ -28,7 +28,7 @@ from services.notifier.domain.wording import subject_of, window_text
 from shared.contracts import access, approval, ticket
 from shared.contracts.event import Event
 from shared.foundation.clock import ManualClock
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 from tests.notifier.facts import (
     GRANT,
     HOUR,
@@ -54,13 +54,13 @@ NO_PAGES = Addresses("https://jit.example.com/")
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
-    return ready_tables(ManualClock(NOW)).world
+def world() -> Snapshot:
+    return ready_tables(ManualClock(NOW)).policy.snapshot()
 
 
 def content(
     event: Event,
-    world: World,
+    world: Snapshot,
     known: ticket.Ticket | None = None,
     *more: Event,
     addresses: Addresses = PAGES,
@@ -91,7 +91,7 @@ def test_every_template_has_words() -> None:
 @pytest.mark.parametrize("event", TABLE)
 @pytest.mark.parametrize("known", [True, False])
 def test_content_of_every_fact_names_the_access_and_links_the_page(
-    event: type[Event], known: bool, world: World
+    event: type[Event], known: bool, world: Snapshot
 ) -> None:
     fact = fact_of_table(event)
     one = content(fact, world, a_ticket() if known else None)
@@ -103,7 +103,7 @@ def test_content_of_every_fact_names_the_access_and_links_the_page(
         assert "Ann (ann)" in everything
 
 
-def test_mails_of_a_ticket_to_its_people_have_one_subject(world: World) -> None:
+def test_mails_of_a_ticket_to_its_people_have_one_subject(world: Snapshot) -> None:
     subjects = {
         content(fact_of_table(event), world, a_ticket()).subject
         for event in TABLE
@@ -112,7 +112,7 @@ def test_mails_of_a_ticket_to_its_people_have_one_subject(world: World) -> None:
     assert subjects == {"[JIT] Administrator on prod-payments for Ann"}
 
 
-def test_approvers_mail_shows_what_is_to_be_considered(world: World) -> None:
+def test_approvers_mail_shows_what_is_to_be_considered(world: Snapshot) -> None:
     one = content(stage_opened(), world, a_ticket())
     assert one.subject == "[JIT] Approval needed: Administrator on prod-payments for Ann"
     assert one.lead == (
@@ -145,7 +145,7 @@ def test_approvers_mail_shows_what_is_to_be_considered(world: World) -> None:
     )
 
 
-def test_approvers_mail_names_what_there_is_to_consider(world: World) -> None:
+def test_approvers_mail_names_what_there_is_to_consider(world: Snapshot) -> None:
     live = approval.OtherGrant(
         beneficiary=person("ann"), account_id="222222222222", account_name="dev-web", set_name="ReadOnly",
         ends_at=NOW,
@@ -172,19 +172,19 @@ def test_approvers_mail_names_what_there_is_to_consider(world: World) -> None:
     )
 
 
-def test_approvers_mail_for_oneself_says_so(world: World) -> None:
+def test_approvers_mail_for_oneself_says_so(world: Snapshot) -> None:
     one = content(stage_opened(), world, a_ticket(requester=person("ann")))
     assert one.lead.startswith(
         "Ann (ann) asks for Administrator on prod-payments (111111111111) for themselves."
     )
 
 
-def test_approvers_mail_warns_of_a_set_that_was_changed(world: World) -> None:
+def test_approvers_mail_warns_of_a_set_that_was_changed(world: Snapshot) -> None:
     one = content(stage_opened(), world, a_ticket(targets=(target(set_digest="another"),)))
     assert "will not be granted" in values(one)["Attention"][0]
 
 
-def test_granted_mail_says_until_when_credentials_live_and_what_is_not_ours(world: World) -> None:
+def test_granted_mail_says_until_when_credentials_live_and_what_is_not_ours(world: Snapshot) -> None:
     one = content(access_fact(already_held=True), world, a_ticket())
     assert values(one)["Ends"] == ("Mon 2 Mar 2026, 11:00 UTC",)
     assert values(one)["Credentials until"] == ("Mon 2 Mar 2026, 12:00 UTC at the latest",)
@@ -192,24 +192,24 @@ def test_granted_mail_says_until_when_credentials_live_and_what_is_not_ours(worl
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_revoked_mail_tells_of_living_credentials_only_while_they_live(live: bool, world: World) -> None:
+def test_revoked_mail_tells_of_living_credentials_only_while_they_live(live: bool, world: Snapshot) -> None:
     at = NOW if live else NOW + 3 * HOUR
     one = content(access_fact(access.AccessRevoked, at=at), world, a_ticket())
     assert ("Note" in values(one)) is live
 
 
-def test_revoked_mail_names_the_groups_that_still_give_the_access(world: World) -> None:
+def test_revoked_mail_names_the_groups_that_still_give_the_access(world: Snapshot) -> None:
     one = content(access_fact(access.AccessRevoked, also_through=("g-dev", "g-ops")), world, a_ticket())
     assert values(one)["Still given by"] == ("group g-dev", "group g-ops")
     assert "Still given by" not in values(content(access_fact(access.AccessRevoked), world, a_ticket()))
 
 
-def test_released_mail_says_what_keeps_the_access(world: World) -> None:
+def test_released_mail_says_what_keeps_the_access(world: Snapshot) -> None:
     one = content(access_fact(access.AccessReleased, kept_by=("not_ours", "g9")), world, a_ticket())
     assert values(one)["Kept by"] == ("an assignment that is not JIT's", "another ticket's grant g9")
 
 
-def test_failed_mail_names_the_cause(world: World) -> None:
+def test_failed_mail_names_the_cause(world: Snapshot) -> None:
     one = content(access_fact(access.AccessFailed), world, a_ticket())
     assert (values(one)["Cause"], values(one)["Detail"]) == (("no witness",), ("approval never said so",))
 
@@ -226,7 +226,7 @@ def test_failed_mail_names_the_cause(world: World) -> None:
     ],
 )
 def test_failed_mail_says_how_it_ended_and_never_that_it_was_taken_away(
-    code: str, begins: str, world: World
+    code: str, begins: str, world: Snapshot
 ) -> None:
     one = content(access_fact(access.AccessFailed, code=code), world, a_ticket())
     assert one.headline == "Access not granted"
@@ -241,14 +241,14 @@ def test_failed_mail_has_words_for_every_cause_of_an_end() -> None:
     assert set(NEVER_GRANTED) == set(access.EndCause) - {access.EndCause.FAILED}
 
 
-def test_failed_mail_says_what_gives_the_access_all_the_same(world: World) -> None:
+def test_failed_mail_says_what_gives_the_access_all_the_same(world: Snapshot) -> None:
     fact = access_fact(access.AccessFailed, code="returned", kept_by=("not_ours", "g9"))
     one = content(fact, world, a_ticket())
     assert one.lead.endswith("The same access goes on by what is named below.")
     assert values(one)["Kept by"] == ("an assignment that is not JIT's", "another ticket's grant g9")
 
 
-def test_failed_mail_tells_of_credentials_of_what_appeared_after_its_end(world: World) -> None:
+def test_failed_mail_tells_of_credentials_of_what_appeared_after_its_end(world: Snapshot) -> None:
     fact = access_fact(access.AccessFailed, code="expired", credentials_until=NOW + HOUR)
     assert (
         "may still work, until Mon 2 Mar 2026, 10:00" in values(content(fact, world, a_ticket()))["Note"][0]
@@ -258,7 +258,7 @@ def test_failed_mail_tells_of_credentials_of_what_appeared_after_its_end(world: 
 @pytest.mark.parametrize("cls", [ticket.TicketTerminated, ticket.TicketReturned])
 @pytest.mark.parametrize("granted", [True, False])
 def test_stopped_mail_says_that_access_is_taken_away_only_if_there_is_some(
-    cls: type[ticket.TicketFact], granted: bool, world: World
+    cls: type[ticket.TicketFact], granted: bool, world: Snapshot
 ) -> None:
     other = grant(id="grant-2", granted_at=NOW)
     whole = a_ticket(grants=(grant(granted_at=NOW if granted else None), other))
@@ -267,7 +267,7 @@ def test_stopped_mail_says_that_access_is_taken_away_only_if_there_is_some(
     assert "Another mail follows" in one.lead
 
 
-def test_failed_mail_about_several_with_different_causes_names_each(world: World) -> None:
+def test_failed_mail_about_several_with_different_causes_names_each(world: Snapshot) -> None:
     events = [
         access_fact(access.AccessFailed, grant_id=f"g{n}", target_id=f"t{n}", detail="", **fields)
         for n, fields in enumerate(({"code": "expired"}, {"code": "returned", "kept_by": ("not_ours",)}), 1)
@@ -284,7 +284,7 @@ def test_failed_mail_about_several_with_different_causes_names_each(world: World
     )
 
 
-def test_terminated_mail_says_who_and_why(world: World) -> None:
+def test_terminated_mail_says_who_and_why(world: Snapshot) -> None:
     one = content(ticket_fact(ticket.TicketTerminated, why="no longer needed"), world)
     assert (values(one)["By"], values(one)["Why"]) == (("bob",), ("no longer needed",))
 
@@ -307,7 +307,7 @@ def test_window_as_approved_comes_before_what_was_asked() -> None:
     assert window_text(a_ticket(), approved).startswith("Mon 2 Mar 2026, 09:00 UTC to")
 
 
-def test_mail_about_several_grants_lists_them_and_says_once_what_they_share(world: World) -> None:
+def test_mail_about_several_grants_lists_them_and_says_once_what_they_share(world: Snapshot) -> None:
     events = [access_fact(grant_id=f"g{n}", target_id=f"t{n}") for n in (1, 2, 3)]
     later = access_fact(grant_id="g4", target_id="t4", ends_at=NOW + 3 * HOUR)
     shown = values(content(events[0], world, wide_ticket(4), *events[1:], later))
@@ -320,14 +320,14 @@ def test_mail_about_several_grants_lists_them_and_says_once_what_they_share(worl
     assert "Ends" not in shown
 
 
-def test_mail_about_a_grant_mailed_about_twice_says_the_latest(world: World) -> None:
+def test_mail_about_a_grant_mailed_about_twice_says_the_latest(world: Snapshot) -> None:
     late = [
         access_fact(access.AccessRevokeOverdue, overdue_by=timedelta(minutes=minutes)) for minutes in (7, 9)
     ]
     assert values(content(late[0], world, a_ticket(), late[1]))["Late by"] == ("9 min",)
 
 
-def test_mail_about_several_approvals_shows_the_windows_of_all(world: World) -> None:
+def test_mail_about_several_approvals_shows_the_windows_of_all(world: Snapshot) -> None:
     first = wide_ticket(2, version=2)
     window = ticket.Window(starts_at=NOW, ends_at=NOW + HOUR)
     approved = tuple(one.model_copy(update={"window": window}) for one in first.targets)
@@ -341,7 +341,7 @@ def test_mail_about_several_approvals_shows_the_windows_of_all(world: World) -> 
     assert len(shown["To"]) == 2
 
 
-def test_mail_about_two_holders_of_one_target_names_both(world: World) -> None:
+def test_mail_about_two_holders_of_one_target_names_both(world: Snapshot) -> None:
     events = [
         ticket_fact(ticket.TicketReturned, TWO, grant_ids=(one,), why=why)
         for one, why in ((GRANT, "done"), ("grant-3", "not needed"))
@@ -355,7 +355,7 @@ def test_mail_about_two_holders_of_one_target_names_both(world: World) -> None:
     assert shown["By"] == ("bob",)
 
 
-def test_approvers_mail_about_several_reviews_lists_each_with_its_id(world: World) -> None:
+def test_approvers_mail_about_several_reviews_lists_each_with_its_id(world: Snapshot) -> None:
     stages = [stage_opened(review_id=f"review-{n}", target_id=f"t{n}") for n in range(1, 48)]
     one = content(stages[0], world, wide_ticket(47), *stages[1:])
     assert one.lead == (
@@ -374,7 +374,7 @@ def test_approvers_mail_about_several_reviews_lists_each_with_its_id(world: Worl
     assert one.link == f"https://pages.example.com/tickets/{TICKET}"
 
 
-def test_mail_lists_so_many_and_counts_the_rest(world: World) -> None:
+def test_mail_lists_so_many_and_counts_the_rest(world: Snapshot) -> None:
     many = SHOWN + 12
     shown = values(content(ticket_fact(whole=wide_ticket(many)), world))
     assert len(shown["To"]) == SHOWN + 1
@@ -387,7 +387,7 @@ def test_mail_lists_so_many_and_counts_the_rest(world: World) -> None:
 @pytest.mark.parametrize("event", TABLE)
 @pytest.mark.parametrize("known", [True, False])
 def test_mail_without_pages_has_no_link_and_names_the_way_through_the_api(
-    event: type[Event], known: bool, world: World
+    event: type[Event], known: bool, world: Snapshot
 ) -> None:
     fact = fact_of_table(event)
     one = content(fact, world, a_ticket() if known else None, addresses=NO_PAGES)

@@ -128,7 +128,7 @@ async def test_hostile_text_in_a_status_mail_is_inert(post: Post, nasty: str) ->
 
 
 def give_hostile_documents(post: Post, nasty: str) -> None:
-    world = post.context.world
+    world = post.context.policy.known()
     carl = world.user(user_id("carl"))
     account, permission_set = world.get(Account, P), world.get(PermissionSet, ADMIN)
     assert isinstance(carl, User)
@@ -182,7 +182,7 @@ async def test_mails_of_a_ticket_make_one_thread_per_person(post: Post) -> None:
 
 
 async def test_name_of_the_recipient_is_theirs_and_nobody_elses(post: Post) -> None:
-    carl = post.context.world.user(user_id("carl"))
+    carl = post.context.policy.known().user(user_id("carl"))
     assert isinstance(carl, User)
     name = '"Carl, Dr." <victim@example.com>, Ünï'
     post.context.policy.take(

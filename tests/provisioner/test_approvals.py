@@ -31,7 +31,7 @@ NOT_ENOUGH: dict[str, Any] = {
 
 
 def rule(lab: Lab, **changes: Any) -> doc.Document:
-    found = lab.context.world.get(doc.ApprovalRule, "all")
+    found = lab.context.policy.known().get(doc.ApprovalRule, "all")
     assert found is not None
     return found.model_copy(update=changes)
 

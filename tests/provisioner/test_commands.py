@@ -251,19 +251,19 @@ async def test_approval_without_a_window_is_left_out(lab: Lab) -> None:
 
 
 def account(lab: Lab, **changes: Any) -> doc.Document:
-    found = lab.context.world.get(doc.Account, lab.account())
+    found = lab.context.policy.known().get(doc.Account, lab.account())
     assert found is not None
     return found.model_copy(update=changes)
 
 
 def permission_set(lab: Lab, **changes: Any) -> doc.Document:
-    found = lab.context.world.get(doc.PermissionSet, lab.arn().rsplit("/", 1)[1])
+    found = lab.context.policy.known().get(doc.PermissionSet, lab.arn().rsplit("/", 1)[1])
     assert found is not None
     return found.model_copy(update=changes)
 
 
 def ann(lab: Lab, **changes: Any) -> doc.Document:
-    found = lab.context.world.get(doc.User, lab.user())
+    found = lab.context.policy.known().get(doc.User, lab.user())
     assert found is not None
     return found.model_copy(update=changes)
 
@@ -307,7 +307,7 @@ async def test_recheck_that_fails_at_the_start_is_final_and_calls_nothing(lab: L
 
 async def test_recheck_of_a_longer_window_than_the_policy_allows_now_fails(lab: Lab) -> None:
     await lab.approve(lab.ticket(starts_in=60, seconds=600))
-    scope = lab.context.world.get(doc.AccessScope, "all")
+    scope = lab.context.policy.known().get(doc.AccessScope, "all")
     assert scope is not None
     lab.replace_document("ticket", scope.model_copy(update={"max_duration": timedelta(seconds=599)}))
     await lab.run(70)

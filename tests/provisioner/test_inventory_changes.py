@@ -120,10 +120,10 @@ async def test_sync_makes_changes_known_here_before_the_broker_does(
 ) -> None:
     await sync.sync_once(context)
     ann = aws.directory.find_user("ann").id
-    assert context.world.get(doc.User, ann) is not None
+    assert context.policy.known().get(doc.User, ann) is not None
     aws.edit(action="delete_user", user="ann")
     await sync.sync_once(context)
-    assert context.world.get(doc.User, ann) is None
+    assert context.policy.known().get(doc.User, ann) is None
 
 
 async def test_sync_of_an_account_that_came_back_takes_it_in_again(
@@ -134,11 +134,11 @@ async def test_sync_of_an_account_that_came_back_takes_it_in_again(
     left = aws.directory.find_account("loyalty-dev")
     del aws.directory.accounts[left.id]
     await sync.sync_once(context)
-    assert context.world.get(doc.Account, left.id) is None
+    assert context.policy.known().get(doc.Account, left.id) is None
     aws.directory.accounts[left.id] = left
     result = await sync.sync_once(context)
     assert changed_keys(result) == {f"account/{left.id}"}
-    assert context.world.get(doc.Account, left.id) is not None
+    assert context.policy.known().get(doc.Account, left.id) is not None
 
 
 async def test_sync_where_many_disappear_keeps_the_old_copy_until_confirmed(
@@ -213,6 +213,6 @@ async def test_sync_that_cannot_write_changes_nothing_here(
     with pytest.raises(NotReady):
         await sync.sync_once(context)
     context.set_pool(pool)
-    ann = context.world.user(aws.directory.find_user("ann").id)
+    ann = context.policy.known().user(aws.directory.find_user("ann").id)
     assert ann is not None
     assert ann.enabled

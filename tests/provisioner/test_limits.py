@@ -62,9 +62,9 @@ async def test_take_in_a_queue_goes_by_priority_then_by_arrival(time: Time) -> N
         await limited.take(name.rstrip("12"))
         served.append(name)
 
-    waiting = ["catalogue1", "drift1", "grant1", "poll1", "grant2", "cut1", "verify1", "revoke1"]
+    waiting = ["catalog1", "drift1", "grant1", "poll1", "grant2", "cut1", "verify1", "revoke1"]
     await asyncio.gather(*(want(name) for name in waiting))
-    assert served == ["revoke1", "verify1", "cut1", "grant1", "grant2", "poll1", "drift1", "catalogue1"]
+    assert served == ["revoke1", "verify1", "cut1", "grant1", "grant2", "poll1", "drift1", "catalog1"]
 
 
 async def test_take_with_an_unknown_priority_is_a_bug(time: Time) -> None:

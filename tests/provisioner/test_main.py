@@ -82,4 +82,4 @@ async def test_loops_take_the_lease_and_read_the_inventory(running: Lab) -> None
         lambda: pool.fetchval("SELECT count(*) FROM document WHERE kind = 'account'"), what="accounts stored"
     )
     assert await running.context.pool.fetchval("SELECT holder FROM lease") == "two"
-    assert running.context.world.get(doc.Account, running.account("orders-prod")) is not None
+    assert running.context.policy.known().get(doc.Account, running.account("orders-prod")) is not None

@@ -230,7 +230,7 @@ def _denials(
 def test_what_narrows_by_its_order_gives_nobody_more(kind: Kind[Any]) -> None:
     seen: Counter[Direction] = Counter()
 
-    @settings(max_examples=120, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=max(120, settings.default.max_examples))
     @given(changes(kind), others)
     def compare(change: tuple[Document | None, Document | None], around: Sequence[Document]) -> None:
         before, after = change

@@ -10,7 +10,8 @@ from shared.contracts.documents import AccessScope, Document, RegisteredAccount
 from shared.contracts.event import Revisions
 from shared.foundation.clock import ManualClock
 from shared.foundation.errors import NotReady
-from shared.policy.policy import PATIENCE, Policy, Purpose
+from shared.policy.policy import Policy, Purpose
+from shared.policy.snapshot import PATIENCE
 from tests.support import organisation as org
 from tests.support.harness import NOW, mark, publish
 

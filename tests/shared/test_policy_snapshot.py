@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contracts.documents import Document, Group, SetGroup, User
@@ -70,7 +70,6 @@ def test_a_snapshot_of_the_policy_stays_as_it_was_when_documents_come() -> None:
     assert before.people({"group:dev"}) - policy.known().people({"group:dev"}) == {"ann"}
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.sampled_from(CHANGES), max_size=6))
 def test_replaced_documents_answer_like_applied_ones(changes: list[Document]) -> None:
     policy = Policy(example.ROLES, clock=ManualClock(NINE), stale_after=timedelta(minutes=1))

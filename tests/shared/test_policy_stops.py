@@ -1,4 +1,4 @@
-"""A stop needs to know people and roles only: it works before rules and catalogue are read."""
+"""A stop needs to know people and roles only: it works before rules and catalog are read."""
 
 from datetime import timedelta
 

@@ -12,7 +12,7 @@ from shared.contracts.witness import ticket_content_hash
 from shared.foundation.clock import ManualClock, new_id
 from shared.policy.rows import approve_verb
 from shared.policy.selection import RuleChoice
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 from tests.support.harness import ready_tables
 
 AccessT = TypeVar("AccessT", bound=AccessFact)
@@ -57,7 +57,7 @@ def vote(user_id: str, *, stage: int = 1, at: datetime, **changes: Any) -> Vote:
 
 
 def _votes(
-    world: World, choice: RuleChoice, ticket: Ticket, target: Target, *, at: datetime
+    world: Snapshot, choice: RuleChoice, ticket: Ticket, target: Target, *, at: datetime
 ) -> tuple[Vote, ...]:
     """Stage by stage the first people who may, each in one stage only."""
     used = set(ticket.parties)

@@ -15,8 +15,8 @@ from shared.contracts.ticket import Ticket, TicketApproved, TicketRejected, Tick
 from shared.documents.tables import Tables
 from shared.foundation.clock import ManualClock, new_id
 from shared.foundation.errors import NotReady
-from shared.policy.approvals import PATIENCE
 from shared.policy.policy import Policy
+from shared.policy.snapshot import PATIENCE
 from shared.runtime.service import Service
 from tests.support.builders import access_fact, review_approved, review_rejected, vote
 from tests.support.harness import NOW, said

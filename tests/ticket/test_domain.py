@@ -28,7 +28,7 @@ from shared.contracts.ticket import (
 )
 from shared.foundation.clock import ManualClock
 from shared.foundation.errors import Conflict, Forbidden
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 from tests.support import organisation as org
 from tests.support.builders import review_approved, review_rejected
 from tests.support.harness import NOW, ready_tables
@@ -41,11 +41,11 @@ ORIGIN = Origin(Actor(kind="person", name="bob", user_id=BOB), at=NOW, cause="re
 
 
 @pytest.fixture
-def world() -> World:
+def world() -> Snapshot:
     return ready_tables(ManualClock(NOW)).policy.snapshot()
 
 
-def submitted(world: World, name: str = "t", *people: str) -> Change[Ticket]:
+def submitted(world: Snapshot, name: str = "t", *people: str) -> Change[Ticket]:
     """Bob asks for ann and himself, unless other people are named."""
     people = people or ("ann", "bob")
     plan = make_plan(draft(world, "bob", beneficiaries=people), world, now=NOW, limits=LIMITS)
@@ -60,11 +60,11 @@ def submitted(world: World, name: str = "t", *people: str) -> Change[Ticket]:
     )
 
 
-def ticket(world: World) -> Ticket:
+def ticket(world: Snapshot) -> Ticket:
     return submitted(world).state
 
 
-def approved(world: World, name: str = "t", *people: str) -> Ticket:
+def approved(world: Snapshot, name: str = "t", *people: str) -> Ticket:
     born = submitted(world, name, *people).state
     (target,) = born.targets
     return approve(born, target, review_approved(born, target, at=NOW), ORIGIN).state
@@ -118,7 +118,7 @@ def state_of(ticket: Ticket, grant_id: str) -> GrantState | None:
 # birth
 
 
-def test_submit_makes_a_grant_for_each_person_and_target(world: World) -> None:
+def test_submit_makes_a_grant_for_each_person_and_target(world: Snapshot) -> None:
     change = submitted(world)
     born = change.state
     assert [(grant.id, grant.beneficiary, grant.state) for grant in born.grants] == [
@@ -135,7 +135,7 @@ def test_submit_makes_a_grant_for_each_person_and_target(world: World) -> None:
 # reviews
 
 
-def test_approve_schedules_the_grants_of_the_target(world: World) -> None:
+def test_approve_schedules_the_grants_of_the_target(world: Snapshot) -> None:
     born = ticket(world)
     review = review_approved(born, born.targets[0], at=NOW)
     change = approve(born, born.targets[0], review, ORIGIN)
@@ -148,7 +148,7 @@ def test_approve_schedules_the_grants_of_the_target(world: World) -> None:
     assert (event.content_hash, event.target_ids) == (review.content_hash, ("t-target",))
 
 
-def test_waiting_target_is_the_pending_one_in_that_revision(world: World) -> None:
+def test_waiting_target_is_the_pending_one_in_that_revision(world: Snapshot) -> None:
     born, done = ticket(world), approved(world)
     (target,) = born.targets
     assert waiting_target(born, review_approved(born, target, at=NOW)) is target
@@ -160,7 +160,7 @@ def test_waiting_target_is_the_pending_one_in_that_revision(world: World) -> Non
 # what the provisioner reports
 
 
-def test_access_facts_in_order_lead_to_ended_and_then_closed(world: World) -> None:
+def test_access_facts_in_order_lead_to_ended_and_then_closed(world: Snapshot) -> None:
     done = approved(world)
     for grant in ("t-ann", "t-bob"):
         done = after(done, fact(access.AccessGranted, grant, **GRANTED))
@@ -190,7 +190,7 @@ def test_access_facts_in_order_lead_to_ended_and_then_closed(world: World) -> No
     ],
 )
 def test_state_of_grants_that_never_came_says_whether_somebody_stopped_them(
-    world: World, codes: tuple[str, str], shown: TicketState
+    world: Snapshot, codes: tuple[str, str], shown: TicketState
 ) -> None:
     facts = [
         fact(access.AccessFailed, grant, code=code)
@@ -210,7 +210,7 @@ def test_state_of_grants_that_never_came_says_whether_somebody_stopped_them(
     ],
 )
 def test_grant_that_ended_before_it_was_given_has_failed_by_the_cause_of_its_end(
-    world: World, code: str, shown: TicketState
+    world: Snapshot, code: str, shown: TicketState
 ) -> None:
     one = approved(world)
     for grant in ("t-ann", "t-bob"):
@@ -228,7 +228,7 @@ def test_grant_that_ended_before_it_was_given_has_failed_by_the_cause_of_its_end
 
 
 def test_grant_that_appeared_after_its_end_keeps_the_ticket_from_closing_while_credentials_live(
-    world: World,
+    world: Snapshot,
 ) -> None:
     late = {"code": "terminated", "credentials_until": NOW + HOUR}
     facts = [fact(access.AccessFailed, grant, **late) for grant in ("t-ann", "t-bob")]
@@ -236,7 +236,7 @@ def test_grant_that_appeared_after_its_end_keeps_the_ticket_from_closing_while_c
     assert (one.credentials_until, endings.closes_at(one)) == (NOW + HOUR, NOW + HOUR)
 
 
-def test_access_fact_that_is_older_or_repeated_changes_nothing(world: World) -> None:
+def test_access_fact_that_is_older_or_repeated_changes_nothing(world: Snapshot) -> None:
     done = after(approved(world), fact(access.AccessRevoked, "t-ann", **ENDED))
     for old in (
         fact(access.AccessGranted, "t-ann", **GRANTED),
@@ -246,12 +246,12 @@ def test_access_fact_that_is_older_or_repeated_changes_nothing(world: World) -> 
         assert grants.note_access(done, old) == Change(done)
 
 
-def test_access_fact_raises_the_version_and_publishes_nothing(world: World) -> None:
+def test_access_fact_raises_the_version_and_publishes_nothing(world: Snapshot) -> None:
     change = grants.note_access(approved(world), fact(access.AccessGranting, "t-ann"))
     assert (change.state.version, change.events, change.alerts) == (3, (), ())
 
 
-def test_stop_of_live_grants_is_not_undone_by_a_late_granted(world: World) -> None:
+def test_stop_of_live_grants_is_not_undone_by_a_late_granted(world: Snapshot) -> None:
     done = endings.return_access(approved(world), ANN, ORIGIN).state
     assert state_of(done, "t-ann") is GrantState.REVOKING
     assert grants.note_access(done, fact(access.AccessGranted, "t-ann", **GRANTED)) == Change(done)
@@ -260,7 +260,7 @@ def test_stop_of_live_grants_is_not_undone_by_a_late_granted(world: World) -> No
 # endings
 
 
-def test_withdraw_drops_what_is_pending_or_not_begun(world: World) -> None:
+def test_withdraw_drops_what_is_pending_or_not_begun(world: Snapshot) -> None:
     pending = endings.withdraw(ticket(world), BOB, ORIGIN)
     assert pending.state.state is TicketState.WITHDRAWN
     event = event_of(pending)
@@ -271,7 +271,7 @@ def test_withdraw_drops_what_is_pending_or_not_begun(world: World) -> None:
     assert {grant.code for grant in scheduled.state.grants} == {EndCause.WITHDRAWN}
 
 
-def test_withdraw_after_granting_is_a_conflict(world: World) -> None:
+def test_withdraw_after_granting_is_a_conflict(world: Snapshot) -> None:
     done = after(approved(world), *(fact(access.AccessGranting, grant) for grant in ("t-ann", "t-bob")))
     with pytest.raises(Conflict, match="nothing of this ticket can be withdrawn"):
         endings.withdraw(done, BOB, ORIGIN)
@@ -279,14 +279,14 @@ def test_withdraw_after_granting_is_a_conflict(world: World) -> None:
 
 @pytest.mark.parametrize("make", [ticket, approved])
 def test_withdraw_is_the_requesters_alone_and_no_beneficiarys(
-    world: World, make: Callable[[World], Ticket]
+    world: Snapshot, make: Callable[[Snapshot], Ticket]
 ) -> None:
     with pytest.raises(Forbidden) as caught:
         endings.withdraw(make(world), ANN, ORIGIN)
     assert caught.value.code == "not_requester"
 
 
-def test_return_is_of_ones_own_access_only(world: World) -> None:
+def test_return_is_of_ones_own_access_only(world: Snapshot) -> None:
     change = endings.return_access(approved(world), ANN, ORIGIN)
     event = event_of(change)
     assert isinstance(event, TicketReturned)
@@ -308,14 +308,14 @@ def test_return_is_of_ones_own_access_only(world: World) -> None:
     ],
 )
 def test_end_of_all_targets_shows_in_the_ticket(
-    world: World, end: Callable[[Ticket], Change[Ticket]], shown: TicketState
+    world: Snapshot, end: Callable[[Ticket], Change[Ticket]], shown: TicketState
 ) -> None:
     change = end(ticket(world))
     assert (change.state.state, event_of(change).target_ids) == (shown, ("t-target",))
     assert endings.closes_at(change.state) == NOW
 
 
-def test_time_out_is_due_at_the_moment_and_not_before(world: World) -> None:
+def test_time_out_is_due_at_the_moment_and_not_before(world: Snapshot) -> None:
     pending = ticket(world)
     early = Origin(ORIGIN.actor, at=pending.expires_at - timedelta(microseconds=1))
     assert endings.time_out(pending, early) == Change(pending)
@@ -333,7 +333,7 @@ def test_time_out_is_due_at_the_moment_and_not_before(world: World) -> None:
     ("who", "sees"),
     [("bob", True), ("ann", True), ("carl", True), ("root", True), ("aud", True), ("eve", False)],
 )
-def test_may_see_of_requester_beneficiary_approver_and_reader(world: World, who: str, sees: bool) -> None:
+def test_may_see_of_requester_beneficiary_approver_and_reader(world: Snapshot, who: str, sees: bool) -> None:
     """Bob asks for ann."""
     asked = submitted(world, "t", "ann").state
     assert rights.may_see(asked, org.user_id(who), world, now=NOW) is sees

@@ -293,11 +293,11 @@ async def test_terminate_of_two_targets_of_which_one_is_not_theirs_ends_neither(
 async def test_terminate_by_an_administrator_needs_no_policy_but_people(
     service: Service, issuer: DevelopmentIssuer, clock: ManualClock
 ) -> None:
-    """Catalogue and rules are not read yet: roles and the directory are enough to stop access."""
+    """Catalog and rules are not read yet: roles and the directory are enough to stop access."""
     ticket = await submitted(service, issuer)
     await approve_all(service, ticket["id"])
     service.context.tables = ready_tables(clock, {"provisioner": org.everything()["provisioner"]})
-    assert not service.context.tables.ready
+    assert not service.context.policy.ready
     path = f"/v1/tickets/{ticket['id']}/terminate"
     async with api(service, issuer, "carl") as client:
         assert (await client.post(path)).status_code == 503
@@ -361,7 +361,7 @@ async def test_time_out_ends_a_ticket_nobody_decided(
         assert (await client.get(f"/v1/tickets/{ticket['id']}")).json()["state"] == "timed_out"
 
 
-# the catalogue
+# the catalog
 
 SCOPE = {
     "name": "temporary",
@@ -404,7 +404,7 @@ async def test_scope_is_created_changed_with_its_etag_and_removed_for_ever(
 
 
 @pytest.mark.parametrize("who", ["ann", "carl", "aud", None])
-async def test_catalogue_is_changed_by_administrators_only(
+async def test_catalog_is_changed_by_administrators_only(
     service: Service, issuer: DevelopmentIssuer, who: str | None
 ) -> None:
     async with api(service, issuer, who) as client:

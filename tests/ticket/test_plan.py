@@ -8,7 +8,7 @@ from services.ticket.domain.plan import Plan, make_plan
 from shared.contracts.documents import Account, Document, Group, PermissionSet
 from shared.contracts.ticket import WindowAsked
 from shared.foundation.clock import ManualClock
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 from tests.support import organisation as org
 from tests.support.harness import NOW, ready_tables
 from tests.ticket.test_window import LIMITS
@@ -17,12 +17,12 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def world() -> World:
-    return ready_tables(ManualClock(NOW)).world
+def world() -> Snapshot:
+    return ready_tables(ManualClock(NOW)).policy.snapshot()
 
 
 def draft(
-    world: World,
+    world: Snapshot,
     who: str = "ann",
     *,
     targets: tuple[tuple[str, str], ...] = ((org.P, org.ADMIN),),
@@ -41,7 +41,7 @@ def draft(
     )
 
 
-def plan(world: World, made: Draft) -> Plan:
+def plan(world: Snapshot, made: Draft) -> Plan:
     return make_plan(made, world, now=NOW, limits=LIMITS)
 
 
@@ -49,7 +49,7 @@ def codes(made: Plan) -> list[tuple[str, str]]:
     return [(problem.field, problem.code) for problem in made.problems]
 
 
-def test_plan_of_an_allowed_request_names_rules_and_approvers(world: World) -> None:
+def test_plan_of_an_allowed_request_names_rules_and_approvers(world: Snapshot) -> None:
     made = plan(world, draft(world))
     assert made.problems == ()
     (target,) = made.targets
@@ -80,44 +80,43 @@ def test_plan_of_an_allowed_request_names_rules_and_approvers(world: World) -> N
     ],
 )
 def test_plan_of_a_wrong_request_names_field_and_code(
-    world: World, changes: dict[str, object], expected: list[tuple[str, str]]
+    world: Snapshot, changes: dict[str, object], expected: list[tuple[str, str]]
 ) -> None:
     assert codes(plan(world, draft(world, **changes))) == expected  # type: ignore[arg-type]
 
 
-def apply(world: World, document: Document, **changes: object) -> None:
-    newer = {"revision": document.revision + 1000, **changes}
-    assert world.apply(document.model_copy(update=newer))
+def changed(world: Snapshot, document: Document, **changes: object) -> Snapshot:
+    return world.replace(document.model_copy(update=changes))
 
 
 @pytest.mark.parametrize("change", [{"management": True}, {"delegated_administrator": True}, {}])
 def test_plan_on_an_account_that_was_protected_after_it_was_registered(
-    world: World, change: dict[str, object]
+    world: Snapshot, change: dict[str, object]
 ) -> None:
     account, registered = world.get(Account, org.P), world.registered_account(org.P)
     assert account is not None
     assert registered is not None
-    apply(world, account, **change)
+    world = changed(world, account, **change)
     listed = frozenset() if change else frozenset({org.P})
     limits = replace(LIMITS, protected=listed)
     made = make_plan(draft(world), world, now=NOW, limits=limits)
     assert codes(made) == [("/targets/0/account", "account_protected")]
     assert made.targets == ()
-    apply(world, registered, protected_override=True)
+    world = changed(world, registered, protected_override=True)
     assert make_plan(draft(world), world, now=NOW, limits=limits).problems == ()
 
 
-def test_plan_for_a_set_whose_sessions_were_made_longer_since(world: World) -> None:
+def test_plan_for_a_set_whose_sessions_were_made_longer_since(world: Snapshot) -> None:
     permission_set, registered = world.get(PermissionSet, org.ADMIN), world.registered_set(org.ADMIN)
     assert permission_set is not None
     assert registered is not None
-    apply(world, permission_set, session_duration=HOUR + timedelta(seconds=1))
+    world = changed(world, permission_set, session_duration=HOUR + timedelta(seconds=1))
     assert codes(plan(world, draft(world))) == [("/targets/0/set", "long_session")]
-    apply(world, registered, long_session_acknowledged=True)
+    world = changed(world, registered, long_session_acknowledged=True)
     assert plan(world, draft(world)).problems == ()
 
 
-def test_plan_with_several_problems_names_all_at_once(world: World) -> None:
+def test_plan_with_several_problems_names_all_at_once(world: Snapshot) -> None:
     wrong = draft(
         world, targets=((org.P, org.ADMIN), ("555555555555", org.READ)), reason="no", beneficiaries=("x",)
     )
@@ -128,66 +127,59 @@ def test_plan_with_several_problems_names_all_at_once(world: World) -> None:
     }
 
 
-def test_plan_that_only_the_requester_could_approve_is_unapprovable(world: World) -> None:
+def test_plan_that_only_the_requester_could_approve_is_unapprovable(world: Snapshot) -> None:
     """Bob alone is in managers: nobody but bob could decide about the request on D."""
     assert codes(plan(world, draft(world, "bob", targets=((org.D, org.ADMIN),)))) == [
         ("/targets/0", "unapprovable")
     ]
 
 
-def test_plan_without_an_approval_rule_is_refused(world: World) -> None:
-    rules = {
-        rule.id: rule.model_copy(update={"deleted": True, "revision": rule.revision + 100})
-        for rule in org.numbered(org.rules())
-    }
-    for rule in rules.values():
-        world.apply(rule)
+def test_plan_without_an_approval_rule_is_refused(world: Snapshot) -> None:
+    world = world.without(*org.rules())
     assert codes(plan(world, draft(world))) == [("/targets/0", "no_rule")]
 
 
-def test_plan_without_end_or_duration_takes_the_default_capped_by_the_scope(world: World) -> None:
+def test_plan_without_end_or_duration_takes_the_default_capped_by_the_scope(world: Snapshot) -> None:
     assert plan(world, draft(world, asked=WindowAsked())).length == HOUR
     assert plan(world, draft(world, targets=((org.P, org.READ),), asked=WindowAsked())).length == 24 * HOUR
 
 
-def test_plan_without_end_or_duration_is_capped_by_the_scope_of_every_beneficiary(world: World) -> None:
+def test_plan_without_end_or_duration_is_capped_by_the_scope_of_every_beneficiary(world: Snapshot) -> None:
     """Carl may read for two hours, bob for a day."""
-    assert world.apply(org.scope("carl", "owners-prod", "*", f"ps:{org.READ}", 2, revision=1000))
+    world = world.replace(org.scope("carl", "owners-prod", "*", f"ps:{org.READ}", 2, revision=1000))
     for people in (("carl", "bob"), ("bob", "carl")):
         asked = draft(world, "bob", targets=((org.P, org.READ),), beneficiaries=people, asked=WindowAsked())
         assert (codes(plan(world, asked)), plan(world, asked).length) == ([], 2 * HOUR)
 
 
-def crowd(world: World, size: int) -> tuple[str, ...]:
-    """So many more people in dev, by user name."""
+def crowd(world: Snapshot, size: int) -> tuple[Snapshot, tuple[str, ...]]:
+    """With so many more people in dev, and their user names."""
     names = tuple(f"person-{number}" for number in range(size))
-    for number, name in enumerate(names):
-        assert world.apply(org.user(name).model_copy(update={"revision": 1000 + number}))
+    world = world.replace(*(org.user(name) for name in names))
     dev = world.get(Group, org.group_id("dev"))
     assert dev is not None
-    apply(world, dev, members=(*dev.members, *(org.user_id(name) for name in names)))
-    return names
+    return changed(world, dev, members=(*dev.members, *(org.user_id(name) for name in names))), names
 
 
 @pytest.mark.parametrize(
     ("size", "expected"), [(25, []), (26, [("/targets", "too_many_grants")])], ids=["50 grants", "52 grants"]
 )
 def test_plan_of_exactly_the_most_grants_passes_and_not_one_more_person(
-    world: World, size: int, expected: list[tuple[str, str]]
+    world: Snapshot, size: int, expected: list[tuple[str, str]]
 ) -> None:
-    many = draft(
-        world, "bob", targets=((org.P, org.READ), (org.S, org.READ)), beneficiaries=crowd(world, size)
-    )
+    world, names = crowd(world, size)
+    many = draft(world, "bob", targets=((org.P, org.READ), (org.S, org.READ)), beneficiaries=names)
     assert codes(plan(world, many)) == expected
 
 
 @pytest.mark.parametrize(("size", "expected"), [(50, []), (51, [("/targets", "too_many_grants")])])
-def test_plan_counts_grants_one_by_one(world: World, size: int, expected: list[tuple[str, str]]) -> None:
-    many = draft(world, "bob", targets=((org.P, org.READ),), beneficiaries=crowd(world, size))
+def test_plan_counts_grants_one_by_one(world: Snapshot, size: int, expected: list[tuple[str, str]]) -> None:
+    world, names = crowd(world, size)
+    many = draft(world, "bob", targets=((org.P, org.READ),), beneficiaries=names)
     assert codes(plan(world, many)) == expected
 
 
-def test_plan_over_the_most_grants_is_refused_once_and_not_asked_right_by_right(world: World) -> None:
+def test_plan_over_the_most_grants_is_refused_once_and_not_asked_right_by_right(world: Snapshot) -> None:
     """Eve is denied on P: asked, her right would be a second problem."""
     limits = replace(LIMITS, most_grants=3)
     many = draft(world, "bob", targets=((org.P, org.READ), (org.D, org.READ)), beneficiaries=("ann", "eve"))
@@ -196,17 +188,17 @@ def test_plan_over_the_most_grants_is_refused_once_and_not_asked_right_by_right(
     assert made.targets == ()
 
 
-def test_plan_for_a_user_name_that_two_users_have_names_nobody(world: World) -> None:
+def test_plan_for_a_user_name_that_two_users_have_names_nobody(world: Snapshot) -> None:
     """Their ids still name each of them."""
     twin = org.user("ann").model_copy(update={"id": "user-ann-2", "external_ids": (), "revision": 1000})
-    assert world.apply(twin)
+    world = world.replace(twin)
     ambiguous = draft(world, "bob", beneficiaries=("ann",))
     assert codes(plan(world, ambiguous)) == [("/beneficiaries/0", "beneficiary_unknown")]
     by_id = draft(world, "bob", beneficiaries=(org.user_id("ann"),))
     assert codes(plan(world, by_id)) == []
 
 
-def test_plan_expands_a_set_group_and_counts_the_same_pair_once(world: World) -> None:
+def test_plan_expands_a_set_group_and_counts_the_same_pair_once(world: Snapshot) -> None:
     user = world.user(org.user_id("ann"))
     assert user is not None
     doubled = Draft(

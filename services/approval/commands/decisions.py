@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from services.approval.commands.reviews import require_documents
 from services.approval.domain import eligibility
 from services.approval.domain.lifecycle import outdated
 from services.approval.domain.review import Review
@@ -15,7 +14,7 @@ from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import new_id
 from shared.foundation.errors import Conflict, Denied, NotFound, PreconditionFailed
 from shared.http.access import Caller
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -35,16 +34,17 @@ async def decide(
 
     A second one at the same time waits for the first and then sees it.
     """
-    world = context.world
     origin = Origin(caller.actor, context.clock.now(), caller.cause)
-    review = _visible(world, caller, await reviews.lock_review(work.conn, review_id), origin)
+    found = await reviews.lock_review(work.conn, review_id)
+    snapshot = context.policy.snapshot(purpose="write")
+    review = _visible(snapshot, caller, found, origin)
     guard(review, caller.user_id, origin.at)
-    _check_rules(context, world, review)
+    _check_rules(context, snapshot, review)
     change = vote(
         review,
-        _ballot(caller, decision, world.revisions),
-        eligibility.ask(world, review, caller.user_id, origin.at),
-        eligibility.electorate_of(world, review.stages, review.reviewed, origin.at),
+        _ballot(caller, decision, snapshot.revisions),
+        eligibility.ask(snapshot, review, caller.user_id, origin.at),
+        eligibility.electorate_of(snapshot, review.stages, review.reviewed, origin.at),
         await background.load(work.conn, review.reviewed, now=origin.at),
         origin,
     )
@@ -54,9 +54,9 @@ async def decide(
     return change.state
 
 
-def _visible(world: World, caller: Caller, review: Review | None, origin: Origin) -> Review:
+def _visible(snapshot: Snapshot, caller: Caller, review: Review | None, origin: Origin) -> Review:
     """The review, or NotFound where there is none or it is none of this person's business."""
-    if review is not None and eligibility.may_see(world, review, caller.user_id, origin.at):
+    if review is not None and eligibility.may_see(snapshot, review, caller.user_id, origin.at):
         return review
     denied = None
     if review is not None:
@@ -65,11 +65,11 @@ def _visible(world: World, caller: Caller, review: Review | None, origin: Origin
     raise NotFound("there is no such review, or it is not yours to see", code="review_unknown", denied=denied)
 
 
-def _check_rules(context: Context, world: World, review: Review) -> None:
+def _check_rules(context: Context, snapshot: Snapshot, review: Review) -> None:
     """A vote counts under the rules of now: what they no longer ask for is reopened, not voted on."""
     for wanted in review.decided_on:
-        require_documents(context, world, wanted)
-    if outdated(review, eligibility.rules_now(world, review.reviewed)):
+        context.policy.snapshot(wanted)
+    if outdated(review, eligibility.rules_now(snapshot, review.reviewed)):
         raise Conflict(
             "the approval rules have just changed; the review is being opened again under the new ones",
             code="state",

@@ -20,7 +20,7 @@ from shared.contracts.change import Change, Origin
 from shared.contracts.event import Revisions
 from shared.database.unit_of_work import UnitOfWork
 from shared.observability.logs import logger
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 
 BATCH: Final = 200
 UNAPPROVABLE: Final = "review_unapprovable/"
@@ -35,8 +35,8 @@ async def keep_fresh(context: Context, settings: ApprovalSettings) -> None:
     seen: Revisions | None = None
     due = loop.time()
     while True:
-        revisions = context.world.revisions
-        if context.tables.ready and (revisions != seen or loop.time() >= due):
+        revisions = context.policy.known().revisions
+        if context.policy.ready and (revisions != seen or loop.time() >= due):
             await refresh_reviews(context)
             seen, due = revisions, loop.time() + settings.refresh_every_s
         await asyncio.sleep(settings.refresh_poll_s)
@@ -60,29 +60,29 @@ async def refresh_reviews(context: Context) -> int:
 
 async def refresh_review(context: Context, work: UnitOfWork, review_id: str) -> bool:
     """Bring one review in line with the documents; returns whether it was opened anew."""
-    world = context.world
     origin = Origin(context.actor, context.clock.now())
     review = await reviews.lock_review(work.conn, review_id)
-    if review is None or not _may_judge(context, world, review):
+    snapshot = context.policy.known()
+    if review is None or not _may_judge(context, snapshot, review):
         return False
-    if outdated(review, eligibility.rules_now(world, review.reviewed)):
-        await _reopen(work, world, review, origin)
+    if outdated(review, eligibility.rules_now(snapshot, review.reviewed)):
+        await _reopen(work, snapshot, review, origin)
         return True
-    await _follow_electorate(work, world, review, origin)
+    await _follow_electorate(work, snapshot, review, origin)
     return False
 
 
-async def _reopen(work: UnitOfWork, world: World, review: Review, origin: Origin) -> None:
+async def _reopen(work: UnitOfWork, snapshot: Snapshot, review: Review, origin: Origin) -> None:
     because = origin.because("the approval rules for this target changed")
     await reviews.save(work, review, void(Change(review), because))
-    await begin_review(work, world, review.reviewed, ticket_version=review.ticket_version, origin=origin)
+    await begin_review(work, snapshot, review.reviewed, ticket_version=review.ticket_version, origin=origin)
 
 
-async def _follow_electorate(work: UnitOfWork, world: World, review: Review, origin: Origin) -> None:
+async def _follow_electorate(work: UnitOfWork, snapshot: Snapshot, review: Review, origin: Origin) -> None:
     """A stage lacks a vote that it had, or has it back: the first that lacks any is the open one."""
-    electorate = eligibility.electorate_of(world, review.stages, review.reviewed, origin.at)
+    electorate = eligibility.electorate_of(snapshot, review.stages, review.reviewed, origin.at)
     known = await background.load(work.conn, review.reviewed, now=origin.at)
-    moved = open_next_stage(Change(review), electorate, known, origin, revisions=world.revisions)
+    moved = open_next_stage(Change(review), electorate, known, origin, revisions=snapshot.revisions)
     change = note_electorate(moved, electorate, origin)
     await reviews.save(work, review, change)
     if change.state.waits(origin.at):
@@ -106,12 +106,12 @@ async def _batches(context: Context) -> AsyncIterator[tuple[list[Review], dict[s
 
 def _is_due(context: Context, review: Review, recorded: Collection[str]) -> bool:
     """Whether a refresh would change a review, judged without a lock: nearly always it would not."""
-    world, now = context.world, context.clock.now()
-    if not _may_judge(context, world, review):
+    snapshot, now = context.policy.known(), context.clock.now()
+    if not _may_judge(context, snapshot, review):
         return False
-    if outdated(review, eligibility.rules_now(world, review.reviewed)):
+    if outdated(review, eligibility.rules_now(snapshot, review.reviewed)):
         return True
-    electorate = eligibility.electorate_of(world, review.stages, review.reviewed, now)
+    electorate = eligibility.electorate_of(snapshot, review.stages, review.reviewed, now)
     return (
         review.waiting_stage(electorate) != review.stage
         or review.can_be_filled(electorate) == (review.unapprovable_since is not None)
@@ -119,10 +119,11 @@ def _is_due(context: Context, review: Review, recorded: Collection[str]) -> bool
     )
 
 
-def _may_judge(context: Context, world: World, review: Review) -> bool:
+def _may_judge(context: Context, snapshot: Snapshot, review: Review) -> bool:
     """Not timed out, and not opened on newer documents: a replica that lags would turn the review back."""
-    known = all(world.covers(wanted) for wanted in review.decided_on)
-    return review.waits(context.clock.now()) and context.tables.ready and known
+    now = context.clock.now()
+    known = all(snapshot.is_as_new_as(wanted, now=now) for wanted in review.decided_on)
+    return review.waits(now) and snapshot.complete and known
 
 
 def _deciders(review: Review, electorate: Electorate) -> frozenset[str]:

@@ -12,7 +12,6 @@ from services.approval.domain.review import Reviewed
 from services.approval.store import background, reviews
 from shared.context import Context
 from shared.contracts.change import Change, Origin
-from shared.contracts.event import Revisions
 from shared.contracts.ticket import (
     TargetState,
     TicketClosed,
@@ -26,9 +25,8 @@ from shared.contracts.ticket import (
 )
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import new_id
-from shared.foundation.errors import NotReady
 from shared.messaging.envelope import Received
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 
 STOPS: Final[Mapping[type[TicketFact], str]] = {
     TicketWithdrawn: "the ticket was withdrawn",
@@ -46,43 +44,33 @@ async def open_reviews(context: Context, work: UnitOfWork, received: Received[Ti
 
     Raises NotReady, to be tried again, until the documents here are at least those of the submit.
     """
-    world, fact = context.world, received.event
+    fact = received.event
     origin = Origin(context.actor, context.clock.now(), received.id)
     await reviews.lock_ticket(work.conn, fact.ticket.id, version=fact.ticket.version)
     for target in fact.targets:
         if target.state is not TargetState.PENDING or await reviews.is_settled(work.conn, target):
             continue
-        require_documents(context, world, fact.ticket.revisions)
+        snapshot = context.policy.snapshot(fact.ticket.revisions)
         reviewed = Reviewed.of(fact.ticket, target)
-        await begin_review(work, world, reviewed, ticket_version=fact.ticket.version, origin=origin)
+        await begin_review(work, snapshot, reviewed, ticket_version=fact.ticket.version, origin=origin)
 
 
 async def begin_review(
-    work: UnitOfWork, world: World, reviewed: Reviewed, *, ticket_version: int, origin: Origin
+    work: UnitOfWork, snapshot: Snapshot, reviewed: Reviewed, *, ticket_version: int, origin: Origin
 ) -> None:
     """Open one review on the documents as they are now. Needs the ticket's lock."""
-    choice = eligibility.rules_now(world, reviewed)
+    choice = eligibility.rules_now(snapshot, reviewed)
     change = open_review(
         reviewed,
         choice,
-        eligibility.electorate_of(world, choice.stages, reviewed, origin.at),
+        eligibility.electorate_of(snapshot, choice.stages, reviewed, origin.at),
         await background.load(work.conn, reviewed, now=origin.at),
         review_id=new_id(),
         ticket_version=ticket_version,
-        revisions=world.revisions,
+        revisions=snapshot.revisions,
         origin=origin,
     )
     await reviews.add(work, change)
-
-
-def require_documents(context: Context, world: World, wanted: Revisions) -> None:
-    """Raise NotReady unless what is known here is complete and as new as an earlier decision's."""
-    context.tables.require_ready()
-    if not world.covers(wanted):
-        raise NotReady(
-            "policy and inventory are older here than where this was decided before; try again in a moment",
-            code="tables_behind",
-        )
 
 
 async def void_reviews(

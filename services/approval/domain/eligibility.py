@@ -1,6 +1,6 @@
 """Who may vote on a review and who may see it, asked of the documents as they are now.
 
-Pure reads of a `World`. What is frozen in a review (review.py) says what is needed; this says who may
+Pure reads of a `Snapshot`. What is frozen in a review (review.py) says what is needed; this says who may
 give it, each time anew.
 """
 
@@ -14,20 +14,22 @@ from shared.contracts.people import Person
 from shared.policy.row import Answer
 from shared.policy.rows import approve_verb
 from shared.policy.selection import RuleChoice
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 
 
-def rules_now(world: World, reviewed: Reviewed) -> RuleChoice:
+def rules_now(snapshot: Snapshot, reviewed: Reviewed) -> RuleChoice:
     """The rules, stages or auto-approval that hold for what is reviewed."""
-    return world.rules_for(reviewed.target.account_id, reviewed.target.set_id, reviewed.duration)
+    return snapshot.rules_for(reviewed.target.account_id, reviewed.target.set_id, reviewed.duration)
 
 
-def electorate_of(world: World, stages: Sequence[Stage], reviewed: Reviewed, now: datetime) -> Electorate:
+def electorate_of(
+    snapshot: Snapshot, stages: Sequence[Stage], reviewed: Reviewed, now: datetime
+) -> Electorate:
     """Stage by stage, everybody whom the policy lets vote there, by user name."""
     return tuple(
         _persons(
-            world,
-            world.who_may(
+            snapshot,
+            snapshot.who_may(
                 approve_verb(stage.rule_id, stage.index),
                 reviewed.target.account_id,
                 reviewed.target.set_id,
@@ -39,17 +41,17 @@ def electorate_of(world: World, stages: Sequence[Stage], reviewed: Reviewed, now
     )
 
 
-def electorate_now(world: World, review: Review, now: datetime) -> Electorate | None:
+def electorate_now(snapshot: Snapshot, review: Review, now: datetime) -> Electorate | None:
     """The electorate by which an open review's votes count; None once it is closed."""
     if review.state is not ReviewState.OPEN:
         return None
-    return electorate_of(world, review.stages, review.reviewed, now)
+    return electorate_of(snapshot, review.stages, review.reviewed, now)
 
 
-def ask(world: World, review: Review, user_id: str, now: datetime) -> Answer:
+def ask(snapshot: Snapshot, review: Review, user_id: str, now: datetime) -> Answer:
     """The policy's answer to this person's vote on the open stage."""
     reviewed = review.reviewed
-    return world.may(
+    return snapshot.may(
         user_id,
         verb_now(review),
         reviewed.target.account_id,
@@ -59,32 +61,32 @@ def ask(world: World, review: Review, user_id: str, now: datetime) -> Answer:
     )
 
 
-def may_decide(world: World, review: Review, user_id: str, now: datetime) -> bool:
+def may_decide(snapshot: Snapshot, review: Review, user_id: str, now: datetime) -> bool:
     """Whether a vote of this person would be counted now, as far as guards and policy go."""
     if not review.waits(now) or user_id in review.used_up:
         return False
-    return ask(world, review, user_id, now).allowed
+    return ask(snapshot, review, user_id, now).allowed
 
 
-def deciders(world: World, review: Review, now: datetime) -> tuple[Person, ...]:
+def deciders(snapshot: Snapshot, review: Review, now: datetime) -> tuple[Person, ...]:
     """Who may still decide on the open stage; nobody once the review is closed or out of time."""
     if not review.waits(now):
         return ()
-    return review.deciders(electorate_of(world, review.stages, review.reviewed, now))
+    return review.deciders(electorate_of(snapshot, review.stages, review.reviewed, now))
 
 
-def may_see(world: World, review: Review, user_id: str, now: datetime) -> bool:
+def may_see(snapshot: Snapshot, review: Review, user_id: str, now: datetime) -> bool:
     """Parties and voters; and whoever may read tickets there, as every approver of the target's rules may."""
     if user_id in review.reviewed.parties or user_id in review.voters:
         return True
     target = review.reviewed.target
-    return world.may(user_id, "ticket.read", target.account_id, target.set_id, now=now).allowed
+    return snapshot.may(user_id, "ticket.read", target.account_id, target.set_id, now=now).allowed
 
 
-def sees_everything(world: World, user_id: str, now: datetime) -> bool:
-    return world.may(user_id, "ticket.read", now=now).allowed
+def sees_everything(snapshot: Snapshot, user_id: str, now: datetime) -> bool:
+    return snapshot.may(user_id, "ticket.read", now=now).allowed
 
 
-def _persons(world: World, user_ids: frozenset[str]) -> tuple[Person, ...]:
-    users = (world.user(user_id) for user_id in user_ids)
+def _persons(snapshot: Snapshot, user_ids: frozenset[str]) -> tuple[Person, ...]:
+    users = (snapshot.user(user_id) for user_id in user_ids)
     return tuple(sorted((Person.of(user) for user in users if user), key=lambda person: person.user_name))

@@ -92,12 +92,12 @@ def _add_one(routes: APIRouter, context: Context) -> None:
                 "there is no such review, or it is not yours to see", code="review_unknown", denied=denied
             )
         response.headers["ETag"] = etag(review.version)
-        world, now = context.world, context.clock.now()
+        snapshot, now = context.policy.snapshot(), context.clock.now()
         return ReviewWhole.of(
             review,
-            you_may_decide=eligibility.may_decide(world, review, caller.user_id, now),
-            deciders=eligibility.deciders(world, review, now),
-            electorate=eligibility.electorate_now(world, review, now),
+            you_may_decide=eligibility.may_decide(snapshot, review, caller.user_id, now),
+            deciders=eligibility.deciders(snapshot, review, now),
+            electorate=eligibility.electorate_now(snapshot, review, now),
         )
 
     @routes.post("/reviews/{review_id}/decisions", status_code=201, response_model=DecisionShown)
@@ -131,7 +131,7 @@ async def _waiting(
 async def _all(
     context: Context, caller: Caller, *, state: ReviewState | None, after: str | None, limit: int
 ) -> tuple[list[Review], str | None]:
-    everything = eligibility.sees_everything(context.world, caller.user_id, context.clock.now())
+    everything = eligibility.sees_everything(context.policy.snapshot(), caller.user_id, context.clock.now())
     async with context.pool.acquire() as conn:
 
         async def fetch(before: str | None, size: int) -> list[Review]:
@@ -144,11 +144,11 @@ async def _all(
 
 
 def _may_see(context: Context, caller: Caller, review: Review) -> bool:
-    return eligibility.may_see(context.world, review, caller.user_id, context.clock.now())
+    return eligibility.may_see(context.policy.snapshot(), review, caller.user_id, context.clock.now())
 
 
 def _may_decide(context: Context, caller: Caller, review: Review) -> bool:
-    return eligibility.may_decide(context.world, review, caller.user_id, context.clock.now())
+    return eligibility.may_decide(context.policy.snapshot(), review, caller.user_id, context.clock.now())
 
 
 def _show_decision(review: Review) -> Answer:

@@ -180,7 +180,7 @@ def _call(operation: str, request_id: str | None) -> Json:
 
 
 def _document(fields: Json, state: str) -> Json:
-    """A catalogue or rule document, with those of its fields that its contract names."""
+    """A catalog or rule document, with those of its fields that its contract names."""
     kind, _, document_id = fields["document"].partition("/")
     body = fields.get(state)
     data = None if body is None else _known(kind, body)

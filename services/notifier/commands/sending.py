@@ -52,8 +52,8 @@ async def _send(
 ) -> Outcome:
     if address is None:
         return Refused(NO_ADDRESS)
-    world = context.world
-    user = world.user(delivery.recipient.user_id)
+    snapshot = context.policy.known()
+    user = snapshot.user(delivery.recipient.user_id)
     addresses = Addresses(settings.public_url, settings.pages_url)
     headers = Headers(
         address=address,
@@ -65,7 +65,7 @@ async def _send(
         at=context.clock.now(),
     )
     try:
-        message = compose(compose_content(delivery.notices, delivery.template, world, addresses), headers)
+        message = compose(compose_content(delivery.notices, delivery.template, snapshot, addresses), headers)
     except BadAddress as error:
         return Refused(str(error))
     return await mailer.send(message, address)
@@ -73,7 +73,7 @@ async def _send(
 
 def _address(context: Context, delivery: Delivery) -> str | None:
     """The inventory's, as it is now; else what the fact knew."""
-    user: User | None = context.world.user(delivery.recipient.user_id)
+    user: User | None = context.policy.known().user(delivery.recipient.user_id)
     return usable(user.email if user else None) or delivery.recipient.address
 
 

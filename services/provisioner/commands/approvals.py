@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from services.provisioner.commands.rechecks import policy_ready
+from services.provisioner.commands.rechecks import granting_snapshot
 from services.provisioner.domain import judging
 from services.provisioner.domain.assignments import Assignment, end_claims, receive
 from services.provisioner.domain.claims import Claim, ClaimState
@@ -161,11 +161,11 @@ async def _judge(
     origin: Origin,
 ) -> None:
     """`target` is (ticket, target); what is `locked` is kept as it is after this."""
-    world, ready = context.world, policy_ready(context)
+    snapshot = granting_snapshot(context)
     ticket_id, target_id = target
     siblings = await claims.of_target(work.conn, ticket_id=ticket_id, target_id=target_id)
     found = await witnesses.find_witnesses(work.conn, ticket_id=ticket_id, target_id=target_id)
     for before in list(locked.values()):
-        change = judging.judge(before, siblings, found, world, ready=ready, origin=origin)
+        change = judging.judge(before, siblings, found, snapshot, origin=origin)
         await assignments.save(work, before, change)
         locked[before.id] = change.state

@@ -64,7 +64,7 @@ async def stored_documents(conn: Conn) -> list[Document]:
 
 
 async def preload(context: Context) -> int:
-    """Put this service's own inventory into the world from its database; the number of documents.
+    """Put this service's own inventory into the snapshot from its database; the number of documents.
 
     Administrators who stop access are then known while the broker is away. It makes nothing `ready`:
     what gives access waits for the other owners' documents all the same.

@@ -10,15 +10,15 @@ from shared.context import Context
 from shared.contracts.documents import Account, PermissionSet
 from shared.database.pool import Conn
 from shared.foundation.errors import NotReady
+from shared.policy.snapshot import Snapshot
 
 
-def policy_ready(context: Context) -> bool:
-    """Whether policy and inventory are complete and fresh enough to grant by."""
+def granting_snapshot(context: Context) -> Snapshot | None:
+    """Policy and inventory to grant by; None while they are not complete and fresh enough."""
     try:
-        context.tables.require_fresh()
+        return context.policy.snapshot(purpose="write")
     except NotReady:
-        return False
-    return True
+        return None
 
 
 async def known_of_starting(
@@ -29,7 +29,7 @@ async def known_of_starting(
 
 
 async def _known(context: Context, conn: Conn, claim: Claim, now: datetime) -> Known:
-    world, ready = context.world, policy_ready(context)
+    granting, snapshot = granting_snapshot(context), context.policy.known()
     siblings = await claims.of_target(conn, ticket_id=claim.ticket_id, target_id=claim.target_id)
     found = await witnesses.find_witnesses(conn, ticket_id=claim.ticket_id, target_id=claim.target_id)
     witness = found.get(claim.revision)
@@ -37,16 +37,16 @@ async def _known(context: Context, conn: Conn, claim: Claim, now: datetime) -> K
     length = claim.ends_at - claim.starts_at
     return Known(
         instance=context.settings.instance,
-        ready=ready,
-        account=world.get(Account, claim.account_id),
-        registered_account=world.registered_account(claim.account_id),
-        permission_set=world.get(PermissionSet, claim.set_id),
-        registered_set=world.registered_set(claim.set_id),
-        user=world.user(claim.user_id),
-        may_request=world.may(
+        ready=granting is not None,
+        account=snapshot.get(Account, claim.account_id),
+        registered_account=snapshot.registered_account(claim.account_id),
+        permission_set=snapshot.get(PermissionSet, claim.set_id),
+        registered_set=snapshot.registered_set(claim.set_id),
+        user=snapshot.user(claim.user_id),
+        may_request=snapshot.may(
             claim.user_id, "request", claim.account_id, claim.set_id, duration=length, now=now
         ),
         witness=witness.content_hash if witness else None,
         content=content_of(claim, siblings),
-        approval=approval_verdict(claim, witness, world, parties=parties, ready=ready, now=now),
+        approval=approval_verdict(claim, witness, granting, parties=parties, now=now),
     )

@@ -90,14 +90,14 @@ async def revoke(
 
 def _refuse_unknown(context: Context, *, user_id: str | None, account_id: str | None) -> None:
     """A mistyped id must not read as "done" in an incident; a user name is no user id."""
-    world = context.world
-    if user_id is not None and world.user(user_id) is None:
+    snapshot = context.policy.known()
+    if user_id is not None and snapshot.user(user_id) is None:
         raise NotFound(
             f"nobody has the user id {user_id}, as far as the inventory and the claims know; "
             "a user name is not a user id: see GET /v1/grants or the ticket",
             code="user_unknown",
         )
-    if account_id is not None and world.get(Account, account_id) is None:
+    if account_id is not None and snapshot.get(Account, account_id) is None:
         raise NotFound(
             f"there is no account {account_id}, as far as the inventory and the claims know",
             code="account_unknown",

@@ -19,22 +19,21 @@ from services.provisioner.domain.rechecks import (
     witness_verdict,
 )
 from shared.contracts.change import Change, Origin
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 
 
 def judge(
     assignment: Assignment,
     siblings: Sequence[Claim],
     witnesses: Mapping[int, Witness],
-    world: World,
+    snapshot: Snapshot | None,
     *,
-    ready: bool,
     origin: Origin,
 ) -> Change[Assignment]:
     """`siblings` are all claims of one target, `witnesses` approval's words about it, by revision."""
     ids = {sibling.id for sibling in siblings}
     steps = [
-        _judge_one(claim, siblings, witnesses.get(claim.revision), world, ready=ready, origin=origin)
+        _judge_one(claim, siblings, witnesses.get(claim.revision), snapshot, origin=origin)
         for claim in assignment.in_state(ClaimState.WAITING)
         if claim.id in ids
     ]
@@ -47,9 +46,8 @@ def _judge_one(
     claim: Claim,
     siblings: Sequence[Claim],
     witness: Witness | None,
-    world: World,
+    snapshot: Snapshot | None,
     *,
-    ready: bool,
     origin: Origin,
 ) -> Change[Claim]:
     same = witness_verdict(
@@ -60,7 +58,7 @@ def _judge_one(
     if isinstance(same, NotYet):
         return Change(claim)
     parties = [sibling.user_id for sibling in siblings]
-    holds = approval_verdict(claim, witness, world, parties=parties, ready=ready, now=origin.at)
+    holds = approval_verdict(claim, witness, snapshot, parties=parties, now=origin.at)
     for verdict in (same, holds):
         if isinstance(verdict, Refused):
             return lifecycle.refuse(claim, origin, code=verdict.code, detail=verdict.detail)

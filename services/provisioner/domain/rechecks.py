@@ -15,9 +15,9 @@ from shared.contracts.documents import Account, PermissionSet, RegisteredAccount
 from shared.contracts.event import Revisions
 from shared.contracts.ticket import Window
 from shared.contracts.witness import content_hash
-from shared.policy.approvals import PATIENCE, unmet
+from shared.policy.approvals import unmet
 from shared.policy.row import Answer
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 
 _NOT_HEARD: Final = "the approval service's word has not come yet"
 _NOT_READY: Final = "policy not ready"
@@ -123,7 +123,7 @@ def witness_verdict(*, witness: str | None, asked: str, content: str) -> Verdict
 
 
 def approval_verdict(
-    claim: Claim, witness: Witness | None, world: World, *, parties: Iterable[str], ready: bool, now: datetime
+    claim: Claim, witness: Witness | None, snapshot: Snapshot | None, *, parties: Iterable[str], now: datetime
 ) -> Verdict:
     """Whether the votes are enough by this service's own copy of rules and directory.
 
@@ -134,12 +134,12 @@ def approval_verdict(
         return Passed()
     if witness is None:
         return NotYet(_NOT_HEARD)
-    if not ready:
+    if snapshot is None:
         return NotYet(_NOT_READY)
-    if not world.covers(witness.revisions) and abs(now - witness.approved_at) < PATIENCE:
+    if not snapshot.is_as_new_as(witness.revisions, decided_at=witness.approved_at, now=now):
         return NotYet("policy and inventory are older here than where it was approved")
     why = unmet(
-        world,
+        snapshot,
         votes=witness.votes,
         auto_approved_by=witness.auto_approved_by,
         parties={*parties, *claim.parties},

@@ -33,7 +33,7 @@ from services.provisioner.identity_center.types import IdentityCenterError, Inst
 from shared.contracts import documents as doc
 
 SERVICE_PRINCIPAL = "sso.amazonaws.com"
-_READ: Priority = "catalogue"
+_READ: Priority = "catalog"
 
 
 class InventoryReads:

@@ -42,7 +42,7 @@ def set_arn(parts: EngineParts, assignment: Assignment) -> str:
     """As it was at the first granting; revoking needs no tables."""
     if assignment.set_arn is not None:
         return assignment.set_arn
-    permission_set = parts.context.world.get(PermissionSet, assignment.set_id)
+    permission_set = parts.context.policy.known().get(PermissionSet, assignment.set_id)
     if permission_set is None:
         raise Bug(
             f"permission set {assignment.set_id} passed its re-check and is unknown; this is a bug",

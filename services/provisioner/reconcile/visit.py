@@ -110,5 +110,5 @@ def _reading(parts: EngineParts, assignment: Assignment, seen: Seen | None) -> R
     """With the user's groups as far as the directory is known here: revoking does not wait for it."""
     if seen is None:
         return None
-    groups = parts.context.world.groups_of(assignment.user_id)
+    groups = parts.context.policy.known().groups_of(assignment.user_id)
     return Reading(seen.found, tuple(sorted(seen.groups & groups)))

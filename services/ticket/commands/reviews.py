@@ -10,10 +10,7 @@ from shared.contracts.approval import ReviewApproved, ReviewFact, ReviewRejected
 from shared.contracts.change import Origin
 from shared.contracts.ticket import Target, Ticket
 from shared.database.unit_of_work import UnitOfWork
-from shared.foundation.errors import NotReady
 from shared.messaging.envelope import Received
-from shared.policy.approvals import PATIENCE
-from shared.policy.world import World
 
 
 async def approve(context: Context, work: UnitOfWork, received: Received[ReviewApproved]) -> None:
@@ -21,15 +18,15 @@ async def approve(context: Context, work: UnitOfWork, received: Received[ReviewA
 
     Raises NotReady, to be tried again, while the documents here are not complete or too old to tell.
     """
-    review, now, world = received.event, context.clock.now(), context.world
+    review, now = received.event, context.clock.now()
     if (found := await _waiting(work, review)) is None:
         return
     ticket, target = found
     if not reviews.is_as_asked(ticket, target, review):
         change = reviews.refuse_content(ticket, review)
     else:
-        _require_documents(context, world, review, now)
-        if why := reviews.why_invalid(ticket, target, review, world, now=now):
+        snapshot = context.policy.snapshot(review.revisions, decided_at=review.at)
+        if why := reviews.why_invalid(ticket, target, review, snapshot, now=now):
             change = reviews.refuse_votes(ticket, review, why)
         else:
             change = reviews.approve(ticket, target, review, _origin(received, now))
@@ -51,15 +48,6 @@ async def _waiting(work: UnitOfWork, review: ReviewFact) -> tuple[Ticket, Target
     ticket = await store.load(work.conn, review.ticket_id)
     target = None if ticket is None else reviews.waiting_target(ticket, review)
     return None if ticket is None or target is None else (ticket, target)
-
-
-def _require_documents(context: Context, world: World, review: ReviewApproved, now: datetime) -> None:
-    context.tables.require_ready()
-    if not world.covers(review.revisions) and abs(now - review.at) < PATIENCE:
-        raise NotReady(
-            "policy and inventory are older here than where this was approved; it is tried again",
-            code="tables_behind",
-        )
 
 
 def _origin(received: Received[Any], now: datetime) -> Origin:

@@ -32,14 +32,14 @@ def limits_of(settings: TicketSettings) -> Limits:
 
 async def submit(context: Context, work: UnitOfWork, caller: Caller, draft: Draft, limits: Limits) -> Ticket:
     """A new ticket, or all its problems at once."""
-    world, origin = context.world, _origin(caller, at=context.clock.now())
-    plan = make_plan(draft, world, now=origin.at, limits=limits)
+    snapshot, origin = context.policy.snapshot(purpose="write"), _origin(caller, at=context.clock.now())
+    plan = make_plan(draft, snapshot, now=origin.at, limits=limits)
     submission.require_acceptable(plan)
     change = submission.submit(
         plan,
         ids=_new_ids(plan),
         instance=context.settings.instance,
-        revisions=world.revisions,
+        revisions=snapshot.revisions,
         limits=limits,
         origin=origin,
     )
@@ -88,12 +88,12 @@ async def terminate(
 
     Never blocked by policy, order or the bus.
     """
-    world, origin = context.world, _origin(caller, at=context.clock.now(), why=why)
+    origin = _origin(caller, at=context.clock.now(), why=why)
     seen = visible(context, caller, ticket_id, await views.ticket(work.conn, ticket_id))
     # Locked only now, all in one order, so that two terminations cannot block each other.
     tickets = await store.load_all(work.conn, await store.same_access(work.conn, seen))
     ticket = next(one for one in tickets if one.id == ticket_id)
-    may_end = rights.may_end(ticket, caller.user_id, world, now=origin.at)
+    may_end = rights.may_end(ticket, caller.user_id, context.policy.known(), now=origin.at)
     selection = termination.select(ticket, target_ids, may_end)
     stops = termination.find_stops(ticket, selection, tickets)
     for stop in stops:
@@ -104,9 +104,9 @@ async def terminate(
 def visible(context: Context, caller: Caller, ticket_id: str, ticket: Ticket | None) -> Ticket:
     """The ticket; `NotFound` when it is not there or not for the caller to see."""
     if ticket is not None:
-        if rights.may_see(ticket, caller.user_id, context.world, now=context.clock.now()):
+        if rights.may_see(ticket, caller.user_id, context.policy.known(), now=context.clock.now()):
             return ticket
-        context.tables.require_ready()  # not knowing yet is no reason to say "not found"
+        context.policy.snapshot()  # not knowing yet is no reason to say "not found"
     raise NotFound(
         "there is no such ticket, or it is not yours to see",
         code="ticket_unknown",
@@ -116,7 +116,7 @@ def visible(context: Context, caller: Caller, ticket_id: str, ticket: Ticket | N
 
 def require_reader(context: Context, caller: Caller) -> None:
     """`Forbidden` unless the caller may read everybody's tickets."""
-    if not context.world.may(caller.user_id, "ticket.read", now=context.clock.now()).allowed:
+    if not context.policy.snapshot().may(caller.user_id, "ticket.read", now=context.clock.now()).allowed:
         raise Forbidden(
             "only administrators and auditors list everybody's tickets",
             code="not_permitted",

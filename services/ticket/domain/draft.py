@@ -10,7 +10,7 @@ from services.ticket.domain.window import Limits
 from shared.contracts.documents import Account, PermissionSet, SetGroup, User
 from shared.contracts.ticket import WindowAsked
 from shared.foundation.errors import FieldError
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Pair:
     set_group: str | None
 
 
-def find_people(draft: Draft, world: World) -> tuple[list[User], list[FieldError]]:
+def find_people(draft: Draft, snapshot: Snapshot) -> tuple[list[User], list[FieldError]]:
     """Beneficiaries by name or id, each exactly one enabled user; named twice counts once."""
     if not draft.beneficiaries:
         return [draft.requester], []
@@ -53,7 +53,7 @@ def find_people(draft: Draft, world: World) -> tuple[list[User], list[FieldError
     problems = []
     for index, name in enumerate(draft.beneficiaries):
         field = f"/beneficiaries/{index}"
-        user = world.user(name) or _by_name(name, world)
+        user = snapshot.user(name) or _by_name(name, snapshot)
         if user is None:
             sentence = f"there is no user {name!r} in the Identity Store; use the user name or user id"
             problems.append(FieldError(field, "beneficiary_unknown", sentence))
@@ -64,13 +64,13 @@ def find_people(draft: Draft, world: World) -> tuple[list[User], list[FieldError
     return list(people.values()), problems
 
 
-def _by_name(name: str, world: World) -> User | None:
-    matches = world.find_user("user_name", name)
+def _by_name(name: str, snapshot: Snapshot) -> User | None:
+    matches = snapshot.find_user("user_name", name)
     return matches[0] if len(matches) == 1 else None
 
 
 def expand(
-    targets: Sequence[TargetAsked], world: World, limits: Limits
+    targets: Sequence[TargetAsked], snapshot: Snapshot, limits: Limits
 ) -> tuple[list[Pair], list[FieldError]]:
     """Targets with their groups of sets expanded; the same pair named twice counts once."""
     pairs: dict[tuple[str, str], Pair] = {}
@@ -79,8 +79,8 @@ def expand(
         problems.append(FieldError("/targets", "no_targets", "name at least one account and permission set"))
     for index, target in enumerate(targets):
         field = f"/targets/{index}"
-        account, account_problems = _find_account(target.account_id, f"{field}/account", world, limits)
-        sets, set_problems = _find_sets(target, field, world)
+        account, account_problems = _find_account(target.account_id, f"{field}/account", snapshot, limits)
+        sets, set_problems = _find_sets(target, field, snapshot)
         problems += account_problems + set_problems
         for permission_set in sets if account is not None else ():
             assert account is not None, "guarded by the loop's condition"  # noqa: S101
@@ -90,9 +90,9 @@ def expand(
 
 
 def _find_account(
-    account_id: str, field: str, world: World, limits: Limits
+    account_id: str, field: str, snapshot: Snapshot, limits: Limits
 ) -> tuple[Account | None, list[FieldError]]:
-    account, registered = world.get(Account, account_id), world.registered_account(account_id)
+    account, registered = snapshot.get(Account, account_id), snapshot.registered_account(account_id)
     if account is None and registered is not None:
         sentence = f"account {account_id} is registered with JIT, but AWS does not have it any more"
         return None, [FieldError(field, "account_gone", sentence)]
@@ -108,22 +108,24 @@ def _find_account(
     return account, []
 
 
-def _find_sets(target: TargetAsked, field: str, world: World) -> tuple[list[PermissionSet], list[FieldError]]:
+def _find_sets(
+    target: TargetAsked, field: str, snapshot: Snapshot
+) -> tuple[list[PermissionSet], list[FieldError]]:
     if (target.set_id is None) == (target.set_group is None):
         return [], [FieldError(field, "set_or_group", "give either set or set_group")]
     if target.set_id is not None:
-        return _find_set(target.set_id, f"{field}/set", world)
-    group = world.get(SetGroup, target.set_group or "")
+        return _find_set(target.set_id, f"{field}/set", snapshot)
+    group = snapshot.get(SetGroup, target.set_group or "")
     if group is None:
         return [], [
             FieldError(f"{field}/set_group", "set_group_unknown", f"there is no group {target.set_group!r}")
         ]
-    found = [_find_set(set_id, f"{field}/set_group", world) for set_id in group.sets]
+    found = [_find_set(set_id, f"{field}/set_group", snapshot) for set_id in group.sets]
     return [one for sets, _ in found for one in sets], [one for _, problems in found for one in problems]
 
 
-def _find_set(set_id: str, field: str, world: World) -> tuple[list[PermissionSet], list[FieldError]]:
-    permission_set, registered = world.get(PermissionSet, set_id), world.registered_set(set_id)
+def _find_set(set_id: str, field: str, snapshot: Snapshot) -> tuple[list[PermissionSet], list[FieldError]]:
+    permission_set, registered = snapshot.get(PermissionSet, set_id), snapshot.registered_set(set_id)
     if permission_set is None and registered is not None:
         sentence = f"permission set {set_id} is registered with JIT, but AWS does not have it any more"
         return [], [FieldError(field, "set_gone", sentence)]

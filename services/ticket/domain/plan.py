@@ -20,7 +20,7 @@ from shared.contracts.ticket import WindowAsked
 from shared.foundation.errors import FieldError
 from shared.policy.matching import solvable
 from shared.policy.selection import RuleChoice
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -50,24 +50,24 @@ class Plan:
     problems: tuple[FieldError, ...]
 
 
-def make_plan(draft: Draft, world: World, *, now: datetime, limits: Limits) -> Plan:
+def make_plan(draft: Draft, snapshot: Snapshot, *, now: datetime, limits: Limits) -> Plan:
     """Decide everything about a draft that can be decided now."""
     problems = [
         *check_reason(draft.reason),
         *check_reference(draft.reference),
         *check_window(draft.asked, now=now, limits=limits),
     ]
-    people, people_problems = find_people(draft, world)
-    pairs, pair_problems = expand(draft.targets, world, limits)
+    people, people_problems = find_people(draft, snapshot)
+    pairs, pair_problems = expand(draft.targets, snapshot, limits)
     problems += people_problems + pair_problems
     if len(people) * len(pairs) > limits.most_grants:
         problems.append(_too_many(len(people) * len(pairs), limits))
         pairs = []
-    asked = _with_default_length(draft, people, pairs, world, now=now, limits=limits)
+    asked = _with_default_length(draft, people, pairs, snapshot, now=now, limits=limits)
     length = asked.length_from(now) or timedelta(0)
     planned: list[PlannedTarget] = []
     for pair in pairs:
-        target, found = _plan_target(pair, draft.requester, people, world, length=length, now=now)
+        target, found = _plan_target(pair, draft.requester, people, snapshot, length=length, now=now)
         planned.append(target)
         problems += found
     return Plan(
@@ -91,7 +91,7 @@ def _with_default_length(
     draft: Draft,
     people: Sequence[User],
     pairs: Sequence[Pair],
-    world: World,
+    snapshot: Snapshot,
     *,
     now: datetime,
     limits: Limits,
@@ -103,7 +103,7 @@ def _with_default_length(
     length = limits.default_window
     for pair in pairs:
         for person in people:
-            longest = world.longest(
+            longest = snapshot.longest(
                 person.id, "request", account_id=pair.account.id, set_id=pair.permission_set.id, now=now
             )
             length = min(length, longest) if longest else length
@@ -111,13 +111,19 @@ def _with_default_length(
 
 
 def _plan_target(
-    pair: Pair, requester: User, people: Sequence[User], world: World, *, length: timedelta, now: datetime
+    pair: Pair,
+    requester: User,
+    people: Sequence[User],
+    snapshot: Snapshot,
+    *,
+    length: timedelta,
+    now: datetime,
 ) -> tuple[PlannedTarget, list[FieldError]]:
-    allowed_by, problems = _ask_rights(pair, requester, people, world, length=length, now=now)
-    choice = world.rules_for(pair.account.id, pair.permission_set.id, length)
+    allowed_by, problems = _ask_rights(pair, requester, people, snapshot, length=length, now=now)
+    choice = snapshot.rules_for(pair.account.id, pair.permission_set.id, length)
     parties = {requester.id, *(person.id for person in people)}
     approvers = tuple(
-        world.who_may(
+        snapshot.who_may(
             f"approve/{stage.rule_id}/{stage.index}",
             account_id=pair.account.id,
             set_id=pair.permission_set.id,
@@ -140,7 +146,13 @@ def _plan_target(
 
 
 def _ask_rights(
-    pair: Pair, requester: User, people: Sequence[User], world: World, *, length: timedelta, now: datetime
+    pair: Pair,
+    requester: User,
+    people: Sequence[User],
+    snapshot: Snapshot,
+    *,
+    length: timedelta,
+    now: datetime,
 ) -> tuple[tuple[str, ...], list[FieldError]]:
     """Each beneficiary needs `request`; asking for somebody else needs `request_for` besides."""
     questions = [(person, "request") for person in people]
@@ -149,7 +161,7 @@ def _ask_rights(
     rules: set[str] = set()
     problems = []
     for person, verb in questions:
-        answer = world.may(
+        answer = snapshot.may(
             person.id,
             verb,
             account_id=pair.account.id,

@@ -18,7 +18,7 @@ from shared.contracts.ticket import (
 )
 from shared.contracts.witness import ticket_content_hash
 from shared.policy.approvals import unmet
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 
 
 def waiting_target(ticket: Ticket, review: ReviewFact) -> Target | None:
@@ -38,11 +38,11 @@ def is_as_asked(ticket: Ticket, target: Target, review: ReviewApproved) -> bool:
 
 
 def why_invalid(
-    ticket: Ticket, target: Target, review: ReviewApproved, world: World, *, now: datetime
+    ticket: Ticket, target: Target, review: ReviewApproved, snapshot: Snapshot, *, now: datetime
 ) -> str | None:
     """Why the votes are not enough by this service's own documents; None when they are."""
     return unmet(
-        world,
+        snapshot,
         votes=review.votes,
         auto_approved_by=review.auto_approved_by,
         parties=ticket.parties,

@@ -10,7 +10,7 @@ from services.ticket.domain.plan import Plan, PlannedTarget
 from services.ticket.domain.termination import Termination
 from shared.contracts.people import Person
 from shared.http.problems import FieldProblem
-from shared.policy.world import World
+from shared.policy.snapshot import Snapshot
 from shared.text.durations import Duration
 
 _NOTE: Final = (
@@ -66,7 +66,7 @@ class PlanShown(BaseModel):
     targets: list[TargetPlanned]
 
     @classmethod
-    def of(cls, plan: Plan, world: World) -> Self:
+    def of(cls, plan: Plan, snapshot: Snapshot) -> Self:
         return cls(
             acceptable=not plan.problems,
             errors=[FieldProblem(**problem.as_dict()) for problem in plan.problems],
@@ -74,7 +74,7 @@ class PlanShown(BaseModel):
             starts_at=plan.asked.starts_at,
             ends_at=plan.asked.ends_at,
             beneficiaries=[Person.of(user) for user in plan.beneficiaries],
-            targets=[_target(target, world) for target in plan.targets],
+            targets=[_target(target, snapshot) for target in plan.targets],
         )
 
 
@@ -119,7 +119,7 @@ class TerminationShown(BaseModel):
         )
 
 
-def _target(target: PlannedTarget, world: World) -> TargetPlanned:
+def _target(target: PlannedTarget, snapshot: Snapshot) -> TargetPlanned:
     permission_set = target.permission_set
     return TargetPlanned(
         account=AccountNamed(id=target.account.id, name=target.account.name),
@@ -132,14 +132,14 @@ def _target(target: PlannedTarget, world: World) -> TargetPlanned:
         allowed_by=list(target.allowed_by),
         auto_approved_by=target.choice.auto_approved_by,
         stages=[
-            _stage(stage.rule_id, stage.needed, sorted(people), world)
+            _stage(stage.rule_id, stage.needed, sorted(people), snapshot)
             for stage, people in zip(target.choice.stages, target.approvers, strict=True)
         ],
     )
 
 
-def _stage(rule_id: str, needed: int, people: Sequence[str], world: World) -> StagePlanned:
-    named = [(user_id, world.user(user_id)) for user_id in people]
+def _stage(rule_id: str, needed: int, people: Sequence[str], snapshot: Snapshot) -> StagePlanned:
+    named = [(user_id, snapshot.user(user_id)) for user_id in people]
     approvers = [
         ApproverNamed(user_id=user_id, user_name=user.user_name if user else user_id)
         for user_id, user in named

@@ -123,9 +123,9 @@ def _add_submission(routes: APIRouter, context: Context, limits: Limits) -> None
     @routes.post("/preview", openapi_extra=WITHOUT_KEY)
     async def preview_ticket(body: TicketBody, caller: Caller = requires(PERSON)) -> PlanShown:
         """What submitting this would lead to, decided by the same code; changes nothing."""
-        world = context.world
-        plan = make_plan(body.draft(caller), world, now=context.clock.now(), limits=limits)
-        return PlanShown.of(plan, world)
+        snapshot = context.policy.snapshot(purpose="write")
+        plan = make_plan(body.draft(caller), snapshot, now=context.clock.now(), limits=limits)
+        return PlanShown.of(plan, snapshot)
 
 
 def _add_reading(routes: APIRouter, context: Context) -> None:
