@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from markupsafe import Markup
+from starlette.responses import JSONResponse, Response
+
+from local.look import HEAD, page
 
 Json = Mapping[str, Any]
 
-_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'"
 PATHS: Final = frozenset({"/openapi.json", "/docs"})
 _TEMPLATE: Final = Environment(autoescape=True).from_string(
     (Path(__file__).parent / "reference.html").read_text(encoding="utf-8")
@@ -24,7 +26,7 @@ def reference_answer(path: str, document: Json) -> Response:
     """What one of `PATHS` answers."""
     if path == "/openapi.json":
         return JSONResponse(document)
-    return HTMLResponse(reference_page(document), headers={"Content-Security-Policy": _POLICY})
+    return page(reference_page(document))
 
 
 def reference_page(document: Json) -> str:
@@ -33,6 +35,7 @@ def reference_page(document: Json) -> str:
         for method, operation in item.items():
             operations[operation["tags"][0]].append(_operation(document, path, method, operation))
     return _TEMPLATE.render(
+        head=Markup(HEAD),  # noqa: S704 - a constant
         info=document["info"],
         version=document["openapi"],
         tags=document["tags"],
@@ -114,8 +117,13 @@ def _plain(schema: Json) -> str:
     kind = schema.get("type", "anything")
     name = " or ".join(kind) if isinstance(kind, list) else str(kind)
     limits = {
-        "format": "{}", "pattern": "{}", "minLength": "from {} characters", "maxLength": "to {} characters",
-        "minimum": "from {}", "maximum": "to {}", "default": "{!r} unless given",
-    }  # fmt: skip
+        "format": "{}",
+        "pattern": "{}",
+        "minLength": "from {} characters",
+        "maxLength": "to {} characters",
+        "minimum": "from {}",
+        "maximum": "to {}",
+        "default": "{!r} unless given",
+    }
     found = [text.format(schema[key]) for key, text in limits.items() if schema.get(key) is not None]
     return f"{name} ({', '.join(found)})" if found else name

@@ -49,8 +49,11 @@ class Run:
         return await self.checkpoint.note()
 
     async def quiet(self) -> None:
+        """The first marker is out, the next one ten seconds away, and nothing waits to be handled."""
         (consumer,) = self.service.consumers
         await until(lambda: self.service.problem() is None and consumer.lag() == 0)
+        pool = self.service.context.pool
+        await until(lambda: pool.fetchval("SELECT bool_and(sent_at IS NOT NULL) FROM outbox"))
 
     async def hear(self, number: int) -> None:
         """Something from approval."""

@@ -13,7 +13,7 @@ from local.reference import reference_page
 
 @pytest.fixture(scope="module")
 def gateway() -> Gateway:
-    return Gateway([build(name) for name in SERVICES], {}, page="", url="http://jit.test")
+    return Gateway([build(name) for name in SERVICES], {}, front="", url="http://jit.test")
 
 
 async def get(gateway: Gateway, path: str) -> httpx2.Response:
@@ -48,8 +48,8 @@ async def test_every_link_of_the_page_leads_somewhere_on_it(gateway: Gateway) ->
 async def test_the_page_needs_nothing_from_elsewhere(gateway: Gateway) -> None:
     answer = await get(gateway, "/docs")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
-    assert not re.search(r"<script|<link|<img|src=|@import|url\(", answer.text)
-    assert set(re.findall(r'href="(?!#)([^"]+)"', answer.text)) == {"/openapi.json"}
+    assert not re.search(r"<script|<img|src=|@import|url\(", answer.text)
+    assert set(re.findall(r'href="(?!#)([^"]+)"', answer.text)) == {"/openapi.json", "/favicon.svg"}
     assert 'name="viewport"' in answer.text
     assert "light dark" in answer.text
 
