@@ -62,6 +62,15 @@ def configure(*, fmt: Literal["json", "console"], level: str) -> None:
         root.removeHandler(former)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
+    _take_over_faststream()
+
+
+def _take_over_faststream() -> None:
+    """Its import sets up a handler of its own, which prints coloured lines."""
+    library = logging.getLogger("faststream")
+    library.handlers.clear()
+    library.propagate = True
+    library.setLevel(logging.ERROR)  # it warns that reading makes no topics, which is as it should be
 
 
 class Repetitions(logging.Filter):

@@ -80,6 +80,19 @@ def test_a_line_of_a_library_is_json_with_its_cause(capsys: pytest.CaptureFixtur
     assert (second["event"], second["service"]) == ("100 % gone", "ticket")
 
 
+def test_a_library_that_prints_by_itself_is_taken_over(capsys: pytest.CaptureFixture[str]) -> None:
+    library = logging.getLogger("faststream")
+    library.addHandler(logging.StreamHandler())  # as its import does
+    library.setLevel(logging.INFO)
+    library.propagate = False
+    log_to(capsys)
+    library.info("Consumer assigned to partitions")
+    library.warning("Auto create topics is disabled")
+    library.error("the connection is lost")
+    (line,) = lines(capsys)
+    assert (line["component"], line["event"]) == ("faststream", "the connection is lost")
+
+
 def test_a_library_that_repeats_itself_is_let_through_once_a_minute() -> None:
     now = 100.0
     seldom = logs.Repetitions(monotonic=lambda: now)
