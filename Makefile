@@ -11,7 +11,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 COMPILE := uv pip compile --python-version 3.11 --universal --generate-hashes --quiet
 
-.PHONY: help run test test-more test-real check format generate bench day day-faults compose-test aws-cli lock clean venv-local venv-dev
+.PHONY: help run test test-more test-real check format generate bench day day-faults compose-test clients aws-cli lock clean venv-local venv-dev
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ run: venv-local ## Run all of JIT here, with a stand-in for AWS (ARGS="--port 90
 test: venv-dev ## Run every test that needs no container (PYTEST_ARGS, JOBS=2)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not compose" $(PYTEST_ARGS)
 
-test-more: venv-dev ## The tests that draw samples, with large ones: properties, schemathesis, clients
+test-more: venv-dev clients ## The tests that draw samples, with large ones: properties, schemathesis, clients
 	JIT_TEST_MORE=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m more --timeout 1500 $(PYTEST_ARGS)
 
 check: venv-dev ## Format, lint, types, import contracts, generated files, lock files
@@ -61,6 +61,11 @@ test-real: venv-dev ## The messaging and e2e tests again on a real Kafka and Pos
 compose-test: venv-dev ## Bring docker-compose.yml up, walk through it, take it down (needs a container engine)
 	JIT_TEST_COMPOSE=1 $(BIN)/python -m pytest tests/compose $(PYTEST_ARGS)
 
+clients: ## Install the tools that generate clients, aside (Node 20 is used where there is one)
+	@cmp -s requirements/clients.txt .venv-clients/clients.txt || $(MAKE) --no-print-directory install VENV=.venv-clients LOCK=clients
+	@if command -v npm >/dev/null; then cd tests/clients/typescript && { [ -d node_modules ] || npm ci --no-audit --no-fund --silent; }; \
+	else echo "There is no Node here: the TypeScript client is left out"; fi
+
 aws-cli: ## Install the AWS CLI into .venv-aws, for the tests that drive the simulator with it
 	@cmp -s requirements/aws-cli.txt .venv-aws/aws-cli.txt || $(MAKE) --no-print-directory install VENV=.venv-aws LOCK=aws-cli
 
@@ -69,6 +74,7 @@ lock: ## Resolve pyproject.toml into requirements/ again (needs uv and the packa
 	$(COMPILE) pyproject.toml --extra local --constraint requirements/dev.txt -o requirements/local.txt
 	$(COMPILE) pyproject.toml --constraint requirements/dev.txt -o requirements/service.txt
 	echo hatchling | $(COMPILE) - --constraint requirements/dev.txt -o requirements/build.txt
+	printf 'openapi-python-client==0.29.1\nmypy==2.4.1\n' | $(COMPILE) - -o requirements/clients.txt
 	echo awscli==1.46.2 | $(COMPILE) - -o requirements/aws-cli.txt
 
 clean: ## Remove caches and build output; data/ and the virtual environments stay

@@ -65,7 +65,7 @@ def served(name: str, admin_dsn: str, issuer: DevelopmentIssuer) -> Iterator[str
         ):
             server = uvicorn.Server(uvicorn.Config(it.app, port=port, log_config=None, lifespan="off"))
             serving = asyncio.create_task(server.serve())
-            while not server.started:
+            while not server.started:  # noqa: ASYNC110 (uvicorn says it by a flag only)
                 await asyncio.sleep(0.01)
             started.set()
             await asyncio.to_thread(stop.wait)
