@@ -156,11 +156,30 @@ async def test_preview_shows_stages_people_and_problems(service: Service, issuer
         good = (await client.post("/v1/tickets/preview", json=BODY)).json()
         bad = (await client.post("/v1/tickets/preview", json=BODY | {"duration": "PT9H"})).json()
     assert good["acceptable"]
+    assert (good["duration"], good["targets"][0]["set"]["session_duration"]) == ("PT1H", "PT1H")
     names = [[one["user_name"] for one in stage["approvers"]] for stage in good["targets"][0]["stages"]]
     assert names == [["carl", "cora"], ["dora"]]
     assert not bad["acceptable"]
     assert bad["errors"][0]["code"] == "not_permitted"
     assert await said(service, TicketSubmitted) == []
+
+
+async def test_preview_of_an_end_before_the_start_has_no_length(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    async with api(service, issuer, "ann") as client:
+        past = BODY | {"duration": None, "ends_at": "2020-01-01T00:00:00Z"}
+        shown = (await client.post("/v1/tickets/preview", json=past)).json()
+    assert (shown["acceptable"], shown["duration"]) == (False, None)
+
+
+@pytest.mark.parametrize("sent", ["8h", "PT8H", "480m"])
+async def test_preview_reads_a_length_as_people_write_it(
+    service: Service, issuer: DevelopmentIssuer, sent: str
+) -> None:
+    async with api(service, issuer, "ann") as client:
+        shown = (await client.post("/v1/tickets/preview", json=BODY | {"duration": sent})).json()
+    assert shown["duration"] == "PT8H"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What the ticket routes answer besides tickets themselves, which are shown in the contract's own words."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Self
 
 from pydantic import BaseModel, Field
@@ -59,7 +59,7 @@ class PlanShown(BaseModel):
 
     acceptable: bool
     errors: list[FieldProblem]
-    duration: Duration
+    duration: Duration | None = Field(description="null where the end is not after the start")
     starts_at: datetime | None
     ends_at: datetime | None
     beneficiaries: list[Person]
@@ -70,7 +70,7 @@ class PlanShown(BaseModel):
         return cls(
             acceptable=not plan.problems,
             errors=[FieldProblem(**problem.as_dict()) for problem in plan.problems],
-            duration=plan.length,
+            duration=plan.length if plan.length > timedelta(0) else None,
             starts_at=plan.asked.starts_at,
             ends_at=plan.asked.ends_at,
             beneficiaries=[Person.of(user) for user in plan.beneficiaries],
