@@ -29,17 +29,14 @@ MORE: Final = os.environ.get("JIT_TEST_MORE") == "1"
 PEOPLE: Final = sorted(EVERYBODY) if MORE else ["root"]
 PHASES: Final = "examples,coverage,fuzzing,stateful" if MORE else "examples,fuzzing"
 EXAMPLES: Final = 25 if MORE else 3
-CHECKS: Final = (
-    "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
-    "response_schema_conformance,negative_data_rejection,unsupported_method,allow_header_conformance,"
-    "ignored_auth"
-)
-
-
 CONFIG: Final = """
 [checks]
 # 503 is documented: not ready, try again.
 not_a_server_error.expected-statuses = ["2xx", "4xx", "503"]
+# A schema cannot say all rules: whether an account is registered, whether a cursor is one.
+positive_data_acceptance.enabled = false
+# Wants 400 for a missing If-Match, which is 428.
+missing_required_header.enabled = false
 [parameters]
 # Waited for, for two seconds: only what is there already.
 "header.Jit-Min-Revision" = "catalog=0"
@@ -96,7 +93,7 @@ def test_answers_are_as_documented(
     found = subprocess.run(
         [
             *(Path(sys.executable).parent / "schemathesis", "run", f"{address}/openapi.json"),
-            *("--header", f"Authorization: Bearer {token}", "--checks", CHECKS, "--phases", PHASES),
+            *("--header", f"Authorization: Bearer {token}", "--phases", PHASES),
             *("--max-examples", str(EXAMPLES), "--seed", "1", "--no-shrink", "--continue-on-failure"),
             *("--no-color", "--warnings", "off", "--generation-database", "none"),
         ],
