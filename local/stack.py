@@ -68,7 +68,7 @@ class Options:
     kafka: str | None = None
     """Address of a broker that runs already and has the topics; absent, the embedded one is started."""
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What a service is told differently, by its name."""
+    """What a service is given differently, by its name."""
     simulator: Mapping[str, Any] = field(default_factory=dict)
     """What of the simulator is set differently."""
     organisation: Path = SHIPPED
@@ -181,7 +181,7 @@ async def _simulator(options: Options) -> AsyncIterator[Simulator]:
 def _settings(
     options: Options, bootstrap: str, simulator: Simulator, box: Mailbox, issuer: DevelopmentIssuer
 ) -> dict[str, Any]:
-    """What all five services are told here (and the provisioner about AWS)."""
+    """What all five services are given here (and the provisioner about AWS)."""
     find_group = simulator.directory.find_group
     return {
         "env": "development",
@@ -212,21 +212,21 @@ def _build(
     tables = Tables(policy=policy, settings=settings["kafka"])
     process = Process(clock, tables, watches_tables="ticket")
 
-    def told(name: str, **own: Any) -> dict[str, Any]:
+    def given(name: str, **own: Any) -> dict[str, Any]:
         return {"database_url": dsns[name], **settings, **own, **options.settings.get(name, {})}
 
     # The stand-in has no rate limit here: the first reading of the organisation takes a second, not 20.
     aws = {"aws_endpoint": settings.pop("aws_endpoint"), "calls_per_second": None}
-    ticket = TicketSettings(**told("ticket", shortest_window=timedelta(seconds=10)))
-    notifier = NotifierSettings(**told("notifier", pages_url=settings["public_url"]))
+    ticket = TicketSettings(**given("ticket", shortest_window=timedelta(seconds=10)))
+    notifier = NotifierSettings(**given("notifier", pages_url=settings["public_url"]))
     services = [
         build_ticket(ticket, process=process),
-        build_approval(ApprovalSettings(**told("approval")), process=process),
+        build_approval(ApprovalSettings(**given("approval")), process=process),
         build_provisioner(
-            ProvisionerSettings(**told("provisioner", **aws)), process=process, identity_center=_stand_in
+            ProvisionerSettings(**given("provisioner", **aws)), process=process, identity_center=_stand_in
         ),
         build_notifier(notifier, process=process),
-        build_audit(AuditSettings(**told("audit")), process=process),
+        build_audit(AuditSettings(**given("audit")), process=process),
     ]
     return services, tables
 

@@ -168,7 +168,7 @@ class Consumer:
             await self._handle(record)
         except Exception as error:
             attempt = self._failures[place] = self._failures.get(place, 0) + 1
-            await self._make_noise(record, attempt, error)
+            await self._report_failure(record, attempt, error)
             self.backoff.hold(self._client, TopicPartition(*place[:2]), attempt=attempt)
             raise
         finally:
@@ -245,7 +245,7 @@ class Consumer:
         )
         return self._count("undecodable", "parked")
 
-    async def _make_noise(self, record: ConsumerRecord, attempt: int, error: Exception) -> None:
+    async def _report_failure(self, record: ConsumerRecord, attempt: int, error: Exception) -> None:
         metrics.CONSUMED.labels(self.service, self.topic, "failing", "retried").inc()
         log.error(
             "handler failed, will be retried",

@@ -24,7 +24,7 @@ EVERY = timedelta(minutes=1)
 REPEAT = timedelta(minutes=15)
 SUBJECT_LIMIT = 99  # SNS refuses a longer one
 MESSAGE_BYTES = 200_000  # SNS refuses more than 256 KiB
-MOST_TOLD = 50
+MOST_WRITTEN = 50
 """Alerts written out in one message; a storm's others are counted."""
 
 log = logger("alerts")
@@ -78,10 +78,10 @@ class Alerts:
         if alert is not None:
             log.info("alert cleared", service=self._service, key=key)
             if alert.sent_at is not None:
-                self._tell_cleared(alert)
+                self._raise_cleared(alert)
         self._measure()
 
-    def _tell_cleared(self, alert: Alert) -> None:
+    def _raise_cleared(self, alert: Alert) -> None:
         key = f"cleared/{alert.key}"
         self._alerts[key] = Alert(key, f"cleared: {alert.summary}", "", since=self._clock.now(), once=True)
 
@@ -108,7 +108,7 @@ class Alerts:
         """What happened to an alert while it was being sent counts: it may be gone, or say more by now."""
         current = self._alerts.get(alert.key)
         if current is None and not alert.once:
-            self._tell_cleared(alert)
+            self._raise_cleared(alert)
         elif current is not None and not alert.once:
             self._alerts[alert.key] = replace(current, sent_at=now)
         elif current == alert:
@@ -119,10 +119,10 @@ class Alerts:
         subject = due[0].summary if len(due) == 1 else f"{len(due)} alerts, first: {due[0].summary}"
         text = "\n\n".join(
             f"{alert.summary}\nsince {alert.since:%Y-%m-%d %H:%M:%SZ}\n{alert.detail}"
-            for alert in due[:MOST_TOLD]
+            for alert in due[:MOST_WRITTEN]
         )
-        if len(due) > MOST_TOLD:
-            text += f"\n\nand {len(due) - MOST_TOLD} more"
+        if len(due) > MOST_WRITTEN:
+            text += f"\n\nand {len(due) - MOST_WRITTEN} more"
         taken = not self._channels
         for channel in self._channels:
             try:

@@ -32,7 +32,7 @@ class Watch:
         self._tables = tables
         self._head: int | None = None
         self._unready_since: datetime | None = None
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     async def run(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -66,7 +66,7 @@ class Watch:
         # Old rows wait again while a replay is sent; only a head that does not move is stuck.
         stuck = age > STUCK_AFTER and head == self._head
         self._head = head
-        await self._tell(
+        await self._report(
             "relay_stuck",
             "events are not leaving the outbox",
             f"{waiting} waiting, the oldest for {int(age.total_seconds())} s; "
@@ -77,8 +77,8 @@ class Watch:
     async def _look_at_tables(self) -> None:
         """Records nobody could take over, documents the policy refuses, and a copy that is out of date."""
         tables, policy = self._context.tables, self._context.policy
-        for place in set(tables.left_out) - self._told:
-            self._told.add(place)
+        for place in set(tables.left_out) - self._reported:
+            self._reported.add(place)
             await self._context.alerts.raise_alert(
                 key=f"tables/{place}",
                 summary=f"{self._name}: a document was left out",
@@ -86,11 +86,11 @@ class Watch:
                 once=True,
             )
         refused = "; ".join(f"{key}: {why}" for key, why in sorted(policy.refused.items()))
-        await self._tell(
+        await self._report(
             "tables_refused", "the policy refuses documents; writes wait", refused, stands=bool(refused)
         )
         await self._look_at_readiness()
-        await self._tell(
+        await self._report(
             "tables_stale",
             "policy and inventory are out of date; writes wait",
             f"the oldest marker is {int(policy.age.total_seconds())} s old",
@@ -101,14 +101,14 @@ class Watch:
         now, policy = self._context.clock.now(), self._context.policy
         self._unready_since = None if policy.ready else self._unready_since or now
         owners = ", ".join(policy.unready_owners) or "the end of what the broker holds"
-        await self._tell(
+        await self._report(
             "tables_unready",
             "policy and inventory are not completely read; nothing is decided",
             f"not ready since {self._unready_since}, waits for {owners}",
             stands=self._unready_since is not None and now - self._unready_since >= UNREADY_AFTER,
         )
 
-    async def _tell(self, key: str, what: str, detail: str, *, stands: bool) -> None:
+    async def _report(self, key: str, what: str, detail: str, *, stands: bool) -> None:
         if stands:
             await self._context.alerts.raise_alert(key=key, summary=f"{self._name}: {what}", detail=detail)
         else:

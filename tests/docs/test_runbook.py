@@ -45,7 +45,7 @@ def keys_in(file: Path, name: str) -> Iterator[str]:
         keyword = next((word.value for word in call.keywords if word.arg == "key"), None)
         if called == "raise_alert":
             expression = keyword
-        elif (called == "_tell" and name == "shared/runtime/watch.py") or (
+        elif (called == "_report" and name == "shared/runtime/watch.py") or (
             called == "Alert" and name != "shared/observability/alerts.py"
         ):
             expression = keyword or call.args[0]
