@@ -143,14 +143,14 @@ def judge_words(
             continue
         account = event["resources"][0]["uid"]
         key = (event["user"]["uid"], account, arns[event["privileges"][0]])
-        said = event["time"] / 1000
+        announced = event["time"] / 1000
         spans = there.get(key, [])
         if code == "access.granted" and not any(
-            one.since <= said and said - SEEN_WITHIN_S <= one.until for one in spans
+            one.since <= announced and announced - SEEN_WITHIN_S <= one.until for one in spans
         ):
-            verdict.complain("truth", f"{key} was called granted at {said:.1f} and was not there")
-        if code == "access.revoked" and any(one.since <= said < one.until for one in spans):
-            verdict.complain("truth", f"{key} was called revoked at {said:.1f} and was there")
+            verdict.complain("truth", f"{key} was called granted at {announced:.1f} and was not there")
+        if code == "access.revoked" and any(one.since <= announced < one.until for one in spans):
+            verdict.complain("truth", f"{key} was called revoked at {announced:.1f} and was there")
 
 
 async def _judge_fold(

@@ -1,6 +1,6 @@
 """What people do in a working day, and what that permits: the judge's own account of who may have what when.
 
-Windows are tens of seconds instead of hours. What a person did is remembered from the answers to his own
+Windows are tens of seconds instead of hours. What a person did is remembered from the answers to their own
 calls, with the times they were sent and answered; no service is asked what it thinks.
 """
 
@@ -175,14 +175,14 @@ class Day:
         }
 
     def pick(self, dice: random.Random) -> tuple[str, str, str]:
-        """Somebody, an account he may ask for, and a set."""
+        """Somebody, an account they may ask for, and a set."""
         if dice.random() < 0.45:
             return dice.choice(self._on_call), dice.choice(self.accounts["standard"]), "SystemAdmin"
         unit = dice.choice(["dev", "test"])
         return dice.choice(self._engineers), dice.choice(self.accounts[unit]), "PowerUser"
 
     async def active(self, who: str, ticket_id: str) -> None:
-        """Wait until the person sees that he has access (or never will)."""
+        """Wait until the person sees that they have access (or never will)."""
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             reply = await self.person(who).call("GET", f"/v1/tickets/{ticket_id}")

@@ -42,8 +42,8 @@ class Stopwatch:
     """When each numbered fact was committed on either side, by this machine's monotonic clock."""
 
     def __init__(self) -> None:
-        self.said: dict[int, float] = {}
-        self.heard: dict[int, float] = {}
+        self.committed: dict[int, float] = {}
+        self.handled: dict[int, float] = {}
 
     def subscriptions(self, context: Context) -> list[Subscription]:
         note = Note(context, answers=False)
@@ -51,14 +51,14 @@ class Stopwatch:
         async def handle(work: UnitOfWork, received: Received[AccountChanged]) -> None:
             await note(work, received)
             number = received.event.revision
-            work.after_commit(lambda: self.heard.setdefault(number, time.perf_counter()))
+            work.after_commit(lambda: self.handled.setdefault(number, time.perf_counter()))
 
         return [Subscription(topics.TICKET, {AccountChanged: handle})]
 
     def hops_ms(self) -> list[float]:
         """Sorted, without the first ones, which meet cold connections and caches."""
-        numbers = sorted(self.said)[WARM_UP:]
-        return sorted(1000 * (self.heard[number] - self.said[number]) for number in numbers)
+        numbers = sorted(self.committed)[WARM_UP:]
+        return sorted(1000 * (self.handled[number] - self.committed[number]) for number in numbers)
 
 
 @contextmanager
@@ -105,7 +105,7 @@ async def measure(admin_dsn: str, found: Broker, *, rate: float, seconds: float)
         async with running(ticket, approval):
             count = WARM_UP + int(rate * seconds)
             await say_at(ticket, watch, rate=rate, count=count)
-            await until(lambda: len(watch.heard) == count, 60, what="everything was heard")
+            await until(lambda: len(watch.handled) == count, 60, what="everything was heard")
             assert len(await effects(approval.context.pool)) == count, "each fact has one effect"  # noqa: S101 (a bench that judges)
     return watch
 
@@ -122,7 +122,7 @@ async def say_at(service: Service, watch: Stopwatch, *, rate: float, count: int)
 
 async def say_one(service: Service, watch: Stopwatch, key: str, number: int) -> None:
     await say(service.context.pool, "ticket", key, number)
-    watch.said[number] = time.perf_counter()
+    watch.committed[number] = time.perf_counter()
 
 
 def summary(hops: list[float], *, name: str, rate: float) -> dict[str, object]:

@@ -49,13 +49,13 @@ class MockKafka:
     def start(self) -> None:
         if self._cluster is not None:
             return
-        said = ctypes.create_string_buffer(512)
+        problem = ctypes.create_string_buffer(512)
         configuration = self._library.rd_kafka_conf_new()
         # Emergencies only: the cluster logs every client that closes a connection.
-        self._library.rd_kafka_conf_set(configuration, b"log_level", b"0", said, len(said))
-        self._handle = self._library.rd_kafka_new(_PRODUCER, configuration, said, len(said))
+        self._library.rd_kafka_conf_set(configuration, b"log_level", b"0", problem, len(problem))
+        self._handle = self._library.rd_kafka_new(_PRODUCER, configuration, problem, len(problem))
         if not self._handle:
-            raise KafkaUnavailable(f"librdkafka does not start: {said.value.decode()}. {_COMPOSE}")
+            raise KafkaUnavailable(f"librdkafka does not start: {problem.value.decode()}. {_COMPOSE}")
         self._cluster = self._library.rd_kafka_mock_cluster_new(self._handle, len(self.brokers))
         if not self._cluster:
             raise KafkaUnavailable(f"librdkafka makes no mock cluster. {_COMPOSE}")

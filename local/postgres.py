@@ -203,10 +203,10 @@ class PostgresServer:
             return True
         self.kill()
         self._take_lock()
-        said = last_lines(self._log)
-        if any(reason in said for reason in _PASSING):
+        printed = last_lines(self._log)
+        if any(reason in printed for reason in _PASSING):
             return False
-        raise PostgresUnavailable(f"PostgreSQL does not start:\n{said}")
+        raise PostgresUnavailable(f"PostgreSQL does not start:\n{printed}")
 
     def _ready(self, process: subprocess.Popen[bytes]) -> bool:
         """Whether the postmaster wrote down that it accepts connections (as pg_ctl decides it)."""

@@ -294,5 +294,5 @@ async def _wait_until_none(services: Sequence[Service], problem: Callable[[Servi
             while any(problem(service) for service in services):  # noqa: ASYNC110 (it has no event of its own)
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        left = "; ".join(f"{service.name}: {said}" for service in services if (said := problem(service)))
+        left = "; ".join(f"{service.name}: {reason}" for service in services if (reason := problem(service)))
         raise CannotStart(f"not all services came up in {PATIENCE_S:.0f} s ({left})") from None

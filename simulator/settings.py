@@ -59,7 +59,7 @@ class Settings(BaseModel):
     """Which account the caller's credentials belong to; a delegated administrator may do less."""
 
     principal_lists_include_groups: bool = True
-    """Whether ListAccountAssignmentsForPrincipal of a user shows what he has through groups."""
+    """Whether ListAccountAssignmentsForPrincipal of a user shows what they have through groups."""
 
     page_limit: int = Field(default=0, ge=0)
     """At most so many rows per page whatever MaxResults says, as AWS may do; 0 = no such cap."""

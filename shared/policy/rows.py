@@ -55,7 +55,7 @@ def scope_rows(scope: AccessScope) -> tuple[Row, ...]:
 
 
 def rule_rows(rule: ApprovalRule) -> tuple[Row, ...]:
-    """For each approver: his stages' votes, and terminate and ticket.read on the rule's selectors.
+    """For each approver: the votes of their stages, and terminate and ticket.read on the rule's selectors.
 
     Raises RowRefused if the rule is malformed.
     """

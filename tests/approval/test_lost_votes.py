@@ -63,7 +63,7 @@ def test_vote_that_replaces_a_lost_one_approves_with_the_votes_given_meanwhile()
 
 
 def test_vote_of_somebody_who_may_now_vote_in_another_stage_only_counts_in_neither() -> None:
-    """Carl was moved from the first stage's group to the second's: his vote stays in the first."""
+    """Carl was moved from the first stage's group to the second's: the vote stays in the first."""
     review = cast(opened(TWO_STAGES, TWO_GROUPS).state, "carl", TWO_GROUPS).state
     moved = electorate(("cora",), ("carl", "dora", "eve"))
     assert (review.counting(moved), review.approvals(moved), review.waiting_stage(moved)) == ((), [0, 0], 1)
@@ -178,7 +178,7 @@ async def test_refresh_approves_once_a_voter_is_back_whose_vote_was_missing(
 async def test_replica_on_older_documents_than_a_vote_turns_nothing_back(
     desk: Desk, service: Service, clock: ManualClock
 ) -> None:
-    """Who has not heard yet that carl is an owner must not throw his vote away, nor count another."""
+    """Who has not heard yet that carl is an owner must not throw that vote away, nor count another."""
     renamed = [rule.model_copy(update={"name": "renamed"}) for rule in org.rules()]
     (review,) = await desk.submitted()
     replace_rules(service.context.tables, *renamed)

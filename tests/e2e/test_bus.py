@@ -1,6 +1,6 @@
 """Wrong records on the bus: parked and alerted, and the next ticket goes through all the same.
 
-Who could write to every topic (no ACL holds him) still makes no access: a fact needs its owner's name, an
+Who could write to every topic (no ACL holds them) still makes no access: a fact needs its owner's name, an
 approval its witness.
 """
 

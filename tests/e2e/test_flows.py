@@ -170,7 +170,7 @@ async def test_return_gives_the_access_back_before_its_end(running: Running) -> 
     account = running.spare_account("nonprod")
     ticket = await running.granted("ann", (account, "Developer"), by=["bob"], duration="PT1H")
     await running.person("bob").post(f"/v1/tickets/{ticket['id']}/return", status=409)
-    assert running.present("ann", account, "Developer"), "nobody returns what is not his"
+    assert running.present("ann", account, "Developer"), "nobody returns what is not theirs"
     await running.person("ann").post(f"/v1/tickets/{ticket['id']}/return", {"reason": "done early"})
     ended = await running.until_state(ticket["id"], "ended")
     assert ended["grants"][0]["code"] == "returned"

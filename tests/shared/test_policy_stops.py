@@ -26,7 +26,7 @@ def policy() -> Policy:
     ("who", "verb", "code"),
     [
         ("root", "terminate", "ALLOW"),
-        ("carl", "terminate", "NOT_READY"),  # his right comes from a rule that may be missing its deny
+        ("carl", "terminate", "NOT_READY"),  # the right comes from a rule that may be missing its deny
         ("aud", "terminate", "NOT_READY"),
         ("root", "config.write", "NOT_READY"),
         ("root", "ticket.read", "NOT_READY"),
