@@ -21,9 +21,12 @@ DOCUMENT: Final = ROOT / "docs/openapi/jit.json"
 MODULES: Final = HERE / "typescript/node_modules"
 PYTHON: Final = ROOT / ".venv-clients/bin"
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("JIT_TEST_MORE") != "1", reason="generated clients are tried by make test-more"
-)
+pytestmark = [
+    pytest.mark.more,
+    pytest.mark.skipif(
+        os.environ.get("JIT_TEST_MORE") != "1", reason="generated clients are tried by make test-more"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
