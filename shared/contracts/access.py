@@ -94,6 +94,29 @@ class AccessFailed(AccessFact):
     """Only where AWS showed it after its end, before it was taken away."""
 
 
+class AccessExtended(AccessFact):
+    """The end has moved to `ends_at`; before this nothing lasts longer than it was first approved for."""
+
+    TYPE: ClassVar[str] = "access.extended.v1"
+
+    subject_id: str
+    """Of the extension."""
+    ended_before: AwareDatetime
+    """The end until now."""
+    credentials_until: AwareDatetime
+
+
+class AccessExtensionFailed(AccessFact):
+    """An approved extension moves nothing here; access ends at `ends_at`, as before, or has ended."""
+
+    TYPE: ClassVar[str] = "access.extension_failed.v1"
+
+    subject_id: str
+    """Of the extension."""
+    code: str
+    detail: str = ""
+
+
 class AccessRevokeDue(AccessFact):
     """The claim is over: by its end (the expiry producer), or by a stop."""
 

@@ -1,4 +1,4 @@
-"""Facts of the approval service: the review of one target in one revision."""
+"""Facts of the approval service: the review of one approval subject."""
 
 from typing import ClassVar, Literal
 
@@ -6,7 +6,8 @@ from pydantic import AwareDatetime
 
 from shared.contracts.event import About, Contract, Event, Revisions
 from shared.contracts.people import Person
-from shared.contracts.ticket import Window
+from shared.contracts.subject import SubjectKind
+from shared.contracts.windows import Window
 
 
 class Stage(Contract):
@@ -44,6 +45,8 @@ class ReviewFact(Event):
     target_id: str
     account_id: str = ""
     revision: int
+    subject_id: str
+    subject_kind: SubjectKind
     ticket_version: int
     """The ticket's version the review was made from."""
 

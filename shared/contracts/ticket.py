@@ -1,13 +1,16 @@
 """Facts of the ticket service: one ticket's life, each fact with the whole ticket as it then was."""
 
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import timedelta
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from pydantic import AwareDatetime
 
 from shared.contracts.event import About, Contract, Event, Revisions
 from shared.contracts.people import Person
+from shared.contracts.subject import ApprovalSubject, SubjectGrant, SubjectKind
+from shared.contracts.windows import Window, WindowAsked
 
 
 class TargetState(StrEnum):
@@ -48,67 +51,31 @@ class TicketState(StrEnum):
     CLOSED = "closed"
 
 
-class Window(Contract):
-    """A window as approved: `starts_at <= t < ends_at`."""
-
-    starts_at: AwareDatetime
-    ends_at: AwareDatetime
-
-    @property
-    def length(self) -> timedelta:
-        return self.ends_at - self.starts_at
-
-    def holds(self, moment: datetime) -> bool:
-        return self.starts_at <= moment < self.ends_at
-
-
-class WindowAsked(Contract):
-    """As asked for: an open start means "when approved"; exactly one of end and duration is given."""
-
-    starts_at: AwareDatetime | None = None
-    ends_at: AwareDatetime | None = None
-    duration: timedelta | None = None
-
-    def length_from(self, moment: datetime) -> timedelta | None:
-        """How long access lasts if it is approved at `moment`; None when neither end nor duration is given.
-
-        Approval rules are asked for the length from the submit on.
-        """
-        if self.duration is not None:
-            return self.duration
-        if self.ends_at is not None:
-            return self.ends_at - (self.starts_at or moment)
-        return None
-
-    def window_at(self, approved_at: datetime) -> Window | None:
-        """The window that an approval at this moment opens; None when nothing of it is left.
-
-        A start in the past begins now: nobody gets access for time gone by, and the end stays.
-        """
-        start = approved_at if self.starts_at is None else max(self.starts_at, approved_at)
-        end = self.ends_at
-        if end is None:
-            if self.duration is None:
-                return None
-            end = (self.starts_at or approved_at) + self.duration
-        return Window(starts_at=start, ends_at=end) if end > start else None
-
-
 class Target(Contract):
-    """An account and a permission set inside a ticket, reviewed on its own."""
+    """An account and a permission set inside a ticket, as it is in its current revision.
+
+    Each revision is reviewed on its own; earlier ones are rows of the ticket service.
+    """
 
     id: str
     account_id: str
     account_name: str
     set_id: str
     set_name: str
-    set_digest: str
-    """Digest of the set's policies when asked; approval and grant hold for these policies only."""
     set_group: str | None = None
     """The set group it was asked through, if any."""
-    session_duration: timedelta
-    state: TargetState = TargetState.PENDING
     revision: int = 1
+    subject_id: str
+    """Of this revision's approval subject."""
+    set_digest: str
+    """Digest of the set's policies when asked; approval and grant hold for these policies only."""
+    session_duration: timedelta
+    asked: WindowAsked
+    reason: str
+    submitted_at: AwareDatetime
+    expires_at: AwareDatetime
+    """When it times out without a decision."""
+    state: TargetState = TargetState.PENDING
     window: Window | None = None
     """As approved; absent before."""
     decided_at: AwareDatetime | None = None
@@ -119,8 +86,12 @@ class Grant(Contract):
 
     id: str
     target_id: str
+    revision: int = 1
+    """The target's; a new revision has new grants."""
     beneficiary: str
     """Identity Store user id."""
+    ends_at: AwareDatetime | None = None
+    """As approved, and later once it is extended; None before."""
     state: GrantState | None = None
     """None until the target is approved."""
     code: str | None = None
@@ -141,23 +112,57 @@ class Grant(Contract):
         return self.state is not None and self.state not in FINAL_STATES
 
 
+class ExtensionState(StrEnum):
+    PENDING = "pending"
+    APPROVED = "approved"
+    """And not carried out yet."""
+    EXTENDED = "extended"
+    """The end of at least one grant has moved."""
+    REJECTED = "rejected"
+    TIMED_OUT = "timed_out"
+    """Nobody decided while the access lasted; it ended as planned."""
+    WITHDRAWN = "withdrawn"
+    """Dropped, or the access was stopped."""
+    FAILED = "failed"
+    """Approved, and no end could be moved; `code` says why."""
+
+
+class Extension(Contract):
+    """A later end that was asked for while access is live. Its id is its approval subject's."""
+
+    id: str
+    target_id: str
+    revision: int
+    grants: tuple[str, ...]
+    """Ids of the grants whose end is to move."""
+    requested_by: Person
+    ends_at: AwareDatetime
+    """The end that is asked for."""
+    reason: str
+    submitted_at: AwareDatetime
+    expires_at: AwareDatetime
+    """The end as it is: without an answer by then access ends as planned."""
+    state: ExtensionState = ExtensionState.PENDING
+    code: str | None = None
+    window: Window | None = None
+    """From the first start to the new end, as approved; absent before."""
+    decided_at: AwareDatetime | None = None
+
+
 class Ticket(Contract):
     """One request, whole."""
 
     id: str
     instance: str
     version: int
-    revision: int
     requester: Person
     beneficiaries: tuple[Person, ...]
     targets: tuple[Target, ...]
     grants: tuple[Grant, ...]
-    asked: WindowAsked
-    reason: str
+    """Of the targets' current revisions."""
+    extensions: tuple[Extension, ...] = ()
     reference: str | None = None
     submitted_at: AwareDatetime
-    expires_at: AwareDatetime
-    """When pending targets time out."""
     state: TicketState
     credentials_until: AwareDatetime | None = None
     closed_at: AwareDatetime | None = None
@@ -177,6 +182,66 @@ class Ticket(Contract):
 
     def grants_of(self, target_id: str) -> tuple[Grant, ...]:
         return tuple(grant for grant in self.grants if grant.target_id == target_id)
+
+    def extension(self, extension_id: str) -> Extension | None:
+        return next((one for one in self.extensions if one.id == extension_id), None)
+
+    @property
+    def reason(self) -> str:
+        """As its newest revision gives it, for people's eyes."""
+        return max(self.targets, key=lambda target: target.submitted_at).reason
+
+    def subject_of(self, target: Target) -> ApprovalSubject:
+        """What a review of the target in its current revision is about."""
+        return self._subject(
+            target,
+            kind=SubjectKind.TARGET,
+            id=target.subject_id,
+            requester=self.requester,
+            grants=self.grants_of(target.id),
+            asked=target.asked,
+            reason=target.reason,
+            submitted_at=target.submitted_at,
+            expires_at=target.expires_at,
+        )
+
+    def extension_subject(self, extension: Extension) -> ApprovalSubject | None:
+        """What a review of the extension is about; None when its target was revised or never approved."""
+        target = self.target(extension.target_id)
+        if target is None or target.window is None or target.revision != extension.revision:
+            return None
+        return self._subject(
+            target,
+            kind=SubjectKind.EXTENSION,
+            id=extension.id,
+            requester=extension.requested_by,
+            grants=[grant for grant in self.grants if grant.id in extension.grants],
+            asked=WindowAsked(starts_at=target.window.starts_at, ends_at=extension.ends_at),
+            reason=extension.reason,
+            submitted_at=extension.submitted_at,
+            expires_at=extension.expires_at,
+        )
+
+    def _subject(self, target: Target, *, grants: Iterable[Grant], **own: Any) -> ApprovalSubject:
+        concerned = [SubjectGrant(id=grant.id, beneficiary=grant.beneficiary) for grant in grants]
+        whose = {grant.beneficiary for grant in concerned}
+        return ApprovalSubject(
+            instance=self.instance,
+            ticket_id=self.id,
+            target_id=target.id,
+            revision=target.revision,
+            beneficiaries=tuple(person for person in self.beneficiaries if person.user_id in whose),
+            grants=tuple(concerned),
+            account_id=target.account_id,
+            account_name=target.account_name,
+            set_id=target.set_id,
+            set_name=target.set_name,
+            set_digest=target.set_digest,
+            set_group=target.set_group,
+            session_duration=target.session_duration,
+            reference=self.reference,
+            **own,
+        )
 
     @property
     def pending(self) -> tuple[Target, ...]:
@@ -239,13 +304,19 @@ class TicketSubmitted(TicketFact):
     """Ids of the access scopes that permitted it."""
 
 
+class TicketRevised(TicketFact):
+    """Rejected or timed-out targets were asked for again: a new revision, with its own subjects and grants."""
+
+    TYPE: ClassVar[str] = "ticket.revised.v1"
+
+
 class TicketApproved(TicketFact):
     """One target was approved. The provisioner grants from this, and only with approval's own witness."""
 
     TYPE: ClassVar[str] = "ticket.approved.v1"
 
     content_hash: str
-    """shared/contracts/witness.py over what was approved."""
+    """Of the subject, for the window that was approved."""
 
 
 class TicketRejected(TicketFact):
@@ -276,3 +347,34 @@ class TicketClosed(TicketFact):
     """No credential that came from this ticket can live any more."""
 
     TYPE: ClassVar[str] = "ticket.closed.v1"
+
+
+class ExtensionFact(TicketFact):
+    """Base of the facts about one extension; `target_ids` and `grant_ids` name what it extends."""
+
+    extension_id: str
+
+    @property
+    def extension(self) -> Extension | None:
+        return self.ticket.extension(self.extension_id)
+
+
+class TicketExtensionRequested(ExtensionFact):
+    TYPE: ClassVar[str] = "ticket.extension_requested.v1"
+
+
+class TicketExtensionApproved(ExtensionFact):
+    """The provisioner moves the end from this, and only with approval's own witness."""
+
+    TYPE: ClassVar[str] = "ticket.extension_approved.v1"
+
+    content_hash: str
+    """Of the subject, for the window that was approved."""
+
+
+class TicketExtensionRejected(ExtensionFact):
+    """No later end: approvers said no, nobody decided in time, or the access was stopped."""
+
+    TYPE: ClassVar[str] = "ticket.extension_rejected.v1"
+
+    code: str
