@@ -2,6 +2,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from shared.contracts.witness import ticket_content_hash
 
 from services.approval import views
 from services.approval.commands.refresh import keep_fresh, refresh_reviews
@@ -28,7 +29,6 @@ from shared.contracts.ticket import (
     TicketWithdrawn,
     WindowAsked,
 )
-from shared.contracts.witness import ticket_content_hash
 from shared.documents.tables import Tables
 from shared.foundation.clock import ManualClock, new_id
 from shared.foundation.errors import NotReady

@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+from shared.contracts.witness import ticket_content_hash
 
 from services.approval.domain.lifecycle import MOST_NAMED, note_electorate, outdated, void
 from services.approval.domain.review import NEXT, Review, Reviewed, ReviewState
@@ -16,7 +17,6 @@ from shared.contracts.change import Change
 from shared.contracts.event import Event
 from shared.contracts.people import Person
 from shared.contracts.ticket import WindowAsked
-from shared.contracts.witness import ticket_content_hash
 from shared.foundation.errors import Bug, Conflict, Forbidden, Invalid, JitError
 from shared.policy.row import Answer
 from shared.policy.selection import RuleChoice

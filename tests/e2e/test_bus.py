@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from shared.contracts.witness import ticket_content_hash
 
 from shared.contracts.ticket import GrantState, TargetState, Ticket, Window
 from shared.contracts.topics import AUDIT_OCSF, COMPACTED, TOPICS
-from shared.contracts.witness import ticket_content_hash
 from shared.foundation.clock import new_id
 from shared.messaging.envelope import headers_for
 from tests.support.running import Running, until

@@ -3,12 +3,13 @@
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from shared.contracts.witness import ticket_content_hash
+
 from shared.contracts.access import AccessFact
 from shared.contracts.approval import ReviewApproved, ReviewRejected, Vote
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.people import Person
 from shared.contracts.ticket import Grant, Target, Ticket, Window
-from shared.contracts.witness import ticket_content_hash
 from shared.foundation.clock import ManualClock, new_id
 from shared.policy.rows import approve_verb
 from shared.policy.selection import RuleChoice

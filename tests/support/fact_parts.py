@@ -15,15 +15,16 @@ from shared.contracts.documents import (
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.people import Person
 from shared.contracts.ticket import (
+    Extension,
+    ExtensionState,
     Grant,
     GrantState,
     Target,
     TargetState,
     Ticket,
     TicketState,
-    Window,
-    WindowAsked,
 )
+from shared.contracts.windows import Window, WindowAsked
 from tests.support.harness import NOW
 from tests.support.organisation import ADMIN, ISSUER, P, user_id
 
@@ -31,10 +32,13 @@ TICKET_ID: Final = "0195556a-0000-7000-8000-000000000001"
 TARGET_ID: Final = "0195556a-0000-7000-8000-000000000002"
 GRANT_ID: Final = "0195556a-0000-7000-8000-000000000003"
 REVIEW_ID: Final = "0195556a-0000-7000-8000-000000000004"
+SUBJECT_ID: Final = "0195556a-0000-7000-8000-000000000008"
+EXTENSION_ID: Final = "0195556a-0000-7000-8000-000000000009"
 REQUEST_ID: Final = "0195556a-0000-7000-8000-000000000005"
 AWS_REQUEST_ID: Final = "5d7f1f2f-9e11-4f1a-8a51-000000000006"
 
 REVISIONS: Final = Revisions(catalog=12, rules=3, inventory=40)
+EXTENDED: Final = Window(starts_at=NOW + timedelta(minutes=9), ends_at=NOW + timedelta(minutes=129))
 WINDOW: Final = Window(starts_at=NOW + timedelta(minutes=9), ends_at=NOW + timedelta(minutes=69))
 
 
@@ -70,21 +74,39 @@ def ticket(
         id=TICKET_ID,
         instance="default",
         version=2,
-        revision=1,
         requester=person("ann"),
         beneficiaries=(person("ann"),),
         targets=(_target(target),),
         grants=(
             Grant(id=GRANT_ID, target_id=TARGET_ID, beneficiary=user_id("ann"), state=grant, **grant_fields),
         ),
-        asked=WindowAsked(duration=timedelta(hours=1)),
-        reason="Deploy the payments hotfix of change 4711",
         reference="CHG-4711",
         submitted_at=NOW,
-        expires_at=NOW + timedelta(hours=24),
         state=state,
         revisions=REVISIONS,
     )
+
+
+def extended(state: ExtensionState, **fields: Any) -> Ticket:
+    """Ann's live access, with a later end asked for."""
+    live = ticket(
+        TargetState.APPROVED, GrantState.ACTIVE, TicketState.ACTIVE,
+        ends_at=WINDOW.ends_at, granted_at=WINDOW.starts_at,
+    )  # fmt: skip
+    extension = Extension(
+        id=EXTENSION_ID,
+        target_id=TARGET_ID,
+        revision=1,
+        grants=(GRANT_ID,),
+        requested_by=person("ann"),
+        ends_at=EXTENDED.ends_at,
+        reason="The hotfix needs another hour of watching",
+        submitted_at=NOW + timedelta(minutes=50),
+        expires_at=WINDOW.ends_at,
+        state=state,
+        **fields,
+    )
+    return live.model_copy(update={"extensions": (extension,)})
 
 
 def _target(state: TargetState) -> Target:
@@ -97,6 +119,11 @@ def _target(state: TargetState) -> Target:
         set_name="Administrator",
         set_digest="digest-Administrator",
         session_duration=timedelta(hours=1),
+        subject_id=SUBJECT_ID,
+        asked=WindowAsked(duration=timedelta(hours=1)),
+        reason="Deploy the payments hotfix of change 4711",
+        submitted_at=NOW,
+        expires_at=NOW + timedelta(hours=24),
         state=state,
         window=WINDOW if state is TargetState.APPROVED else None,
         decided_at=NOW + timedelta(minutes=9) if decided else None,

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from shared.contracts.access import (
+    AccessExtended,
+    AccessExtensionFailed,
     AccessFact,
     AccessFailed,
     AccessGranted,
@@ -32,31 +34,39 @@ from shared.contracts.event import Actor, Event
 from shared.contracts.notification import NotificationFact, NotificationFailed, NotificationSent
 from shared.contracts.registry import EVENTS
 from shared.contracts.ticket import (
+    ExtensionState,
     GrantState,
     TargetState,
     Ticket,
     TicketApproved,
     TicketClosed,
+    TicketExtensionApproved,
+    TicketExtensionRejected,
+    TicketExtensionRequested,
     TicketFact,
     TicketRejected,
     TicketReturned,
+    TicketRevised,
     TicketState,
     TicketSubmitted,
     TicketTerminated,
     TicketTimedOut,
     TicketWithdrawn,
 )
-from shared.contracts.witness import ticket_content_hash
 from tests.support.fact_parts import (
     AWS_REQUEST_ID,
     DOCUMENTS,
+    EXTENDED,
+    EXTENSION_ID,
     GRANT_ID,
     REQUEST_ID,
     REVIEW_ID,
     REVISIONS,
+    SUBJECT_ID,
     TARGET_ID,
     TICKET_ID,
     WINDOW,
+    extended,
     person,
     somebody,
     ticket,
@@ -112,7 +122,8 @@ def _actor(cls: type[Event]) -> Actor:
         return somebody("carl")
     if issubclass(cls, ConfigurationFact | TicketTerminated | OperationRequested):
         return somebody("root")
-    if issubclass(cls, TicketSubmitted | TicketWithdrawn | TicketReturned | AuthzDenied):
+    asked = TicketSubmitted | TicketRevised | TicketExtensionRequested
+    if issubclass(cls, asked | TicketWithdrawn | TicketReturned | AuthzDenied):
         return somebody("ann")
     if issubclass(cls, AuditRead):
         return somebody("aud")
@@ -131,7 +142,7 @@ def _family(cls: type[Event]) -> dict[str, Any]:
     if issubclass(cls, ReviewFact):
         return {
             "review_id": REVIEW_ID, "ticket_id": TICKET_ID, "target_id": TARGET_ID, "account_id": P,
-            "revision": 1,
+            "revision": 1, "subject_id": SUBJECT_ID, "subject_kind": "target",
             "ticket_version": 1,
         }  # fmt: skip
     if issubclass(cls, AccessFact):
@@ -171,6 +182,10 @@ _TICKETS: Final[Mapping[type[TicketFact], Ticket]] = {
     TicketSubmitted: ticket(),
     TicketApproved: ticket(TargetState.APPROVED, GrantState.SCHEDULED, TicketState.SCHEDULED),
     TicketRejected: ticket(TargetState.REJECTED, state=TicketState.REJECTED),
+    TicketRevised: ticket(),
+    TicketExtensionRequested: extended(ExtensionState.PENDING),
+    TicketExtensionApproved: extended(ExtensionState.APPROVED, window=EXTENDED, decided_at=_at(minutes=55)),
+    TicketExtensionRejected: extended(ExtensionState.REJECTED, code="rejected", decided_at=_at(minutes=55)),
     TicketTimedOut: ticket(TargetState.TIMED_OUT, state=TicketState.TIMED_OUT),
     TicketWithdrawn: ticket(TargetState.WITHDRAWN, state=TicketState.WITHDRAWN),
     TicketTerminated: ticket(TargetState.APPROVED, GrantState.REVOKING, TicketState.REVOKING),
@@ -178,11 +193,22 @@ _TICKETS: Final[Mapping[type[TicketFact], Ticket]] = {
     TicketClosed: ticket(TargetState.APPROVED, GrantState.REVOKED, TicketState.CLOSED, **_REVOKED),
 }
 _APPROVED: Final = _TICKETS[TicketApproved]
-_HASH: Final = ticket_content_hash(_APPROVED, _APPROVED.targets[0], WINDOW)
+_HASH: Final = _APPROVED.subject_of(_APPROVED.targets[0]).content_hash(WINDOW)
+_LIVE: Final = _TICKETS[TicketExtensionApproved]
+_EXTENSION: Final = _LIVE.extension_subject(_LIVE.extensions[0])
+assert _EXTENSION is not None, "the example's target is approved in the revision it extends"
 
 _FIELDS: Final[Mapping[type[Event], dict[str, Any]]] = {
     TicketSubmitted: {"allowed_by": ("prod-admin",), "target_ids": ()},
     TicketApproved: {"content_hash": _HASH},
+    TicketExtensionRequested: {"extension_id": EXTENSION_ID, "grant_ids": (GRANT_ID,)},
+    TicketExtensionApproved: {
+        "extension_id": EXTENSION_ID, "grant_ids": (GRANT_ID,),
+        "content_hash": _EXTENSION.content_hash(EXTENDED),
+    },
+    TicketExtensionRejected: {
+        "extension_id": EXTENSION_ID, "grant_ids": (GRANT_ID,), "code": "rejected",
+    },
     TicketTerminated: {"grant_ids": (GRANT_ID,)},
     TicketReturned: {"grant_ids": (GRANT_ID,)},
     ReviewOpened: {
@@ -207,6 +233,13 @@ _FIELDS: Final[Mapping[type[Event], dict[str, Any]]] = {
     AccessFailed: {
         "code": "no_witness", "detail": "the approval's own statement did not arrive",
         "request_id": AWS_REQUEST_ID,
+    },
+    AccessExtended: {
+        "subject_id": EXTENSION_ID, "ends_at": EXTENDED.ends_at, "ended_before": WINDOW.ends_at,
+        "credentials_until": EXTENDED.ends_at + timedelta(hours=1),
+    },
+    AccessExtensionFailed: {
+        "subject_id": EXTENSION_ID, "code": "stopped", "detail": "it was terminated before",
     },
     AccessRevokeDue: {"cause_of_end": "expired", "late_by": timedelta(milliseconds=40)},
     AccessRevoked: {

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 from pydantic import SecretStr
+from shared.contracts.witness import ticket_content_hash
 
 from services.provisioner.__main__ import Replica, assemble, build
 from services.provisioner.consumers import subscriptions
@@ -28,7 +29,6 @@ from shared.contracts.access import AccessFact
 from shared.contracts.approval import ReviewApproved
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.people import Person
-from shared.contracts.witness import ticket_content_hash
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import ManualClock, new_id
 from shared.messaging import inbox

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from shared.contracts.ticket import Window, WindowAsked
+from shared.contracts.windows import Window, WindowAsked
 from tests.support.harness import NOW
 
 HOUR, TICK = timedelta(hours=1), timedelta(microseconds=1)
