@@ -7,7 +7,7 @@ from services.ticket.commands.tickets import limits_of
 from services.ticket.consumers import subscriptions
 from services.ticket.http import tickets
 from services.ticket.settings import TicketSettings, load_settings
-from services.ticket.store import SERVICE
+from services.ticket.store.tickets import SERVICE
 from shared.runtime.service import Parts, Process, Service, serve
 
 

@@ -29,6 +29,8 @@ def subscriptions(context: Context) -> list[Subscription]:
                 access.AccessRevokeDue: note_access,
                 access.AccessRevoked: note_access,
                 access.AccessReleased: note_access,
+                access.AccessExtended: note_access,
+                access.AccessExtensionFailed: note_access,
             },
         ),
     ]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.contracts.ticket import Ticket
+from shared.contracts.ticket import Target, Ticket
 from shared.database.pool import Conn
 
 
@@ -10,46 +10,82 @@ from shared.database.pool import Conn
 class Filter:
     """Which tickets a list shows; None means any."""
 
-    party: str | None
+    party: str | None = None
     """A user id: their own tickets, as requester or beneficiary."""
     state: str | None = None
     account_id: str | None = None
+    set_id: str | None = None
+    requester: str | None = None
+    beneficiary: str | None = None
+    reference: str | None = None
     before: str | None = None
     """The last id of the page before: ids are ordered by submission, newest first."""
     limit: int = 50
 
 
 async def ticket(conn: Conn, ticket_id: str) -> Ticket | None:
-    body = await conn.fetchval("SELECT body FROM ticket WHERE id = $1", ticket_id)
-    return None if body is None else Ticket.model_validate(body)
+    whole = await conn.fetchval("SELECT whole FROM whole_ticket WHERE id = $1", ticket_id)
+    return None if whole is None else Ticket.model_validate(whole)
+
+
+async def revisions(conn: Conn, ticket_id: str) -> list[Target]:
+    """The targets of a ticket as they are and as they were in each earlier revision, oldest first."""
+    found = await conn.fetch(
+        "SELECT whole FROM whole_target WHERE ticket_id = $1 ORDER BY position, revision", ticket_id
+    )
+    return [Target.model_validate(row["whole"]) for row in found]
 
 
 async def tickets(conn: Conn, wanted: Filter) -> list[Ticket]:
     """A page, newest first."""
-    query = _ALL if wanted.party is None else _OWN
-    rows = await conn.fetch(query, wanted.party, wanted.state, wanted.account_id, wanted.before, wanted.limit)
-    return [Ticket.model_validate(row["body"]) for row in rows]
+    found = await conn.fetch(
+        _ALL if wanted.party is None else _OWN,
+        wanted.party,
+        wanted.state,
+        wanted.account_id,
+        wanted.set_id,
+        wanted.requester,
+        wanted.beneficiary,
+        wanted.reference,
+        wanted.before,
+        wanted.limit,
+    )
+    return [Ticket.model_validate(row["whole"]) for row in found]
 
 
 # Walks the party's index backwards: the cost of a page does not grow with other people's tickets.
 _OWN = """
-    SELECT ticket.body FROM ticket_party JOIN ticket ON ticket.id = ticket_party.ticket_id
-    WHERE ticket_party.user_id = $1
-      AND ($2::text IS NULL OR ticket.state = $2)
-      AND ($3::text IS NULL OR EXISTS (
-              SELECT 1 FROM ticket_account
-              WHERE ticket_account.ticket_id = ticket.id AND ticket_account.account_id = $3))
-      AND ($4::uuid IS NULL OR ticket_party.ticket_id < $4)
-    ORDER BY ticket_party.ticket_id DESC LIMIT $5
+    WITH page AS (
+        SELECT ticket.id FROM ticket_party JOIN ticket ON ticket.id = ticket_party.ticket_id
+        WHERE ticket_party.user_id = $1
+          AND ($2::text IS NULL OR ticket.state = $2)
+          AND ($3::text IS NULL OR ticket.id IN (SELECT ticket_id FROM ticket_target WHERE account_id = $3))
+          AND ($4::text IS NULL OR ticket.id IN (SELECT ticket_id FROM ticket_target WHERE set_id = $4))
+          AND ($5::text IS NULL OR ticket.requester = $5)
+          AND ($6::text IS NULL OR ticket.id IN (
+                  SELECT ticket_id FROM ticket_party WHERE user_id = $6 AND benefits))
+          AND ($7::text IS NULL OR ticket.reference = $7)
+          AND ($8::uuid IS NULL OR ticket_party.ticket_id < $8)
+        ORDER BY ticket_party.ticket_id DESC LIMIT $9
+    )
+    SELECT whole_ticket.whole FROM page JOIN whole_ticket USING (id) ORDER BY page.id DESC
 """
 
-# Walks the primary key backwards; $1 is always null here and only keeps the parameters alike.
+# Walks the primary key, or the index of a filter, backwards; $1 is always null here and keeps the
+# parameters alike.
 _ALL = """
-    SELECT ticket.body FROM ticket
-    WHERE $1::text IS NULL
-      AND ($2::text IS NULL OR ticket.state = $2)
-      AND ($3::text IS NULL OR ticket.id IN (
-              SELECT ticket_id FROM ticket_account WHERE account_id = $3))
-      AND ($4::uuid IS NULL OR ticket.id < $4)
-    ORDER BY ticket.id DESC LIMIT $5
+    WITH page AS (
+        SELECT ticket.id FROM ticket
+        WHERE $1::text IS NULL
+          AND ($2::text IS NULL OR ticket.state = $2)
+          AND ($3::text IS NULL OR ticket.id IN (SELECT ticket_id FROM ticket_target WHERE account_id = $3))
+          AND ($4::text IS NULL OR ticket.id IN (SELECT ticket_id FROM ticket_target WHERE set_id = $4))
+          AND ($5::text IS NULL OR ticket.requester = $5)
+          AND ($6::text IS NULL OR ticket.id IN (
+                  SELECT ticket_id FROM ticket_party WHERE user_id = $6 AND benefits))
+          AND ($7::text IS NULL OR ticket.reference = $7)
+          AND ($8::uuid IS NULL OR ticket.id < $8)
+        ORDER BY ticket.id DESC LIMIT $9
+    )
+    SELECT whole_ticket.whole FROM page JOIN whole_ticket USING (id) ORDER BY page.id DESC
 """

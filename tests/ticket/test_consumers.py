@@ -11,7 +11,8 @@ from services.ticket.consumers import subscriptions
 from shared.contracts import access, topics
 from shared.contracts.approval import Vote
 from shared.contracts.event import Revisions
-from shared.contracts.ticket import Ticket, TicketApproved, TicketRejected, TicketSubmitted, Window
+from shared.contracts.ticket import Ticket, TicketApproved, TicketRejected, TicketSubmitted
+from shared.contracts.windows import Window
 from shared.documents.tables import Tables
 from shared.foundation.clock import ManualClock, new_id
 from shared.foundation.errors import NotReady

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from services.ticket.domain import endings, grants, rights, submission
 from services.ticket.domain.plan import make_plan
-from services.ticket.domain.reviews import approve, reject, waiting_target
+from services.ticket.domain.reviews import approve, reject, waiting
 from shared.contracts import access
 from shared.contracts.access import EndCause
 from shared.contracts.change import Change, Origin
@@ -24,8 +24,8 @@ from shared.contracts.ticket import (
     TicketSubmitted,
     TicketTimedOut,
     TicketWithdrawn,
-    Window,
 )
+from shared.contracts.windows import Window
 from shared.foundation.clock import ManualClock
 from shared.foundation.errors import Conflict, Forbidden
 from shared.policy.snapshot import Snapshot
@@ -52,7 +52,9 @@ def submitted(world: Snapshot, name: str = "t", *people: str) -> Change[Ticket]:
     assert plan.problems == ()
     return submission.submit(
         plan,
-        ids=submission.Ids(name, (f"{name}-target",), tuple(f"{name}-{person}" for person in people)),
+        ids=submission.Ids(
+            name, (f"{name}-target",), (f"{name}-subject",), tuple(f"{name}-{person}" for person in people)
+        ),
         instance="default",
         revisions=Revisions(rules=3),
         limits=LIMITS,
@@ -67,7 +69,8 @@ def ticket(world: Snapshot) -> Ticket:
 def approved(world: Snapshot, name: str = "t", *people: str) -> Ticket:
     born = submitted(world, name, *people).state
     (target,) = born.targets
-    return approve(born, target, review_approved(born, target, at=NOW), ORIGIN).state
+    review = review_approved(born, target, at=NOW)
+    return approve(born, born.subject_of(target), review, ORIGIN).state
 
 
 def fact(cls: type[access.AccessFact], grant_id: str, **more: object) -> access.AccessFact:
@@ -87,13 +90,17 @@ def fact(cls: type[access.AccessFact], grant_id: str, **more: object) -> access.
     )
 
 
+def expiry(ticket: Ticket) -> datetime:
+    return ticket.targets[0].expires_at
+
+
 GRANTED = {"credentials_until": NOW + 2 * HOUR}
 ENDED = {"cause_of_end": "expired"}
 
 
 def after(ticket: Ticket, *facts: access.AccessFact) -> Ticket:
     for one in facts:
-        ticket = grants.note_access(ticket, one).state
+        ticket = grants.note_access(ticket, one, ORIGIN).state
     return ticket
 
 
@@ -138,23 +145,25 @@ def test_submit_makes_a_grant_for_each_person_and_target(world: Snapshot) -> Non
 def test_approve_schedules_the_grants_of_the_target(world: Snapshot) -> None:
     born = ticket(world)
     review = review_approved(born, born.targets[0], at=NOW)
-    change = approve(born, born.targets[0], review, ORIGIN)
+    change = approve(born, born.subject_of(born.targets[0]), review, ORIGIN)
     done = change.state
     assert (done.state, done.version) == (TicketState.SCHEDULED, 2)
-    assert {grant.state for grant in done.grants} == {GrantState.SCHEDULED}
+    assert {(grant.state, grant.ends_at) for grant in done.grants} == {(GrantState.SCHEDULED, NOW + HOUR)}
     assert done.targets[0].window == Window(starts_at=NOW, ends_at=NOW + HOUR)
     event = event_of(change)
     assert isinstance(event, TicketApproved)
     assert (event.content_hash, event.target_ids) == (review.content_hash, ("t-target",))
 
 
-def test_waiting_target_is_the_pending_one_in_that_revision(world: Snapshot) -> None:
+def test_waiting_is_the_pending_subject_of_that_revision(world: Snapshot) -> None:
     born, done = ticket(world), approved(world)
     (target,) = born.targets
-    assert waiting_target(born, review_approved(born, target, at=NOW)) is target
-    assert waiting_target(born, review_approved(born, target, at=NOW, revision=2)) is None
-    assert waiting_target(born, review_approved(born, target, at=NOW, target_id="unknown")) is None
-    assert waiting_target(done, review_rejected(born, target, at=NOW)) is None
+    assert waiting(born, review_approved(born, target, at=NOW)) == born.subject_of(target)
+    for other in (
+        {"revision": 2}, {"target_id": "unknown"}, {"subject_id": "unknown"}, {"subject_kind": "extension"}
+    ):  # fmt: skip
+        assert waiting(born, review_approved(born, target, at=NOW, **other)) is None
+    assert waiting(done, review_rejected(born, target, at=NOW)) is None
 
 
 # what the provisioner reports
@@ -224,7 +233,7 @@ def test_grant_that_ended_before_it_was_given_has_failed_by_the_cause_of_its_end
     assert {(grant.state, grant.code, grant.kept_by) for grant in one.grants} == {
         (GrantState.FAILED, code, ("other",))
     }
-    assert endings.closes_at(one) == NOW
+    assert endings.closes_at(one) is None
 
 
 def test_grant_that_appeared_after_its_end_keeps_the_ticket_from_closing_while_credentials_live(
@@ -243,18 +252,19 @@ def test_access_fact_that_is_older_or_repeated_changes_nothing(world: Snapshot) 
         fact(access.AccessRevoked, "t-ann", **ENDED),
         fact(access.AccessGranted, "unknown", **GRANTED),
     ):
-        assert grants.note_access(done, old) == Change(done)
+        assert grants.note_access(done, old, ORIGIN) == Change(done)
 
 
 def test_access_fact_raises_the_version_and_publishes_nothing(world: Snapshot) -> None:
-    change = grants.note_access(approved(world), fact(access.AccessGranting, "t-ann"))
+    change = grants.note_access(approved(world), fact(access.AccessGranting, "t-ann"), ORIGIN)
     assert (change.state.version, change.events, change.alerts) == (3, (), ())
 
 
 def test_stop_of_live_grants_is_not_undone_by_a_late_granted(world: Snapshot) -> None:
     done = endings.return_access(approved(world), ANN, ORIGIN).state
     assert state_of(done, "t-ann") is GrantState.REVOKING
-    assert grants.note_access(done, fact(access.AccessGranted, "t-ann", **GRANTED)) == Change(done)
+    late = fact(access.AccessGranted, "t-ann", **GRANTED)
+    assert grants.note_access(done, late, ORIGIN) == Change(done)
 
 
 # endings
@@ -300,30 +310,32 @@ def test_return_is_of_ones_own_access_only(world: Snapshot) -> None:
     ("end", "shown"),
     [
         (
-            lambda one: reject(one, one.targets[0], review_rejected(one, one.targets[0], at=NOW), ORIGIN),
+            lambda one: reject(
+                one, one.subject_of(one.targets[0]), review_rejected(one, one.targets[0], at=NOW), ORIGIN
+            ),
             TicketState.REJECTED,
         ),
-        (lambda one: endings.time_out(one, Origin(ORIGIN.actor, at=one.expires_at)), TicketState.TIMED_OUT),
+        (lambda one: endings.time_out(one, Origin(ORIGIN.actor, at=expiry(one))), TicketState.TIMED_OUT),
         (lambda one: endings.withdraw(one, BOB, ORIGIN), TicketState.WITHDRAWN),
     ],
 )
-def test_end_of_all_targets_shows_in_the_ticket(
+def test_end_of_all_targets_shows_in_the_ticket_and_leaves_nothing_to_close(
     world: Snapshot, end: Callable[[Ticket], Change[Ticket]], shown: TicketState
 ) -> None:
     change = end(ticket(world))
     assert (change.state.state, event_of(change).target_ids) == (shown, ("t-target",))
-    assert endings.closes_at(change.state) == NOW
+    assert endings.closes_at(change.state) is None
 
 
 def test_time_out_is_due_at_the_moment_and_not_before(world: Snapshot) -> None:
     pending = ticket(world)
-    early = Origin(ORIGIN.actor, at=pending.expires_at - timedelta(microseconds=1))
+    early = Origin(ORIGIN.actor, at=expiry(pending) - timedelta(microseconds=1))
     assert endings.time_out(pending, early) == Change(pending)
-    change = endings.time_out(pending, Origin(ORIGIN.actor, at=pending.expires_at))
+    change = endings.time_out(pending, Origin(ORIGIN.actor, at=expiry(pending)))
     assert isinstance(event_of(change), TicketTimedOut)
     assert change.state.targets[0].state is TargetState.TIMED_OUT
     done = approved(world)
-    assert endings.time_out(done, Origin(ORIGIN.actor, at=done.expires_at)) == Change(done)
+    assert endings.time_out(done, Origin(ORIGIN.actor, at=expiry(done))) == Change(done)
 
 
 # rights

@@ -63,6 +63,10 @@ async def test_submit_of_a_good_request_is_created_and_told(
         shown = await client.get(answer.headers["Location"])
     assert shown.json() == answer.json()
     assert shown.json()["state"] == "pending"
+    assert (shown.json()["reason"], shown.json()["extensions"]) == (BODY["reason"], [])
+    (target,) = shown.json()["targets"]
+    assert (target["revision"], target["asked"]["duration"]) == (1, "PT1H")
+    assert (target["reason"], target["expires_at"]) == (BODY["reason"], "2026-03-03T09:00:00Z")
     (fact,) = await said(service, TicketSubmitted)
     assert isinstance(fact, TicketSubmitted)
     assert (fact.actor.name, fact.actor.user_id, fact.why) == ("ann", org.user_id("ann"), BODY["reason"])
@@ -373,9 +377,11 @@ async def test_time_out_ends_a_ticket_nobody_decided(
     while await timers.run_once(service.context, timers.time_out_due):
         pass
     assert ticket["id"] in {fact.subject for fact in await said(service, TicketTimedOut)}
+    clock.advance(timedelta(hours=1))
     while await timers.run_once(service.context, timers.close_due):
         pass
-    assert ticket["id"] in {fact.subject for fact in await said(service, TicketClosed)}
+    closed = {fact.subject for fact in await said(service, TicketClosed)}
+    assert ticket["id"] not in closed, "nothing was ever granted that could close"
     async with api(service, issuer, "ann") as client:
         assert (await client.get(f"/v1/tickets/{ticket['id']}")).json()["state"] == "timed_out"
 

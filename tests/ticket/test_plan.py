@@ -6,7 +6,7 @@ import pytest
 from services.ticket.domain.draft import Draft, TargetAsked
 from services.ticket.domain.plan import Plan, make_plan
 from shared.contracts.documents import Account, Document, Group, PermissionSet
-from shared.contracts.ticket import WindowAsked
+from shared.contracts.windows import WindowAsked
 from shared.foundation.clock import ManualClock
 from shared.policy.snapshot import Snapshot
 from tests.support import organisation as org

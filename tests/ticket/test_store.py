@@ -8,8 +8,8 @@ import structlog
 from structlog.testing import LogCapture
 
 from local.issuer import DevelopmentIssuer
-from services.ticket import store
 from services.ticket.domain import endings
+from services.ticket.store import tickets as store
 from shared.contracts.access import AccessFailed, AccessGranting
 from shared.contracts.change import Alert, Change
 from shared.contracts.ticket import Ticket, TicketApproved
@@ -53,9 +53,9 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 async def written(service: Service, ticket: Ticket) -> dict[str, tuple[str, bool]]:
     """Which transaction wrote each grant's row last, and whether it is live."""
     rows = await service.context.pool.fetch(
-        "SELECT grant_id, xmin::text AS by, live FROM ticket_grant WHERE ticket_id = $1", ticket.id
+        "SELECT id, xmin::text AS by, live FROM ticket_grant WHERE ticket_id = $1", ticket.id
     )
-    return {str(row["grant_id"]): (row["by"], row["live"]) for row in rows}
+    return {str(row["id"]): (row["by"], row["live"]) for row in rows}
 
 
 async def test_save_writes_only_the_grants_that_begin_or_cease_to_be_live(

@@ -9,7 +9,7 @@ from services.ticket.domain.window import (
     check_window,
     pending_until,
 )
-from shared.contracts.ticket import WindowAsked
+from shared.contracts.windows import WindowAsked
 from tests.support.harness import NOW
 
 HOUR = timedelta(hours=1)

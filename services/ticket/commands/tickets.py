@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.ticket import store, views
+from services.ticket import views
 from services.ticket.domain import endings, rights, submission, termination
 from services.ticket.domain.draft import Draft
 from services.ticket.domain.plan import Plan, make_plan
 from services.ticket.domain.termination import Termination
 from services.ticket.domain.window import Limits
 from services.ticket.settings import TicketSettings
+from services.ticket.store import tickets as store
 from shared.context import Context
 from shared.contracts.change import Origin
 from shared.contracts.ticket import Ticket
@@ -32,7 +33,7 @@ def limits_of(settings: TicketSettings) -> Limits:
 
 async def submit(context: Context, work: UnitOfWork, caller: Caller, draft: Draft, limits: Limits) -> Ticket:
     """A new ticket, or all its problems at once."""
-    snapshot, origin = context.policy.snapshot(purpose="write"), _origin(caller, at=context.clock.now())
+    snapshot, origin = context.policy.snapshot(purpose="write"), origin_of(caller, at=context.clock.now())
     plan = make_plan(draft, snapshot, now=origin.at, limits=limits)
     submission.require_acceptable(plan)
     change = submission.submit(
@@ -51,6 +52,7 @@ def _new_ids(plan: Plan) -> submission.Ids:
     return submission.Ids(
         ticket=new_id(),
         targets=tuple(new_id() for _ in plan.targets),
+        subjects=tuple(new_id() for _ in plan.targets),
         grants=tuple(new_id() for _ in range(len(plan.targets) * len(plan.beneficiaries))),
     )
 
@@ -58,7 +60,7 @@ def _new_ids(plan: Plan) -> submission.Ids:
 async def withdraw(context: Context, work: UnitOfWork, caller: Caller, ticket_id: str, *, why: str) -> Ticket:
     """The requester drops what is not yet granted."""
     ticket = visible(context, caller, ticket_id, await store.load(work.conn, ticket_id))
-    origin = _origin(caller, at=context.clock.now(), why=why)
+    origin = origin_of(caller, at=context.clock.now(), why=why)
     change = endings.withdraw(ticket, caller.user_id, origin)
     await store.save(work, ticket, change)
     return change.state
@@ -69,7 +71,7 @@ async def return_access(
 ) -> Ticket:
     """A beneficiary returns their own access before its end."""
     ticket = visible(context, caller, ticket_id, await store.load(work.conn, ticket_id))
-    origin = _origin(caller, at=context.clock.now(), why=why)
+    origin = origin_of(caller, at=context.clock.now(), why=why)
     change = endings.return_access(ticket, caller.user_id, origin)
     await store.save(work, ticket, change)
     return change.state
@@ -88,7 +90,7 @@ async def terminate(
 
     Never blocked by policy, order or the bus.
     """
-    origin = _origin(caller, at=context.clock.now(), why=why)
+    origin = origin_of(caller, at=context.clock.now(), why=why)
     seen = visible(context, caller, ticket_id, await views.ticket(work.conn, ticket_id))
     # Locked only now, all in one order, so that two terminations cannot block each other.
     tickets = await store.load_all(work.conn, await store.same_access(work.conn, seen))
@@ -124,5 +126,5 @@ def require_reader(context: Context, caller: Caller) -> None:
         )
 
 
-def _origin(caller: Caller, *, at: datetime, why: str = "") -> Origin:
+def origin_of(caller: Caller, *, at: datetime, why: str = "") -> Origin:
     return Origin(caller.actor, at=at, cause=caller.cause, why=why)

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from services.ticket import store
 from services.ticket.domain import endings
 from services.ticket.settings import TicketSettings
+from services.ticket.store import tickets as store
 from shared.context import Context
 from shared.contracts.change import Origin
 from shared.database.unit_of_work import UnitOfWork

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from services.ticket.domain.window import Limits
 from shared.contracts.documents import Account, PermissionSet, SetGroup, User
-from shared.contracts.ticket import WindowAsked
+from shared.contracts.windows import WindowAsked
 from shared.foundation.errors import FieldError
 from shared.policy.snapshot import Snapshot
 

@@ -16,7 +16,7 @@ from services.ticket.domain.window import (
     check_window,
 )
 from shared.contracts.documents import Account, PermissionSet, User
-from shared.contracts.ticket import WindowAsked
+from shared.contracts.windows import WindowAsked
 from shared.foundation.errors import FieldError
 from shared.policy.matching import solvable
 from shared.policy.selection import RuleChoice
@@ -57,9 +57,16 @@ def make_plan(draft: Draft, snapshot: Snapshot, *, now: datetime, limits: Limits
         *check_reference(draft.reference),
         *check_window(draft.asked, now=now, limits=limits),
     ]
+    return decide(draft, problems, snapshot, now=now, limits=limits)
+
+
+def decide(
+    draft: Draft, problems: Sequence[FieldError], snapshot: Snapshot, *, now: datetime, limits: Limits
+) -> Plan:
+    """The plan of a draft whose texts and window were checked: people, targets, rights, stages."""
     people, people_problems = find_people(draft, snapshot)
     pairs, pair_problems = expand(draft.targets, snapshot, limits)
-    problems += people_problems + pair_problems
+    problems = [*problems, *people_problems, *pair_problems]
     if len(people) * len(pairs) > limits.most_grants:
         problems.append(_too_many(len(people) * len(pairs), limits))
         pairs = []

@@ -1,6 +1,7 @@
 """The birth of a ticket out of a plan. Only here: a stored ticket is loaded without these rules."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from services.ticket.domain.plan import Plan
 from services.ticket.domain.window import Limits, pending_until
@@ -13,10 +14,11 @@ from shared.foundation.errors import Denied, Invalid
 
 @dataclass(frozen=True)
 class Ids:
-    """Ids minted by the caller: the ticket's, and as many for targets and grants as the plan needs."""
+    """Minted by the caller: the ticket's, a target and a subject for each planned one, and their grants."""
 
     ticket: str
     targets: tuple[str, ...]
+    subjects: tuple[str, ...]
     grants: tuple[str, ...]
 
 
@@ -43,31 +45,29 @@ def submit(
     plan: Plan, *, ids: Ids, instance: str, revisions: Revisions, limits: Limits, origin: Origin
 ) -> Change[Ticket]:
     """A new ticket; the plan has no problems."""
-    targets = _targets(plan, ids)
+    targets = _targets(plan, ids, limits, at=origin.at)
     ticket = Ticket(
         id=ids.ticket,
         instance=instance,
         version=1,
-        revision=1,
         requester=Person.of(plan.requester),
         beneficiaries=tuple(Person.of(user) for user in plan.beneficiaries),
         targets=targets,
         grants=_grants(plan, targets, ids),
-        asked=plan.asked,
-        reason=plan.reason,
         reference=plan.reference,
         submitted_at=origin.at,
-        expires_at=pending_until(plan.asked, now=origin.at, limits=limits),
         state=TicketState.PENDING,
         revisions=revisions,
     )
     return Change(ticket, events=(_submitted(ticket, plan, origin),))
 
 
-def _targets(plan: Plan, ids: Ids) -> tuple[Target, ...]:
+def _targets(plan: Plan, ids: Ids, limits: Limits, *, at: datetime) -> tuple[Target, ...]:
+    expires_at = pending_until(plan.asked, now=at, limits=limits)
     return tuple(
         Target(
             id=target_id,
+            subject_id=subject_id,
             account_id=planned.account.id,
             account_name=planned.account.name,
             set_id=planned.permission_set.id,
@@ -75,8 +75,12 @@ def _targets(plan: Plan, ids: Ids) -> tuple[Target, ...]:
             set_digest=planned.permission_set.digest,
             set_group=planned.set_group,
             session_duration=planned.permission_set.session_duration,
+            asked=plan.asked,
+            reason=plan.reason,
+            submitted_at=at,
+            expires_at=expires_at,
         )
-        for target_id, planned in zip(ids.targets, plan.targets, strict=True)
+        for target_id, subject_id, planned in zip(ids.targets, ids.subjects, plan.targets, strict=True)
     )
 
 
@@ -95,5 +99,5 @@ def _submitted(ticket: Ticket, plan: Plan, origin: Origin) -> TicketSubmitted:
         version=ticket.version,
         ticket=ticket,
         allowed_by=tuple(sorted({rule for target in plan.targets for rule in target.allowed_by})),
-        **origin.because(ticket.reason).fields(),
+        **origin.because(plan.reason).fields(),
     )

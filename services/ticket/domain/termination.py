@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.ticket.domain import extensions
 from services.ticket.domain.transition import settle, stop, transition
 from shared.contracts.access import EndCause
 from shared.contracts.change import Change, Origin
@@ -113,7 +114,8 @@ def terminate(stopped: Stop, origin: Origin) -> Change[Ticket]:
     grants = [grant.id for grant in stopped.grants]
     changed = settle(stopped.ticket, stopped.targets, TargetState.WITHDRAWN, at=origin.at)
     changed = stop(changed, grants, EndCause.TERMINATED)
-    return transition(changed, TicketTerminated, origin, targets=stopped.targets, grants=grants)
+    change = transition(changed, TicketTerminated, origin, targets=stopped.targets, grants=grants)
+    return change.then(extensions.stop(change.state, grants, origin))
 
 
 def outcome(ticket: Ticket, selection: Selection, stops: Sequence[Stop]) -> Termination:

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from services.ticket.domain.display import display_state
 from shared.contracts.access import EndCause
 from shared.contracts.change import Change, Origin
-from shared.contracts.ticket import Grant, GrantState, Target, TargetState, Ticket, TicketFact
+from shared.contracts.ticket import Extension, Grant, GrantState, Target, TargetState, Ticket, TicketFact
 
-PartT = TypeVar("PartT", Target, Grant)
+PartT = TypeVar("PartT", Target, Grant, Extension)
 
 
 def transition(
@@ -50,6 +50,12 @@ def next_version(changed: Ticket) -> Ticket:
     return changed.model_copy(update={"version": changed.version + 1, "state": display_state(changed)})
 
 
+def with_latest_credentials(changed: Ticket) -> Ticket:
+    """The ticket with the last moment at which a credential of any of its grants can live."""
+    latest = max((one.credentials_until for one in changed.grants if one.credentials_until), default=None)
+    return changed.model_copy(update={"credentials_until": latest})
+
+
 def settle(ticket: Ticket, target_ids: Collection[str], state: TargetState, *, at: datetime) -> Ticket:
     """Pending targets end without approval: rejected, timed out or withdrawn. Others stay as they are."""
     wanted = {target.id for target in ticket.pending} & set(target_ids)
@@ -70,6 +76,11 @@ def with_targets(ticket: Ticket, ids: Collection[str], **fields: Any) -> Ticket:
 def with_grants(ticket: Ticket, ids: Collection[str], **fields: Any) -> Ticket:
     grants = _changed(ticket.grants, ids, lambda grant: grant.model_copy(update=fields))
     return ticket.model_copy(update={"grants": grants})
+
+
+def with_extension(ticket: Ticket, extension_id: str, **fields: Any) -> Ticket:
+    extensions = _changed(ticket.extensions, {extension_id}, lambda one: one.model_copy(update=fields))
+    return ticket.model_copy(update={"extensions": extensions})
 
 
 def _changed(

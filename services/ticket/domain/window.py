@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.contracts.ticket import WindowAsked
+from shared.contracts.windows import Window, WindowAsked
 from shared.foundation.errors import FieldError
 from shared.text.secrets_in_text import holds_secret
 
@@ -74,6 +74,16 @@ def _check_length(asked: WindowAsked, now: datetime, limits: Limits) -> list[Fie
     if length > ABSURD:
         return [FieldError(field, "duration_absurd", f"nobody may ask for more than {ABSURD.days} days")]
     return []
+
+
+def check_later_end(
+    window: Window, ends_at: datetime, *, ends_now: datetime, limits: Limits
+) -> list[FieldError]:
+    """Everything wrong with a new end of access that is given in a window and ends at `ends_now`."""
+    if ends_at <= ends_now:
+        return [FieldError("/ends_at", "end_not_later", "this is no later end than the access has already")]
+    asked = WindowAsked(starts_at=window.starts_at, ends_at=ends_at)
+    return _check_length(asked, ends_now, limits)
 
 
 def pending_until(asked: WindowAsked, *, now: datetime, limits: Limits) -> datetime:

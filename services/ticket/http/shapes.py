@@ -1,14 +1,15 @@
-"""What the ticket routes answer besides tickets themselves, which are shown in the contract's own words."""
+"""What the ticket routes answer. Tickets are shown in the contract's own words."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, computed_field
 
 from services.ticket.domain.plan import Plan, PlannedTarget
 from services.ticket.domain.termination import Termination
 from shared.contracts.people import Person
+from shared.contracts.ticket import Ticket
 from shared.http.problems import FieldProblem
 from shared.policy.snapshot import Snapshot
 from shared.text.durations import Duration
@@ -17,6 +18,19 @@ _NOTE: Final = (
     "access ends when AWS was read back without it; "
     "credentials already issued may live until credentials_until"
 )
+
+
+class TicketShown(Ticket):
+    """A ticket with its targets, grants and extensions as they stand."""
+
+    @computed_field(description="of its newest revision; each target has its own")  # type: ignore[prop-decorator]
+    @property
+    def reason(self) -> str:
+        return super().reason
+
+    @classmethod
+    def of(cls, ticket: Ticket) -> Self:
+        return cls(**dict(ticket))
 
 
 class AccountNamed(BaseModel):

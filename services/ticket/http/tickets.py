@@ -13,9 +13,10 @@ from services.ticket.domain.draft import Draft, TargetAsked
 from services.ticket.domain.plan import make_plan
 from services.ticket.domain.termination import Termination
 from services.ticket.domain.window import LONGEST_REASON, LONGEST_REFERENCE, SHORTEST_REASON, Limits
-from services.ticket.http.shapes import PlanShown, TerminationShown
+from services.ticket.http.shapes import PlanShown, TerminationShown, TicketShown
 from shared.context import Context
-from shared.contracts.ticket import Ticket, TicketState, WindowAsked
+from shared.contracts.ticket import Ticket, TicketState
+from shared.contracts.windows import WindowAsked
 from shared.http.access import PERSON, Caller, requires
 from shared.http.idempotency import Answer
 from shared.http.openapi import WITHOUT_KEY, success
@@ -107,7 +108,7 @@ def _add_submission(routes: APIRouter, context: Context, limits: Limits) -> None
     @routes.post(
         "",
         status_code=201,
-        response_model=Ticket,
+        response_model=TicketShown,
         responses={201: success("ETag", "Location")},
     )
     async def submit_ticket(body: TicketBody, caller: Caller = requires(PERSON)) -> Response:
@@ -139,7 +140,7 @@ def _add_reading(routes: APIRouter, context: Context) -> None:
         cursor: IdCursor = None,
         limit: Limit = 50,
         caller: Caller = requires(PERSON),
-    ) -> Page[Ticket]:
+    ) -> Page[TicketShown]:
         """Your own tickets, newest first; with `mine=false` everybody's, for those who may read them all."""
         if not mine:
             tickets.require_reader(context, caller)
@@ -153,20 +154,23 @@ def _add_reading(routes: APIRouter, context: Context) -> None:
         async with context.pool.acquire() as conn:
             found = await views.tickets(conn, wanted)
         items, next_cursor = cut(found, limit, lambda ticket: ticket.id)
-        return Page[Ticket](items=items, next_cursor=next_cursor)
+        shown = [TicketShown.of(ticket) for ticket in items]
+        return Page[TicketShown](items=shown, next_cursor=next_cursor)
 
     @routes.get("/{ticket_id}", responses={200: success("ETag")})
-    async def show_ticket(ticket_id: UUID, response: Response, caller: Caller = requires(PERSON)) -> Ticket:
+    async def show_ticket(
+        ticket_id: UUID, response: Response, caller: Caller = requires(PERSON)
+    ) -> TicketShown:
         """A ticket with its targets and grants as they stand."""
         async with context.pool.acquire() as conn:
             found = await views.ticket(conn, str(ticket_id))
         ticket = tickets.visible(context, caller, str(ticket_id), found)
         response.headers["ETag"] = etag(ticket.version)
-        return ticket
+        return TicketShown.of(ticket)
 
 
 def _add_endings(routes: APIRouter, context: Context) -> None:
-    @routes.post("/{ticket_id}/withdraw", response_model=Ticket, responses={200: success("ETag")})
+    @routes.post("/{ticket_id}/withdraw", response_model=TicketShown, responses={200: success("ETag")})
     async def withdraw_ticket(
         ticket_id: UUID, body: WhyBody | None = None, caller: Caller = requires(PERSON, stale_ok=True)
     ) -> Response:
@@ -179,7 +183,7 @@ def _add_endings(routes: APIRouter, context: Context) -> None:
             show_changed,
         )
 
-    @routes.post("/{ticket_id}/return", response_model=Ticket, responses={200: success("ETag")})
+    @routes.post("/{ticket_id}/return", response_model=TicketShown, responses={200: success("ETag")})
     async def return_ticket(
         ticket_id: UUID, body: WhyBody | None = None, caller: Caller = requires(PERSON, stale_ok=True)
     ) -> Response:
@@ -215,11 +219,11 @@ def _add_endings(routes: APIRouter, context: Context) -> None:
 
 def show_submitted(ticket: Ticket) -> Answer:
     headers = {"ETag": etag(ticket.version), "Location": f"/v1/tickets/{ticket.id}"}
-    return Answer(201, ticket.model_dump(mode="json"), headers)
+    return Answer(201, TicketShown.of(ticket).model_dump(mode="json"), headers)
 
 
 def show_changed(ticket: Ticket) -> Answer:
-    return Answer(200, ticket.model_dump(mode="json"), {"ETag": etag(ticket.version)})
+    return Answer(200, TicketShown.of(ticket).model_dump(mode="json"), {"ETag": etag(ticket.version)})
 
 
 def show_termination(ended: Termination) -> Answer:

@@ -1,0 +1,118 @@
+"""Tickets stored and loaded for a decision. Lists for people are in views.py, the rows in rows.py.
+
+`add` and `save` are the only ways a ticket is stored, and what publishes its events: rows, events, alerts
+and log lines follow from one `Change`.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from services.ticket.store import rows
+from shared.contracts.change import Change
+from shared.contracts.ticket import Ticket, TicketFact
+from shared.database.pool import Conn
+from shared.database.unit_of_work import UnitOfWork
+from shared.messaging import outbox
+from shared.observability.logs import logger
+
+SERVICE: Final = "ticket"
+
+log = logger(SERVICE)
+
+
+async def add(work: UnitOfWork, change: Change[Ticket]) -> None:
+    """A new ticket with all its rows, and its events."""
+    await rows.insert_ticket(work.conn, change.state)
+    await rows.write_parts(work.conn, None, change.state)
+    await _publish(work, None, change)
+
+
+async def save(work: UnitOfWork, before: Ticket, change: Change[Ticket]) -> None:
+    """The rows that a change of a ticket makes different, its events and its alerts.
+
+    `before` is the ticket as it was loaded under its lock. A change that leaves it as it was writes nothing.
+    """
+    if change.state.version != before.version:
+        await rows.update_ticket(work.conn, before, change.state)
+        await rows.write_parts(work.conn, before, change.state)
+    await _publish(work, before, change)
+
+
+async def load(conn: Conn, ticket_id: str) -> Ticket | None:
+    """A ticket, locked until the transaction ends."""
+    found = await load_all(conn, [ticket_id])
+    return found[0] if found else None
+
+
+async def load_all(conn: Conn, ticket_ids: Collection[str]) -> list[Ticket]:
+    """Several tickets, locked in the order of their ids, so that two stops cannot block each other."""
+    ids = list(ticket_ids)
+    await conn.execute("SELECT id FROM ticket WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", ids)
+    # Only now: a statement sees what was committed when it began, and the lock may have waited for a writer.
+    found = await conn.fetch("SELECT whole FROM whole_ticket WHERE id = ANY($1::uuid[]) ORDER BY id", ids)
+    return [Ticket.model_validate(row["whole"]) for row in found]
+
+
+async def same_access(conn: Conn, ticket: Ticket) -> list[str]:
+    """Ids of the ticket and of all others with a live grant on the same assignment as any of its grants."""
+    found = await conn.fetch(
+        """
+        SELECT DISTINCT other.ticket_id
+        FROM ticket_grant AS mine
+        JOIN ticket_grant AS other USING (instance, beneficiary, account_id, set_id)
+        WHERE mine.ticket_id = $1 AND other.live
+        """,
+        ticket.id,
+    )
+    return sorted({ticket.id, *(str(row["ticket_id"]) for row in found)})
+
+
+async def due_for_time_out(conn: Conn, *, now: datetime, limit: int) -> list[str]:
+    """Tickets with something nobody decided in time; a row another replica works on is left to it."""
+    found = await conn.fetch(
+        """
+        SELECT id FROM ticket WHERE times_out_at <= $1
+        ORDER BY times_out_at LIMIT $2 FOR UPDATE SKIP LOCKED
+        """,
+        now,
+        limit,
+    )
+    return [str(row["id"]) for row in found]
+
+
+async def due_for_closing(conn: Conn, *, now: datetime, limit: int) -> list[str]:
+    found = await conn.fetch(
+        """
+        SELECT id FROM ticket WHERE closes_at <= $1
+        ORDER BY closes_at LIMIT $2 FOR UPDATE SKIP LOCKED
+        """,
+        now,
+        limit,
+    )
+    return [str(row["id"]) for row in found]
+
+
+async def _publish(work: UnitOfWork, before: Ticket | None, change: Change[Ticket]) -> None:
+    await outbox.append(work.conn, SERVICE, *change.events)
+    work.alert(*change.alerts)
+    work.after_commit(partial(_log, before, change))
+
+
+def _log(before: Ticket | None, change: Change[Ticket]) -> None:
+    """One line for each state change, of the ticket and of its grants."""
+    ticket = change.state
+    about = {"service": SERVICE, "ticket": ticket.id, "version": ticket.version}
+    for event in change.events:
+        happened = event.TYPE.rpartition(".")[0].replace(".", " ").replace("_", " ")
+        targets = [target.id for target in event.targets] if isinstance(event, TicketFact) else []
+        log.info(happened, **about, state=ticket.state.value, targets=targets)
+    if before is None:
+        return
+    if not change.events and before.state != ticket.state:
+        log.info("ticket changed", **about, state=ticket.state.value)
+    states = {grant.id: grant.state for grant in before.grants}
+    for grant in rows.changed(before.grants, ticket.grants):
+        if grant.state is not None and grant.state != states.get(grant.id):
+            log.info("grant changed", **about, grant=grant.id, state=grant.state.value, code=grant.code)
