@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from shared.contracts.witness import ticket_content_hash
 
-from shared.contracts.ticket import GrantState, TargetState, Ticket, Window
+from shared.contracts.ticket import GrantState, TargetState, Ticket
 from shared.contracts.topics import AUDIT_OCSF, COMPACTED, TOPICS
+from shared.contracts.windows import Window
 from shared.foundation.clock import new_id
 from shared.messaging.envelope import headers_for
 from tests.support.running import Running, until
@@ -175,7 +175,8 @@ def _approved(running: Running, ticket: Mapping[str, Any]) -> dict[str, Any]:
     whole = Ticket.model_validate(ticket)
     (target,) = whole.targets
     approved = target.model_copy(update={"state": TargetState.APPROVED, "window": window, "decided_at": now})
-    grants = [one.model_copy(update={"state": GrantState.SCHEDULED}) for one in whole.grants]
+    scheduled = {"state": GrantState.SCHEDULED, "ends_at": window.ends_at}
+    grants = [one.model_copy(update=scheduled) for one in whole.grants]
     told = whole.model_copy(
         update={"targets": (approved,), "grants": tuple(grants), "version": whole.version + 1}
     )
@@ -186,7 +187,7 @@ def _approved(running: Running, ticket: Mapping[str, Any]) -> dict[str, Any]:
         "at": now.isoformat(),
         "ticket": told.model_dump(mode="json"),
         "target_ids": [target.id],
-        "content_hash": ticket_content_hash(whole, target, window),
+        "content_hash": whole.subject_of(target).content_hash(window),
     }
 
 
@@ -202,6 +203,8 @@ def _witness(running: Running, ticket: Mapping[str, Any], approval: Mapping[str,
         "ticket_id": ticket["id"],
         "target_id": target["id"],
         "revision": target["revision"],
+        "subject_id": target["subject_id"],
+        "subject_kind": "target",
         "ticket_version": ticket["version"],
         "window": target["window"],
         "content_hash": approval["content_hash"],

@@ -6,11 +6,22 @@
 from aiokafka import ConsumerRecord
 
 from shared.contracts import topics
-from shared.contracts.event import Event
+from shared.contracts.event import Actor, Event
 from shared.foundation.clock import new_id
+from shared.http.access import Caller
+from shared.identity.bindings import Principal
 from shared.messaging.consumer import Outcome
 from shared.messaging.envelope import headers_for
 from shared.runtime.service import Service
+from tests.support.organisation import user_id
+
+
+def caller(service: Service, name: str) -> Caller:
+    """Somebody of the small organisation, for a command that has no route."""
+    user = service.context.world.user(user_id(name))
+    assert user is not None
+    actor = Actor(kind="person", name=name, user_id=user.id)
+    return Caller(Principal(user, actor), key=None, cause="request")
 
 
 async def deliver(service: Service, event: Event, *, event_id: str | None = None) -> Outcome:

@@ -1,6 +1,8 @@
 """What `save` writes, publishes and logs."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,15 +10,30 @@ import structlog
 from structlog.testing import LogCapture
 
 from local.issuer import DevelopmentIssuer
+from services.ticket import views
 from services.ticket.domain import endings
+from services.ticket.domain.grants import note_access
+from services.ticket.domain.reviews import approve
 from services.ticket.store import tickets as store
-from shared.contracts.access import AccessFailed, AccessGranting
+from shared.contracts.access import AccessFailed, AccessGranting, AccessRevokeDue
 from shared.contracts.change import Alert, Change
-from shared.contracts.ticket import Ticket, TicketApproved
+from shared.contracts.people import Person
+from shared.contracts.ticket import (
+    ExtensionState,
+    Grant,
+    GrantState,
+    TargetState,
+    Ticket,
+    TicketApproved,
+    TicketState,
+)
 from shared.database.unit_of_work import UnitOfWork
+from shared.foundation.clock import new_id
 from shared.foundation.errors import Bug
 from shared.runtime.service import Service
-from tests.support.builders import access_fact
+from tests.support import fact_parts
+from tests.support import organisation as org
+from tests.support.builders import access_fact, review_approved
 from tests.support.harness import NOW, said
 from tests.support.work import deliver
 from tests.ticket.test_domain import ORIGIN
@@ -26,7 +43,7 @@ from tests.ticket.test_http import approve_all, submitted
 @pytest.fixture
 async def ticket(service: Service, issuer: DevelopmentIssuer) -> Ticket:
     """For two people, approved."""
-    made = await submitted(service, issuer, "bob", beneficiaries=["ann", "bob"])
+    made = await submitted(service, issuer, "bob", beneficiaries=["ann", "bob"], reference="INC-77")
     await approve_all(service, made["id"])
     (fact,) = await said(service, TicketApproved)
     assert isinstance(fact, TicketApproved)
@@ -58,18 +75,139 @@ async def written(service: Service, ticket: Ticket) -> dict[str, tuple[str, bool
     return {str(row["id"]): (row["by"], row["live"]) for row in rows}
 
 
-async def test_save_writes_only_the_grants_that_begin_or_cease_to_be_live(
+async def test_save_writes_only_the_grant_that_changed_and_whether_it_is_live(
     service: Service, ticket: Ticket
 ) -> None:
     first, second = ticket.grants
     before = await written(service, ticket)
     assert {live for _, live in before.values()} == {True}
     await deliver(service, access_fact(AccessGranting, ticket, first, at=NOW))
-    assert await written(service, ticket) == before
+    granting = await written(service, ticket)
+    assert granting[second.id] == before[second.id]
+    assert granting[first.id][1] is True
     await deliver(service, access_fact(AccessFailed, ticket, first, at=NOW, code="aws"))
     after = await written(service, ticket)
     assert after[second.id] == before[second.id]
     assert after[first.id][1] is False
+
+
+def wide(people: int) -> Ticket:
+    """One target for so many people, in the words of the contract."""
+    narrow = fact_parts.ticket()
+    ids, (target,) = fresh_ids(), narrow.targets
+    holders = tuple(Person(user_id=f"user-{n}", user_name=f"user-{n}") for n in range(people))
+    grants = tuple(Grant(id=next(ids), target_id=target.id, beneficiary=holder.user_id) for holder in holders)
+    return narrow.model_copy(update={"version": 1, "beneficiaries": holders, "grants": grants})
+
+
+def fresh_ids() -> Iterator[str]:
+    while True:
+        yield new_id()
+
+
+@asynccontextmanager
+async def dropped_unit(service: Service) -> AsyncIterator[UnitOfWork]:
+    """A unit of work that is rolled back at the end."""
+    async with service.context.pool.acquire() as conn:
+        transaction = conn.transaction()
+        await transaction.start()
+        yield UnitOfWork(conn)
+        await transaction.rollback()
+
+
+async def rows_written(unit: UnitOfWork) -> int:
+    written: int = await unit.conn.fetchval(
+        "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_xact_user_tables"
+    )
+    return written
+
+
+@pytest.mark.parametrize("people", [1, 47])
+async def test_access_fact_writes_two_rows_however_wide_the_ticket_is(service: Service, people: int) -> None:
+    async with dropped_unit(service) as unit:
+        ticket = wide(people)
+        await store.add(unit, Change(ticket))
+        target = ticket.targets[0]
+        review = review_approved(ticket, target, at=NOW)
+        ticket = await saved(unit, ticket, approve(ticket, ticket.subject_of(target), review, ORIGIN))
+        for grant in ticket.grants:
+            for cls in (AccessGranting, AccessRevokeDue):
+                more = {"cause_of_end": "expired"} if cls is AccessRevokeDue else {}
+                fact = access_fact(cls, ticket, grant, at=NOW, **more)
+                before = await rows_written(unit)
+                ticket = await saved(unit, ticket, note_access(ticket, fact, ORIGIN))
+                assert await rows_written(unit) - before == 2, "the ticket's row and the grant's"
+        assert await store.load(unit.conn, ticket.id) == ticket
+
+
+async def saved(unit: UnitOfWork, ticket: Ticket, change: Change[Ticket]) -> Ticket:
+    await store.save(unit, ticket, change)
+    return change.state
+
+
+WHOLE = {
+    "pending": fact_parts.ticket(),
+    "with everything a grant can say": fact_parts.ticket(
+        TargetState.APPROVED, GrantState.RELEASED, TicketState.CLOSED,
+        ends_at=NOW, code="expired", detail="seen", granted_at=NOW, ended_at=NOW, kept_by=("a", "b"),
+        already_held=True, credentials_until=NOW,
+    ).model_copy(update={"credentials_until": NOW, "closed_at": NOW}),
+    "with an extension": fact_parts.extended(
+        ExtensionState.FAILED, code="too_late", window=fact_parts.EXTENDED, decided_at=NOW
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("whole", WHOLE.values(), ids=WHOLE)
+async def test_load_gives_the_ticket_that_was_stored_to_the_microsecond(
+    service: Service, whole: Ticket
+) -> None:
+    odd = NOW + timedelta(microseconds=123457)
+    ticket = whole.model_copy(update={"submitted_at": odd})
+    async with dropped_unit(service) as unit:
+        await store.add(unit, Change(ticket))
+        assert await store.load(unit.conn, ticket.id) == ticket
+        assert await views.ticket(unit.conn, ticket.id) == ticket
+
+
+FILTERS: dict[str, dict[str, str]] = {
+    "party": {"party": org.user_id("ann")},
+    "requester": {"requester": org.user_id("bob")},
+    "beneficiary": {"beneficiary": org.user_id("ann")},
+    "account": {"account_id": org.P},
+    "set": {"set_id": org.ADMIN},
+    "reference": {"reference": "INC-77"},
+    "state": {"state": "scheduled"},
+    "all of them": {
+        "party": org.user_id("ann"), "requester": org.user_id("bob"), "beneficiary": org.user_id("ann"),
+        "account_id": org.P, "set_id": org.ADMIN, "reference": "INC-77", "state": "scheduled",
+    },
+}  # fmt: skip
+NOT_IT = {
+    "party": org.user_id("eve"), "requester": org.user_id("ann"), "beneficiary": org.user_id("eve"),
+    "account_id": org.S, "set_id": org.READ, "reference": "INC-78", "state": "closed",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wanted", FILTERS.values(), ids=FILTERS)
+async def test_list_finds_a_ticket_by_each_filter_and_not_by_another_value(
+    service: Service, ticket: Ticket, wanted: dict[str, str]
+) -> None:
+    async with service.context.pool.acquire() as conn:
+        found = await views.tickets(conn, views.Filter(**wanted, limit=200))
+        assert ticket.id in {one.id for one in found}
+        for name in wanted:
+            other = views.Filter(**{**wanted, name: NOT_IT[name]}, limit=200)
+            assert ticket.id not in {one.id for one in await views.tickets(conn, other)}
+
+
+async def test_beneficiary_filter_leaves_out_who_only_asked(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    made = await submitted(service, issuer, "bob", beneficiaries=["ann"])
+    async with service.context.pool.acquire() as conn:
+        found = await views.tickets(conn, views.Filter(beneficiary=org.user_id("bob"), limit=200))
+        assert made["id"] not in {one.id for one in found}
 
 
 async def test_save_of_a_change_that_leaves_the_ticket_as_it_was_writes_nothing_and_alerts(
