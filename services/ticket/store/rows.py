@@ -160,6 +160,7 @@ async def _write_revisions(conn: Conn, targets: Sequence[Target]) -> None:
 
 
 async def _write_grants(conn: Conn, ticket: Ticket, grants: Sequence[Grant]) -> None:
+    """With account and set beside the beneficiary: a stop finds every claim of the three in one index."""
     places, targets = _places(ticket.grants), {target.id: target for target in ticket.targets}
     await conn.executemany(
         """
@@ -175,29 +176,40 @@ async def _write_grants(conn: Conn, ticket: Ticket, grants: Sequence[Grant]) -> 
             credentials_until = excluded.credentials_until
         """,
         [
-            (
-                grant.id,
-                ticket.id,
-                grant.target_id,
-                grant.revision,
-                places[grant.id],
-                ticket.instance,
-                grant.beneficiary,
-                targets[grant.target_id].account_id,
-                targets[grant.target_id].set_id,
-                grant.is_live,
-                grant.ends_at,
-                grant.state,
-                grant.code,
-                grant.detail,
-                grant.granted_at,
-                grant.ended_at,
-                list(grant.kept_by),
-                grant.already_held,
-                grant.credentials_until,
-            )
+            (*_identity(grant, ticket, targets[grant.target_id], places[grant.id]), *_progress(grant))
             for grant in grants
         ],
+    )
+
+
+def _identity(grant: Grant, ticket: Ticket, target: Target, place: int) -> tuple[Any, ...]:
+    """What of a grant never changes."""
+    return (
+        grant.id,
+        ticket.id,
+        target.id,
+        grant.revision,
+        place,
+        ticket.instance,
+        grant.beneficiary,
+        target.account_id,
+        target.set_id,
+    )
+
+
+def _progress(grant: Grant) -> tuple[Any, ...]:
+    """How far a grant has come."""
+    return (
+        grant.is_live,
+        grant.ends_at,
+        grant.state,
+        grant.code,
+        grant.detail,
+        grant.granted_at,
+        grant.ended_at,
+        list(grant.kept_by),
+        grant.already_held,
+        grant.credentials_until,
     )
 
 
