@@ -18,7 +18,7 @@ from tests.support.organisation import user_id
 
 def caller(service: Service, name: str) -> Caller:
     """Somebody of the small organisation, for a command that has no route."""
-    user = service.context.world.user(user_id(name))
+    user = service.context.policy.known().user(user_id(name))
     assert user is not None
     actor = Actor(kind="person", name=name, user_id=user.id)
     return Caller(Principal(user, actor), key=None, cause="request")
