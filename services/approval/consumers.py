@@ -2,16 +2,32 @@
 
 from functools import partial
 
-from services.approval.commands.reviews import STOPS, open_reviews, void_reviews
+from services.approval.commands.reviews import (
+    STOPS,
+    open_extension_review,
+    open_reviews,
+    void_extension_review,
+    void_reviews,
+)
 from shared.context import Context
 from shared.contracts import topics
 from shared.contracts.event import Event
-from shared.contracts.ticket import TicketSubmitted
+from shared.contracts.ticket import (
+    TicketExtensionRejected,
+    TicketExtensionRequested,
+    TicketRevised,
+    TicketSubmitted,
+)
 from shared.messaging.consumer import Handler, Subscription
 
 
 def subscriptions(context: Context) -> list[Subscription]:
-    handlers: dict[type[Event], Handler] = {TicketSubmitted: partial(open_reviews, context)}
+    handlers: dict[type[Event], Handler] = {
+        TicketSubmitted: partial(open_reviews, context),
+        TicketRevised: partial(open_reviews, context),
+        TicketExtensionRequested: partial(open_extension_review, context),
+        TicketExtensionRejected: partial(void_extension_review, context),
+    }
     for stop, why in STOPS.items():
         handlers[stop] = partial(void_reviews, context, why=why)
     return [Subscription(topics.TICKET, handlers)]

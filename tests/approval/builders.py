@@ -4,21 +4,24 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from services.approval.domain.lifecycle import open_review
-from services.approval.domain.review import Background, Electorate, Review, Reviewed
+from services.approval.domain.review import Background, Electorate, Review
 from services.approval.domain.votes import Ballot, Verdict, vote
 from shared.contracts.approval import Stage
 from shared.contracts.change import Change, Origin
 from shared.contracts.documents import Document
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.people import Person
+from shared.contracts.subject import ApprovalSubject
 from shared.contracts.ticket import (
+    Extension,
     Grant,
+    GrantState,
     Target,
     TargetState,
     Ticket,
     TicketState,
-    WindowAsked,
 )
+from shared.contracts.windows import Window, WindowAsked
 from shared.documents.tables import Tables
 from shared.foundation.clock import new_id
 from shared.policy.row import Answer
@@ -44,6 +47,11 @@ def target(account: str = org.P, set_id: str = org.ADMIN) -> Target:
         set_name=SETS[set_id],
         set_digest=f"digest-{SETS[set_id]}",
         session_duration=HOUR,
+        subject_id=new_id(),
+        asked=WindowAsked(duration=HOUR),
+        reason="deploy the hotfix of payments",
+        submitted_at=NOW,
+        expires_at=NOW + timedelta(hours=24),
     )
 
 
@@ -57,13 +65,17 @@ def ticket(
     revisions: Revisions | None = None,
 ) -> Ticket:
     """A submitted ticket; one hour of admin on P for ann unless said otherwise."""
-    wanted = targets or (target(),)
     asked = asked or WindowAsked(duration=HOUR)
+    times = {
+        "asked": asked,
+        "submitted_at": submitted_at,
+        "expires_at": expires_at or asked.ends_at or submitted_at + timedelta(hours=24),
+    }
+    wanted = tuple(one.model_copy(update=times) for one in targets or (target(),))
     return Ticket(
         id=new_id(),
         instance="default",
         version=1,
-        revision=1,
         requester=person(requester),
         beneficiaries=tuple(person(name) for name in beneficiaries),
         targets=wanted,
@@ -72,10 +84,7 @@ def ticket(
             for one in wanted
             for name in beneficiaries
         ),
-        asked=asked,
-        reason="deploy the hotfix of payments",
         submitted_at=submitted_at,
-        expires_at=expires_at or asked.ends_at or submitted_at + timedelta(hours=24),
         state=TicketState.PENDING,
         revisions=revisions or Revisions(),
     )
@@ -85,6 +94,56 @@ def with_state(before: Ticket, state: TargetState, *, version: int = 2) -> Ticke
     """The ticket with all its targets in that state."""
     targets = tuple(one.model_copy(update={"state": state}) for one in before.targets)
     return before.model_copy(update={"targets": targets, "version": version})
+
+
+def revised(before: Ticket, *, revision: int = 2, version: int = 4) -> Ticket:
+    """The ticket with all its targets asked for anew."""
+    targets = tuple(
+        one.model_copy(update={"revision": revision, "subject_id": new_id(), "state": TargetState.PENDING})
+        for one in before.targets
+    )
+    grants = tuple(
+        one.model_copy(update={"revision": revision, "id": new_id(), "state": None}) for one in before.grants
+    )
+    return before.model_copy(update={"targets": targets, "grants": grants, "version": version})
+
+
+def live(before: Ticket, *, hours: int = 1) -> Ticket:
+    """The ticket with all its access given, from now on for so many hours."""
+    window = Window(starts_at=NOW, ends_at=NOW + hours * HOUR)
+    approved = {"state": TargetState.APPROVED, "window": window, "decided_at": NOW}
+    active = {"state": GrantState.ACTIVE, "ends_at": window.ends_at, "granted_at": NOW}
+    return before.model_copy(
+        update={
+            "version": 3,
+            "targets": tuple(one.model_copy(update=approved) for one in before.targets),
+            "grants": tuple(one.model_copy(update=active) for one in before.grants),
+        }
+    )
+
+
+def with_extension(before: Ticket, *, hours: int, by: str = "ann", at: datetime = NOW) -> Ticket:
+    """The live ticket with a later end of its first target asked for: so many hours from the first start."""
+    first = before.targets[0]
+    assert first.window is not None, "what is not live cannot be extended"
+    extension = Extension(
+        id=new_id(),
+        target_id=first.id,
+        revision=first.revision,
+        grants=tuple(grant.id for grant in before.grants_of(first.id)),
+        requested_by=person(by),
+        ends_at=first.window.starts_at + hours * HOUR,
+        reason="the hotfix needs watching",
+        submitted_at=at,
+        expires_at=first.window.ends_at,
+    )
+    return before.model_copy(update={"version": before.version + 1, "extensions": (extension,)})
+
+
+def extension_subject(of: Ticket) -> ApprovalSubject:
+    subject = of.extension_subject(of.extensions[0])
+    assert subject is not None
+    return subject
 
 
 def replace_rules(tables: Tables, *rules: Document) -> None:
@@ -133,7 +192,7 @@ def opened(
 ) -> Change[Review]:
     of = of or ticket()
     return open_review(
-        Reviewed.of(of, of.targets[0]),
+        extension_subject(of) if of.extensions else of.subject_of(of.targets[0]),
         RuleChoice(stages=tuple(stages), auto_approved_by=auto),
         people,
         Background(other_grants=2, earlier_rejections=1),

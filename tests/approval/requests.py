@@ -35,8 +35,12 @@ class Desk:
             ticket=of,
         )
         await deliver(self.service, fact)
+        return await self.reviews_of(of.id)
+
+    async def reviews_of(self, ticket_id: str) -> list[Review]:
+        """All reviews of a ticket, oldest first."""
         async with self.service.context.pool.acquire() as conn:
-            return await views.reviews_of_ticket(conn, of.id)
+            return await views.reviews_of_ticket(conn, ticket_id)
 
     async def review(self, review_id: str) -> Review:
         async with self.service.context.pool.acquire() as conn:

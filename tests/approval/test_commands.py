@@ -2,7 +2,6 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from shared.contracts.witness import ticket_content_hash
 
 from services.approval import views
 from services.approval.commands.refresh import keep_fresh, refresh_reviews
@@ -27,14 +26,14 @@ from shared.contracts.ticket import (
     TicketSubmitted,
     TicketTerminated,
     TicketWithdrawn,
-    WindowAsked,
 )
+from shared.contracts.windows import WindowAsked
 from shared.documents.tables import Tables
 from shared.foundation.clock import ManualClock, new_id
 from shared.foundation.errors import NotReady
 from shared.policy.policy import Policy
 from shared.runtime.service import Service
-from tests.approval.builders import HOUR, put_documents, replace_rules, target, ticket, with_state
+from tests.approval.builders import HOUR, put_documents, replace_rules, revised, target, ticket, with_state
 from tests.support import organisation as org
 from tests.support.harness import NOW, said
 from tests.support.work import deliver
@@ -120,11 +119,10 @@ async def test_submit_two_deliveries_at_once_open_once(service: Service) -> None
 
 async def test_submit_of_an_older_revision_than_reviewed_is_stale(service: Service) -> None:
     of = ticket()
-    newer = of.targets[0].model_copy(update={"revision": 2})
-    await submit(service, of.model_copy(update={"targets": (newer,), "version": 4}))
+    await submit(service, revised(of))
     await submit(service, of)
     (review,) = await reviews_of(service, of)
-    assert (review.revision, review.ticket_version) == (2, 4)
+    assert (review.subject.revision, review.ticket_version) == (2, 4)
 
 
 async def test_submit_leaves_targets_alone_that_are_not_pending(service: Service) -> None:
@@ -174,7 +172,7 @@ async def test_submit_within_the_limit_is_approved_by_the_rule(
     assert isinstance(opened, ReviewOpened)
     assert isinstance(approved, ReviewApproved)
     assert (opened.auto_approved_by, approved.auto_approved_by) == ("dev-read", "dev-read")
-    assert approved.content_hash == ticket_content_hash(of, of.targets[0], approved.window)
+    assert approved.content_hash == of.subject_of(of.targets[0]).content_hash(approved.window)
 
 
 async def test_submit_while_the_tables_are_not_ready_decides_nothing_and_is_tried_again(
@@ -260,7 +258,7 @@ async def test_stop_of_one_target_leaves_the_other(service: Service) -> None:
     of = ticket(target(org.P), target(org.D))
     await submit(service, of)
     await stop(service, TicketWithdrawn, of, targets=(of.targets[0].id,))
-    states = {review.target_id: review.state for review in await reviews_of(service, of)}
+    states = {review.subject.target_id: review.state for review in await reviews_of(service, of)}
     assert states == {of.targets[0].id: ReviewState.VOIDED, of.targets[1].id: ReviewState.OPEN}
 
 
@@ -269,22 +267,21 @@ async def test_stop_of_one_target_before_the_submit_opens_the_other(service: Ser
     await stop(service, TicketWithdrawn, of.model_copy(update={"version": 3}), targets=(of.targets[0].id,))
     await submit(service, of)
     (review,) = await reviews_of(service, of)
-    assert review.target_id == of.targets[1].id
+    assert review.subject.target_id == of.targets[1].id
 
 
 async def test_stop_that_names_grants_concerns_their_targets(service: Service) -> None:
     of = ticket(target(org.P), target(org.D))
     await submit(service, of)
     await stop(service, TicketTerminated, of, grants=(of.grants[1].id,))
-    states = {review.target_id: review.state for review in await reviews_of(service, of)}
+    states = {review.subject.target_id: review.state for review in await reviews_of(service, of)}
     assert states[of.targets[0].id] is ReviewState.OPEN
     assert states[of.targets[1].id] is ReviewState.VOIDED
 
 
 async def test_stop_of_an_earlier_revision_leaves_the_later_one(service: Service) -> None:
     of = ticket()
-    later = of.targets[0].model_copy(update={"revision": 2})
-    await submit(service, of.model_copy(update={"targets": (later,), "version": 5}))
+    await submit(service, revised(of))
     await stop(service, TicketWithdrawn, of)
     (review,) = await reviews_of(service, of)
     assert review.state is ReviewState.OPEN
@@ -333,7 +330,7 @@ async def test_refresh_after_a_rule_change_voids_and_opens_anew(service: Service
     assert await refresh_reviews(service.context) == 0
     old, new = await reviews_of(service, of)
     assert (old.state, new.state) == (ReviewState.VOIDED, ReviewState.OPEN)
-    assert (new.target_id, new.revision, new.ticket_version) == (old.target_id, 1, 1)
+    assert (new.subject, new.ticket_version) == (old.subject, 1)
     assert [stage.needed for stage in new.stages] == [2]
     assert await published(service) == [
         ReviewOpened, ReviewStageOpened, ReviewVoided, ReviewOpened, ReviewStageOpened,

@@ -16,6 +16,7 @@ STOPPING = {
     "ticket.rejected.v1",
     "ticket.closed.v1",
 }
+OPENING = {"ticket.submitted.v1", "ticket.revised.v1", "ticket.extension_requested.v1"}
 
 
 def fact_about(cls: type[TicketFact], of: TicketFact | None = None) -> TicketFact:
@@ -26,7 +27,9 @@ def fact_about(cls: type[TicketFact], of: TicketFact | None = None) -> TicketFac
 async def test_subscription_is_the_ticket_topic_and_holds_every_stop(service: Service) -> None:
     (subscription,) = subscriptions(service.context)
     assert subscription.topic == topics.TICKET
-    assert {cls.TYPE for cls in subscription.handlers} == STOPPING | {"ticket.submitted.v1"}
+    assert {cls.TYPE for cls in subscription.handlers} == STOPPING | OPENING | {
+        "ticket.extension_rejected.v1"
+    }
 
 
 async def test_each_event_twice_has_its_effect_once(service: Service) -> None:

@@ -1,10 +1,9 @@
 from datetime import timedelta
 
 import pytest
-from shared.contracts.witness import ticket_content_hash
 
 from services.approval.domain.lifecycle import MOST_NAMED, note_electorate, outdated, void
-from services.approval.domain.review import NEXT, Review, Reviewed, ReviewState
+from services.approval.domain.review import NEXT, Review, ReviewState
 from shared.contracts.approval import (
     ReviewApproved,
     ReviewDecided,
@@ -16,7 +15,7 @@ from shared.contracts.approval import (
 from shared.contracts.change import Change
 from shared.contracts.event import Event
 from shared.contracts.people import Person
-from shared.contracts.ticket import WindowAsked
+from shared.contracts.windows import WindowAsked
 from shared.foundation.errors import Bug, Conflict, Forbidden, Invalid, JitError
 from shared.policy.row import Answer
 from shared.policy.selection import RuleChoice
@@ -102,7 +101,7 @@ def test_open_with_auto_approval_is_approved_at_once() -> None:
     assert (beginning.auto_approved_by, approved.auto_approved_by) == ("dev-read", "dev-read")
     assert approved.votes == ()
     assert approved.window.ends_at == NOW + HOUR
-    assert approved.content_hash == ticket_content_hash(of, of.targets[0], approved.window)
+    assert approved.content_hash == of.subject_of(of.targets[0]).content_hash(approved.window)
 
 
 @pytest.mark.parametrize("auto", ["dev-read", None])
@@ -130,7 +129,7 @@ def test_duration_of_a_window_counts_an_open_start_from_the_submit(
     asked: WindowAsked, length: timedelta
 ) -> None:
     of = ticket(asked=asked, expires_at=NOW + 9 * HOUR)
-    assert Reviewed.of(of, of.targets[0]).duration == length
+    assert of.subject_of(of.targets[0]).length == length
 
 
 # votes that count
@@ -157,7 +156,7 @@ def test_approve_in_the_last_stage_publishes_the_witness() -> None:
     assert isinstance(approved, ReviewApproved)
     assert [vote.voter.user_name for vote in approved.votes] == ["carl", "dora"]
     assert (approved.window.starts_at, approved.window.ends_at) == (LATER, LATER + HOUR)
-    assert approved.content_hash == ticket_content_hash(of, of.targets[0], approved.window)
+    assert approved.content_hash == of.subject_of(of.targets[0]).content_hash(approved.window)
     assert change.state.state is ReviewState.APPROVED
     assert approved.version == change.state.version == 6
 

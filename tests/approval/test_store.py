@@ -116,7 +116,7 @@ async def test_vote_for_somebody_is_a_row_for_each_of_them(desk: Desk, service: 
     assert [tuple(row) for row in rows] == [(org.user_id("carl"), vote.id), (org.user_id("cora"), vote.id)]
 
 
-async def test_database_refuses_a_second_open_review_of_a_target_by_itself(desk: Desk) -> None:
+async def test_database_refuses_a_second_open_review_of_a_subject_by_itself(desk: Desk) -> None:
     (review,) = await desk.submitted()
     async with desk.service.context.unit_of_work() as work:
         with pytest.raises(asyncpg.UniqueViolationError):

@@ -7,16 +7,24 @@ import pytest
 
 from services.audit.domain import mapping
 from services.audit.domain.mapping import LARGEST, Product, Record, Untranslatable, translate, untranslated
+from services.audit.domain.ocsf import milliseconds
 from services.audit.domain.registry import REGISTRY
-from shared.contracts.access import AccessGranted
+from shared.contracts.access import AccessExtended, AccessExtensionFailed, AccessGranted
 from shared.contracts.approval import ReviewDecided
 from shared.contracts.configuration import AuditRead, AuthzDenied, facts_of
 from shared.contracts.documents import AccessScope, ApprovalRule, RegisteredAccount
 from shared.contracts.event import Actor, Event
 from shared.contracts.notification import NotificationSent
-from shared.contracts.ticket import TicketSubmitted, TicketTerminated
+from shared.contracts.ticket import (
+    TicketExtensionRejected,
+    TicketExtensionRequested,
+    TicketRevised,
+    TicketSubmitted,
+    TicketTerminated,
+)
 from shared.foundation.clock import new_id
 from tests.support import ocsf
+from tests.support.fact_parts import EXTENSION_ID
 from tests.support.facts import GRANT_ID, TICKET_ID, contract_events, example, somebody
 from tests.support.harness import NOW
 from tests.support.organisation import D, P, user_id
@@ -134,6 +142,52 @@ def test_translate_ticket_keeps_the_whole_ticket_with_its_reason() -> None:
     assert said["entity"]["data"]["targets"][0]["state"] == "pending"
     assert said["actor"]["user"]["uid"] == user_id("ann")
     assert said["src_endpoint"] == {"ip": "192.0.2.10"}
+
+
+def test_translate_ticket_says_the_reason_that_was_given_last() -> None:
+    event = example(TicketRevised)
+    (first,) = event.ticket.targets
+    later = {"reason": "Now with the incident's number", "submitted_at": NOW + timedelta(hours=1)}
+    whole = event.ticket.model_copy(update={"targets": (first.model_copy(update=later), first)})
+    said = ocsf_of(event.model_copy(update={"ticket": whole}))
+    assert said["comment"] == "Now with the incident's number"
+    assert (said["activity_name"], said["type_uid"]) == ("Update", 300403)
+
+
+def test_translate_extension_says_why_it_is_wanted_and_keeps_it_whole() -> None:
+    said = ocsf_of(example(TicketExtensionRequested))
+    assert said["comment"] == "The hotfix needs another hour of watching"
+    (extension,) = said["entity"]["data"]["extensions"]
+    assert (extension["id"], extension["requested_by"]["user_id"]) == (EXTENSION_ID, user_id("ann"))
+    assert said["unmapped"]["jit"]["extension_id"] == EXTENSION_ID
+
+
+@pytest.mark.parametrize(
+    ("code", "disposition"),
+    [
+        ("rejected", "Rejected"),
+        ("no_rule", "Rejected"),
+        ("unapprovable", "Rejected"),
+        ("timed_out", None),
+        ("withdrawn", None),
+        ("stopped", None),
+    ],
+)
+def test_translate_extension_that_is_over_was_denied_only_by_a_review(
+    code: str, disposition: str | None
+) -> None:
+    said = ocsf_of(example(TicketExtensionRejected).model_copy(update={"code": code}))
+    assert said.get("disposition") == disposition
+    assert said["unmapped"]["jit"]["code"] == code
+
+
+def test_translate_extended_access_has_the_new_end_and_names_the_one_before() -> None:
+    event = example(AccessExtended)
+    said = ocsf_of(event)
+    assert said["end_time"] == milliseconds(event.ends_at)
+    assert said["unmapped"]["jit"]["ended_before"] == event.ended_before.isoformat().replace("+00:00", "Z")
+    failed = ocsf_of(example(AccessExtensionFailed))
+    assert (failed["status"], failed["status_code"], failed["severity"]) == ("Failure", "stopped", "Medium")
 
 
 def test_translate_stop_says_access_revoked() -> None:
@@ -281,7 +335,8 @@ def _with_texts(event: Event, text: str) -> Event:
     """The event with a text in every place where people write."""
     changed: dict[str, Any] = {"why": text, "cause": text}
     if isinstance(event, TicketSubmitted):
-        changed["ticket"] = event.ticket.model_copy(update={"reason": text, "reference": text})
+        targets = tuple(one.model_copy(update={"reason": text}) for one in event.ticket.targets)
+        changed["ticket"] = event.ticket.model_copy(update={"targets": targets, "reference": text})
     if isinstance(event, ReviewDecided):
         changed["vote"] = event.vote.model_copy(update={"comment": text})
     for name in ("detail", "last_error", "name"):

@@ -6,13 +6,16 @@ from typing import Any
 from shared.contracts import access, approval, ticket
 from shared.contracts.event import Actor, Event
 from shared.contracts.people import Person
+from shared.contracts.subject import SubjectKind
+from shared.contracts.windows import Window, WindowAsked
 from tests.support.harness import NOW
 from tests.support.organisation import ADMIN, READ, P, S, user_id
 
 HOUR = timedelta(hours=1)
 TICKET = "0190a000-0000-7000-8000-000000000001"
 REVIEW = "0190a000-0000-7000-8000-0000000000aa"
-TARGET, GRANT = "target-1", "grant-1"
+TARGET, GRANT, EXTENSION = "target-1", "grant-1", "extension-1"
+REASON = "Investigate the failing payments of this morning"
 
 
 def person(name: str, **changes: Any) -> Person:
@@ -29,6 +32,11 @@ def target(**changes: Any) -> ticket.Target:
         "set_name": "Administrator",
         "set_digest": "digest-Administrator",
         "session_duration": HOUR,
+        "subject_id": f"subject-of-{changes.get('id', TARGET)}",
+        "asked": WindowAsked(starts_at=NOW + HOUR, duration=HOUR),
+        "reason": REASON,
+        "submitted_at": NOW,
+        "expires_at": NOW + 2 * HOUR,
     }
     return ticket.Target(**(known | changes))
 
@@ -49,19 +57,44 @@ def a_ticket(**changes: Any) -> ticket.Ticket:
         "id": TICKET,
         "instance": "default",
         "version": 1,
-        "revision": 1,
         "requester": person("bob"),
         "beneficiaries": (person("ann"),),
         "targets": (target(),),
         "grants": (grant(),),
-        "asked": ticket.WindowAsked(starts_at=NOW + HOUR, duration=HOUR),
-        "reason": "Investigate the failing payments of this morning",
         "reference": "CHG-4711",
         "submitted_at": NOW,
-        "expires_at": NOW + 2 * HOUR,
         "state": ticket.TicketState.PENDING,
     }
     return ticket.Ticket(**(known | changes))
+
+
+def extended_ticket(**changes: Any) -> ticket.Ticket:
+    """Ann's access is live from ten until eleven; at half past ten ann asks for it until noon."""
+    window = Window(starts_at=NOW + HOUR, ends_at=NOW + 2 * HOUR)
+    asked = ticket.Extension(
+        id=EXTENSION,
+        target_id=TARGET,
+        revision=1,
+        grants=(GRANT,),
+        requested_by=person("ann"),
+        ends_at=NOW + 3 * HOUR,
+        reason="The payments need watching",
+        submitted_at=NOW + 1.5 * HOUR,
+        expires_at=window.ends_at,
+    )
+    known: dict[str, Any] = {
+        "version": 5,
+        "targets": (target(state=ticket.TargetState.APPROVED, window=window),),
+        "grants": (grant(ends_at=window.ends_at, granted_at=window.starts_at),),
+        "extensions": (asked,),
+    }
+    return a_ticket(**(known | changes))
+
+
+def extension_stage(**fields: Any) -> approval.ReviewStageOpened:
+    """A stage of the review of that extension."""
+    about = {"subject_id": EXTENSION, "subject_kind": SubjectKind.EXTENSION, "ticket_version": 5}
+    return stage_opened(**(about | fields))
 
 
 def wide_ticket(count: int, **changes: Any) -> ticket.Ticket:
@@ -82,6 +115,10 @@ def ticket_fact(
     whole = whole or a_ticket()
     if cls is ticket.TicketApproved:
         fields = {"content_hash": "hash", "target_ids": (TARGET,)} | fields
+    if issubclass(cls, ticket.ExtensionFact):
+        fields = {"extension_id": EXTENSION, "target_ids": (TARGET,), "grant_ids": (GRANT,)} | fields
+    if cls is ticket.TicketExtensionRejected:
+        fields = {"code": "rejected"} | fields
     known: dict[str, Any] = {
         "subject": whole.id,
         "version": whole.version,
@@ -103,6 +140,17 @@ def access_fact(
         access.AccessRevoked: {"cause_of_end": "expired", "credentials_until": NOW + 3 * HOUR},
         access.AccessReleased: {"cause_of_end": "expired", "kept_by": ("not_ours",)},
         access.AccessRevokeOverdue: {"overdue_by": timedelta(minutes=7)},
+        access.AccessExtended: {
+            "subject_id": EXTENSION,
+            "ended_before": NOW + 2 * HOUR,
+            "ends_at": NOW + 3 * HOUR,
+            "credentials_until": NOW + 4 * HOUR,
+        },
+        access.AccessExtensionFailed: {
+            "subject_id": EXTENSION,
+            "code": "no_witness",
+            "detail": "approval never said so",
+        },
         access.AccessRevokeDue: {"cause_of_end": "expired"},
     }
     known: dict[str, Any] = {
@@ -130,6 +178,8 @@ def stage_opened(**fields: Any) -> approval.ReviewStageOpened:
         "ticket_id": TICKET,
         "target_id": TARGET,
         "revision": 1,
+        "subject_id": f"subject-of-{fields.get('target_id', TARGET)}",
+        "subject_kind": SubjectKind.TARGET,
         "ticket_version": 1,
         "stage": 1,
         "stages": 2,
@@ -143,6 +193,8 @@ def stage_opened(**fields: Any) -> approval.ReviewStageOpened:
 
 def fact_of_table(event: type[Event]) -> Event:
     """A fact of the table that is mailed."""
+    if issubclass(event, ticket.ExtensionFact):
+        return ticket_fact(event, extended_ticket())
     if issubclass(event, ticket.TicketFact):
         return ticket_fact(event, a_ticket(grants=(grant(granted_at=NOW),)))
     if issubclass(event, access.AccessFact):

@@ -23,6 +23,7 @@ from tests.notifier.facts import (
     access_fact,
     person,
     stage_opened,
+    target,
     ticket_fact,
 )
 from tests.notifier.post import Post
@@ -281,7 +282,9 @@ async def test_access_fact_while_its_ticket_is_being_saved_waits_for_it(post: Po
 
 
 async def test_older_ticket_fact_does_not_replace_a_newer_ticket(post: Post) -> None:
-    await post.take(ticket_fact(ticket.TicketApproved, a_ticket(version=2, reason="the newer reason")))
+    await post.take(
+        ticket_fact(ticket.TicketApproved, a_ticket(version=2, targets=(target(reason="the newer reason"),)))
+    )
     await post.take(ticket_fact(ticket.TicketSubmitted, a_ticket(version=1)))
     await post.take(access_fact())
     await post.send_all()

@@ -23,10 +23,11 @@ from services.notifier.domain.notice import (
     Template,
     mailing_of,
 )
-from services.notifier.domain.status_mail import NEVER_GRANTED, WORDS
+from services.notifier.domain.sentences import NEVER_GRANTED, WORDS
 from services.notifier.domain.wording import subject_of, window_text
 from shared.contracts import access, approval, ticket
 from shared.contracts.event import Event
+from shared.contracts.windows import Window, WindowAsked
 from shared.foundation.clock import ManualClock
 from shared.policy.snapshot import Snapshot
 from tests.notifier.facts import (
@@ -292,19 +293,17 @@ def test_terminated_mail_says_who_and_why(world: Snapshot) -> None:
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        (ticket.WindowAsked(duration=2 * HOUR), "2 h, from approval"),
-        (ticket.WindowAsked(ends_at=NOW), "from approval until Mon 2 Mar 2026, 09:00 UTC"),
+        (WindowAsked(duration=2 * HOUR), "2 h, from approval"),
+        (WindowAsked(ends_at=NOW), "from approval until Mon 2 Mar 2026, 09:00 UTC"),
     ],
 )
-def test_window_with_open_start_is_said_to_begin_with_approval(
-    asked: ticket.WindowAsked, expected: str
-) -> None:
-    assert window_text(a_ticket(asked=asked), target()) == expected
+def test_window_with_open_start_is_said_to_begin_with_approval(asked: WindowAsked, expected: str) -> None:
+    assert window_text(target(asked=asked)) == expected
 
 
 def test_window_as_approved_comes_before_what_was_asked() -> None:
-    approved = target(id=TARGET, window=ticket.Window(starts_at=NOW, ends_at=NOW + HOUR))
-    assert window_text(a_ticket(), approved).startswith("Mon 2 Mar 2026, 09:00 UTC to")
+    approved = target(id=TARGET, window=Window(starts_at=NOW, ends_at=NOW + HOUR))
+    assert window_text(approved).startswith("Mon 2 Mar 2026, 09:00 UTC to")
 
 
 def test_mail_about_several_grants_lists_them_and_says_once_what_they_share(world: Snapshot) -> None:
@@ -329,7 +328,7 @@ def test_mail_about_a_grant_mailed_about_twice_says_the_latest(world: Snapshot) 
 
 def test_mail_about_several_approvals_shows_the_windows_of_all(world: Snapshot) -> None:
     first = wide_ticket(2, version=2)
-    window = ticket.Window(starts_at=NOW, ends_at=NOW + HOUR)
+    window = Window(starts_at=NOW, ends_at=NOW + HOUR)
     approved = tuple(one.model_copy(update={"window": window}) for one in first.targets)
     second = first.model_copy(update={"version": 3, "targets": approved})
     events = [

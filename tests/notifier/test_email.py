@@ -87,8 +87,7 @@ async def test_hostile_text_everywhere_in_the_approvers_mail_is_inert(post: Post
     whole = a_ticket(
         requester=ann.model_copy(update={"user_id": user_id("bob")}),
         beneficiaries=(ann,),
-        targets=(target(account_name=nasty, set_name=nasty),),
-        reason=nasty,
+        targets=(target(account_name=nasty, set_name=nasty, reason=nasty),),
         reference=nasty,
     )
     await post.take(ticket_fact(ticket.TicketClosed, whole))
@@ -104,9 +103,11 @@ async def test_hostile_text_in_a_mail_about_several_reviews_is_inert(post: Post,
     give_hostile_documents(post, nasty)
     whole = a_ticket(
         beneficiaries=(person("ann", display_name=nasty),),
-        targets=(target(set_name=nasty), target(id="target-2", account_name=nasty)),
+        targets=(
+            target(set_name=nasty, reason=nasty),
+            target(id="target-2", account_name=nasty, reason=f"another {nasty}"),
+        ),
         grants=(grant(), grant(id="grant-2", target_id="target-2")),
-        reason=nasty,
     )
     await post.take(ticket_fact(ticket.TicketClosed, whole))
     for review_id, target_id in (("review-1", TARGET), ("review-2", "target-2")):
@@ -118,7 +119,9 @@ async def test_hostile_text_in_a_mail_about_several_reviews_is_inert(post: Post,
 
 @pytest.mark.parametrize("nasty", HOSTILE.values(), ids=HOSTILE)
 async def test_hostile_text_in_a_status_mail_is_inert(post: Post, nasty: str) -> None:
-    whole = a_ticket(reason=nasty, beneficiaries=(person("ann", display_name=nasty),), version=2)
+    whole = a_ticket(
+        targets=(target(reason=nasty),), beneficiaries=(person("ann", display_name=nasty),), version=2
+    )
     await post.take(ticket_fact(ticket.TicketTerminated, whole, why=nasty))
     await post.take(access_fact(access.AccessFailed, code=nasty, detail=nasty))
     await post.send_all()

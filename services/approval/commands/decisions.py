@@ -44,8 +44,8 @@ async def decide(
         review,
         _ballot(caller, decision, snapshot.revisions),
         eligibility.ask(snapshot, review, caller.user_id, origin.at),
-        eligibility.electorate_of(snapshot, review.stages, review.reviewed, origin.at),
-        await background.load(work.conn, review.reviewed, now=origin.at),
+        eligibility.electorate_of(snapshot, review.stages, review.subject, origin.at),
+        await background.load(work.conn, review.subject, now=origin.at),
         origin,
     )
     # Last, as RFC 9110 (13.2.1) has it: what would be refused anyway is refused with its own reason.
@@ -69,7 +69,7 @@ def _check_rules(context: Context, snapshot: Snapshot, review: Review) -> None:
     """A vote counts under the rules of now: what they no longer ask for is reopened, not voted on."""
     for wanted in review.decided_on:
         context.policy.snapshot(wanted)
-    if outdated(review, eligibility.rules_now(snapshot, review.reviewed)):
+    if outdated(review, eligibility.rules_now(snapshot, review.subject)):
         raise Conflict(
             "the approval rules have just changed; the review is being opened again under the new ones",
             code="state",

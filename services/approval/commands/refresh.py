@@ -18,6 +18,7 @@ from services.approval.store import background, reviews
 from shared.context import Context
 from shared.contracts.change import Change, Origin
 from shared.contracts.event import Revisions
+from shared.contracts.subject import SubjectKind
 from shared.database.unit_of_work import UnitOfWork
 from shared.observability.logs import logger
 from shared.policy.snapshot import Snapshot
@@ -65,7 +66,7 @@ async def refresh_review(context: Context, work: UnitOfWork, review_id: str) -> 
     snapshot = context.policy.known()
     if review is None or not _may_judge(context, snapshot, review):
         return False
-    if outdated(review, eligibility.rules_now(snapshot, review.reviewed)):
+    if outdated(review, eligibility.rules_now(snapshot, review.subject)):
         await _reopen(work, snapshot, review, origin)
         return True
     await _follow_electorate(work, snapshot, review, origin)
@@ -75,13 +76,13 @@ async def refresh_review(context: Context, work: UnitOfWork, review_id: str) -> 
 async def _reopen(work: UnitOfWork, snapshot: Snapshot, review: Review, origin: Origin) -> None:
     because = origin.because("the approval rules for this target changed")
     await reviews.save(work, review, void(Change(review), because))
-    await begin_review(work, snapshot, review.reviewed, ticket_version=review.ticket_version, origin=origin)
+    await begin_review(work, snapshot, review.subject, ticket_version=review.ticket_version, origin=origin)
 
 
 async def _follow_electorate(work: UnitOfWork, snapshot: Snapshot, review: Review, origin: Origin) -> None:
     """A stage lacks a vote that it had, or has it back: the first that lacks any is the open one."""
-    electorate = eligibility.electorate_of(snapshot, review.stages, review.reviewed, origin.at)
-    known = await background.load(work.conn, review.reviewed, now=origin.at)
+    electorate = eligibility.electorate_of(snapshot, review.stages, review.subject, origin.at)
+    known = await background.load(work.conn, review.subject, now=origin.at)
     moved = open_next_stage(Change(review), electorate, known, origin, revisions=snapshot.revisions)
     change = note_electorate(moved, electorate, origin)
     await reviews.save(work, review, change)
@@ -109,9 +110,9 @@ def _is_due(context: Context, review: Review, recorded: Collection[str]) -> bool
     snapshot, now = context.policy.known(), context.clock.now()
     if not _may_judge(context, snapshot, review):
         return False
-    if outdated(review, eligibility.rules_now(snapshot, review.reviewed)):
+    if outdated(review, eligibility.rules_now(snapshot, review.subject)):
         return True
-    electorate = eligibility.electorate_of(snapshot, review.stages, review.reviewed, now)
+    electorate = eligibility.electorate_of(snapshot, review.stages, review.subject, now)
     return (
         review.waiting_stage(electorate) != review.stage
         or review.can_be_filled(electorate) == (review.unapprovable_since is not None)
@@ -151,9 +152,10 @@ def _alert_key(review: Review) -> str:
 
 
 def _alert_detail(review: Review) -> str:
-    target = review.reviewed.target
+    subject = review.subject
+    asked = "a later end of " if subject.kind is SubjectKind.EXTENSION else ""
     return (
-        f"review {review.id} of ticket {review.ticket_id}: {target.set_name} on {target.account_name} "
-        f"({target.account_id}), in stage {review.stage} of {len(review.stages)}, since "
-        f"{review.unapprovable_since:%Y-%m-%d %H:%M:%SZ}; it times out unless approvers are added"
+        f"review {review.id} of ticket {review.ticket_id}: {asked}{subject.set_name} on "
+        f"{subject.account_name} ({subject.account_id}), in stage {review.stage} of {len(review.stages)}, "
+        f"since {review.unapprovable_since:%Y-%m-%d %H:%M:%SZ}; it times out unless approvers are added"
     )

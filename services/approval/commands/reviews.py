@@ -1,23 +1,29 @@
-"""Reviews follow their ticket: one opens per pending target, and a stop voids it.
+"""Reviews follow their ticket: one opens per pending target and extension, and a stop voids it.
 
 Called by consumers.py. Deciding is in decisions.py; following the approval rules in refresh.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from services.approval.domain import eligibility
 from services.approval.domain.lifecycle import open_review, void
-from services.approval.domain.review import Reviewed
-from services.approval.store import background, reviews
+from services.approval.domain.stops import Stops
+from services.approval.store import background, reviews, stops
 from shared.context import Context
 from shared.contracts.change import Change, Origin
+from shared.contracts.subject import ApprovalSubject
 from shared.contracts.ticket import (
+    ExtensionState,
     TargetState,
+    Ticket,
     TicketClosed,
+    TicketExtensionRejected,
+    TicketExtensionRequested,
     TicketFact,
     TicketRejected,
     TicketReturned,
+    TicketRevised,
     TicketSubmitted,
     TicketTerminated,
     TicketTimedOut,
@@ -36,35 +42,60 @@ STOPS: Final[Mapping[type[TicketFact], str]] = {
     TicketRejected: "the request was rejected",
     TicketClosed: "the ticket is closed",
 }
-"""Facts after which the targets they name need no review, and how the void says it."""
+"""Facts after which what they name needs no review, and how the void says it."""
 
 
-async def open_reviews(context: Context, work: UnitOfWork, received: Received[TicketSubmitted]) -> None:
-    """Open a review for each pending target that was neither stopped nor reviewed in this revision yet.
+async def open_reviews(
+    context: Context, work: UnitOfWork, received: Received[TicketSubmitted] | Received[TicketRevised]
+) -> None:
+    """Open a review for each pending target that the fact names; those of earlier revisions are void."""
+    ticket = received.event.ticket
+    origin = Origin(context.actor, context.clock.now(), received.id)
+    pending = [target for target in received.event.targets if target.state is TargetState.PENDING]
+    await reviews.lock_ticket(work.conn, ticket.id, version=ticket.version)
+    because = origin.because("the target was asked for again, in a new revision")
+    await _stop(work, ticket, Stops.superseded(pending), because)
+    await _begin_reviews(context, work, ticket, [ticket.subject_of(target) for target in pending], origin)
+
+
+async def open_extension_review(
+    context: Context, work: UnitOfWork, received: Received[TicketExtensionRequested]
+) -> None:
+    """Open the review of an extension, unless what it extends was asked for anew since."""
+    ticket, extension = received.event.ticket, received.event.extension
+    subject = ticket.extension_subject(extension) if extension else None
+    if subject is None or extension is None or extension.state is not ExtensionState.PENDING:
+        return
+    await reviews.lock_ticket(work.conn, ticket.id, version=ticket.version)
+    origin = Origin(context.actor, context.clock.now(), received.id)
+    await _begin_reviews(context, work, ticket, [subject], origin)
+
+
+async def _begin_reviews(
+    context: Context, work: UnitOfWork, ticket: Ticket, subjects: Collection[ApprovalSubject], origin: Origin
+) -> None:
+    """Open a review for each subject that was neither stopped nor reviewed yet.
 
     Raises NotReady, to be tried again, until the documents here are at least those of the submit.
     """
-    fact = received.event
-    origin = Origin(context.actor, context.clock.now(), received.id)
-    await reviews.lock_ticket(work.conn, fact.ticket.id, version=fact.ticket.version)
-    for target in fact.targets:
-        if target.state is not TargetState.PENDING or await reviews.is_settled(work.conn, target):
+    stopped = await stops.load(work.conn, ticket.id)
+    for subject in subjects:
+        if stopped.cover(subject) or await reviews.is_reviewed(work.conn, subject):
             continue
-        snapshot = context.policy.snapshot(fact.ticket.revisions)
-        reviewed = Reviewed.of(fact.ticket, target)
-        await begin_review(work, snapshot, reviewed, ticket_version=fact.ticket.version, origin=origin)
+        snapshot = context.policy.snapshot(ticket.revisions)
+        await begin_review(work, snapshot, subject, ticket_version=ticket.version, origin=origin)
 
 
 async def begin_review(
-    work: UnitOfWork, snapshot: Snapshot, reviewed: Reviewed, *, ticket_version: int, origin: Origin
+    work: UnitOfWork, snapshot: Snapshot, subject: ApprovalSubject, *, ticket_version: int, origin: Origin
 ) -> None:
     """Open one review on the documents as they are now. Needs the ticket's lock."""
-    choice = eligibility.rules_now(snapshot, reviewed)
+    choice = eligibility.rules_now(snapshot, subject)
     change = open_review(
-        reviewed,
+        subject,
         choice,
-        eligibility.electorate_of(snapshot, choice.stages, reviewed, origin.at),
-        await background.load(work.conn, reviewed, now=origin.at),
+        eligibility.electorate_of(snapshot, choice.stages, subject, origin.at),
+        await background.load(work.conn, subject, now=origin.at),
         review_id=new_id(),
         ticket_version=ticket_version,
         revisions=snapshot.revisions,
@@ -76,15 +107,32 @@ async def begin_review(
 async def void_reviews(
     context: Context, work: UnitOfWork, received: Received[TicketFact], *, why: str
 ) -> None:
-    """Void the open reviews of the targets that a stop is about, and of those it stops before they open.
+    """Void the open reviews of what a stop names, extensions of it too, and those it stops before they open.
 
     Needs no policy and no order: a stop is applied whenever it comes.
     """
     fact = received.event
     origin = Origin(context.actor, context.clock.now(), received.id, why)
     await reviews.lock_ticket(work.conn, fact.ticket.id, version=fact.ticket.version)
-    for target in fact.targets:
-        await reviews.add_stop(work.conn, fact, target, why=why)
-        for review in await reviews.open_reviews_of(work.conn, target):
-            await reviews.save(work, review, void(Change(review), origin))
+    await _stop(work, fact.ticket, Stops.by(fact), origin)
     await background.drop_live_grants(work.conn, fact.grants)
+
+
+async def void_extension_review(
+    context: Context, work: UnitOfWork, received: Received[TicketExtensionRejected]
+) -> None:
+    """Void the review of an extension that is over for the ticket; the access that it extends goes on."""
+    fact = received.event
+    why = f"the extension is over: {fact.code.replace('_', ' ')}"
+    origin = Origin(context.actor, context.clock.now(), received.id, why)
+    await reviews.lock_ticket(work.conn, fact.ticket.id, version=fact.ticket.version)
+    await _stop(work, fact.ticket, Stops(extensions=frozenset({fact.extension_id})), origin)
+
+
+async def _stop(work: UnitOfWork, ticket: Ticket, more: Stops, origin: Origin) -> None:
+    """Remember stops, and void what is open of all that was stopped. Needs the ticket's lock."""
+    await stops.add(work.conn, ticket.id, more, why=origin.why, at=origin.at)
+    stopped = await stops.load(work.conn, ticket.id)
+    for review in await reviews.open_reviews_of(work.conn, ticket.id):
+        if stopped.cover(review.subject):
+            await reviews.save(work, review, void(Change(review), origin))

@@ -7,23 +7,24 @@ give it, each time anew.
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.approval.domain.review import Electorate, Review, Reviewed, ReviewState
+from services.approval.domain.review import Electorate, Review, ReviewState
 from services.approval.domain.votes import verb_now
 from shared.contracts.approval import Stage
 from shared.contracts.people import Person
+from shared.contracts.subject import ApprovalSubject
 from shared.policy.row import Answer
 from shared.policy.rows import approve_verb
 from shared.policy.selection import RuleChoice
 from shared.policy.snapshot import Snapshot
 
 
-def rules_now(snapshot: Snapshot, reviewed: Reviewed) -> RuleChoice:
-    """The rules, stages or auto-approval that hold for what is reviewed."""
-    return snapshot.rules_for(reviewed.target.account_id, reviewed.target.set_id, reviewed.duration)
+def rules_now(snapshot: Snapshot, subject: ApprovalSubject) -> RuleChoice:
+    """The rules, stages or auto-approval that hold for the subject; an extension's length is the whole."""
+    return snapshot.rules_for(subject.account_id, subject.set_id, subject.length)
 
 
 def electorate_of(
-    snapshot: Snapshot, stages: Sequence[Stage], reviewed: Reviewed, now: datetime
+    snapshot: Snapshot, stages: Sequence[Stage], subject: ApprovalSubject, now: datetime
 ) -> Electorate:
     """Stage by stage, everybody whom the policy lets vote there, by user name."""
     return tuple(
@@ -31,9 +32,9 @@ def electorate_of(
             snapshot,
             snapshot.who_may(
                 approve_verb(stage.rule_id, stage.index),
-                reviewed.target.account_id,
-                reviewed.target.set_id,
-                duration=reviewed.duration,
+                subject.account_id,
+                subject.set_id,
+                duration=subject.length,
                 now=now,
             ),
         )
@@ -45,18 +46,18 @@ def electorate_now(snapshot: Snapshot, review: Review, now: datetime) -> Elector
     """The electorate by which an open review's votes count; None once it is closed."""
     if review.state is not ReviewState.OPEN:
         return None
-    return electorate_of(snapshot, review.stages, review.reviewed, now)
+    return electorate_of(snapshot, review.stages, review.subject, now)
 
 
 def ask(snapshot: Snapshot, review: Review, user_id: str, now: datetime) -> Answer:
     """The policy's answer to this person's vote on the open stage."""
-    reviewed = review.reviewed
+    subject = review.subject
     return snapshot.may(
         user_id,
         verb_now(review),
-        reviewed.target.account_id,
-        reviewed.target.set_id,
-        duration=reviewed.duration,
+        subject.account_id,
+        subject.set_id,
+        duration=subject.length,
         now=now,
     )
 
@@ -72,15 +73,15 @@ def deciders(snapshot: Snapshot, review: Review, now: datetime) -> tuple[Person,
     """Who may still decide on the open stage; nobody once the review is closed or out of time."""
     if not review.waits(now):
         return ()
-    return review.deciders(electorate_of(snapshot, review.stages, review.reviewed, now))
+    return review.deciders(electorate_of(snapshot, review.stages, review.subject, now))
 
 
 def may_see(snapshot: Snapshot, review: Review, user_id: str, now: datetime) -> bool:
     """Parties and voters; and whoever may read tickets there, as every approver of the target's rules may."""
-    if user_id in review.reviewed.parties or user_id in review.voters:
+    subject = review.subject
+    if user_id in subject.parties or user_id in review.voters:
         return True
-    target = review.reviewed.target
-    return snapshot.may(user_id, "ticket.read", target.account_id, target.set_id, now=now).allowed
+    return snapshot.may(user_id, "ticket.read", subject.account_id, subject.set_id, now=now).allowed
 
 
 def sees_everything(snapshot: Snapshot, user_id: str, now: datetime) -> bool:

@@ -12,7 +12,6 @@ from services.approval.domain.review import (
     Electorate,
     RejectionCode,
     Review,
-    Reviewed,
     ReviewState,
 )
 from shared.contracts.approval import (
@@ -27,6 +26,7 @@ from shared.contracts.approval import (
 )
 from shared.contracts.change import Change, Origin
 from shared.contracts.event import Revisions
+from shared.contracts.subject import ApprovalSubject
 from shared.foundation.errors import Bug
 from shared.policy.selection import RuleChoice
 
@@ -36,7 +36,7 @@ broker takes. Those beyond may vote all the same and find the review in their li
 
 
 def open_review(
-    reviewed: Reviewed,
+    subject: ApprovalSubject,
     choice: RuleChoice,
     electorate: Electorate,
     background: Background,
@@ -49,18 +49,14 @@ def open_review(
     """Begin a review with the stages frozen; without rule, people or time it closes at once."""
     review = Review(
         id=review_id,
-        ticket_id=reviewed.ticket_id,
-        target_id=reviewed.target.id,
-        revision=reviewed.target.revision,
+        subject=subject,
         ticket_version=ticket_version,
-        reviewed=reviewed,
         stages=choice.stages,
         revisions=revisions,
         opened_at=origin.at,
-        expires_at=reviewed.expires_at,
     )
     change = Change(review)
-    if not review.waits(origin.at) or reviewed.asked.window_at(origin.at) is None:
+    if not review.waits(origin.at) or subject.window_at(origin.at) is None:
         return void(change, origin.because("nothing of the window asked for is left"))
     if choice.auto_approved_by is not None:
         return _approve_by_rule(change, choice.auto_approved_by, origin)
@@ -102,11 +98,11 @@ def approve(
 
     `votes` are those it rests on: approvals that count no longer are not among them.
     """
-    reviewed = change.state.reviewed
-    window = reviewed.asked.window_at(origin.at)
+    subject = change.state.subject
+    window = subject.window_at(origin.at)
     if window is None:
         return void(change, origin.because("approved, but nothing of the window asked for is left"))
-    witness = reviewed.witness(window)
+    witness = subject.content_hash(window)
     closed = _close(change, ReviewState.APPROVED, origin, approved_window=window, content_hash=witness)
     return emit(
         closed,
@@ -149,14 +145,17 @@ def outdated(review: Review, choice: RuleChoice) -> bool:
 def emit(change: Change[Review], cls: type[ReviewFact], origin: Origin, **fields: Any) -> Change[Review]:
     """Add an event; every event is a version."""
     review = change.state.model_copy(update={"version": change.state.version + 1})
+    subject = review.subject
     event = cls(
-        subject=review.ticket_id,
+        subject=subject.ticket_id,
         version=review.version,
         review_id=review.id,
-        ticket_id=review.ticket_id,
-        target_id=review.target_id,
-        account_id=review.reviewed.target.account_id,
-        revision=review.revision,
+        ticket_id=subject.ticket_id,
+        target_id=subject.target_id,
+        account_id=subject.account_id,
+        revision=subject.revision,
+        subject_id=subject.id,
+        subject_kind=subject.kind,
         ticket_version=review.ticket_version,
         **origin.fields(),
         **fields,

@@ -1,18 +1,18 @@
-"""The review of one target in one revision: what it consists of, and the states it may go through.
+"""The review of one approval subject: what it consists of, and the states it may go through.
 
 Pure values. The steps are in lifecycle.py, votes in votes.py, and who may vote or see it in eligibility.py.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 from shared.contracts.approval import EarlierRejection, OtherGrant, Stage, Vote
 from shared.contracts.event import Contract, Revisions
 from shared.contracts.people import Person
-from shared.contracts.ticket import Grant, Target, Ticket, Window, WindowAsked
-from shared.contracts.witness import content_hash
+from shared.contracts.subject import ApprovalSubject
+from shared.contracts.windows import Window
 from shared.policy.matching import solvable
 
 
@@ -47,89 +47,20 @@ class Background:
     earlier_rejections_listed: tuple[EarlierRejection, ...] = ()
 
 
-class Reviewed(Contract):
-    """What is decided on, frozen when the review opens.
-
-    The witness is computed over this and not over later facts: a ticket service gone wrong cannot
-    change what the approvers were shown.
-    """
-
-    instance: str
-    ticket_id: str
-    requester: Person
-    beneficiaries: tuple[Person, ...]
-    target: Target
-    grants: tuple[Grant, ...]
-    asked: WindowAsked
-    reason: str
-    reference: str | None
-    submitted_at: datetime
-    expires_at: datetime
-
-    @classmethod
-    def of(cls, ticket: Ticket, target: Target) -> Self:
-        return cls(
-            instance=ticket.instance,
-            ticket_id=ticket.id,
-            requester=ticket.requester,
-            beneficiaries=ticket.beneficiaries,
-            target=target,
-            grants=ticket.grants_of(target.id),
-            asked=ticket.asked,
-            reason=ticket.reason,
-            reference=ticket.reference,
-            submitted_at=ticket.submitted_at,
-            expires_at=ticket.expires_at,
-        )
-
-    @property
-    def parties(self) -> frozenset[str]:
-        """User ids of those it is for: nobody of them may vote on it."""
-        return frozenset(
-            {
-                self.requester.user_id,
-                *(person.user_id for person in self.beneficiaries),
-                *(grant.beneficiary for grant in self.grants),
-            }
-        )
-
-    @property
-    def duration(self) -> timedelta:
-        """The length that rules are asked for; an open start counts from the submit.
-
-        Without end and duration, against the contract, it is the longest: no rule approves that by itself.
-        """
-        length = self.asked.length_from(self.submitted_at)
-        return timedelta.max if length is None else length
-
-    def witness(self, window: Window) -> str:
-        """The content hash that the provisioner will compare."""
-        return content_hash(
-            instance=self.instance,
-            ticket_id=self.ticket_id,
-            target_id=self.target.id,
-            revision=self.target.revision,
-            beneficiaries=[grant.beneficiary for grant in self.grants],
-            account_id=self.target.account_id,
-            set_id=self.target.set_id,
-            set_digest=self.target.set_digest,
-            window=window,
-        )
-
-
 class Review(Contract):
     """One review as it stands. `version` counts its events; `stage` is the open one, from 1 (0: none)."""
 
     id: str
-    ticket_id: str
-    target_id: str
-    revision: int
+    subject: ApprovalSubject
+    """What is decided on, frozen when the review opens.
+
+    The witness is computed over this and not over later facts: a ticket service gone wrong cannot change
+    what the approvers were shown.
+    """
     ticket_version: int
-    reviewed: Reviewed
     stages: tuple[Stage, ...]
     revisions: Revisions
     opened_at: datetime
-    expires_at: datetime
     state: ReviewState = ReviewState.OPEN
     version: int = 0
     stage: int = 0
@@ -141,6 +72,14 @@ class Review(Contract):
     approved_window: Window | None = None
     content_hash: str | None = None
     closed_at: datetime | None = None
+
+    @property
+    def ticket_id(self) -> str:
+        return self.subject.ticket_id
+
+    @property
+    def expires_at(self) -> datetime:
+        return self.subject.expires_at
 
     def waits(self, now: datetime) -> bool:
         """Whether votes may still be given: it is open, and its time is not over."""
@@ -154,7 +93,7 @@ class Review(Contract):
     @property
     def used_up(self) -> frozenset[str]:
         """Who cannot vote (any more): parties and voters."""
-        return self.reviewed.parties | self.voters
+        return self.subject.parties | self.voters
 
     def given(self, stage: int, verdict: str) -> int:
         """How many votes of that verdict a stage has; stages count from 1."""

@@ -44,7 +44,7 @@ def verb_now(review: Review) -> str:
 def guard(review: Review, user_id: str, now: datetime) -> None:
     """STATE, SELF_APPROVAL, ALREADY_ACTED: raises for the first that says no."""
     _guard_state(review, now)
-    if user_id in review.reviewed.parties:
+    if user_id in review.subject.parties:
         raise Forbidden(
             "you asked for this access or would get it, so others have to decide on it",
             code="self_approval",

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from services.approval.domain.review import Electorate, RejectionCode, Review, ReviewState
 from shared.contracts.approval import Stage, Vote
 from shared.contracts.people import Person
-from shared.contracts.ticket import Window, WindowAsked
+from shared.contracts.subject import ApprovalSubject, SubjectKind
+from shared.contracts.windows import Window, WindowAsked
 from shared.text.durations import Duration
 
 StageState = Literal["met", "refused", "open", "waiting", "void"]
@@ -41,6 +42,13 @@ class VoteShown(BaseModel):
     """Whether it counts now: an approval only while its voter may give it. None once the review is closed."""
 
 
+class NewEnd(BaseModel):
+    """What an extension changes: access that would end at one moment ends at a later one."""
+
+    before: datetime
+    after: datetime
+
+
 class ReviewShown(BaseModel):
     """A review in a list. `stage` is the open one, absent once the review is closed."""
 
@@ -48,6 +56,10 @@ class ReviewShown(BaseModel):
     ticket_id: str
     target_id: str
     revision: int
+    subject_id: str
+    kind: SubjectKind
+    new_end: NewEnd | None
+    """Of an extension."""
     version: int
     state: ReviewState
     code: RejectionCode | None
@@ -61,6 +73,7 @@ class ReviewShown(BaseModel):
     reference: str | None
     asked: WindowAsked
     duration: Duration
+    """What approval rules are asked for; of an extension, from the first start to the new end."""
     submitted_at: datetime
     opened_at: datetime
     expires_at: datetime
@@ -138,26 +151,29 @@ def _open_stage(review: Review) -> int | None:
 
 
 def _summary(review: Review) -> dict[str, Any]:
-    reviewed, target = review.reviewed, review.reviewed.target
+    subject = review.subject
     return {
         "id": review.id,
-        "ticket_id": review.ticket_id,
-        "target_id": review.target_id,
-        "revision": review.revision,
+        "ticket_id": subject.ticket_id,
+        "target_id": subject.target_id,
+        "revision": subject.revision,
+        "subject_id": subject.id,
+        "kind": subject.kind,
+        "new_end": _new_end(subject),
         "version": review.version,
         "state": review.state,
         "code": review.code,
-        "account_id": target.account_id,
-        "account_name": target.account_name,
-        "set_id": target.set_id,
-        "set_name": target.set_name,
-        "requester": reviewed.requester,
-        "beneficiaries": list(reviewed.beneficiaries),
-        "reason": reviewed.reason,
-        "reference": reviewed.reference,
-        "asked": reviewed.asked,
-        "duration": reviewed.duration,
-        "submitted_at": reviewed.submitted_at,
+        "account_id": subject.account_id,
+        "account_name": subject.account_name,
+        "set_id": subject.set_id,
+        "set_name": subject.set_name,
+        "requester": subject.requester,
+        "beneficiaries": list(subject.beneficiaries),
+        "reason": subject.reason,
+        "reference": subject.reference,
+        "asked": subject.asked,
+        "duration": subject.length,
+        "submitted_at": subject.submitted_at,
         "opened_at": review.opened_at,
         "expires_at": review.expires_at,
         "closed_at": review.closed_at,
@@ -167,6 +183,13 @@ def _summary(review: Review) -> dict[str, Any]:
         "auto_approved_by": review.auto_approved_by,
         "window": review.approved_window,
     }
+
+
+def _new_end(subject: ApprovalSubject) -> NewEnd | None:
+    """An extension times out at the end as it is, and asks for the one in its window."""
+    if subject.kind is not SubjectKind.EXTENSION or subject.asked.ends_at is None:
+        return None
+    return NewEnd(before=subject.expires_at, after=subject.asked.ends_at)
 
 
 def _stage(review: Review, number: int, stage: Stage, counting: Collection[Vote]) -> StageShown:

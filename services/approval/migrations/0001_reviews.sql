@@ -9,23 +9,28 @@ CREATE TABLE ticket (
 
 -- Stops are absorbing: kept also when they arrive before what they stop. A later revision is not stopped.
 CREATE TABLE stop (
-    target_id text PRIMARY KEY,
+    kind      text NOT NULL CHECK (kind IN ('target', 'grant', 'extension')),
+    id        text NOT NULL,
+    revision  integer NOT NULL, -- of a target: this one and every earlier one
     ticket_id text NOT NULL REFERENCES ticket,
-    revision  integer NOT NULL, -- and every earlier one
     why       text NOT NULL,
-    at        timestamptz NOT NULL
+    at        timestamptz NOT NULL,
+    PRIMARY KEY (kind, id)
 );
+CREATE INDEX stop_of_ticket ON stop (ticket_id);
 
 CREATE TABLE review (
     id                 text PRIMARY KEY,
     ticket_id          text NOT NULL REFERENCES ticket,
     target_id          text NOT NULL,
     revision           integer NOT NULL,
+    subject_id         text NOT NULL,
+    subject_kind       text NOT NULL CHECK (subject_kind IN ('target', 'extension')),
     ticket_version     bigint NOT NULL,
     requester          text NOT NULL,
     account_id         text NOT NULL,
     set_id             text NOT NULL,
-    reviewed           jsonb NOT NULL,
+    subject            jsonb NOT NULL, -- as frozen when the review opened
     stages             jsonb NOT NULL,
     revisions          jsonb NOT NULL,
     state              text NOT NULL CHECK (state IN ('open', 'approved', 'rejected', 'voided')),
@@ -44,8 +49,9 @@ CREATE TABLE review (
     CHECK ((state = 'rejected') = (code IS NOT NULL)),
     CHECK (unapprovable_since IS NULL OR state = 'open')
 );
--- A target is reviewed by one review at a time.
-CREATE UNIQUE INDEX review_open ON review (target_id) WHERE state = 'open';
+-- A subject is reviewed by one review at a time.
+CREATE UNIQUE INDEX review_open ON review (subject_id) WHERE state = 'open';
+CREATE INDEX review_of_subject ON review (subject_id);
 CREATE INDEX review_of_ticket ON review (ticket_id, id);
 CREATE INDEX review_of_target ON review (target_id, revision);
 CREATE INDEX review_by_state ON review (state, id);
@@ -87,8 +93,8 @@ CREATE TABLE review_party (
     PRIMARY KEY (user_id, review_id)
 );
 
--- Grants approved here whose window is not over and that no stop named: "other live grants" in an
--- approver's mail. Whether AWS has them is the provisioner's to say.
+-- Grants approved here, and perhaps extended, whose end is not over and that no stop named: "other live
+-- grants" in an approver's mail. Whether AWS has them is the provisioner's to say.
 CREATE TABLE live_grant (
     grant_id    text PRIMARY KEY,
     review_id   text NOT NULL REFERENCES review,
@@ -103,21 +109,15 @@ CREATE VIEW whole_review AS
 SELECT
     r.id,
     r.ticket_id,
-    r.target_id,
-    r.revision,
     r.state,
     r.stage,
     jsonb_build_object(
         'id', r.id,
-        'ticket_id', r.ticket_id,
-        'target_id', r.target_id,
-        'revision', r.revision,
         'ticket_version', r.ticket_version,
-        'reviewed', r.reviewed,
+        'subject', r.subject,
         'stages', r.stages,
         'revisions', r.revisions,
         'opened_at', r.opened_at,
-        'expires_at', r.expires_at,
         'state', r.state,
         'version', r.version,
         'stage', r.stage,
@@ -136,4 +136,5 @@ FROM review r;
 GRANT SELECT, INSERT, UPDATE ON ticket, stop, review TO :app;
 GRANT SELECT, INSERT ON vote, review_voter, review_party TO :app;
 GRANT SELECT, INSERT, DELETE ON review_approver, live_grant TO :app;
+GRANT UPDATE (ends_at) ON live_grant TO :app;
 GRANT SELECT ON whole_review TO :app;

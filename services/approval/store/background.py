@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
 
-from services.approval.domain.review import Background, Review, Reviewed
+from services.approval.domain.review import Background, Review
 from shared.contracts.approval import EarlierRejection, OtherGrant
 from shared.contracts.people import Person
+from shared.contracts.subject import ApprovalSubject, SubjectKind
 from shared.contracts.ticket import Grant
 from shared.database.pool import Conn
 
@@ -14,11 +15,11 @@ MOST_LISTED: Final = 5
 """Other grants and earlier rejections that one event names; the others are counted."""
 
 
-async def load(conn: Conn, reviewed: Reviewed, *, now: datetime) -> Background:
+async def load(conn: Conn, subject: ApprovalSubject, *, now: datetime) -> Background:
     """Counts, and a few of what was counted: how often says less than what and until when."""
-    people = {person.user_id: person for person in reviewed.beneficiaries}
-    other_grants, listed = await _other_grants(conn, people, target_id=reviewed.target.id, now=now)
-    rejections, rejections_listed = await _rejections(conn, reviewed)
+    people = {person.user_id: person for person in subject.beneficiaries}
+    other_grants, listed = await _other_grants(conn, people, target_id=subject.target_id, now=now)
+    rejections, rejections_listed = await _rejections(conn, subject)
     return Background(
         other_grants=other_grants,
         earlier_rejections=rejections,
@@ -28,16 +29,28 @@ async def load(conn: Conn, reviewed: Reviewed, *, now: datetime) -> Background:
 
 
 async def add_live_grants(conn: Conn, review: Review) -> None:
-    """Write down the grants of a review that was approved; nothing for any other."""
+    """Write down the grants of a review that was approved, or their later end; nothing for any other."""
     if review.approved_window is None:
         return
-    ends_at = review.approved_window.ends_at
+    ends_at, grants = review.approved_window.ends_at, review.subject.grants
+    if review.subject.kind is SubjectKind.EXTENSION:
+        await _move_ends(conn, [grant.id for grant in grants], ends_at)
+        return
     await conn.executemany(
         """
         INSERT INTO live_grant (grant_id, review_id, beneficiary, ends_at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (grant_id) DO NOTHING
         """,
-        [(grant.id, review.id, grant.beneficiary, ends_at) for grant in review.reviewed.grants],
+        [(grant.id, review.id, grant.beneficiary, ends_at) for grant in grants],
+    )
+
+
+async def _move_ends(conn: Conn, grant_ids: Collection[str], ends_at: datetime) -> None:
+    """Only of grants that are there: one that was stopped does not come back."""
+    await conn.execute(
+        "UPDATE live_grant SET ends_at = $2 WHERE grant_id = ANY($1) AND ends_at < $2",
+        list(grant_ids),
+        ends_at,
     )
 
 
@@ -56,7 +69,7 @@ async def _other_grants(
     """How many live grants on other targets they have, and those of them that last longest."""
     rows = await conn.fetch(
         """
-        SELECT g.beneficiary, g.ends_at, r.reviewed -> 'target' AS target, count(*) OVER () AS total
+        SELECT g.beneficiary, g.ends_at, r.subject, count(*) OVER () AS total
         FROM live_grant g JOIN review r ON r.id = g.review_id
         WHERE g.beneficiary = ANY($1) AND g.ends_at > $3 AND r.target_id <> $2
         ORDER BY g.ends_at DESC, g.grant_id LIMIT $4
@@ -69,9 +82,9 @@ async def _other_grants(
     listed = tuple(
         OtherGrant(
             beneficiary=beneficiaries[row["beneficiary"]],
-            account_id=row["target"]["account_id"],
-            account_name=row["target"]["account_name"],
-            set_name=row["target"]["set_name"],
+            account_id=row["subject"]["account_id"],
+            account_name=row["subject"]["account_name"],
+            set_name=row["subject"]["set_name"],
             ends_at=row["ends_at"],
         )
         for row in rows
@@ -79,7 +92,7 @@ async def _other_grants(
     return (rows[0]["total"] if rows else 0), listed
 
 
-async def _rejections(conn: Conn, reviewed: Reviewed) -> tuple[int, tuple[EarlierRejection, ...]]:
+async def _rejections(conn: Conn, subject: ApprovalSubject) -> tuple[int, tuple[EarlierRejection, ...]]:
     """How often approvers said no to this requester for the same account and set, and the newest of it.
 
     Each with the comment of the last voter.
@@ -94,9 +107,9 @@ async def _rejections(conn: Conn, reviewed: Reviewed) -> tuple[int, tuple[Earlie
         WHERE requester = $1 AND account_id = $2 AND set_id = $3 AND code = 'rejected'
         ORDER BY id DESC LIMIT $4
         """,
-        reviewed.requester.user_id,
-        reviewed.target.account_id,
-        reviewed.target.set_id,
+        subject.requester.user_id,
+        subject.account_id,
+        subject.set_id,
         MOST_LISTED,
     )
     listed = tuple(EarlierRejection(at=row["at"], comment=row["comment"] or "") for row in rows)

@@ -16,7 +16,7 @@ from services.approval.store import background
 from shared.contracts.approval import ReviewFact, ReviewStageOpened, Vote
 from shared.contracts.change import Change
 from shared.contracts.event import Contract
-from shared.contracts.ticket import Target, TicketFact
+from shared.contracts.subject import ApprovalSubject
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.errors import Bug, Conflict
@@ -27,7 +27,7 @@ SERVICE: Final = "approval"
 
 log = logger("reviews")
 
-# tickets and stops
+# tickets and subjects
 
 
 async def lock_ticket(conn: Conn, ticket_id: str, *, version: int) -> None:
@@ -42,34 +42,18 @@ async def lock_ticket(conn: Conn, ticket_id: str, *, version: int) -> None:
     )
 
 
-async def add_stop(conn: Conn, fact: TicketFact, target: Target, *, why: str) -> None:
-    """Remember that a target was stopped in its revision and all before it."""
-    await conn.execute(
+async def is_reviewed(conn: Conn, subject: ApprovalSubject) -> bool:
+    """Whether a subject has or had a review, or a later revision of its target has."""
+    reviewed: bool = await conn.fetchval(
         """
-        INSERT INTO stop (target_id, ticket_id, revision, why, at) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (target_id) DO UPDATE
-        SET revision = excluded.revision, why = excluded.why, at = excluded.at
-        WHERE stop.revision < excluded.revision
+        SELECT EXISTS (SELECT 1 FROM review WHERE subject_id = $1)
+            OR EXISTS (SELECT 1 FROM review WHERE target_id = $2 AND revision > $3)
         """,
-        target.id,
-        fact.ticket.id,
-        target.revision,
-        why,
-        fact.at,
+        subject.id,
+        subject.target_id,
+        subject.revision,
     )
-
-
-async def is_settled(conn: Conn, target: Target) -> bool:
-    """Whether nothing is to be opened for a target: stopped, or reviewed in its or a later revision."""
-    settled: bool = await conn.fetchval(
-        """
-        SELECT EXISTS (SELECT 1 FROM stop WHERE target_id = $1 AND revision >= $2)
-            OR EXISTS (SELECT 1 FROM review WHERE target_id = $1 AND revision >= $2)
-        """,
-        target.id,
-        target.revision,
-    )
-    return settled
+    return reviewed
 
 
 # loading for a decision
@@ -84,15 +68,10 @@ async def lock_review(conn: Conn, review_id: str) -> Review | None:
     return None if whole is None else Review.model_validate(whole)
 
 
-async def open_reviews_of(conn: Conn, target: Target) -> list[Review]:
-    """Open reviews of a target in its revision or an earlier one. Needs the ticket's lock."""
+async def open_reviews_of(conn: Conn, ticket_id: str) -> list[Review]:
+    """Open reviews of a ticket. Needs its lock."""
     rows = await conn.fetch(
-        """
-        SELECT whole FROM whole_review
-        WHERE target_id = $1 AND revision <= $2 AND state = 'open' ORDER BY id
-        """,
-        target.id,
-        target.revision,
+        "SELECT whole FROM whole_review WHERE ticket_id = $1 AND state = 'open' ORDER BY id", ticket_id
     )
     return [Review.model_validate(row["whole"]) for row in rows]
 
@@ -139,7 +118,7 @@ async def add(work: UnitOfWork, change: Change[Review]) -> None:
     await _insert_review(work.conn, review)
     await work.conn.executemany(
         "INSERT INTO review_party (user_id, review_id) VALUES ($1, $2)",
-        [(user_id, review.id) for user_id in sorted(review.reviewed.parties)],
+        [(user_id, review.id) for user_id in sorted(review.subject.parties)],
     )
     await background.add_live_grants(work.conn, review)
     await _publish(work, change)
@@ -176,25 +155,29 @@ async def replace_approvers(conn: Conn, review_id: str, *, stage: int, user_ids:
 
 
 async def _insert_review(conn: Conn, review: Review) -> None:
+    subject = review.subject
     await conn.execute(
         """
         INSERT INTO review (
-            id, ticket_id, target_id, revision, ticket_version, requester, account_id, set_id, reviewed,
-            stages, revisions, state, version, stage, auto_approved_by, code, approved_window, content_hash,
-            opened_at, expires_at, closed_at
+            id, ticket_id, target_id, revision, subject_id, subject_kind, ticket_version, requester,
+            account_id, set_id, subject, stages, revisions, state, version, stage, auto_approved_by, code,
+            approved_window, content_hash, opened_at, expires_at, closed_at
         ) VALUES (
-            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+            $22, $23
         )
         """,
         review.id,
-        review.ticket_id,
-        review.target_id,
-        review.revision,
+        subject.ticket_id,
+        subject.target_id,
+        subject.revision,
+        subject.id,
+        subject.kind,
         review.ticket_version,
-        review.reviewed.requester.user_id,
-        review.reviewed.target.account_id,
-        review.reviewed.target.set_id,
-        _json(review.reviewed),
+        subject.requester.user_id,
+        subject.account_id,
+        subject.set_id,
+        _json(subject),
         [_json(stage) for stage in review.stages],
         _json(review.revisions),
         review.state,
@@ -277,6 +260,7 @@ def _log(event: ReviewFact) -> None:
         ticket=event.ticket_id,
         review=event.review_id,
         target=event.target_id,
+        kind=event.subject_kind.value,
         version=event.version,
     )
 

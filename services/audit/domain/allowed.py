@@ -9,7 +9,8 @@ from typing import Any, Final, TypeAlias
 from shared.contracts.approval import ReviewStageOpened, Stage, Vote
 from shared.contracts.event import Actor, Contract, Revisions
 from shared.contracts.people import Person
-from shared.contracts.ticket import Grant, Target, Ticket, Window, WindowAsked
+from shared.contracts.ticket import Extension, Grant, Target, Ticket
+from shared.contracts.windows import Window, WindowAsked
 
 Allowed: TypeAlias = dict[str, Any]
 """In the form of pydantic's `include`: field to True, or to the allow-list of what is inside."""
@@ -31,17 +32,21 @@ PERSON: Final = only("user_id", "user_name", "email")
 ACTOR: Final = only("kind", "name", "user_id", "iss", "sub", "client", "ip", "auth_time", "acr")
 TARGET: Final = only(
     "id", "account_id", "account_name", "set_id", "set_name", "set_digest", "set_group",
-    "session_duration", "state", "revision", "decided_at", window=WINDOW,
+    "session_duration", "state", "revision", "subject_id", "reason", "submitted_at", "expires_at",
+    "decided_at", window=WINDOW, asked=WINDOW_ASKED,
 )  # fmt: skip
 GRANT: Final = only(
-    "id", "target_id", "beneficiary", "state", "code", "detail", "granted_at", "ended_at", "kept_by",
-    "already_held", "credentials_until",
+    "id", "target_id", "revision", "beneficiary", "ends_at", "state", "code", "detail", "granted_at",
+    "ended_at", "kept_by", "already_held", "credentials_until",
+)  # fmt: skip
+EXTENSION: Final = only(
+    "id", "target_id", "revision", "grants", "ends_at", "reason", "submitted_at", "expires_at", "state",
+    "code", "decided_at", requested_by=PERSON, window=WINDOW,
 )  # fmt: skip
 TICKET: Final = only(
-    "id", "instance", "version", "revision", "reason", "reference", "submitted_at", "expires_at", "state",
-    "credentials_until", "closed_at",
+    "id", "instance", "version", "reference", "submitted_at", "state", "credentials_until", "closed_at",
     requester=PERSON, beneficiaries=each(PERSON), targets=each(TARGET), grants=each(GRANT),
-    asked=WINDOW_ASKED, revisions=REVISIONS,
+    extensions=each(EXTENSION), revisions=REVISIONS,
 )  # fmt: skip
 STAGE: Final = only("rule_id", "index", "approvers", "needed", "denials")
 VOTE: Final = only(
@@ -59,6 +64,7 @@ NESTED: Final[dict[type[Contract], Allowed]] = {
     WindowAsked: WINDOW_ASKED,
     Target: TARGET,
     Grant: GRANT,
+    Extension: EXTENSION,
     Ticket: TICKET,
     Stage: STAGE,
     Vote: VOTE,

@@ -50,7 +50,10 @@ TRANSLATION_FAILED: Final = "audit.translation_failed"
 """The code of a record whose event could not be mapped; the only one without an event type of its own."""
 
 _FACT = only("target_ids", "grant_ids", ticket=TICKET)
-_REVIEW = only("review_id", "ticket_id", "target_id", "account_id", "revision", "ticket_version")
+_REVIEW = only(
+    "review_id", "ticket_id", "target_id", "account_id", "revision", "subject_id", "subject_kind",
+    "ticket_version",
+)  # fmt: skip
 _CLAIM = only("ticket_id", "grant_id", "target_id", "instance", "user_id", "account_id", "set_id", "ends_at")
 _DOCUMENT = only("document", "name", "revision", "before", "after")
 _MAIL = only("ticket_id", "event_ids", "recipient", "address", "template", "message_id")
@@ -63,11 +66,12 @@ def _ticket(
     activity_name: str,
     *,
     more: Allowed | None = None,
+    shape: Shape = shapes.ticket,
     severity: Severity = Severity.INFORMATIONAL,
     disposition: Disposition | None = None,
 ) -> Entry:
     return Entry(
-        event, when, ocsf.ENTITY_MANAGEMENT, activity_id, activity_name, shapes.ticket, _FACT | (more or {}),
+        event, when, ocsf.ENTITY_MANAGEMENT, activity_id, activity_name, shape, _FACT | (more or {}),
         severity=severity, disposition=disposition,
     )  # fmt: skip
 
@@ -147,6 +151,9 @@ _TICKETS = (
         ticket.TicketSubmitted, "somebody asked for access", 1, "Create", more=only("allowed_by")
     ),
     _ticket(
+        ticket.TicketRevised, "rejected or timed-out targets were asked for again", 3, "Update"
+    ),
+    _ticket(
         ticket.TicketApproved, "one target of a ticket was approved", ocsf.OTHER, "Approve",
         more=only("content_hash"), disposition=ocsf.APPROVED,
     ),
@@ -164,12 +171,25 @@ _TICKETS = (
         ticket.TicketReturned, "the beneficiary gave access back", 11, "Deactivate",
         disposition=ocsf.ACCESS_REVOKED,
     ),
+    _ticket(
+        ticket.TicketExtensionRequested, "somebody asked for a later end of live access", 3, "Update",
+        more=only("extension_id"), shape=shapes.extension,
+    ),
+    _ticket(
+        ticket.TicketExtensionApproved, "a later end was approved", ocsf.OTHER, "Approve Extension",
+        more=only("extension_id", "content_hash"), shape=shapes.extension, disposition=ocsf.APPROVED,
+    ),
+    _ticket(
+        ticket.TicketExtensionRejected, "there is no later end: rejected, not decided in time, or stopped",
+        ocsf.OTHER, "Decline Extension",
+        more=only("extension_id", "code"), shape=shapes.declined_extension,
+    ),
     _ticket(ticket.TicketClosed, "no credential of the ticket can live any more", ocsf.OTHER, "Close"),
 )  # fmt: skip
 
 _REVIEWS = (
     _review(
-        approval.ReviewOpened, "the approval of one target began", 1, "Create",
+        approval.ReviewOpened, "the approval of one target or extension began", 1, "Create",
         more=only("auto_approved_by", "expires_at", stages=each(STAGE), revisions=REVISIONS),
     ),
     _review(
@@ -213,6 +233,15 @@ _ACCESS = (
         1, "Assign Privileges",
         more=only("code", "detail", "request_id", "kept_by", "credentials_until"), shape=shapes.assigned,
         severity=Severity.MEDIUM, status=Status.FAILURE,
+    ),
+    _access(
+        access.AccessExtended, "the end has moved; nothing was asked of AWS", ocsf.OTHER, "Extend",
+        more=only("subject_id", "ended_before", "credentials_until"),
+    ),
+    _access(
+        access.AccessExtensionFailed, "an approved later end was not set; access ends as before",
+        ocsf.OTHER, "Extend",
+        more=only("subject_id", "code", "detail"), severity=Severity.MEDIUM, status=Status.FAILURE,
     ),
     _access(
         access.AccessRevokeDue, "a claim is over; what there is of it is to be taken away",

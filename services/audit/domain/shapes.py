@@ -29,6 +29,8 @@ _ENTITY_OF_KIND: Final = {
     "scope": "JIT Access Scope",
     "rule": "JIT Approval Rule",
 }
+_DECIDED: Final = frozenset({"rejected", "no_rule", "unapprovable"})
+"""Codes of an extension that a review has rejected."""
 _API_ACTIVITY: Final = {
     "POST": (1, "Create"),
     "GET": (2, "Read"),
@@ -40,13 +42,26 @@ _API_ACTIVITY: Final = {
 
 
 def ticket(fields: Json) -> Json:
-    """The ticket, whole, as it was after the fact. The comment is the requester's reason."""
+    """The ticket, whole, as it was after the fact. The comment is the reason that was given last."""
     whole = fields["ticket"]
+    newest = max(whole["targets"], key=lambda target: str(target["submitted_at"]))
     return {
         "entity": entity(whole["id"], "JIT Ticket", data=whole, version=whole["version"]),
-        "comment": whole["reason"],
+        "comment": newest["reason"],
         "unmapped": _rest(fields, "ticket"),
     }
+
+
+def extension(fields: Json) -> Json:
+    """The ticket as well; the comment is why a later end is wanted."""
+    found = [one for one in fields["ticket"]["extensions"] if one["id"] == fields["extension_id"]]
+    return {**ticket(fields), **present(comment=next((one["reason"] for one in found), None))}
+
+
+def declined_extension(fields: Json) -> Json:
+    """Denied only where approval said so: what timed out or was dropped was not decided."""
+    decided = REJECTED.attributes() if fields["code"] in _DECIDED else {}
+    return {**extension(fields), **decided}
 
 
 def review(fields: Json) -> Json:

@@ -13,6 +13,7 @@ from services.notifier.domain.notice import (
     mailing_of,
     more_may_follow,
     ticket_id_of,
+    version_needed,
 )
 from services.notifier.settings import NotifierSettings
 from services.notifier.store import deliveries, notices
@@ -49,14 +50,14 @@ async def handle_fact_by_ticket_id(
 ) -> None:
     """Prepare the mails about a fact that names its ticket by id only.
 
-    The topics are read independently, so it may come before its ticket. It is then put aside, not
-    retried: a retry would block its partition, and with it every other ticket's mail, for as long as
-    the ticket's own topic is behind. `release_overdue` ends the wait.
+    The topics are read independently, so it may come before its ticket, or before what of the ticket it is
+    about. It is then put aside, not retried: a retry would block its partition, and with it every other
+    ticket's mail, for as long as the ticket's own topic is behind. `release_overdue` ends the wait.
     """
     event, now = received.event, context.clock.now()
     ticket_id = ticket_id_of(event)
     await notices.lock_ticket(work.conn, ticket_id)
-    known = await notices.known_ticket(work.conn, ticket_id)
+    known = await notices.known_ticket(work.conn, ticket_id, version=version_needed(event))
     mailing = mailing_of(event, known)
     if mailing is None:
         return

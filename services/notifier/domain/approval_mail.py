@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from services.notifier.domain.content import (
     AUTHORIZATION,
@@ -10,6 +11,7 @@ from services.notifier.domain.content import (
     Documents,
     Row,
     Section,
+    and_more,
     at_most,
     cut,
     passage,
@@ -20,11 +22,11 @@ from services.notifier.domain.content import (
     who,
 )
 from services.notifier.domain.listing import Item, item, list_items
-from services.notifier.domain.wording import access_name, credentials_row, subject_of, window_text
+from services.notifier.domain.wording import access_name, asked_end, asked_text, credentials_row, subject_of
 from shared.contracts.approval import EarlierRejection, OtherGrant, ReviewStageOpened
 from shared.contracts.documents import Account, OrganizationalUnit, PermissionSet, RegisteredAccount
-from shared.contracts.people import Person
-from shared.contracts.ticket import Target, Ticket
+from shared.contracts.subject import ApprovalSubject, SubjectKind
+from shared.contracts.ticket import Ticket
 
 DETAILS = 30
 """Most labels, tags or summary lines of one thing; the API has them all."""
@@ -36,14 +38,27 @@ _REJECT = '{"verdict": "approve"} or {"verdict": "reject", "comment": "<why not>
 
 @dataclass(frozen=True)
 class _Review:
-    """A stage that waits for the reader, with its target; None when no fact of its ticket ever came."""
+    """A stage that waits for the reader, with what it is about; None when no fact of its ticket says it."""
 
     stage: ReviewStageOpened
-    target: Target | None
+    subject: ApprovalSubject | None
+
+    @classmethod
+    def of(cls, stage: ReviewStageOpened, ticket: Ticket | None) -> Self:
+        found = _find_subject(stage, ticket) if ticket else None
+        return cls(stage, found if found and found.id == stage.subject_id else None)
 
     @property
     def id(self) -> str:
         return self.stage.review_id
+
+
+def _find_subject(stage: ReviewStageOpened, ticket: Ticket) -> ApprovalSubject | None:
+    if stage.subject_kind is SubjectKind.EXTENSION:
+        extension = ticket.extension(stage.subject_id)
+        return ticket.extension_subject(extension) if extension else None
+    target = ticket.target(stage.target_id)
+    return ticket.subject_of(target) if target else None
 
 
 def approval_needed(
@@ -54,21 +69,27 @@ def approval_needed(
     `ticket` is None when no fact of it ever came: then the mail says where to look.
     """
     newest = {stage.review_id: stage for stage in stages}.values()
-    reviews = [_Review(one, ticket.target(one.target_id) if ticket else None) for one in newest]
+    reviews = [_Review.of(one, ticket) for one in newest]
     page = addresses.page("reviews", reviews[0].id) if len(reviews) == 1 else ""
     page = page or addresses.page("tickets", reviews[0].stage.ticket_id)
     fallback = f"request {reviews[0].stage.ticket_id}"
     return Content(
         subject=f"[JIT] Approval needed: {subject_of(ticket, fallback=fallback)}",
-        headline="Your approval is needed",
-        lead=_lead(reviews, ticket),
-        sections=_sections(reviews, ticket, documents),
+        headline=_headline(stages),
+        lead=f"{_lead(reviews)} {_stage_sentence(reviews)}",
+        sections=_sections(reviews, documents),
         link=page,
         link_label="Look at the request and decide" if page else "",
         tone="action",
         how_to=f"{_LINK_IS_SAFE if page else ''}Decide over the API, with your own token:",
         commands=_commands(reviews, addresses),
     )
+
+
+def _headline(stages: Sequence[ReviewStageOpened]) -> str:
+    if all(stage.subject_kind is SubjectKind.EXTENSION for stage in stages):
+        return "Your approval of an extension is needed"
+    return "Your approval is needed"
 
 
 _LINK_IS_SAFE = "The link only opens a page; nothing is decided before you say so there. Or: "
@@ -87,13 +108,24 @@ def _commands(reviews: Sequence[_Review], addresses: Addresses) -> tuple[str, ..
     )
 
 
-def _lead(reviews: Sequence[_Review], ticket: Ticket | None) -> str:
-    if ticket is None:
-        waits = "A request for access waits for your decision; the review says what it asks."
-        return f"{waits} {_stage_sentence(reviews)}"
-    targets = [review.target for review in reviews if review.target]
-    what = access_name(targets[0]) if len(targets) == 1 else f"access to {len(reviews)} targets"
-    return f"{who(ticket.requester)} asks for {what} for {_whom(reviews, ticket)}. {_stage_sentence(reviews)}"
+def _lead(reviews: Sequence[_Review]) -> str:
+    subjects = [review.subject for review in reviews if review.subject]
+    if not subjects:
+        return "A request for access waits for your decision; the review says what it asks."
+    asking = dict.fromkeys(who(subject.requester) for subject in subjects)
+    extended = [subject for subject in subjects if subject.kind is SubjectKind.EXTENSION]
+    wish = "ask for" if len(asking) > 1 else "asks for"
+    wish += " a later end of" if len(extended) == len(subjects) else ""
+    what = access_name(subjects[0]) if len(subjects) == 1 else f"access to {len(reviews)} targets"
+    moved = f" {_end_sentence(subjects[0])}" if extended and len(subjects) == 1 else ""
+    return f"{and_more(asking)} {wish} {what} for {_whom(subjects)}.{moved}"
+
+
+def _end_sentence(extension: ApprovalSubject) -> str:
+    """An extension times out at the end as it is."""
+    later = asked_end(extension.asked)
+    until = f"until {utc(later)}" if later else "longer"
+    return f"It would last {until} instead of {utc(extension.expires_at)}: {span(extension.length)} in all."
 
 
 def _stage_sentence(reviews: Sequence[_Review]) -> str:
@@ -104,32 +136,33 @@ def _stage_sentence(reviews: Sequence[_Review]) -> str:
     return f"This is stage {stage.stage} of {stage.stages}; it needs {needed}."
 
 
-def _whom(reviews: Sequence[_Review], ticket: Ticket) -> str:
-    asked_for = _beneficiaries(reviews, ticket)
-    if [person.user_id for person in asked_for] == [ticket.requester.user_id]:
+def _whom(subjects: Sequence[ApprovalSubject]) -> str:
+    asked_for = {person.user_id: who(person) for subject in subjects for person in subject.beneficiaries}
+    if set(asked_for) == {subject.requester.user_id for subject in subjects}:
         return "themselves"
     more = f" and {len(asked_for) - 3} more" if len(asked_for) > 3 else ""
-    return ", ".join(who(person) for person in asked_for[:3]) + more
+    return ", ".join(list(asked_for.values())[:3]) + more
 
 
-def _sections(reviews: Sequence[_Review], ticket: Ticket | None, documents: Documents) -> tuple[Section, ...]:
+def _sections(reviews: Sequence[_Review], documents: Documents) -> tuple[Section, ...]:
     consider = section("To consider", _consider([review.stage for review in reviews]))
-    only = reviews[0] if len(reviews) == 1 else None
-    if ticket is None or (only is not None and only.target is None):
+    only = reviews[0].subject if len(reviews) == 1 else None
+    if not any(review.subject for review in reviews):
         return (section("Reviews", list_items("Review", [_unknown(one) for one in reviews])), consider)
-    if only is not None and only.target is not None:
+    if only is not None:
+        request = [*_request(only), row("Ticket", only.ticket_id), row("Review", reviews[0].id)]
         return (
-            section("Request", _request(reviews, ticket)),
-            section("Account", _account(only.target, documents)),
-            section("Permission set", _set(only.target, documents)),
-            section("Time", _time(ticket, only.target)),
+            section("Request", request),
+            section("Account", _account(only, documents)),
+            section("Permission set", _set(only, documents)),
+            section("Time", _time(only)),
             consider,
         )
+    shared = _shared([_request(one.subject) for one in reviews if one.subject])
     return (
-        section("Request", _request(reviews, ticket)),
-        section("To decide", list_items("Access", [_listed(one, ticket, documents) for one in reviews])),
+        section("Request", [*shared, row("Ticket", reviews[0].stage.ticket_id)]),
+        section("To decide", list_items("Access", [_listed(one, shared, documents) for one in reviews])),
         section("Permission sets", _sets(reviews, documents)),
-        section("Time", [row("Decide until", utc(ticket.expires_at))]),
         consider,
     )
 
@@ -140,62 +173,67 @@ def _unknown(review: _Review) -> Item:
     return item(review.id, [account])
 
 
-def _listed(review: _Review, ticket: Ticket, documents: Documents) -> Item:
+def _listed(review: _Review, shared: Sequence[Row], documents: Documents) -> Item:
     """One of several: which review, and what is particular to it."""
-    stage, target = review.stage, review.target
+    stage, subject = review.stage, review.subject
     its_stage = row("Stage", f"{stage.stage} of {stage.stages}, needs {stage.needed}")
-    if target is None:
+    if subject is None:
         return item(f"target {stage.target_id}", [row("Review", review.id), its_stage])
-    account = [one for one in _account(target, documents) if one and one.label != "Name"]
-    attention = [one for one in _set(target, documents) if one and one.label == "Attention"]
-    times = [row("Window", window_text(ticket, target)), credentials_row(ticket, target)]
-    return item(access_name(target), [row("Review", review.id), its_stage, *account, *attention, *times])
+    own = [one for one in _request(subject) if one not in shared]
+    account = [one for one in _account(subject, documents) if one and one.label != "Name"]
+    attention = [one for one in _set(subject, documents) if one and one.label == "Attention"]
+    rows = [row("Review", review.id), its_stage, *own, *account, *attention, *_time(subject)]
+    return item(access_name(subject), rows)
+
+
+def _shared(requests: Sequence[Sequence[Row]]) -> list[Row]:
+    """What all of several requests say."""
+    return [one for one in requests[0] if all(one in other for other in requests)]
 
 
 def _sets(reviews: Sequence[_Review], documents: Documents) -> list[Row | None]:
     """Each permission set once, with what it allows."""
-    targets = {one.target.set_id: one.target for one in reviews if one.target}
+    subjects = {one.subject.set_id: one.subject for one in reviews if one.subject}
     rows: list[Row | None] = []
-    for target in list(targets.values())[:SETS]:
-        found = documents.get(PermissionSet, target.set_id)
+    for subject in list(subjects.values())[:SETS]:
+        found = documents.get(PermissionSet, subject.set_id)
         allows = (found.description, *at_most(found.summary, DETAILS)) if found else ()
-        rows.append(row(cut(target.set_name, 80), *(one for one in allows if one)))
-    more = len(targets) - SETS
+        rows.append(row(cut(subject.set_name, 80), *(one for one in allows if one)))
+    more = len(subjects) - SETS
     rows.append(row("Others", f"{more} more, see the reviews") if more > 0 else None)
     return rows
 
 
-def _request(reviews: Sequence[_Review], ticket: Ticket) -> list[Row | None]:
+def _request(subject: ApprovalSubject) -> list[Row]:
+    reference = [row("Reference", subject.reference)] if subject.reference else []
     return [
-        row("Asked by", who(ticket.requester)),
-        row("For", *(who(person) for person in _beneficiaries(reviews, ticket))),
-        passage("Reason", ticket.reason),
-        row("Reference", ticket.reference) if ticket.reference else None,
-        row("Asked on", utc(ticket.submitted_at)),
-        row("Ticket", ticket.id),
-        row("Review", reviews[0].id) if len(reviews) == 1 else None,
+        row("Asked by", who(subject.requester)),
+        row("For", *(who(person) for person in subject.beneficiaries)),
+        passage("Reason", subject.reason),
+        *reference,
+        row("Asked on", utc(subject.submitted_at)),
     ]
 
 
-def _account(target: Target, documents: Documents) -> list[Row | None]:
-    account = documents.get(Account, target.account_id)
-    registered = documents.get(RegisteredAccount, target.account_id)
+def _account(subject: ApprovalSubject, documents: Documents) -> list[Row | None]:
+    account = documents.get(Account, subject.account_id)
+    registered = documents.get(RegisteredAccount, subject.account_id)
     return [
-        row("Name", f"{cut(target.account_name, 120)} ({target.account_id})"),
+        row("Name", f"{cut(subject.account_name, 120)} ({subject.account_id})"),
         row("Unit", " / ".join(_unit_names(account, documents))) if account else None,
         row("Labels", *_pairs(registered.labels)) if registered else None,
         row("Tags", *_pairs(account.tags)) if account else None,
     ]
 
 
-def _set(target: Target, documents: Documents) -> list[Row | None]:
-    found = documents.get(PermissionSet, target.set_id)
+def _set(subject: ApprovalSubject, documents: Documents) -> list[Row | None]:
+    found = documents.get(PermissionSet, subject.set_id)
     return [
-        row("Name", target.set_name),
+        row("Name", subject.set_name),
         row("Description", found.description) if found else None,
         row("It allows", *at_most(found.summary, DETAILS)) if found else None,
-        row("Session", f"{span(target.session_duration)} at most"),
-        row("Attention", _CHANGED) if found and found.digest != target.set_digest else None,
+        row("Session", f"{span(subject.session_duration)} at most"),
+        row("Attention", _CHANGED) if found and found.digest != subject.set_digest else None,
     ]
 
 
@@ -205,11 +243,17 @@ _CHANGED = (
 )
 
 
-def _time(ticket: Ticket, target: Target) -> list[Row | None]:
+def _time(subject: ApprovalSubject) -> list[Row]:
+    ends_at = asked_end(subject.asked)
+    if subject.kind is SubjectKind.EXTENSION and ends_at is not None:
+        window = [row("Ends", utc(subject.expires_at)), row("Later end", utc(ends_at))]
+        window.append(row("In all", f"{span(subject.length)}, from the first start on"))
+    else:
+        window = [row("Window", asked_text(subject.asked))]
     return [
-        row("Window", window_text(ticket, target)),
-        credentials_row(ticket, target),
-        row("Decide until", utc(ticket.expires_at)),
+        *window,
+        credentials_row(subject.session_duration, ends_at),
+        row("Decide until", utc(subject.expires_at)),
     ]
 
 
@@ -237,12 +281,6 @@ def _grant(grant: OtherGrant, *, named: bool) -> str:
 def _rejection(one: EarlierRejection) -> str:
     said = " ".join(one.comment.split())
     return f"{utc(one.at)}: {said}" if said else utc(one.at)
-
-
-def _beneficiaries(reviews: Sequence[_Review], ticket: Ticket) -> tuple[Person, ...]:
-    """Those who would get one of the accesses."""
-    holders = {grant.beneficiary for review in reviews for grant in ticket.grants_of(review.stage.target_id)}
-    return tuple(person for person in ticket.beneficiaries if person.user_id in holders)
 
 
 def _unit_names(account: Account, documents: Documents) -> list[str]:

@@ -2,10 +2,11 @@
 
 What became of a ticket is mailed from `ticket.*` and `access.*` only; of the reviews only the opening of a
 stage is mailed, to those who may vote on it. Not mailed: `access.granting` and `access.revoke_due` (granted
-and revoked follow within seconds), `review.*` otherwise (the ticket's own fact follows).
+and revoked follow within seconds), `ticket.extension_approved` (whether the end has moved follows),
+`review.*` otherwise (the ticket's own fact follows).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,6 +21,7 @@ class Template(StrEnum):
     """The kinds of mail; facts of one kind about one ticket are gathered into one mail a person."""
 
     SUBMITTED = "submitted"
+    REVISED = "revised"
     APPROVAL_NEEDED = "approval_needed"
     APPROVED = "approved"
     REJECTED = "rejected"
@@ -30,6 +32,10 @@ class Template(StrEnum):
     SCHEDULED = "scheduled"
     GRANTED = "granted"
     FAILED = "failed"
+    EXTENSION_REQUESTED = "extension_requested"
+    EXTENSION_REJECTED = "extension_rejected"
+    EXTENDED = "extended"
+    EXTENSION_FAILED = "extension_failed"
     REVOKED = "revoked"
     RELEASED = "released"
     REVOKE_OVERDUE = "revoke_overdue"
@@ -52,7 +58,7 @@ class Notice:
     event_id: str
     event: Event
     ticket: Ticket | None
-    """As it was known when the fact came; None while no fact of it has come."""
+    """As it was known when the fact came; None while no fact of it, or only older ones, have come."""
 
     @property
     def ticket_id(self) -> str:
@@ -91,6 +97,11 @@ def ticket_id_of(event: Event) -> str:
     return ticket_id
 
 
+def version_needed(event: Event) -> int:
+    """The ticket's version that a fact was made from: an older one does not know what the fact is about."""
+    return event.ticket_version if isinstance(event, approval.ReviewFact) else 0
+
+
 def more_may_follow(event: Event, known: Ticket | None, user_id: str) -> bool:
     """Whether another fact of this kind about the ticket may concern the person: their mail waits for it."""
     if isinstance(event, ticket.TicketFact):
@@ -108,6 +119,30 @@ def _parties(event: Event, _known: Ticket | None) -> tuple[Recipient, ...]:
     if not isinstance(event, ticket.TicketFact):
         return ()
     return _each_once(event.ticket.requester, *event.holders)
+
+
+def _extension_parties(event: Event, _known: Ticket | None) -> tuple[Recipient, ...]:
+    """Who asked for the access, who asks for the later end, and whose access it is: each once.
+
+    Where some of the access was stopped, those whose access goes on: the others read it of the stop.
+    """
+    extension = event.extension if isinstance(event, ticket.ExtensionFact) else None
+    if not isinstance(event, ticket.ExtensionFact) or extension is None:
+        return ()
+    concerned = [grant for grant in event.ticket.grants if grant.id in extension.grants]
+    if isinstance(event, ticket.TicketExtensionRejected) and event.code == "stopped":
+        return _each_once(*_holders(event.ticket, [grant for grant in concerned if _goes_on(grant)]))
+    asking = (event.ticket.requester, extension.requested_by)
+    return _each_once(*asking, *_holders(event.ticket, concerned))
+
+
+def _holders(whole: Ticket, grants: Collection[ticket.Grant]) -> tuple[Person, ...]:
+    whose = {grant.beneficiary for grant in grants}
+    return tuple(person for person in whole.beneficiaries if person.user_id in whose)
+
+
+def _goes_on(grant: ticket.Grant) -> bool:
+    return grant.is_live and not access.is_stop(grant.code)
 
 
 def _holder(event: Event, known: Ticket | None) -> tuple[Recipient, ...]:
@@ -151,6 +186,7 @@ def _had_access(event: Event) -> bool:
 
 TABLE: Mapping[type[Event], _Row] = {
     ticket.TicketSubmitted: _Row(Template.SUBMITTED, _parties),
+    ticket.TicketRevised: _Row(Template.REVISED, _parties),
     ticket.TicketApproved: _Row(Template.APPROVED, _parties),
     ticket.TicketRejected: _Row(Template.REJECTED, _parties),
     ticket.TicketTimedOut: _Row(Template.TIMED_OUT, _parties),
@@ -158,10 +194,14 @@ TABLE: Mapping[type[Event], _Row] = {
     ticket.TicketTerminated: _Row(Template.TERMINATED, _parties),
     ticket.TicketReturned: _Row(Template.RETURNED, _parties),
     ticket.TicketClosed: _Row(Template.CLOSED, _parties, _had_access),
+    ticket.TicketExtensionRequested: _Row(Template.EXTENSION_REQUESTED, _extension_parties),
+    ticket.TicketExtensionRejected: _Row(Template.EXTENSION_REJECTED, _extension_parties),
     approval.ReviewStageOpened: _Row(Template.APPROVAL_NEEDED, _approvers),
     access.AccessScheduled: _Row(Template.SCHEDULED, _holder, _starts_later),
     access.AccessGranted: _Row(Template.GRANTED, _holder),
     access.AccessFailed: _Row(Template.FAILED, _holder),
+    access.AccessExtended: _Row(Template.EXTENDED, _holder),
+    access.AccessExtensionFailed: _Row(Template.EXTENSION_FAILED, _holder),
     access.AccessRevoked: _Row(Template.REVOKED, _holder),
     access.AccessReleased: _Row(Template.RELEASED, _holder),
     access.AccessRevokeOverdue: _Row(Template.REVOKE_OVERDUE, _holder),

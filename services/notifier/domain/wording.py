@@ -1,14 +1,17 @@
 """How tickets, targets and windows are put into words; used by all mails. Pure."""
 
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from services.notifier.domain.content import Documents, Row, and_more, cut, row, span, utc
 from shared.contracts.access import AccessFact
 from shared.contracts.documents import Account, PermissionSet
-from shared.contracts.ticket import Target, Ticket
+from shared.contracts.subject import ApprovalSubject
+from shared.contracts.ticket import Grant, Target, Ticket
+from shared.contracts.windows import WindowAsked
 
 
-def access_name(target: Target) -> str:
+def access_name(target: Target | ApprovalSubject) -> str:
     """`Administrator on prod-payments (111111111111)`."""
     return f"{cut(target.set_name, 80)} on {cut(target.account_name, 80)} ({target.account_id})"
 
@@ -37,12 +40,16 @@ def subject_of(ticket: Ticket | None, *, fallback: str) -> str:
     return cut(f"{accesses} for {people}", 200)
 
 
-def window_text(ticket: Ticket, target: Target) -> str:
-    """As approved, else as asked for."""
-    if target.window is not None:
-        return between(target.window.starts_at, target.window.ends_at)
-    asked = ticket.asked
-    ends_at = _end(ticket)
+def window_text(target: Target, grants: Iterable[Grant] = ()) -> str:
+    """As approved, until the latest end of the grants where ends have moved; else as asked for."""
+    if target.window is None:
+        return asked_text(target.asked)
+    ends = [grant.ends_at for grant in grants if grant.ends_at is not None]
+    return between(target.window.starts_at, max(ends, default=target.window.ends_at))
+
+
+def asked_text(asked: WindowAsked) -> str:
+    ends_at = asked_end(asked)
     if asked.starts_at is not None and ends_at is not None:
         return between(asked.starts_at, ends_at)
     if ends_at is not None:
@@ -50,22 +57,21 @@ def window_text(ticket: Ticket, target: Target) -> str:
     return f"{span(asked.duration)}, from approval" if asked.duration else "from approval"
 
 
-def between(starts_at: datetime, ends_at: datetime) -> str:
-    return f"{utc(starts_at)} to {utc(ends_at)} ({span(ends_at - starts_at)})"
-
-
-def credentials_row(ticket: Ticket, target: Target) -> Row:
-    """Until when credentials can work: a session outlives the end by up to its own length."""
-    ends_at = target.window.ends_at if target.window else _end(ticket)
-    if ends_at is None:
-        return row("Credentials until", f"up to {span(target.session_duration)} after the end")
-    return row("Credentials until", f"{utc(ends_at + target.session_duration)} at the latest")
-
-
-def _end(ticket: Ticket) -> datetime | None:
-    asked = ticket.asked
+def asked_end(asked: WindowAsked) -> datetime | None:
+    """The end that was asked for; None where it counts from the approval."""
     if asked.ends_at is not None:
         return asked.ends_at
     if asked.starts_at is not None and asked.duration is not None:
         return asked.starts_at + asked.duration
     return None
+
+
+def between(starts_at: datetime, ends_at: datetime) -> str:
+    return f"{utc(starts_at)} to {utc(ends_at)} ({span(ends_at - starts_at)})"
+
+
+def credentials_row(session: timedelta, ends_at: datetime | None) -> Row:
+    """Until when credentials can work: a session outlives the end by up to its own length."""
+    if ends_at is None:
+        return row("Credentials until", f"up to {span(session)} after the end")
+    return row("Credentials until", f"{utc(ends_at + session)} at the latest")

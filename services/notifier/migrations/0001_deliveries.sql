@@ -10,11 +10,13 @@ CREATE TABLE known_ticket (
     learned_at timestamptz NOT NULL
 );
 
--- A fact with everything needed to write its mail. `held`: it came before its ticket and waits for it.
+-- A fact with everything needed to write its mail. `held`: it came before its ticket, or before the version of
+-- it that the fact is about, and waits for it.
 CREATE TABLE notice (
     id          uuid PRIMARY KEY,
     event_id    uuid NOT NULL, -- not unique: the inbox tells facts apart by id and source
     ticket_id   text NOT NULL,
+    needs       bigint NOT NULL, -- the ticket's version
     type        text NOT NULL,
     fact        json NOT NULL,
     ticket      json, -- as it was known then; ticket facts carry theirs inside

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from services.notifier.domain.notice import Notice
+from services.notifier.domain.notice import Notice, version_needed
 from shared.contracts.registry import EVENTS
 from shared.contracts.ticket import Ticket, TicketFact
 from shared.database.pool import Conn
@@ -34,8 +34,11 @@ async def save_ticket(conn: Conn, ticket: Ticket, *, now: datetime) -> None:
     )
 
 
-async def known_ticket(conn: Conn, ticket_id: str) -> Ticket | None:
-    body = await conn.fetchval("SELECT body FROM known_ticket WHERE id = $1", ticket_id)
+async def known_ticket(conn: Conn, ticket_id: str, *, version: int) -> Ticket | None:
+    """The ticket in that version or a later one; None while it is not known."""
+    body = await conn.fetchval(
+        "SELECT body FROM known_ticket WHERE id = $1 AND version >= $2", ticket_id, version
+    )
     return None if body is None else Ticket.model_validate_json(body)
 
 
@@ -45,12 +48,14 @@ async def add(conn: Conn, notice: Notice, *, held: bool, now: datetime) -> None:
     apart = notice.ticket is not None and not isinstance(event, TicketFact)
     await conn.execute(
         """
-        INSERT INTO notice (id, event_id, ticket_id, type, fact, ticket, held, happened_at, received_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        INSERT INTO notice (
+            id, event_id, ticket_id, needs, type, fact, ticket, held, happened_at, received_at
+        ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         """,
         notice.id,
         notice.event_id,
         notice.ticket_id,
+        version_needed(event),
         event.TYPE,
         event.model_dump_json(),
         notice.ticket.model_dump_json() if notice.ticket and apart else None,
@@ -61,17 +66,18 @@ async def add(conn: Conn, notice: Notice, *, held: bool, now: datetime) -> None:
 
 
 async def release_held(conn: Conn, ticket: Ticket) -> list[Notice]:
-    """The facts that waited for this ticket, now with it, in the order in which they came."""
+    """The facts that waited for this version of the ticket, now with it, in the order in which they came."""
     rows = await conn.fetch(
         """
         WITH released AS (
-            UPDATE notice SET held = false, ticket = $2 WHERE ticket_id = $1 AND held
+            UPDATE notice SET held = false, ticket = $2 WHERE ticket_id = $1 AND held AND needs <= $3
             RETURNING id, event_id, type, fact, ticket, received_at
         )
         SELECT id, event_id, type, fact, ticket FROM released ORDER BY received_at, id
         """,
         ticket.id,
         ticket.model_dump_json(),
+        ticket.version,
     )
     return [read(row) for row in rows]
 
