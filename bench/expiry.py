@@ -134,10 +134,11 @@ async def _fill(pool: Pool, claims: int, now: datetime) -> None:
     )
     await pool.execute(
         """
-        INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id,
-            set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state, received_at)
-        SELECT 'fill-' || id, id, 'default', 'ticket-' || id, 'target', 1, user_id, account_id, set_id, 'd',
-            'h', interval '1 hour', $1, next_at, 'active', $1
+        INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, subject_id, user_id,
+            account_id, set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state,
+            received_at)
+        SELECT 'fill-' || id, id, 'default', 'ticket-' || id, 'target', 1, 'subject-' || id, user_id,
+            account_id, set_id, 'd', 'h', interval '1 hour', $1, next_at, 'active', $1
         FROM assignment
         """,
         now,
@@ -186,11 +187,11 @@ async def _store(pool: Pool, user: str, account: str, arn: str, ends_at: datetim
     )
     await pool.execute(
         """
-        INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id,
-            set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state, received_at,
-            granted_at)
-        VALUES ('end-' || $1::bigint::text, $1, 'default', 'ticket', 'target', 1, $2, $3, 'ps-bench', 'd',
-            'h', interval '1 hour', $4::timestamptz - interval '1 hour', $4, 'active', $4,
+        INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, subject_id, user_id,
+            account_id, set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state,
+            received_at, granted_at)
+        VALUES ('end-' || $1::bigint::text, $1, 'default', 'ticket', 'target', 1, 'subject', $2, $3,
+            'ps-bench', 'd', 'h', interval '1 hour', $4::timestamptz - interval '1 hour', $4, 'active', $4,
             $4::timestamptz - interval '1 hour')
         """,
         assignment_id,

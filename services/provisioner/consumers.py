@@ -6,17 +6,21 @@ A review that is voided after it approved does not end access: ending is said by
 from functools import partial
 
 from services.provisioner.commands.approvals import record_approval, record_witness
+from services.provisioner.commands.extensions import record_extension
 from services.provisioner.commands.stops import CAUSES, stop_grants
 from shared.context import Context
 from shared.contracts import topics
 from shared.contracts.approval import ReviewApproved
 from shared.contracts.event import Event
-from shared.contracts.ticket import TicketApproved
+from shared.contracts.ticket import TicketApproved, TicketExtensionApproved
 from shared.messaging.consumer import Handler, Subscription
 
 
 def subscriptions(context: Context) -> list[Subscription]:
-    intents: dict[type[Event], Handler] = {TicketApproved: partial(record_approval, context)}
+    intents: dict[type[Event], Handler] = {
+        TicketApproved: partial(record_approval, context),
+        TicketExtensionApproved: partial(record_extension, context),
+    }
     stops: dict[type[Event], Handler] = {cls: partial(stop_grants, context) for cls in CAUSES}
     witness: dict[type[Event], Handler] = {ReviewApproved: partial(record_witness, context)}
     return [

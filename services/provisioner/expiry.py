@@ -1,4 +1,4 @@
-"""The expiry producer: ends claims when their time comes, and is loud about what is late.
+"""The expiry producer: ends claims when their time comes, retries extensions, is loud about what is late.
 
 Leaderless and exact: every replica runs it, sleeps until the next end in the table and nudges the engine
 directly, so that revoking does not depend on the broker. It never calls AWS; commands/ends.py ends claims.
@@ -8,11 +8,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from services.provisioner.commands.ends import end_due, fail_unwitnessed, mark_overdue
+from services.provisioner.commands.extensions import retry_extensions
 from services.provisioner.domain.claims import Claim
 from services.provisioner.domain.timing import Objectives
-from services.provisioner.store import schedule
+from services.provisioner.store import extensions, schedule
 from services.provisioner.store.errors import DATABASE_AWAY
 from shared.context import Context
+from shared.foundation.errors import Bug
 from shared.observability.logs import logger
 
 _LONGEST_SLEEP_S = 5.0  # a claim that another replica stored is its business; this is for its crash
@@ -55,6 +57,7 @@ class Expiry:
             pass
         await self._fail_unwitnessed()
         await self._report_overdue()
+        await self._retry_extensions()
         # A nudge follows its commit: what was nudged for before this line is seen by the query after it.
         self._changed.clear()
         async with self._context.pool.acquire() as conn:
@@ -74,6 +77,23 @@ class Expiry:
         before = self._context.clock.now() - self._objectives.witness_wait
         async with self._context.unit_of_work() as work:
             await fail_unwitnessed(self._context, work, received_before=before)
+
+    async def _retry_extensions(self) -> None:
+        """A few at a time, so that no end waits for them; one that breaks is loud, and stops no other."""
+        async with self._context.pool.acquire() as conn:
+            waiting = await extensions.due_tickets(conn, now=self._context.clock.now())
+        for ticket_id in waiting:
+            try:
+                async with self._context.unit_of_work() as work:
+                    await retry_extensions(self._context, work, ticket_id, wait=self._objectives.witness_wait)
+            except Bug as error:
+                await self._context.alerts.raise_alert(
+                    key=f"extension/{ticket_id}",
+                    summary="provisioner: an extension cannot be worked on; this is a bug",
+                    detail=f"ticket {ticket_id}: {error}; its access ends as before",
+                )
+            else:
+                await self._context.alerts.clear(f"extension/{ticket_id}")
 
     async def _report_overdue(self) -> None:
         """Make noise about late revokes, also where no engine is active. A fact once, an alert until gone."""

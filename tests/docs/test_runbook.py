@@ -9,7 +9,12 @@ from tests.support.pages import ROOT, read
 
 RUNBOOK = ROOT / "docs" / "runbook.md"
 BEGUN_BY_A_VALUE = {
-    "services/provisioner/domain/alarms.py": ("no_witness/", "witness_mismatch/", "witness_invalid/"),
+    "services/provisioner/domain/alarms.py": (
+        "no_witness/",
+        "witness_mismatch/",
+        "witness_invalid/",
+        "no_claim/",
+    ),
 }
 """Keys whose beginning is not in the text of the call: a refusal's code, and what codes can come there."""
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from shared.contracts import documents as doc
-from shared.contracts import ticket as tk
 from shared.contracts.event import Revisions
+from shared.contracts.windows import WindowAsked
 from shared.foundation.clock import new_id
 from tests.support.builders import vote
 from tests.support.provisioner_lab import Lab
@@ -74,7 +74,8 @@ async def test_length_that_ticket_calls_shorter_than_what_is_given_is_not_believ
     here = {"accounts": f"acct:{lab.account()}", "stages": (), "auto_approve_up_to": timedelta(minutes=10)}
     lab.replace_document("approval", rule(lab, **here))
     ticket = lab.ticket(seconds=3600)
-    short = ticket.model_copy(update={"asked": tk.WindowAsked(duration=timedelta(minutes=5))})
+    asked = WindowAsked(duration=timedelta(minutes=5))
+    short = ticket.model_copy(update={"targets": (ticket.targets[0].model_copy(update={"asked": asked}),)})
     await lab.take(lab.witness(ticket, votes=(), auto_approved_by="all"), lab.approval(short))
     assert await lab.story() == ["failed(witness_invalid)"]
 

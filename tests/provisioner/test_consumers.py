@@ -1,14 +1,26 @@
 from services.provisioner.consumers import subscriptions
 from shared.contracts import topics
 from shared.contracts.approval import ReviewApproved, ReviewVoided
-from shared.contracts.ticket import TicketApproved, TicketReturned, TicketTerminated, TicketWithdrawn
+from shared.contracts.ticket import (
+    TicketApproved,
+    TicketExtensionApproved,
+    TicketReturned,
+    TicketTerminated,
+    TicketWithdrawn,
+)
 from tests.support.provisioner_lab import Lab
 
 
 async def test_consumers_take_intents_from_ticket_and_the_witness_from_approval_only(lab: Lab) -> None:
     table = {one.topic: set(one.handlers) for one in subscriptions(lab.context)}
     assert table == {
-        topics.TICKET: {TicketApproved, TicketTerminated, TicketReturned, TicketWithdrawn},
+        topics.TICKET: {
+            TicketApproved,
+            TicketExtensionApproved,
+            TicketTerminated,
+            TicketReturned,
+            TicketWithdrawn,
+        },
         topics.APPROVAL: {ReviewApproved},
     }
 

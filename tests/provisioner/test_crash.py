@@ -14,7 +14,11 @@ from typing import Any
 import pytest
 
 from services.provisioner.__main__ import Replica
+from shared.contracts import access
+from shared.contracts import ticket as tk
+from shared.contracts.windows import Window
 from shared.database.pool import Pool
+from shared.messaging.envelope import Received
 from tests.support.provisioner_lab import Lab, Premises, laboratory
 
 MUTATING = ("create", "delete")
@@ -122,7 +126,7 @@ class FusedAws:
 
 @asynccontextmanager
 async def mortal(lab: Lab, shared: Premises, fuse: Fuse) -> AsyncIterator[None]:
-    """Put the fuse into the lab's replica. The consumers of the approval are not under test here."""
+    """Put the fuse into the lab's replica, and into the transactions of its consumers."""
     pool = lab.context.pool
     centre: Any = FusedAws(shared.centre, fuse)
     lab.context.set_pool(FusedPool(pool, fuse))  # type: ignore[arg-type]
@@ -144,6 +148,25 @@ def reborn(lab: Lab, shared: Premises, centre: Any) -> Replica:
     return replica
 
 
+async def deliver(lab: Lab, shared: Premises, *events: Received[Any]) -> None:
+    """As the broker does: what was not committed when the process died comes again."""
+    for event in events:
+        handled = False
+        while not handled:
+            try:
+                await lab.take(event)
+                handled = True
+            except Killed:
+                await die_and_rise(lab, shared)
+
+
+async def die_and_rise(lab: Lab, shared: Premises) -> None:
+    centre = lab.current.engine.parts.driver
+    await lab.current.engine.stop()
+    lab.current = reborn(lab, shared, centre)
+    lab.clock.advance(timedelta(seconds=0.5))
+
+
 async def live(lab: Lab, shared: Premises, *, seconds: float) -> None:
     """Run for so long, dying and rising where the fuse says so."""
     ends = lab.now + timedelta(seconds=seconds)
@@ -151,10 +174,7 @@ async def live(lab: Lab, shared: Premises, *, seconds: float) -> None:
         try:
             await lab.run((ends - lab.now).total_seconds())
         except Killed:
-            centre = lab.current.engine.parts.driver
-            await lab.current.engine.stop()
-            lab.current = reborn(lab, shared, centre)
-            lab.clock.advance(timedelta(seconds=0.5))
+            await die_and_rise(lab, shared)
 
 
 async def judged(lab: Lab, *, until: dict[str, Any]) -> None:
@@ -267,3 +287,71 @@ async def test_crash_with_a_creation_longer_than_its_window_leaves_nothing_behin
                 await live(lab, shared_premises, seconds=120)
             await judged(lab, until={"ann": ticket.targets[0].window})
             await told(lab, [UNGRANTED])
+
+
+# extensions
+
+
+EXTENDED = ["scheduled", "granting", "granted", "extended", "revoke_due", "revoked"]
+LATE = [
+    ["scheduled", "granting", "granted", "extension_failed", "revoke_due", "revoked"],
+    ["scheduled", "granting", "granted", "revoke_due", "extension_failed", "revoked"],
+    ["scheduled", "granting", "granted", "revoke_due", "revoked", "extension_failed"],
+]
+
+
+async def extended_life(lab: Lab, shared: Premises, fuse: Fuse, *, before_the_end: float) -> None:
+    """A grant of twenty seconds whose extension arrives so long before its end; mortal from then on."""
+    ticket = await lab.approve(lab.ticket(seconds=20))
+    window = ticket.targets[0].window
+    assert window is not None
+    await lab.run(20 - before_the_end)
+    later = lab.extended(ticket, seconds=20)
+    async with mortal(lab, shared, fuse):
+        await deliver(lab, shared, lab.extension_witness(later), lab.extension_approval(later))
+        await live(lab, shared, seconds=100)
+    await outlived_nothing(lab, ticket, window)
+
+
+async def outlived_nothing(lab: Lab, ticket: tk.Ticket, window: Window) -> None:
+    """Gone in time after the end that was published last, and there until it, if that was the later one."""
+    moved = await lab.said(access.AccessExtended)
+    last = window.model_copy(update={"ends_at": moved[-1].ends_at}) if moved else window
+    await judged(lab, until={"ann": last})
+    [(_, _, gone)] = lab.presence()
+    assert gone is not None
+    assert gone >= last.ends_at, "access was taken away before the end that was published"
+    await told(lab, [EXTENDED] if moved else LATE)
+    stored = await lab.context.pool.fetchval("SELECT ends_at FROM claim WHERE ticket_id = $1", ticket.id)
+    assert stored == last.ends_at
+
+
+async def places_of_extended_life(shared: Premises) -> int:
+    fuse = Fuse()
+    async with laboratory(shared) as lab:
+        await extended_life(lab, shared, fuse, before_the_end=8)
+    return fuse.passed
+
+
+async def test_crash_at_every_step_of_an_extension_never_outlives_the_end_last_published(
+    shared_premises: Premises,
+) -> None:
+    places = await places_of_extended_life(shared_premises)
+    assert places > 20, "the fuse is not where the extension passes: look at deliver"
+    for kill_at in range(1, places + 1):
+        fuse = Fuse(kill_at)
+        async with laboratory(shared_premises) as lab:
+            await extended_life(lab, shared_premises, fuse, before_the_end=8)
+        assert fuse.burnt, "it was never killed: the life had fewer places than the one that was counted"
+
+
+@pytest.mark.parametrize("before_the_end", [0.9, 0.4, 0])
+async def test_crash_of_an_extension_that_races_the_end_never_outlives_the_end_last_published(
+    shared_premises: Premises, before_the_end: float
+) -> None:
+    """A death costs half a second: some come in time, some do not, and each says which."""
+    for kill_at in range(1, 9):
+        fuse = Fuse(kill_at, kill_at + 1)
+        async with laboratory(shared_premises) as lab:
+            await extended_life(lab, shared_premises, fuse, before_the_end=before_the_end)
+        assert fuse.burnt

@@ -27,7 +27,7 @@ from shared.contracts.access import EndCause
 from shared.foundation.errors import Bug
 from shared.policy.row import Answer
 from tests.support.harness import NOW
-from tests.support.provisioner_domain import ORIGIN, TIMING, S, claim, decided, parts, row
+from tests.support.provisioner_domain import ORIGIN, TIMING, S, claim, decided, extension, parts, row
 
 STATES = list(ClaimState)
 
@@ -491,6 +491,49 @@ def test_refusal_alarms_under_the_word_of_its_reason(code: str, key: str) -> Non
     assert alert.key == key
 
 
+# extensions
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_extend_of_what_is_witnessed_and_not_over_only(state: ClaimState) -> None:
+    before = claim(state, extensions=(extension(),))
+    if state in {ClaimState.SCHEDULED, ClaimState.GRANTING, ClaimState.ACTIVE}:
+        after, [fact] = parts(life.extend(before, extension(), ORIGIN))
+        assert (after.state, after.version, fact.version) == (state, 8, 8)
+        assert (after.ends_at, after.vouched_by[1], after.approval_holds) == (
+            NOW + 120 * S,
+            "extension-1",
+            True,
+        )
+        assert after.waiting == ()
+        until = NOW + 120 * S + before.session_duration
+        assert after.credentials_until == (until if state is ClaimState.ACTIVE else None)
+    else:
+        with pytest.raises(Bug):
+            life.extend(before, extension(), ORIGIN)
+
+
+@pytest.mark.parametrize("changes", [{"ends_at": NOW}, {"ends_at": NOW - S}, {"ends_at": NOW + 120 * S}])
+def test_extend_of_what_is_over_or_lasts_as_long_is_a_bug(changes: dict[str, Any]) -> None:
+    with pytest.raises(Bug):
+        life.extend(claim(**changes), extension(), ORIGIN)
+
+
+@pytest.mark.parametrize("state", sorted(OPEN))
+@pytest.mark.parametrize("cause", EndCause)
+def test_end_fails_every_extension_that_waits_after_its_own_facts(state: ClaimState, cause: EndCause) -> None:
+    waiting = (extension(), extension(subject_id="extension-2"))
+    after, facts = parts(life.end(claim(state, extensions=waiting), ORIGIN, cause=cause))
+    failed = [fact for fact in facts if isinstance(fact, access.AccessExtensionFailed)]
+    assert [fact.subject_id for fact in failed] == ["extension-1", "extension-2"]
+    assert facts[-2:] == failed
+    assert [fact.version for fact in facts] == list(range(8, 8 + len(facts)))
+    assert after.version == facts[-1].version
+    assert after.waiting == ()
+    code = "stopped" if cause.is_stop else "too_late" if cause is EndCause.EXPIRED else "not_granted"
+    assert {fact.code for fact in failed} == {code}
+
+
 # what becomes of calls
 
 CREATING = row(op=Op("create", NOW), **OURS)
@@ -560,7 +603,8 @@ def test_failure_counts_an_attempt(before: Assignment, observed: Observed) -> No
 # the re-check
 
 CLAIM = claim(ClaimState.SCHEDULED)
-HASH = content_of(CLAIM, [CLAIM])
+GRANTS = [(CLAIM.id, CLAIM.user_id)]
+HASH = content_of(CLAIM, GRANTS)
 CHECKED = replace(CLAIM, content_hash=HASH)
 ACCOUNT = doc.Account(id=CLAIM.account_id, name="a", state="ACTIVE")
 SET = doc.PermissionSet(id="ps-1", arn="arn", name="s", digest="digest")
@@ -664,7 +708,22 @@ def test_witness_ticket_and_deed_must_agree(
     assert isinstance(witness_verdict(witness=witness, asked=asked, content=content), verdict)
 
 
-def test_content_covers_every_beneficiary_and_the_window() -> None:
-    two = [CLAIM, replace(CLAIM, id="grant-2", user_id="user-bob")]
-    assert content_of(CLAIM, two) != HASH
-    assert content_of(replace(CLAIM, ends_at=CLAIM.ends_at + S), [CLAIM]) != HASH
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ends_at": CLAIM.ends_at + S},
+        {"subject_id": "another"},
+        {"extension_id": "extension"},
+        {"extension_id": CLAIM.subject_id},
+        {"revision": 2},
+    ],
+    ids=str,
+)
+def test_content_covers_subject_kind_revision_and_window(changes: dict[str, Any]) -> None:
+    assert content_of(replace(CLAIM, **changes), GRANTS) != HASH
+
+
+def test_content_covers_every_grant_with_its_user() -> None:
+    assert content_of(CLAIM, [*GRANTS, ("grant-2", "user-bob")]) != HASH
+    assert content_of(CLAIM, [(CLAIM.id, "user-bob")]) != HASH
+    assert content_of(CLAIM, [("grant-2", CLAIM.user_id)]) != HASH

@@ -48,7 +48,10 @@ async def test_ends_of_hundreds_at_once_are_all_said_by_one_step(lab: Lab) -> No
         await lab.approve(lab.ticket("ann", "bob", "eve", seconds=60))
     await lab.context.pool.execute(
         """
-        INSERT INTO claim SELECT 'copy-' || n || id, assignment_id, instance, ticket_id, target_id, revision,
+        INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, subject_id, user_id,
+            account_id, set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state,
+            version, received_at)
+        SELECT 'copy-' || n || id, assignment_id, instance, ticket_id, target_id, revision, subject_id,
             user_id, account_id, set_id, set_digest, content_hash, session_duration, starts_at, ends_at,
             state, version, received_at
         FROM claim, generate_series(1, 40) n

@@ -73,9 +73,10 @@ async def stored(service: Service, grant_id: str, name: str, account: str, state
     )  # fmt: skip
     await service.context.pool.execute(
         """
-        INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id,
-            set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state, received_at)
-        VALUES ($1, $2, 'default', $3, 'target', 1, $4, $5, $6, 'd', 'h', interval '1 hour',
+        INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, subject_id, user_id,
+            account_id, set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state,
+            received_at)
+        VALUES ($1, $2, 'default', $3, 'target', 1, 'subject', $4, $5, $6, 'd', 'h', interval '1 hour',
             $7, $7::timestamptz + interval '8 hours', $8, $7)
         """,
         grant_id, assignment_id, ticket_of(grant_id), org.user_id(name), account, org.ADMIN, NOW, state,

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from services.provisioner.domain.assignments import Assignment, CallKind
-from services.provisioner.domain.claims import Claim, ClaimState
+from services.provisioner.domain.claims import Claim, ClaimState, Extension
 from services.provisioner.domain.decisions import Reading, Step, decide
 from services.provisioner.domain.timing import Timing
 from shared.contracts.access import AccessFact, EndCause
@@ -29,6 +29,7 @@ def claim(state: ClaimState = ClaimState.ACTIVE, **changes: Any) -> Claim:
         ticket_id="ticket",
         target_id="target",
         revision=1,
+        subject_id="subject",
         user_id="user-ann",
         account_id="111111111111",
         set_id="ps-1",
@@ -43,6 +44,28 @@ def claim(state: ClaimState = ClaimState.ACTIVE, **changes: Any) -> Claim:
         ended_at=NOW - S if ended else None,
         end_cause=EndCause.TERMINATED if ended else None,
         granted_at=NOW - 50 * S if ended or state is ClaimState.ACTIVE else None,
+    )
+    return replace(made, **changes)
+
+
+def extension(**changes: Any) -> Extension:
+    """Of ann's claim, by another minute."""
+    made = Extension(
+        subject_id="extension-1",
+        grant_id="grant-1",
+        ticket_id="ticket",
+        target_id="target",
+        revision=1,
+        instance="default",
+        user_id="user-ann",
+        account_id="111111111111",
+        set_id="ps-1",
+        ended_before=NOW + 60 * S,
+        starts_at=NOW - 60 * S,
+        ends_at=NOW + 120 * S,
+        content_hash="hash of the extension",
+        requester="user-bob",
+        received_at=NOW,
     )
     return replace(made, **changes)
 

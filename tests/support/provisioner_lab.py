@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import asyncpg
 from pydantic import SecretStr
-from shared.contracts.witness import ticket_content_hash
 
 from services.provisioner.__main__ import Replica, assemble, build
 from services.provisioner.consumers import subscriptions
@@ -26,24 +25,21 @@ from shared.context import Context
 from shared.contracts import documents as doc
 from shared.contracts import ticket as tk
 from shared.contracts.access import AccessFact
-from shared.contracts.approval import ReviewApproved
-from shared.contracts.event import Actor, Revisions
-from shared.contracts.people import Person
 from shared.database.unit_of_work import UnitOfWork
-from shared.foundation.clock import ManualClock, new_id
+from shared.foundation.clock import ManualClock
 from shared.messaging import inbox
 from shared.messaging.envelope import Received
 from shared.runtime.service import Process, Service
 from simulator.server import Simulator
-from tests.support.builders import vote
-from tests.support.harness import NOW, mark, ready_tables, received, said, with_pool
+from tests.support.harness import NOW, mark, ready_tables, said, with_pool
 from tests.support.organisation import numbered
+from tests.support.provisioner_facts import OtherServices
 
 ACCOUNTS = ("orders-prod", "orders-dev", "sandbox-01", "sandbox-02", "management", "old-webshop")
 SETS = ("ReadOnly", "Administrator", "BreakGlass", "Developer")
 PEOPLE = ("ann", "bob", "eve", "leaver")
 APPROVERS = ("carl", "dora")
-EMPTIED = "claim, assignment, witness, stop, outbox, inbox, idempotency_key, subject_binding"
+EMPTIED = "claim, assignment, extension, witness, stop, outbox, inbox, idempotency_key, subject_binding"
 
 FactT = TypeVar("FactT", bound=AccessFact)
 
@@ -59,13 +55,11 @@ class SharedClock:
 
 
 @dataclass
-class Lab:
+class Lab(OtherServices):
     """One provisioner with one replica `current`; `replica` makes others on the same database."""
 
     service: Service
     settings: ProvisionerSettings
-    clock: ManualClock
-    aws: Simulator
     documents: dict[str, list[doc.Document]]
     current: Replica = field(init=False)
     nudges: int = 0
@@ -74,84 +68,6 @@ class Lab:
     @property
     def context(self) -> Context:
         return self.service.context
-
-    @property
-    def now(self) -> datetime:
-        return self.clock.now()
-
-    # organisation, by the names people use
-
-    def user(self, name: str = "ann") -> str:
-        return self.aws.directory.find_user(name).id
-
-    def account(self, name: str = "orders-prod") -> str:
-        return self.aws.directory.find_account(name).id
-
-    def arn(self, name: str = "ReadOnly") -> str:
-        return self.aws.directory.find_set(name).arn
-
-    # what other services say
-
-    def ticket(
-        self,
-        *users: str,
-        account: str = "orders-prod",
-        name: str = "ReadOnly",
-        seconds: float = 60,
-        starts_in: float = 0,
-    ) -> tk.Ticket:
-        """One target for these people, approved for a window from `starts_in` on."""
-        start = self.now + timedelta(seconds=starts_in)
-        window = tk.Window(starts_at=start, ends_at=start + timedelta(seconds=seconds))
-        target = tk.Target(
-            id=new_id(), account_id=self.account(account), account_name=account,
-            set_id=self.arn(name).rsplit("/", 1)[1], set_name=name, set_digest=f"digest-{name}",
-            session_duration=timedelta(hours=1), state=tk.TargetState.APPROVED, window=window,
-            decided_at=self.now,
-        )  # fmt: skip
-        people = [Person(user_id=self.user(user), user_name=user) for user in users or ("ann",)]
-        return tk.Ticket(
-            id=new_id(), instance="default", version=3, revision=1, requester=people[0],
-            beneficiaries=tuple(people), targets=(target,),
-            grants=tuple(
-                tk.Grant(id=new_id(), target_id=target.id, beneficiary=person.user_id) for person in people
-            ),
-            asked=tk.WindowAsked(starts_at=start, ends_at=window.ends_at),
-            reason="looking into incident 4711", submitted_at=self.now, expires_at=window.ends_at,
-            state=tk.TicketState.SCHEDULED,
-        )  # fmt: skip
-
-    def approval(self, ticket: tk.Ticket, **changes: Any) -> Received[tk.TicketApproved]:
-        target = ticket.targets[0]
-        assert target.window is not None
-        fields: dict[str, Any] = {
-            "subject": ticket.id, "version": ticket.version, "actor": Actor.service("ticket"), "at": self.now,
-            "ticket": ticket, "target_ids": (target.id,),
-            "content_hash": ticket_content_hash(ticket, target, target.window),
-        }  # fmt: skip
-        return received(tk.TicketApproved(**(fields | changes)), source="ticket")
-
-    def witness(self, ticket: tk.Ticket, **changes: Any) -> Received[ReviewApproved]:
-        target = ticket.targets[0]
-        assert target.window is not None
-        fields: dict[str, Any] = {
-            "subject": ticket.id, "version": 4, "actor": Actor.service("approval"), "at": self.now,
-            "review_id": new_id(), "ticket_id": ticket.id, "target_id": target.id,
-            "revision": target.revision, "ticket_version": 1, "window": target.window,
-            "content_hash": ticket_content_hash(ticket, target, target.window),
-            "votes": (vote(self.user("carl"), at=self.now),), "revisions": Revisions(),
-        }  # fmt: skip
-        return received(ReviewApproved(**(fields | changes)), source="approval")
-
-    def stop(
-        self, ticket: tk.Ticket, cls: type[tk.TicketFact] = tk.TicketTerminated, **changes: Any
-    ) -> Received[tk.TicketFact]:
-        fields: dict[str, Any] = {
-            "subject": ticket.id, "version": ticket.version + 1,
-            "actor": Actor(kind="person", name="carl", user_id="user-carl"), "at": self.now,
-            "why": "not needed any more", "ticket": ticket,
-        }  # fmt: skip
-        return received(cls(**(fields | changes)), source="ticket")
 
     async def take(self, *events: Received[Any]) -> None:
         """Hand events to the consumers' commands, as the consumer would: once, in a unit of work."""
@@ -173,6 +89,12 @@ class Lab:
     async def approve(self, ticket: tk.Ticket) -> tk.Ticket:
         await self.take(self.witness(ticket), self.approval(ticket))
         return ticket
+
+    async def extend(self, ticket: tk.Ticket, *, seconds: float, **changes: Any) -> tk.Ticket:
+        """The ticket with a further extension, which both services have said was approved."""
+        later = self.extended(ticket, seconds=seconds, **changes)
+        await self.take(self.extension_witness(later), self.extension_approval(later))
+        return later
 
     # time
 
@@ -343,7 +265,7 @@ async def laboratory(shared: Premises, **settings: Any) -> AsyncIterator[Lab]:
     )
     service = build(configured, process=Process(clock, ready_tables(clock, documents)))
     async with with_pool(service):
-        lab = Lab(service, configured, clock, shared.aws, documents)
+        lab = Lab(clock, shared.aws, service, configured, documents)
         service.context.nudge = lab._count_nudge
         lab.current = lab.replica("one", centre=shared.centre)
         try:

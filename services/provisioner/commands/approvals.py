@@ -1,22 +1,27 @@
 """What ticket and approval say becomes claims: an approval and its witness, in whichever order they come.
 
 Only stores. Granting is the engine's, after its own re-check; a stop that came first is found here.
+Extensions that waited for either are carried out in the same transaction (extensions.py).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
+from services.provisioner.commands.extensions import judge_extensions
 from services.provisioner.commands.rechecks import granting_snapshot
 from services.provisioner.domain import judging
 from services.provisioner.domain.assignments import Assignment, end_claims, receive
 from services.provisioner.domain.claims import Claim, ClaimState
 from services.provisioner.domain.rechecks import Witness
-from services.provisioner.store import assignments, claims, witnesses
+from services.provisioner.store import assignments, claims, extensions, witnesses
 from shared.context import Context
 from shared.contracts.approval import ReviewApproved
 from shared.contracts.change import Change, Origin
-from shared.contracts.ticket import Grant, Target, TicketApproved, Window
+from shared.contracts.subject import SubjectKind
+from shared.contracts.ticket import Grant, Target, TicketApproved
+from shared.contracts.windows import Window
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 from shared.messaging.envelope import Received
@@ -38,33 +43,42 @@ async def record_approval(context: Context, work: UnitOfWork, received: Received
     known = {key.id: key for key in await claims.keys(conn, [grant.id for grant, _ in pairs])}
     new = await _new_claims(conn, event, [pair for pair in pairs if pair[0].id not in known], origin)
     wanted = [key.assignment_id for key in known.values()] + [claim.assignment_id for claim in new]
-    locked = {assignment.id: assignment for assignment in await assignments.lock(conn, wanted)}
+    locked = await _lock(conn, event.ticket.id, wanted)
     for claim in new:
         locked[claim.assignment_id] = await _add(work, locked[claim.assignment_id], claim, origin)
     for target in approved:
-        await _judge(context, work, locked, (event.ticket.id, target.id), origin)
+        await _judge(context, work, locked, target.subject_id, origin)
+    await judge_extensions(context, work, event.ticket.id, origin)
     work.after_commit(context.nudge)
 
 
 async def record_witness(context: Context, work: UnitOfWork, received: Received[ReviewApproved]) -> None:
-    """Keep approval's own word about a target, and judge the claims that waited for it."""
+    """Keep approval's own word about a subject, and judge the claims and extensions that waited for it."""
     event, conn = received.event, work.conn
     origin = Origin(context.actor, context.clock.now(), received.id)
     await witnesses.lock_ticket(conn, event.ticket_id)
     await witnesses.insert_witness(
         conn,
         _witness(event),
+        kind=event.subject_kind,
+        subject_id=event.subject_id,
         ticket_id=event.ticket_id,
-        target_id=event.target_id,
-        revision=event.revision,
         event_id=received.id,
         now=origin.at,
     )
-    siblings = await claims.of_target(conn, ticket_id=event.ticket_id, target_id=event.target_id)
-    found = await assignments.lock(conn, [claim.assignment_id for claim in siblings])
-    locked = {assignment.id: assignment for assignment in found}
-    await _judge(context, work, locked, (event.ticket_id, event.target_id), origin)
+    if event.subject_kind is SubjectKind.TARGET:
+        siblings = await claims.of_subject(conn, event.subject_id)
+        locked = await _lock(conn, event.ticket_id, [claim.assignment_id for claim in siblings])
+        await _judge(context, work, locked, event.subject_id, origin)
+    await judge_extensions(context, work, event.ticket_id, origin)
     work.after_commit(context.nudge)
+
+
+async def _lock(conn: Conn, ticket_id: str, wanted: Sequence[int]) -> dict[int, Assignment]:
+    """With those that the ticket's extensions will need: locks are taken once, in one order."""
+    keys = await extensions.claims_waited_for(conn, ticket_id)
+    found = await assignments.lock(conn, [*wanted, *(key.assignment_id for key in keys)])
+    return {assignment.id: assignment for assignment in found}
 
 
 def _with_windows(event: TicketApproved) -> list[Target]:
@@ -118,7 +132,7 @@ def _claim(
     assignment_id: int,
     origin: Origin,
 ) -> Claim:
-    ticket = event.ticket
+    ticket, subject = event.ticket, event.ticket.subject_of(target)
     return Claim(
         id=grant.id,
         assignment_id=assignment_id,
@@ -126,6 +140,7 @@ def _claim(
         ticket_id=ticket.id,
         target_id=target.id,
         revision=target.revision,
+        subject_id=subject.id,
         user_id=grant.beneficiary,
         account_id=target.account_id,
         set_id=target.set_id,
@@ -136,14 +151,15 @@ def _claim(
         ends_at=window.ends_at,
         state=ClaimState.WAITING,
         received_at=origin.at,
-        parties=tuple(sorted(ticket.parties)),
-        duration_asked=min(ticket.asked.length_from(ticket.submitted_at) or _LONGEST, _LONGEST),
+        parties=tuple(sorted(subject.parties)),
+        duration_asked=min(subject.length, _LONGEST),
         cause=origin.cause,
     )
 
 
 async def _add(work: UnitOfWork, before: Assignment, claim: Claim, origin: Origin) -> Assignment:
     """Store a new claim; one whose stop came first is over as soon as it is stored."""
+    claim = replace(claim, extensions=await extensions.waiting_for(work.conn, claim.id))
     change: Change[Assignment] = receive(before, claim)
     stop = await witnesses.find_stop(work.conn, grant_id=claim.id, ticket_id=claim.ticket_id)
     if stop is not None:
@@ -157,15 +173,14 @@ async def _judge(
     context: Context,
     work: UnitOfWork,
     locked: dict[int, Assignment],
-    target: tuple[str, str],
+    subject_id: str,
     origin: Origin,
 ) -> None:
-    """`target` is (ticket, target); what is `locked` is kept as it is after this."""
+    """The claims of one target; what is `locked` is kept as it is after this."""
     snapshot = granting_snapshot(context)
-    ticket_id, target_id = target
-    siblings = await claims.of_target(work.conn, ticket_id=ticket_id, target_id=target_id)
-    found = await witnesses.find_witnesses(work.conn, ticket_id=ticket_id, target_id=target_id)
+    siblings = await claims.of_subject(work.conn, subject_id)
+    witness = await witnesses.find_witness(work.conn, SubjectKind.TARGET, subject_id)
     for before in list(locked.values()):
-        change = judging.judge(before, siblings, found, snapshot, origin=origin)
+        change = judging.judge(before, siblings, witness, snapshot, origin=origin)
         await assignments.save(work, before, change)
         locked[before.id] = change.state

@@ -1,11 +1,11 @@
-"""Gathers what the re-check at the moment of granting is made with: policy, directory, witness, siblings."""
+"""Gathers what a re-check is made with, at granting and at extending: policy, directory, witness, grants."""
 
 from datetime import datetime
 
 from services.provisioner.domain.assignments import Assignment
 from services.provisioner.domain.claims import Claim
 from services.provisioner.domain.rechecks import Known, approval_verdict, content_of
-from services.provisioner.store import claims, witnesses
+from services.provisioner.store import claims, extensions, witnesses
 from shared.context import Context
 from shared.contracts.documents import Account, PermissionSet
 from shared.database.pool import Conn
@@ -28,12 +28,23 @@ async def known_of_starting(
     return {claim.id: await _known(context, conn, claim, now) for claim in assignment.starting(now)}
 
 
+async def known_of_extended(
+    context: Context, conn: Conn, assignment: Assignment, now: datetime
+) -> dict[tuple[str, str], Known]:
+    """By extension that waits (subject, grant), for the claims as they would be with the later end."""
+    return {
+        (extension.subject_id, claim.id): await _known(context, conn, claim.extended_by(extension), now)
+        for claim in assignment.claims
+        if claim.is_open
+        for extension in claim.waiting
+    }
+
+
 async def _known(context: Context, conn: Conn, claim: Claim, now: datetime) -> Known:
     granting, snapshot = granting_snapshot(context), context.policy.known()
-    siblings = await claims.of_target(conn, ticket_id=claim.ticket_id, target_id=claim.target_id)
-    found = await witnesses.find_witnesses(conn, ticket_id=claim.ticket_id, target_id=claim.target_id)
-    witness = found.get(claim.revision)
-    parties = [sibling.user_id for sibling in siblings]
+    witness = await witnesses.find_witness(conn, *claim.vouched_by)
+    grants = await _grants(conn, claim)
+    parties = [user_id for _, user_id in grants]
     length = claim.ends_at - claim.starts_at
     return Known(
         instance=context.settings.instance,
@@ -47,6 +58,13 @@ async def _known(context: Context, conn: Conn, claim: Claim, now: datetime) -> K
             claim.user_id, "request", claim.account_id, claim.set_id, duration=length, now=now
         ),
         witness=witness.content_hash if witness else None,
-        content=content_of(claim, siblings),
+        content=content_of(claim, grants),
         approval=approval_verdict(claim, witness, granting, parties=parties, now=now),
     )
+
+
+async def _grants(conn: Conn, claim: Claim) -> list[tuple[str, str]]:
+    """(id, user) of all that was approved together with the claim as it is."""
+    if claim.extension_id is not None:
+        return await extensions.grants_of(conn, claim.extension_id)
+    return [(sibling.id, sibling.user_id) for sibling in await claims.of_subject(conn, claim.subject_id)]

@@ -7,7 +7,13 @@ words (`last_error`); people only get our sentence for them.
 from typing import Final
 
 from services.provisioner.domain.claims import Claim
-from shared.contracts.access import AccessFact, AccessFailed, AccessRevokeDue, EndCause
+from shared.contracts.access import (
+    AccessExtensionFailed,
+    AccessFact,
+    AccessFailed,
+    AccessRevokeDue,
+    EndCause,
+)
 from shared.contracts.change import Alert
 
 _UNHEARD: Final = "nothing was heard of AWS: no slot, no turn at its limits, or no active engine"
@@ -17,6 +23,12 @@ _BY_APPROVAL: Final = {
     "witness_invalid": "a grant was asked for whose approval does not hold",
 }
 """Somebody, or something broken, asked for what nobody approved."""
+_EXTENSION: Final = {
+    "no_claim": "an extension was approved of access that is not known here",
+    "no_witness": "an extension without its witness was not carried out",
+    "witness_mismatch": "an extension was asked for that the approval service did not approve",
+    "witness_invalid": "an extension was asked for whose approval does not hold",
+}
 
 
 def alarm(claim: Claim, fact: AccessFact, last_error: str) -> Alert | None:
@@ -25,7 +37,19 @@ def alarm(claim: Claim, fact: AccessFact, last_error: str) -> Alert | None:
         return _at_the_end(claim, fact, last_error)
     if isinstance(fact, AccessFailed):
         return _at_the_failure(claim, fact)
-    return None
+    return extension_alarm(fact) if isinstance(fact, AccessExtensionFailed) else None
+
+
+def extension_alarm(fact: AccessExtensionFailed) -> Alert | None:
+    """Extensions that come too late, or are not permitted any more, are nobody's alarm."""
+    if fact.code not in _EXTENSION:
+        return None
+    return Alert(
+        key=f"{fact.code}/{fact.subject_id}",
+        summary=_EXTENSION[fact.code],
+        detail=f"ticket {fact.ticket_id}, grant {fact.grant_id}, user {fact.user_id}: {fact.detail}; "
+        f"the access ends as before, {fact.ends_at:%Y-%m-%d %H:%M:%SZ}",
+    )
 
 
 def _at_the_end(claim: Claim, fact: AccessRevokeDue, last_error: str) -> Alert | None:

@@ -1,14 +1,15 @@
-"""A claim: a grant's interest in an assignment, its states, and which state may follow which.
+"""A claim: a grant's interest in an assignment, its states and which may follow which; and its extensions.
 
 Pure values. How a claim moves is in lifecycle.py, what its assignment does about it in decisions.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from shared.contracts.access import EndCause
+from shared.contracts.subject import SubjectKind
 
 SERVICE: Final = "provisioner"
 
@@ -47,6 +48,46 @@ ASKED: Final = frozenset({_S.GRANTING, _S.ACTIVE})
 """AWS was asked, or is about to be: the deadline, the re-check and the fact are committed."""
 
 
+class ExtensionState(StrEnum):
+    WAITING = "waiting"
+    """For its claim, its witness or the policy."""
+    EXTENDED = "extended"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """A later end for one claim, as ticket says it was approved."""
+
+    subject_id: str
+    grant_id: str
+    ticket_id: str
+    target_id: str
+    revision: int
+    instance: str
+    user_id: str
+    account_id: str
+    set_id: str
+    ended_before: datetime
+    """The end as ticket knew it."""
+    starts_at: datetime
+    """The first start: the length counts from there."""
+    ends_at: datetime
+    content_hash: str
+    requester: str
+    """User id."""
+    received_at: datetime
+    state: ExtensionState = ExtensionState.WAITING
+    code: str | None = None
+    detail: str = ""
+    decided_at: datetime | None = None
+    cause: str | None = None
+
+    @property
+    def waits(self) -> bool:
+        return self.state is ExtensionState.WAITING
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One row. `version` counts the facts about it."""
@@ -57,11 +98,14 @@ class Claim:
     ticket_id: str
     target_id: str
     revision: int
+    subject_id: str
+    """Of the approval subject it is given for: the target in this revision."""
     user_id: str
     account_id: str
     set_id: str
     set_digest: str
     content_hash: str
+    """As ticket says it was approved, of what `vouched_by` names."""
     session_duration: timedelta
     starts_at: datetime
     ends_at: datetime
@@ -87,6 +131,34 @@ class Claim:
     seen_at: datetime | None = None
     """When AWS first showed it after its end, though it was never granted."""
     credentials_until: datetime | None = None
+    extension_id: str | None = None
+    """The approval subject that its end comes from, once it was extended."""
+    extensions: tuple[Extension, ...] = ()
+    """Those that wait, and those that were decided in this step; the nearest end first."""
+
+    @property
+    def vouched_by(self) -> tuple[SubjectKind, str]:
+        """The approval subject whose witness has to agree with the claim as it is."""
+        if self.extension_id is not None:
+            return SubjectKind.EXTENSION, self.extension_id
+        return SubjectKind.TARGET, self.subject_id
+
+    @property
+    def waiting(self) -> tuple[Extension, ...]:
+        """Its extensions that are not decided yet."""
+        return tuple(extension for extension in self.extensions if extension.waits)
+
+    def extended_by(self, extension: Extension) -> "Claim":
+        """As it would be with the later end; whether its approval holds is to be judged anew."""
+        return replace(
+            self,
+            extension_id=extension.subject_id,
+            content_hash=extension.content_hash,
+            ends_at=extension.ends_at,
+            duration_asked=extension.ends_at - self.starts_at,
+            approval_holds=False,
+            parties=tuple(sorted({*self.parties, extension.requester})),
+        )
 
     @property
     def is_open(self) -> bool:

@@ -3,7 +3,7 @@
 Pure. Votes that cannot be judged yet, since the policy is not ready here, are judged before the grant.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from services.provisioner.domain import lifecycle
@@ -25,15 +25,15 @@ from shared.policy.snapshot import Snapshot
 def judge(
     assignment: Assignment,
     siblings: Sequence[Claim],
-    witnesses: Mapping[int, Witness],
+    witness: Witness | None,
     snapshot: Snapshot | None,
     *,
     origin: Origin,
 ) -> Change[Assignment]:
-    """`siblings` are all claims of one target, `witnesses` approval's words about it, by revision."""
+    """`siblings` are all claims of one approval subject, `witness` is approval's word about it."""
     ids = {sibling.id for sibling in siblings}
     steps = [
-        _judge_one(claim, siblings, witnesses.get(claim.revision), snapshot, origin=origin)
+        _judge_one(claim, siblings, witness, snapshot, origin=origin)
         for claim in assignment.in_state(ClaimState.WAITING)
         if claim.id in ids
     ]
@@ -53,7 +53,7 @@ def _judge_one(
     same = witness_verdict(
         witness=witness.content_hash if witness else None,
         asked=claim.content_hash,
-        content=content_of(claim, siblings),
+        content=content_of(claim, [(sibling.id, sibling.user_id) for sibling in siblings]),
     )
     if isinstance(same, NotYet):
         return Change(claim)

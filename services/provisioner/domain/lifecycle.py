@@ -6,13 +6,24 @@ fact alarms is in alarms.py.
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from services.provisioner.domain.claims import ASKED, TRANSITIONS, Claim, ClaimState
+from services.provisioner.domain.claims import (
+    ASKED,
+    TRANSITIONS,
+    Claim,
+    ClaimState,
+    Extension,
+    ExtensionState,
+)
 from shared.contracts import access
 from shared.contracts.access import EndCause
 from shared.contracts.change import Change, Origin
 from shared.foundation.errors import Bug
+
+EXTENDABLE: Final = frozenset({ClaimState.SCHEDULED, *ASKED})
+"""Approved and witnessed, and not at an end."""
+TOO_LATE: Final = "the access had ended by then"
 
 
 def schedule(claim: Claim, origin: Origin, *, approval_holds: bool) -> Change[Claim]:
@@ -67,9 +78,8 @@ def refuse(claim: Claim, origin: Origin, *, code: str, detail: str) -> Change[Cl
         raise _impossible(claim, ClaimState.FAILED)
     ended_at = claim.ended_at or origin.at
     after = replace(_move(claim, ClaimState.FAILED), ended_at=ended_at, code=code, detail=detail)
-    return Change(
-        after, (_fact(access.AccessFailed, after, origin.because(detail), code=code, detail=detail),)
-    )
+    fact = _fact(access.AccessFailed, after, origin.because(detail), code=code, detail=detail)
+    return Change(after, (fact,)).then(_fail_extensions(after, origin))
 
 
 def end(claim: Claim, origin: Origin, *, cause: EndCause) -> Change[Claim]:
@@ -89,7 +99,7 @@ def end(claim: Claim, origin: Origin, *, cause: EndCause) -> Change[Claim]:
     late_by = max(origin.at - ended_at, timedelta(0))
     fact = _fact(access.AccessRevokeDue, due, origin, cause_of_end=cause, late_by=late_by)
     if asked:
-        return Change(due, (fact,))
+        return Change(due, (fact,)).then(_fail_extensions(due, origin))
     refused = refuse(due, origin, code=cause, detail="it ended before anything was asked of AWS")
     return replace(refused, events=(fact, *refused.events))
 
@@ -105,7 +115,8 @@ def give_up(claim: Claim, origin: Origin, *, code: str, detail: str, request_id:
         request_id=request_id,
     )
     origin = origin.because(f"could not be granted: {detail}")
-    return Change(after, (_fact(access.AccessRevokeDue, after, origin, cause_of_end=EndCause.FAILED),))
+    fact = _fact(access.AccessRevokeDue, after, origin, cause_of_end=EndCause.FAILED)
+    return Change(after, (fact,)).then(_fail_extensions(after, origin))
 
 
 def close_absent(
@@ -185,6 +196,82 @@ def mark_overdue(claim: Claim, origin: Origin, *, last_error: str) -> Change[Cla
         last_error=last_error,
     )
     return Change(after, (fact,))
+
+
+def extend(claim: Claim, extension: Extension, origin: Origin) -> Change[Claim]:
+    """Approved, witnessed and re-checked: the end moves, and nothing else. Never of a claim that is over."""
+    if claim.state not in EXTENDABLE or not origin.at < claim.ends_at < extension.ends_at:
+        raise Bug(
+            f"claim {claim.id} cannot be extended as it is ({claim.state}); this is a bug",
+            code="claim_extension",
+        )
+    until = extension.ends_at + claim.session_duration
+    after = replace(
+        _settle(claim, extension, origin, state=ExtensionState.EXTENDED).extended_by(extension),
+        approval_holds=True,
+        credentials_until=until if claim.granted_at else None,
+    )
+    fact = _fact(
+        access.AccessExtended,
+        after,
+        _caused(origin, extension).because("its extension was approved, and the witness agrees"),
+        subject_id=extension.subject_id,
+        ended_before=claim.ends_at,
+        credentials_until=until,
+    )
+    return Change(after, (fact,))
+
+
+def fail_extension(
+    claim: Claim, extension: Extension, origin: Origin, *, code: str, detail: str
+) -> Change[Claim]:
+    """The end stays as it is, or as it was."""
+    after = _settle(claim, extension, origin, state=ExtensionState.FAILED, code=code, detail=detail)
+    fact = _fact(
+        access.AccessExtensionFailed,
+        after,
+        _caused(origin, extension).because(detail),
+        subject_id=extension.subject_id,
+        code=code,
+        detail=detail,
+    )
+    return Change(after, (fact,))
+
+
+def why_over(claim: Claim) -> tuple[str, str]:
+    """Code and detail for extensions of a claim that has ended."""
+    if claim.end_cause is EndCause.EXPIRED:
+        return "too_late", TOO_LATE
+    if claim.end_cause is not None and claim.end_cause.is_stop:
+        return "stopped", "the access was stopped before it could be extended"
+    return "not_granted", "the access it would extend could not be given"
+
+
+def _fail_extensions(claim: Claim, origin: Origin) -> Change[Claim]:
+    """Of a claim that is over now: what waited waits for nothing."""
+    code, detail = why_over(claim)
+    change: Change[Claim] = Change(claim)
+    for extension in claim.waiting:
+        change = change.then(fail_extension(change.state, extension, origin, code=code, detail=detail))
+    return change
+
+
+def _settle(
+    claim: Claim,
+    extension: Extension,
+    origin: Origin,
+    *,
+    state: ExtensionState,
+    code: str | None = None,
+    detail: str = "",
+) -> Claim:
+    decided = replace(extension, state=state, code=code, detail=detail, decided_at=origin.at)
+    others = (decided if one.subject_id == extension.subject_id else one for one in claim.extensions)
+    return replace(_next_version(claim), extensions=tuple(others))
+
+
+def _caused(origin: Origin, extension: Extension) -> Origin:
+    return replace(origin, cause=origin.cause or extension.cause)
 
 
 def _fail(claim: Claim, origin: Origin, *, gone_at: datetime, kept_by: tuple[str, ...] = ()) -> Change[Claim]:

@@ -4,7 +4,7 @@ Pure. Asked twice by reconcile/: before the first AWS call with what this replic
 what AWS itself says about the person and the account, in the transaction that commits to the call.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -13,8 +13,8 @@ from services.provisioner.domain.claims import Claim
 from shared.contracts.approval import Vote
 from shared.contracts.documents import Account, PermissionSet, RegisteredAccount, RegisteredSet, User
 from shared.contracts.event import Revisions
-from shared.contracts.ticket import Window
-from shared.contracts.witness import content_hash
+from shared.contracts.subject import content_hash
+from shared.contracts.windows import Window
 from shared.policy.approvals import unmet
 from shared.policy.row import Answer
 from shared.policy.snapshot import Snapshot
@@ -48,7 +48,7 @@ Verdict = Passed | Refused | NotYet
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """Approval's own word about a target: what was approved, and by whose votes on which documents."""
+    """Approval's own word about a subject: what was approved, and by whose votes on which documents."""
 
     content_hash: str
     votes: tuple[Vote, ...]
@@ -85,14 +85,17 @@ class Live:
     account_state: str | None
 
 
-def content_of(claim: Claim, siblings: Sequence[Claim]) -> str:
-    """The content hash over the claims as they are stored: every claim of the target is one beneficiary."""
+def content_of(claim: Claim, grants: Iterable[tuple[str, str]]) -> str:
+    """The content hash over what is stored; `grants` are the (id, user) of all claims of its subject."""
+    kind, subject_id = claim.vouched_by
     return content_hash(
+        kind=kind,
+        subject_id=subject_id,
         instance=claim.instance,
         ticket_id=claim.ticket_id,
         target_id=claim.target_id,
         revision=claim.revision,
-        beneficiaries=[sibling.user_id for sibling in siblings],
+        grants=grants,
         account_id=claim.account_id,
         set_id=claim.set_id,
         set_digest=claim.set_digest,

@@ -1,4 +1,4 @@
--- Claims, the assignments they are about, witnesses, stops that came first, and the engine's lease.
+-- Claims, the assignments they are about, extensions, witnesses, stops that came first, the engine's lease.
 -- One assignment row per tuple (instance, user, account, set); it is the unit of work and of locking:
 -- whoever changes a claim holds its assignment's row lock.
 
@@ -44,11 +44,13 @@ CREATE TABLE claim (
     ticket_id        text NOT NULL,
     target_id        text NOT NULL,
     revision         integer NOT NULL,
+    subject_id       text NOT NULL,                    -- the approval subject: the target in this revision
+    extension_id     text,                             -- the subject that its end comes from, once extended
     user_id          text NOT NULL,
     account_id       text NOT NULL,
     set_id           text NOT NULL,
     set_digest       text NOT NULL,
-    content_hash     text NOT NULL,
+    content_hash     text NOT NULL,                    -- of what vouches for its end: subject or extension
     session_duration interval NOT NULL,
     starts_at        timestamptz NOT NULL,
     ends_at          timestamptz NOT NULL CHECK (ends_at > starts_at),
@@ -74,7 +76,8 @@ CREATE TABLE claim (
 );
 CREATE INDEX claim_assignment ON claim (assignment_id)
     WHERE state IN ('waiting', 'scheduled', 'granting', 'active', 'revoking');
-CREATE INDEX claim_target ON claim (ticket_id, target_id);
+CREATE INDEX claim_ticket ON claim (ticket_id, target_id);
+CREATE INDEX claim_subject ON claim (subject_id);
 CREATE INDEX claim_user ON claim (user_id, id DESC);
 CREATE INDEX claim_account ON claim (account_id, id DESC);
 -- The expiry producer's: holds open claims only, so an end costs the same however many ever ended.
@@ -82,14 +85,58 @@ CREATE INDEX claim_open_end ON claim (ends_at) WHERE state IN ('waiting', 'sched
 CREATE INDEX claim_unwitnessed ON claim (received_at) WHERE state = 'waiting';
 CREATE INDEX claim_revoking ON claim (ended_at) WHERE state = 'revoking';
 
--- How the two are read, the columns of each named once: the claims that are not closed, as rows by id.
+-- A later end for a claim, as ticket says it was approved. Changed under the lock of the claim's assignment;
+-- while there is no claim, under the ticket's. What it is for is ticket's word until there is a claim.
+CREATE TABLE extension (
+    subject_id   text NOT NULL,                        -- the approval subject
+    grant_id     text NOT NULL,                        -- the claim's id; it may come later
+    ticket_id    text NOT NULL,
+    target_id    text NOT NULL,
+    revision     integer NOT NULL,                     -- the target's, whose access it extends
+    instance     text NOT NULL,
+    user_id      text NOT NULL,
+    account_id   text NOT NULL,
+    set_id       text NOT NULL,
+    ended_before timestamptz NOT NULL,                 -- the end as ticket knew it
+    starts_at    timestamptz NOT NULL,                 -- the first start
+    ends_at      timestamptz NOT NULL CHECK (ends_at > starts_at),
+    content_hash text NOT NULL,
+    requester    text NOT NULL,                        -- user id: no vote of theirs
+    state        text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'extended', 'failed')),
+    code         text,                                 -- why it failed
+    detail       text NOT NULL DEFAULT '',
+    received_at  timestamptz NOT NULL,
+    next_at      timestamptz NOT NULL,                 -- when it is looked at again, while it waits
+    decided_at   timestamptz,
+    cause        text,                                 -- id of the event it came from
+    PRIMARY KEY (subject_id, grant_id)
+);
+-- Few wait, and not for long: these hold those only.
+CREATE INDEX extension_grant ON extension (grant_id) WHERE state = 'waiting';
+CREATE INDEX extension_ticket ON extension (ticket_id) WHERE state = 'waiting';
+CREATE INDEX extension_due ON extension (next_at) WHERE state = 'waiting';
+
+CREATE VIEW whole_extension AS
+SELECT
+    subject_id, grant_id, ticket_id, target_id, revision, instance, user_id, account_id, set_id, ended_before,
+    starts_at, ends_at, content_hash, requester, state, code, detail, received_at, decided_at, cause
+FROM extension;
+
+-- How claim and assignment are read, the columns of each named once: a claim with the extensions that wait,
+-- an assignment with the claims that are not closed, as rows by id.
 CREATE VIEW whole_claim AS
 SELECT
-    id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id, set_id, set_digest,
-    content_hash, session_duration, starts_at, ends_at, state, version, received_at, parties, duration_asked,
-    approval_holds, cause, granted_at, already_held, request_id, ended_at, end_cause, code, detail, kept_by,
-    overdue_at, seen_at, credentials_until
-FROM claim;
+    c.id, c.assignment_id, c.instance, c.ticket_id, c.target_id, c.revision, c.subject_id, c.extension_id,
+    c.user_id, c.account_id, c.set_id, c.set_digest, c.content_hash, c.session_duration, c.starts_at,
+    c.ends_at, c.state, c.version, c.received_at, c.parties, c.duration_asked, c.approval_holds, c.cause,
+    c.granted_at, c.already_held, c.request_id, c.ended_at, c.end_cause, c.code, c.detail, c.kept_by,
+    c.overdue_at, c.seen_at, c.credentials_until,
+    ARRAY(
+        SELECT e FROM whole_extension e
+        WHERE e.grant_id = c.id AND e.state = 'waiting'
+        ORDER BY e.ends_at, e.subject_id
+    ) AS extensions
+FROM claim c;
 
 CREATE VIEW whole_assignment AS
 SELECT
@@ -107,9 +154,9 @@ FROM assignment a;
 
 -- The votes behind an approval are judged here again: the approval service's word alone opens nothing.
 CREATE TABLE witness (
+    subject_kind     text NOT NULL CHECK (subject_kind IN ('target', 'extension')),
+    subject_id       text NOT NULL,
     ticket_id        text NOT NULL,
-    target_id        text NOT NULL,
-    revision         integer NOT NULL,
     content_hash     text NOT NULL,
     event_id         text NOT NULL,
     received_at      timestamptz NOT NULL,
@@ -117,7 +164,7 @@ CREATE TABLE witness (
     auto_approved_by text,                             -- the rule that asks for no vote
     revisions        jsonb NOT NULL,                   -- the documents it was decided on
     approved_at      timestamptz NOT NULL,
-    PRIMARY KEY (ticket_id, target_id, revision)
+    PRIMARY KEY (subject_kind, subject_id)
 );
 
 -- Stops that arrived before what they stop: the id of a grant, or of a whole ticket.
@@ -138,7 +185,7 @@ CREATE TABLE lease (
 );
 INSERT INTO lease (holder, epoch, deadline) VALUES ('nobody', 0, 'epoch');
 
-GRANT SELECT, INSERT, UPDATE ON assignment, claim TO :app;
-GRANT SELECT ON whole_claim, whole_assignment TO :app;
+GRANT SELECT, INSERT, UPDATE ON assignment, claim, extension TO :app;
+GRANT SELECT ON whole_extension, whole_claim, whole_assignment TO :app;
 GRANT SELECT, INSERT ON witness, stop TO :app;
 GRANT SELECT, UPDATE ON lease TO :app;

@@ -10,6 +10,7 @@ from functools import partial
 
 from services.provisioner.domain.assignments import Assignment
 from services.provisioner.domain.claims import SERVICE, Claim
+from services.provisioner.store import extensions
 from services.provisioner.store.commit_log import log_change
 from services.provisioner.store.rows import assignment_of
 from shared.contracts.change import Change
@@ -79,6 +80,9 @@ async def save(work: UnitOfWork, before: Assignment, change: Change[Assignment])
             await _insert_claim(work.conn, claim)
         elif claim != known[claim.id]:
             await _update_claim(work.conn, claim, before=known[claim.id].version)
+        for extension in claim.extensions:
+            if not extension.waits:
+                await extensions.update(work.conn, extension)
     if replace(after, claims=()) != replace(before, claims=()):
         await _update_assignment(work.conn, after)
     await outbox.append(work.conn, SERVICE, *change.events)
@@ -123,10 +127,11 @@ async def _insert_claim(conn: Conn, claim: Claim) -> None:
     """Born with what was approved; a step it has taken already is written like every later one."""
     await conn.execute(
         """
-        INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, user_id, account_id,
-            set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state, version,
-            received_at, cause, parties, duration_asked)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+        INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, subject_id, user_id,
+            account_id, set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state,
+            version, received_at, cause, parties, duration_asked)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+            $21)
         """,
         claim.id,
         claim.assignment_id,
@@ -134,6 +139,7 @@ async def _insert_claim(conn: Conn, claim: Claim) -> None:
         claim.ticket_id,
         claim.target_id,
         claim.revision,
+        claim.subject_id,
         claim.user_id,
         claim.account_id,
         claim.set_id,
@@ -160,7 +166,7 @@ async def _update_claim(conn: Conn, claim: Claim, *, before: int) -> None:
         UPDATE claim SET state = $3, version = $4, granted_at = $5, already_held = $6, request_id = $7,
             ended_at = $8, end_cause = $9, code = $10, detail = $11, kept_by = $12, overdue_at = $13,
             credentials_until = $14, approval_holds = $15, seen_at = $16, ends_at = $17, content_hash = $18,
-            duration_asked = $19
+            duration_asked = $19, extension_id = $20
         WHERE id = $1 AND version = $2
         """,
         claim.id,
@@ -182,6 +188,7 @@ async def _update_claim(conn: Conn, claim: Claim, *, before: int) -> None:
         claim.ends_at,
         claim.content_hash,
         claim.duration_asked,
+        claim.extension_id,
     )
     if status != "UPDATE 1":
         raise Bug(

@@ -16,16 +16,27 @@ class ClaimKey(NamedTuple):
     assignment_id: int
 
 
-async def of_target(conn: Conn, *, ticket_id: str, target_id: str) -> list[Claim]:
-    """All claims of a target, closed ones too: together they are what was approved."""
+async def of_subject(conn: Conn, subject_id: str) -> list[Claim]:
+    """All claims of a target in one revision, closed ones too: together they are what was approved."""
     rows = await conn.fetch(
-        """
-        SELECT c AS whole FROM whole_claim c WHERE c.ticket_id = $1 AND c.target_id = $2 ORDER BY c.id
-        """,
-        ticket_id,
-        target_id,
+        "SELECT c AS whole FROM whole_claim c WHERE c.subject_id = $1 ORDER BY c.id", subject_id
     )
     return [claim_of(row["whole"]) for row in rows]
+
+
+async def closed_with_extensions(conn: Conn, assignment_id: int, *, ticket_id: str) -> list[Claim]:
+    """Closed claims of an assignment, of this ticket, that an extension waits for all the same."""
+    rows = await conn.fetch(
+        """
+        SELECT c AS whole FROM extension e JOIN whole_claim c ON c.id = e.grant_id
+        WHERE e.ticket_id = $2 AND e.state = 'waiting' AND c.assignment_id = $1
+            AND c.state IN ('revoked', 'released', 'failed')
+        """,
+        assignment_id,
+        ticket_id,
+    )
+    found = [claim_of(row["whole"]) for row in rows]
+    return list({claim.id: claim for claim in found}.values())
 
 
 async def keys(conn: Conn, ids: Sequence[str]) -> list[ClaimKey]:

@@ -35,6 +35,8 @@ _LINES: Final[dict[type[AccessFact], str]] = {
     access.AccessGranting: "grant granting",
     access.AccessGranted: "grant granted",
     access.AccessFailed: "grant failed",
+    access.AccessExtended: "grant extended",
+    access.AccessExtensionFailed: "grant extension failed",
     access.AccessRevokeDue: "grant revoke due",
     access.AccessRevoked: "grant revoked",
     access.AccessReleased: "grant released",
@@ -48,12 +50,12 @@ def log_change(before: Assignment, change: Change[Assignment]) -> None:
     """One line per fact, which is one per change of a grant's state."""
     for fact in change.events:
         if isinstance(fact, AccessFact):
-            _log_fact(fact)
+            log_fact(fact)
             _measure_fact(change.state, fact)
     _measure_call(before, change.state)
 
 
-def _log_fact(fact: AccessFact) -> None:
+def log_fact(fact: AccessFact) -> None:
     reason = getattr(fact, "code", None) or getattr(fact, "cause_of_end", None)
     log.info(
         _LINES[type(fact)],

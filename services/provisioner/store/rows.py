@@ -1,11 +1,11 @@
-"""Rows of the views `whole_assignment` and `whole_claim` as the domain's values."""
+"""Rows of the views `whole_assignment`, `whole_claim` and `whole_extension` as the domain's values."""
 
 from typing import Any
 
 import asyncpg
 
 from services.provisioner.domain.assignments import Assignment, Observed, Op
-from services.provisioner.domain.claims import Claim, ClaimState
+from services.provisioner.domain.claims import Claim, ClaimState, Extension, ExtensionState
 from shared.contracts.access import EndCause
 
 
@@ -23,4 +23,11 @@ def claim_of(row: asyncpg.Record) -> Claim:
     fields["state"] = ClaimState(fields["state"])
     fields["end_cause"] = EndCause(fields["end_cause"]) if fields["end_cause"] else None
     fields["kept_by"], fields["parties"] = tuple(fields["kept_by"]), tuple(fields["parties"])
+    fields["extensions"] = tuple(extension_of(extension) for extension in fields["extensions"])
     return Claim(**fields)
+
+
+def extension_of(row: asyncpg.Record) -> Extension:
+    fields: dict[str, Any] = dict(row)
+    fields["state"] = ExtensionState(fields["state"])
+    return Extension(**fields)

@@ -7,6 +7,7 @@ from services.provisioner.domain.rechecks import Witness
 from shared.contracts.access import EndCause
 from shared.contracts.approval import Vote
 from shared.contracts.event import Actor, Revisions
+from shared.contracts.subject import SubjectKind
 from shared.database.pool import Conn
 
 
@@ -23,22 +24,22 @@ async def insert_witness(
     conn: Conn,
     witness: Witness,
     *,
+    kind: SubjectKind,
+    subject_id: str,
     ticket_id: str,
-    target_id: str,
-    revision: int,
     event_id: str,
     now: datetime,
 ) -> None:
-    """The first one is kept: a second review of the same revision does not change what was vouched for."""
+    """The first one is kept: a second review of the same subject does not change what was vouched for."""
     await conn.execute(
         """
-        INSERT INTO witness (ticket_id, target_id, revision, content_hash, event_id, received_at, votes,
+        INSERT INTO witness (subject_kind, subject_id, ticket_id, content_hash, event_id, received_at, votes,
             auto_approved_by, revisions, approved_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING
         """,
+        kind.value,
+        subject_id,
         ticket_id,
-        target_id,
-        revision,
         witness.content_hash,
         event_id,
         now,
@@ -49,26 +50,25 @@ async def insert_witness(
     )
 
 
-async def find_witnesses(conn: Conn, *, ticket_id: str, target_id: str) -> dict[int, Witness]:
-    """Approval's own words about a target, by revision."""
-    rows = await conn.fetch(
+async def find_witness(conn: Conn, kind: SubjectKind, subject_id: str) -> Witness | None:
+    """Approval's own word about one subject."""
+    row = await conn.fetchrow(
         """
-        SELECT revision, content_hash, votes, auto_approved_by, revisions, approved_at
-        FROM witness WHERE ticket_id = $1 AND target_id = $2
+        SELECT content_hash, votes, auto_approved_by, revisions, approved_at
+        FROM witness WHERE subject_kind = $1 AND subject_id = $2
         """,
-        ticket_id,
-        target_id,
+        kind.value,
+        subject_id,
     )
-    return {
-        row["revision"]: Witness(
-            content_hash=row["content_hash"],
-            votes=tuple(Vote.model_validate(vote) for vote in row["votes"]),
-            auto_approved_by=row["auto_approved_by"],
-            revisions=Revisions.model_validate(row["revisions"]),
-            approved_at=row["approved_at"],
-        )
-        for row in rows
-    }
+    if row is None:
+        return None
+    return Witness(
+        content_hash=row["content_hash"],
+        votes=tuple(Vote.model_validate(vote) for vote in row["votes"]),
+        auto_approved_by=row["auto_approved_by"],
+        revisions=Revisions.model_validate(row["revisions"]),
+        approved_at=row["approved_at"],
+    )
 
 
 async def lock_ticket(conn: Conn, ticket_id: str) -> None:
