@@ -250,7 +250,7 @@ async def test_on_tables_that_are_not_ready_stops_alone_are_answered(office: Off
     [
         ("catalog=1", 200, None),
         ("catalog=1,rules=1,inventory=1", 200, None),
-        ("catalog=1", 422, "min_revision_invalid"),
+        ("catalogs=1", 422, "min_revision_invalid"),
         ("now", 422, "min_revision_invalid"),
     ],
 )
