@@ -305,7 +305,7 @@ class TicketSubmitted(TicketFact):
 
 
 class TicketRevised(TicketFact):
-    """Rejected or timed-out targets were asked for again: a new revision, with its own subjects and grants."""
+    """Rejected or timed-out targets were asked for again, with new subjects and grants."""
 
     TYPE: ClassVar[str] = "ticket.revised.v1"
 

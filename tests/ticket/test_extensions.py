@@ -169,10 +169,10 @@ async def test_request_for_access_that_has_ended_is_a_conflict(
 
 async def test_request_after_the_set_has_changed_is_refused(service: Service, ticket: Ticket) -> None:
     """What approvers would say yes to is not what the access gives any more."""
-    world = service.context.world
-    before = world.get(PermissionSet, org.ADMIN)
+    before = service.context.policy.known().get(PermissionSet, org.ADMIN)
     assert before is not None
-    world.apply(before.model_copy(update={"digest": "another", "revision": before.revision + 1000}))
+    changed = before.model_copy(update={"digest": "another", "revision": before.revision + 1000})
+    service.context.policy.take("provisioner", changed)
     with pytest.raises(Invalid) as caught:
         await extended(service, ticket)
     assert [problem.code for problem in caught.value.fields] == ["set_changed"]
