@@ -6,6 +6,7 @@ without what is none of their business (domain/party.py).
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Annotated, Any, Final, TypeAlias
 
 from fastapi import APIRouter, Depends, Path, Query
@@ -20,10 +21,12 @@ from services.audit.views import Filters, Item, Range
 from shared.context import Context
 from shared.foundation.errors import FieldError, Invalid, NotFound
 from shared.http.access import PERSON, Caller, requires
+from shared.http.names import account_id_of, actor_of
 from shared.http.openapi import success
 from shared.http.pages import NumberCursor, Page, cut
 from shared.http.parameters import AccountIdFilter, Limit, Since, Until
 from shared.http.wording import nearest
+from shared.policy.names import LONGEST
 
 NDJSON: Final = "application/x-ndjson"
 _BATCH: Final = 500
@@ -60,9 +63,19 @@ TicketId: TypeAlias = Annotated[str, Path(min_length=1, max_length=200)]
 _Text: TypeAlias = Annotated[str | None, Query(min_length=1, max_length=200)]
 
 
+Actor: TypeAlias = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=LONGEST,
+        description="who did it: a user id, user name or e-mail, or the name of a service",
+    ),
+]
+
+
 def _filters(
     ticket_id: _Text = None,
-    actor: _Text = None,
+    actor: Actor = None,
     account_id: AccountIdFilter = None,
     type: _Text = None,  # noqa: A002 (the parameter's public name)
     since: Since = None,
@@ -97,6 +110,7 @@ def router(context: Context) -> APIRouter:
         caller: Caller = requires("audit.read"),
     ) -> Response:
         """Records in the order in which they were written, the oldest first."""
+        filters = _by_ids(context, caller, filters)
         after = max(after_sequence, cursor or 0)
         items, next_cursor = cut(await _read(context, filters, after, limit + 1), limit, _sequence)
         query = {"route": "events", "after_sequence": str(after), **filters.named()}
@@ -146,6 +160,7 @@ def router(context: Context) -> APIRouter:
         Fewer lines than `Jit-Count` mean that the transfer broke: continue with `after_sequence` set to
         the sequence of the last line.
         """
+        filters = _by_ids(context, caller, filters)
         async with context.pool.acquire() as conn:
             piece = Range(after_sequence, await views.head(conn))
             count = await views.count(conn, filters, piece)
@@ -158,6 +173,15 @@ def router(context: Context) -> APIRouter:
         )
 
     return routes
+
+
+def _by_ids(context: Context, caller: Caller, filters: Filters) -> Filters:
+    """The log is searched by ids, and records that it was."""
+    return replace(
+        filters,
+        account_id=account_id_of(context, caller, filters.account_id),
+        actor=actor_of(context, caller, filters.actor),
+    )
 
 
 async def _read(context: Context, filters: Filters, after: int, limit: int) -> list[Item]:

@@ -13,6 +13,7 @@ from services.notifier.settings import NotifierSettings
 from shared.context import Context
 from shared.http.access import Caller, requires
 from shared.http.idempotency import Answer
+from shared.http.names import user_id_of
 from shared.http.pages import IdCursor, Page, cut
 from shared.http.parameters import Limit, TicketIdFilter, UserIdFilter
 from shared.http.writes import write
@@ -48,20 +49,21 @@ class DeliveryRetried(BaseModel):
 def router(context: Context, settings: NotifierSettings) -> APIRouter:
     router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"])
 
-    @router.get("", dependencies=[requires("ops.read")])
+    @router.get("")
     async def list_deliveries(
         ticket_id: TicketIdFilter = None,
         user_id: UserIdFilter = None,
         state: State | None = None,
         cursor: IdCursor = None,
         limit: Limit = 50,
+        caller: Caller = requires("ops.read"),
     ) -> Page[DeliveryShown]:
         """Mails, the newest first."""
         async with context.pool.acquire() as conn:
             found = await views.deliveries(
                 conn,
                 ticket=str(ticket_id) if ticket_id else None,
-                recipient=user_id,
+                recipient=user_id_of(context, caller, user_id),
                 state=state,
                 after=cursor,
                 limit=limit + 1,

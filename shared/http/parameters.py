@@ -10,6 +10,7 @@ from fastapi import Query, Request
 from fastapi.routing import APIRoute
 
 from shared.foundation.errors import FieldError, Invalid
+from shared.http.names import Name
 from shared.http.places import parameters
 from shared.http.wording import unknown
 from shared.text.moments import Moment
@@ -19,11 +20,14 @@ ACCOUNT_ID: Final = r"^[0-9]{12}$"
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=200, description="how many at most")]
 TicketIdFilter: TypeAlias = Annotated[UUID | None, Query(description="only what belongs to this ticket")]
 AccountIdFilter: TypeAlias = Annotated[
-    str | None, Query(pattern=ACCOUNT_ID, description="an account's id, 12 digits", examples=["111111111111"])
+    Name | None,
+    Query(description="an account: its 12 digits, name or ARN", examples=["111111111111", "prod-payments"]),
 ]
+"""As it was written; `account_id_of` gives the id (shared/http/names.py)."""
 UserIdFilter: TypeAlias = Annotated[
-    str | None, Query(min_length=1, max_length=100, description="an Identity Store user id")
+    Name | None, Query(description="a person: user id, user name or e-mail", examples=["ann@example.com"])
 ]
+"""As it was written; `user_id_of` gives the id."""
 Since: TypeAlias = Annotated[Moment | None, Query(description="not before this time")]
 Until: TypeAlias = Annotated[Moment | None, Query(description="before this time")]
 

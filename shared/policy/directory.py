@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 from rpds import HashTrieMap
 
-from shared.contracts.documents import User
+from shared.contracts.documents import Document, User
 
 Lookup = Literal["external_id", "user_name", "email"]
 """By what an issuer's claim names a user."""
@@ -72,6 +72,16 @@ class Directory:
         """Every user, enabled or not, with that handle; `issuer` counts for external ids only."""
         handle = _handle(lookup, value, issuer)
         return [self._users[user_id] for user_id in sorted(self._by_handle.get(handle, _NONE))]
+
+
+def name_of(document: Document) -> str:
+    """What people call it; its id where it has no name."""
+    return str(getattr(document, "user_name", None) or getattr(document, "name", None) or document.id)
+
+
+def name_order(document: Document) -> tuple[str, str]:
+    """By name, small and capital letters alike; the id decides between equal names."""
+    return name_of(document).casefold(), document.id
 
 
 def _set(

@@ -5,7 +5,7 @@ ever as on the day it was taken; `replace` and `without` derive another that sha
 is how the policy itself moves on (policy.py) and how a plan asks "what if". No I/O, and no await.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias, TypeVar
@@ -20,13 +20,14 @@ from shared.contracts.documents import (
     Document,
     Group,
     Marker,
+    PermissionSet,
     RegisteredAccount,
     RegisteredSet,
     SetGroup,
     User,
 )
 from shared.contracts.event import Revisions
-from shared.policy.directory import Directory, Lookup, Memberships
+from shared.policy.directory import Directory, Lookup, Memberships, name_order
 from shared.policy.engine import NOT_READY, Engine
 from shared.policy.row import ANY, Answer, Ask, Row
 from shared.policy.rows import ROLES, role_rows, rule_rows, scope_rows
@@ -43,6 +44,8 @@ _BY_ROLE_ALONE: Final = frozenset({"terminate", "ops.read", "ops.write"})
 _EVERYTHING: Final = frozenset({ANY})
 _NO_ROLE: Final = frozenset({"role:nobody"})
 _Documents: TypeAlias = "HashTrieMap[str, HashTrieMap[str, Document]]"
+_NAMED: Final = (Account, PermissionSet, SetGroup)
+"""Kinds whose names are looked up here; a person's are in the directory."""
 _Rules: TypeAlias = "HashTrieMap[str, HashTrieMap[str, ApprovalRule]]"
 
 
@@ -67,10 +70,14 @@ class Snapshot:
     _directory: Directory = field(default_factory=Directory, repr=False)
     _groups: Memberships = field(default_factory=Memberships, repr=False)
     _set_groups: Memberships = field(default_factory=Memberships, repr=False)
+    _names: "HashTrieMap[str, Memberships]" = field(default_factory=HashTrieMap, repr=False)
+    """By kind: each id with its one name, and from the name back to all ids that have it."""
     _rules: _Rules = field(default_factory=HashTrieMap, repr=False)
     """By account selector, then by id."""
-    _sorted: dict[type[Document], tuple[Any, ...]] = field(default_factory=dict, repr=False, compare=False)
-    """What `all` has answered; every derived snapshot begins its own."""
+    _sorted: dict[tuple[type[Document], str], tuple[Any, ...]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    """What `all` and `by_name` have answered; every derived snapshot begins its own."""
 
     @classmethod
     def of(
@@ -116,12 +123,22 @@ class Snapshot:
         found = self._of_kind(kind).get(document_id)
         return found if isinstance(found, kind) and not found.deleted else None
 
+    def ever(self, kind: type[D], document_id: str) -> D | None:
+        """The same, and a deleted one as it was last."""
+        found = self._of_kind(kind).get(document_id)
+        return found if isinstance(found, kind) else None
+
     def all(self, kind: type[D]) -> tuple[D, ...]:
         """Every document of that class that is not deleted, by id."""
-        if kind not in self._sorted:
-            live = [document for document in self._of_kind(kind).values() if not document.deleted]
-            self._sorted[kind] = tuple(sorted(live, key=lambda document: document.id))
-        return self._sorted[kind]
+        return self._in_order(kind, "id", lambda document: (document.id,))
+
+    def by_name(self, kind: type[D]) -> tuple[D, ...]:
+        """The same in the order of `name_order`: as people look for them."""
+        return self._in_order(kind, "name", name_order)
+
+    def called(self, kind: type[Document], name: str) -> frozenset[str]:
+        """Ids of every account, permission set or set group with exactly that name."""
+        return self._names.get(kind.KIND, Memberships()).containers(name)
 
     def is_as_new_as(self, wanted: Revisions, *, decided_at: datetime | None = None, now: datetime) -> bool:
         """Whether an earlier decision, made on `wanted`, may be judged by these documents.
@@ -276,6 +293,10 @@ class Snapshot:
 
     def _indexed(self, document: Document) -> Iterator[tuple[str, object]]:
         """The indexes that a document stands in, with the document in them."""
+        if isinstance(document, _NAMED):
+            names = self._names.get(document.kind, Memberships())
+            put = names.put(document.id, () if document.deleted else (document.name,))
+            yield "_names", self._names.insert(document.kind, put)
         if isinstance(document, User):
             yield "_directory", self._directory.put(document)
         elif isinstance(document, Group):
@@ -293,6 +314,12 @@ class Snapshot:
             return rules
         beside: HashTrieMap[str, ApprovalRule] = rules.get(rule.accounts) or HashTrieMap()
         return rules.insert(rule.accounts, beside.insert(rule.id, rule))
+
+    def _in_order(self, kind: type[D], by: str, key: Callable[[Document], tuple[str, ...]]) -> tuple[D, ...]:
+        if (kind, by) not in self._sorted:
+            live = [document for document in self._of_kind(kind).values() if not document.deleted]
+            self._sorted[kind, by] = tuple(sorted(live, key=key))
+        return self._sorted[kind, by]
 
     def _of_kind(self, kind: type[Document]) -> "HashTrieMap[str, Document]":
         return self._documents.get(kind.KIND) or HashTrieMap()

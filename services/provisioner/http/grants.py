@@ -24,6 +24,7 @@ from services.provisioner.inventory.sync import InventorySync
 from shared.context import Context
 from shared.http.access import PERSON, Caller, requires
 from shared.http.idempotency import Answer
+from shared.http.names import account_id_of, user_id_of
 from shared.http.pages import NameCursor, Page, cut
 from shared.http.parameters import ACCOUNT_ID, AccountIdFilter, Limit, TicketIdFilter, UserIdFilter
 from shared.http.writes import write, write_prepared
@@ -74,8 +75,8 @@ def router(context: Context, inventory: InventorySync) -> APIRouter:
             context,
             caller,
             ticket_id=str(ticket_id) if ticket_id else None,
-            account_id=account_id,
-            user_id=user_id,
+            account_id=account_id_of(context, caller, account_id),
+            user_id=user_id_of(context, caller, user_id),
             states=state,
             after=cursor,
             limit=limit + 1,

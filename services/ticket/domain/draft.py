@@ -1,6 +1,7 @@
 """What a request names, found: people, accounts and sets, with groups of sets expanded. Pure.
 
-Everything that is not there, not registered or not to be asked for is a problem with its field.
+What a name or an ARN means is decided in shared/policy/names.py. Everything that is not there, not
+registered or not to be asked for is a problem with its field.
 """
 
 from collections.abc import Sequence
@@ -10,15 +11,15 @@ from services.ticket.domain.window import Limits
 from shared.contracts.documents import Account, PermissionSet, SetGroup, User
 from shared.contracts.windows import WindowAsked
 from shared.foundation.errors import FieldError
-from shared.policy.snapshot import Snapshot
+from shared.policy.names import NameReader, Unresolved, label
 
 
 @dataclass(frozen=True)
 class TargetAsked:
-    """An account with a set, or with a group of sets that is expanded at submit."""
+    """An account with a set, or with a group of sets that is expanded at submit; each by id, name or ARN."""
 
-    account_id: str
-    set_id: str | None = None
+    account: str
+    set: str | None = None
     set_group: str | None = None
 
 
@@ -28,7 +29,7 @@ class Draft:
 
     requester: User
     beneficiaries: tuple[str, ...]
-    """User names or user ids; empty means the requester."""
+    """By user id, user name or e-mail; empty means the requester."""
     targets: tuple[TargetAsked, ...]
     asked: WindowAsked
     reason: str
@@ -43,34 +44,37 @@ class Pair:
     account: Account
     permission_set: PermissionSet
     set_group: str | None
+    """The group's id."""
 
 
-def find_people(draft: Draft, snapshot: Snapshot) -> tuple[list[User], list[FieldError]]:
-    """Beneficiaries by name or id, each exactly one enabled user; named twice counts once."""
+def find_people(draft: Draft, names: NameReader) -> tuple[list[User], list[FieldError]]:
+    """Beneficiaries, each exactly one enabled user; named twice counts once."""
     if not draft.beneficiaries:
         return [draft.requester], []
     people: dict[str, User] = {}
     problems = []
-    for index, name in enumerate(draft.beneficiaries):
-        field = f"/beneficiaries/{index}"
-        user = snapshot.user(name) or _by_name(name, snapshot)
-        if user is None:
-            sentence = f"there is no user {name!r} in the Identity Store; use the user name or user id"
-            problems.append(FieldError(field, "beneficiary_unknown", sentence))
-        elif not user.enabled:
-            problems.append(FieldError(field, "beneficiary_disabled", f"{user.user_name} is disabled"))
-        else:
+    for index, text in enumerate(draft.beneficiaries):
+        user, found = _find_person(text, f"/beneficiaries/{index}", names)
+        problems += found
+        if user is not None:
             people[user.id] = user
     return list(people.values()), problems
 
 
-def _by_name(name: str, snapshot: Snapshot) -> User | None:
-    matches = snapshot.find_user("user_name", name)
-    return matches[0] if len(matches) == 1 else None
+def _find_person(text: str, field: str, names: NameReader) -> tuple[User | None, list[FieldError]]:
+    found = names.resolve(User, text)
+    if isinstance(found, Unresolved):
+        return None, [FieldError(field, f"beneficiary_{found.problem}", found.detail)]
+    user = names.snapshot.user(found)
+    if user is None:
+        return None, [FieldError(field, "beneficiary_unknown", names.unknown(User, text).detail)]
+    if not user.enabled:
+        return None, [FieldError(field, "beneficiary_disabled", f"{user.user_name} is disabled")]
+    return user, []
 
 
 def expand(
-    targets: Sequence[TargetAsked], snapshot: Snapshot, limits: Limits
+    targets: Sequence[TargetAsked], names: NameReader, limits: Limits
 ) -> tuple[list[Pair], list[FieldError]]:
     """Targets with their groups of sets expanded; the same pair named twice counts once."""
     pairs: dict[tuple[str, str], Pair] = {}
@@ -79,59 +83,70 @@ def expand(
         problems.append(FieldError("/targets", "no_targets", "name at least one account and permission set"))
     for index, target in enumerate(targets):
         field = f"/targets/{index}"
-        account, account_problems = _find_account(target.account_id, f"{field}/account", snapshot, limits)
-        sets, set_problems = _find_sets(target, field, snapshot)
+        account, account_problems = _find_account(target.account, f"{field}/account", names, limits)
+        group, sets, set_problems = _find_sets(target, field, names)
         problems += account_problems + set_problems
         for permission_set in sets if account is not None else ():
             assert account is not None, "guarded by the loop's condition"  # noqa: S101
             key = (account.id, permission_set.id)
-            pairs.setdefault(key, Pair(field, account, permission_set, target.set_group))
+            pairs.setdefault(key, Pair(field, account, permission_set, group))
     return list(pairs.values()), problems
 
 
 def _find_account(
-    account_id: str, field: str, snapshot: Snapshot, limits: Limits
+    text: str, field: str, names: NameReader, limits: Limits
 ) -> tuple[Account | None, list[FieldError]]:
-    account, registered = snapshot.get(Account, account_id), snapshot.registered_account(account_id)
-    if account is None and registered is not None:
-        sentence = f"account {account_id} is registered with JIT, but AWS does not have it any more"
+    found = names.resolve(Account, text)
+    if isinstance(found, Unresolved):
+        return None, [_not_one(field, "account", found)]
+    account, registered = names.snapshot.get(Account, found), names.snapshot.registered_account(found)
+    if registered is None:
+        return None, [_not_one(field, "account", names.unknown(Account, text))]
+    if account is None:
+        sentence = f"account {found} is registered with JIT, but AWS does not have it any more"
         return None, [FieldError(field, "account_gone", sentence)]
-    if account is None or registered is None:
-        sentence = f"account {account_id} is not registered with JIT; an administrator can register it"
-        return None, [FieldError(field, "account_not_registered", sentence)]
     if account.state != "ACTIVE":
         return None, [FieldError(field, "account_not_active", f"AWS says the account is {account.state}")]
     # What an account is may have changed since it was registered.
     if (why := account.why_protected(limits.protected)) and not registered.protected_override:
-        sentence = f"account {account_id} is {why}; an administrator has to register it again as such"
+        sentence = f"account {label(account)} is {why}; an administrator has to register it again as such"
         return None, [FieldError(field, "account_protected", sentence)]
     return account, []
 
 
 def _find_sets(
-    target: TargetAsked, field: str, snapshot: Snapshot
-) -> tuple[list[PermissionSet], list[FieldError]]:
-    if (target.set_id is None) == (target.set_group is None):
-        return [], [FieldError(field, "set_or_group", "give either set or set_group")]
-    if target.set_id is not None:
-        return _find_set(target.set_id, f"{field}/set", snapshot)
-    group = snapshot.get(SetGroup, target.set_group or "")
+    target: TargetAsked, field: str, names: NameReader
+) -> tuple[str | None, list[PermissionSet], list[FieldError]]:
+    """The group's id, where a group was named, and the sets."""
+    if target.set is not None and target.set_group is None:
+        return None, *_find_set(target.set, f"{field}/set", names)
+    if target.set is not None or target.set_group is None:
+        return None, [], [FieldError(field, "set_or_group", "give either set or set_group")]
+    field = f"{field}/set_group"
+    found = names.resolve(SetGroup, target.set_group)
+    if isinstance(found, Unresolved):
+        return None, [], [FieldError(field, f"set_group_{found.problem}", found.detail)]
+    group = names.snapshot.get(SetGroup, found)
     if group is None:
-        return [], [
-            FieldError(f"{field}/set_group", "set_group_unknown", f"there is no group {target.set_group!r}")
-        ]
-    found = [_find_set(set_id, f"{field}/set_group", snapshot) for set_id in group.sets]
-    return [one for sets, _ in found for one in sets], [one for _, problems in found for one in problems]
+        unknown = names.unknown(SetGroup, target.set_group)
+        return None, [], [FieldError(field, "set_group_unknown", unknown.detail)]
+    each = [_find_set(set_id, field, names) for set_id in group.sets]
+    return group.id, [one for sets, _ in each for one in sets], [one for _, wrong in each for one in wrong]
 
 
-def _find_set(set_id: str, field: str, snapshot: Snapshot) -> tuple[list[PermissionSet], list[FieldError]]:
-    permission_set, registered = snapshot.get(PermissionSet, set_id), snapshot.registered_set(set_id)
-    if permission_set is None and registered is not None:
-        sentence = f"permission set {set_id} is registered with JIT, but AWS does not have it any more"
+def _find_set(text: str, field: str, names: NameReader) -> tuple[list[PermissionSet], list[FieldError]]:
+    found = names.resolve(PermissionSet, text)
+    if isinstance(found, Unresolved):
+        return [], [_not_one(field, "set", found)]
+    permission_set, registered = (
+        names.snapshot.get(PermissionSet, found),
+        names.snapshot.registered_set(found),
+    )
+    if registered is None:
+        return [], [_not_one(field, "set", names.unknown(PermissionSet, text))]
+    if permission_set is None:
+        sentence = f"permission set {found} is registered with JIT, but AWS does not have it any more"
         return [], [FieldError(field, "set_gone", sentence)]
-    if permission_set is None or registered is None:
-        sentence = f"permission set {set_id} is not registered with JIT; an administrator can register it"
-        return [], [FieldError(field, "set_not_registered", sentence)]
     if permission_set.has_long_sessions and not registered.long_session_acknowledged:
         sentence = (
             f"sessions of {permission_set.name} were raised to {permission_set.session_duration} and would "
@@ -139,3 +154,9 @@ def _find_set(set_id: str, field: str, snapshot: Snapshot) -> tuple[list[Permiss
         )
         return [], [FieldError(field, "long_session", sentence)]
     return [permission_set], []
+
+
+def _not_one(field: str, noun: str, found: Unresolved) -> FieldError:
+    """What is not registered is not told apart from what is not there."""
+    problem = "ambiguous" if found.problem == "ambiguous" else "not_registered"
+    return FieldError(field, f"{noun}_{problem}", found.detail)

@@ -19,8 +19,11 @@ from shared.contracts.documents import Account, PermissionSet, User
 from shared.contracts.windows import WindowAsked
 from shared.foundation.errors import FieldError
 from shared.policy.matching import solvable
+from shared.policy.names import NameReader, label
+from shared.policy.row import Answer
 from shared.policy.selection import RuleChoice
 from shared.policy.snapshot import Snapshot
+from shared.text.durations import format_duration
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,9 @@ def decide(
     draft: Draft, problems: Sequence[FieldError], snapshot: Snapshot, *, now: datetime, limits: Limits
 ) -> Plan:
     """The plan of a draft whose texts and window were checked: people, targets, rights, stages."""
-    people, people_problems = find_people(draft, snapshot)
-    pairs, pair_problems = expand(draft.targets, snapshot, limits)
+    names = NameReader(snapshot, draft.requester.id, now)
+    people, people_problems = find_people(draft, names)
+    pairs, pair_problems = expand(draft.targets, names, limits)
     problems = [*problems, *people_problems, *pair_problems]
     if len(people) * len(pairs) > limits.most_grants:
         problems.append(_too_many(len(people) * len(pairs), limits))
@@ -179,24 +183,35 @@ def _ask_rights(
         if answer.allowed:
             rules.update(answer.rules)
         else:
-            problems.append(_not_permitted(pair, person, verb, answer.code, answer.rules))
+            longest = snapshot.longest(
+                person.id, verb, account_id=pair.account.id, set_id=pair.permission_set.id, now=now
+            )
+            problems.append(_not_permitted(pair, person, verb, answer, longest))
     return tuple(sorted(rules)), problems
 
 
-def _not_permitted(pair: Pair, person: User, verb: str, code: str, rules: Sequence[str]) -> FieldError:
-    what = f"{pair.permission_set.name} on {pair.account.name}"
-    who = f"{person.user_name} may not request {what}"
+def _not_permitted(
+    pair: Pair, person: User, verb: str, answer: Answer, longest: timedelta | None
+) -> FieldError:
+    who = f"{person.user_name} may not request {_what(pair)}"
     if verb == "request_for":
-        who = f"{person.user_name} may not request {what} for somebody else"
-    if code == "EXPLICIT_DENY":
-        return FieldError(pair.field, "denied", f"{who}: denied by {', '.join(rules)}")
-    return FieldError(pair.field, "not_permitted", f"{who}: no access scope allows it for this long")
+        who += " for somebody else"
+    if answer.code == "EXPLICIT_DENY":
+        return FieldError(pair.field, "denied", f"{who}: denied by {', '.join(answer.rules)}")
+    why = "no access scope allows it"
+    if longest is not None:
+        why = f"access scopes allow it for at most {format_duration(longest)}"
+    return FieldError(pair.field, "not_permitted", f"{who}: {why}")
+
+
+def _what(pair: Pair) -> str:
+    return f"{label(pair.permission_set)} on {label(pair.account)}"
 
 
 def _check_approvable(
     pair: Pair, choice: RuleChoice, approvers: tuple[frozenset[str], ...]
 ) -> list[FieldError]:
-    what = f"{pair.permission_set.name} on {pair.account.name}"
+    what = _what(pair)
     if choice.auto_approved_by is None and not choice.stages:
         return [
             FieldError(pair.field, "no_rule", f"no approval rule covers {what}; an administrator can add one")

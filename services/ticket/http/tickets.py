@@ -19,9 +19,10 @@ from shared.contracts.ticket import Ticket, TicketState
 from shared.contracts.windows import WindowAsked
 from shared.http.access import PERSON, Caller, requires
 from shared.http.idempotency import Answer
+from shared.http.names import Name, account_id_of
 from shared.http.openapi import WITHOUT_KEY, success
 from shared.http.pages import IdCursor, Page, cut
-from shared.http.parameters import ACCOUNT_ID, AccountIdFilter, Limit
+from shared.http.parameters import AccountIdFilter, Limit
 from shared.http.web import etag
 from shared.http.writes import write
 from shared.text.durations import Duration
@@ -30,19 +31,21 @@ from shared.text.texts import Paragraph, printable_paragraph
 
 
 class TargetBody(BaseModel):
-    """An account with a permission set, or with a group of sets."""
+    """An account with a permission set, or with a group of sets. Where a name is not unique, give the id."""
 
     model_config = ConfigDict(extra="forbid")
 
-    account: str = Field(pattern=ACCOUNT_ID, description="12 digits", examples=["111111111111"])
-    set: str | None = Field(
-        default=None,
-        max_length=64,
-        description="id of a registered permission set; either this or `set_group`",
-        examples=["ps-00000000000000ad"],
+    account: Name = Field(
+        description="a registered account: its 12 digits, its name or its ARN",
+        examples=["111111111111", "prod-payments"],
     )
-    set_group: str | None = Field(
-        default=None, max_length=64, description="id of a group of sets; either this or `set`"
+    set: Name | None = Field(
+        default=None,
+        description="a registered permission set: its id, name or ARN; either this or `set_group`",
+        examples=["ps-00000000000000ad", "Administrator"],
+    )
+    set_group: Name | None = Field(
+        default=None, description="a group of sets: its id or name; either this or `set`"
     )
 
 
@@ -52,8 +55,10 @@ class TicketBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     targets: list[TargetBody] = Field(min_length=1, max_length=200)
-    beneficiaries: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
-        default=[], max_length=200, description="user names or user ids; empty means yourself"
+    beneficiaries: list[Name] = Field(
+        default=[],
+        max_length=200,
+        description="people by user name, e-mail or user id; empty means yourself",
     )
     reason: Annotated[str, Field(max_length=10_000), AfterValidator(printable_paragraph)] = Field(
         description="why; approvers and auditors read it",
@@ -147,7 +152,7 @@ def _add_reading(routes: APIRouter, context: Context) -> None:
         wanted = views.Filter(
             party=caller.user_id if mine else None,
             state=state,
-            account_id=account_id,
+            account_id=account_id_of(context, caller, account_id),
             before=cursor,
             limit=limit + 1,
         )
