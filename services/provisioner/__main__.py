@@ -10,7 +10,7 @@ from services.provisioner.commands.inventory import preload
 from services.provisioner.consumers import subscriptions
 from services.provisioner.domain.claims import SERVICE
 from services.provisioner.expiry import Expiry
-from services.provisioner.http.grants import router
+from services.provisioner.http import directory, grants, me
 from services.provisioner.identity_center.adapter import IdentityCenter
 from services.provisioner.identity_center.types import Limiter
 from services.provisioner.inventory.sync import InventorySync
@@ -129,7 +129,11 @@ def build(
         SERVICE,
         settings,
         Parts(
-            routers=lambda context: [router(context, replica(context).inventory)],
+            routers=lambda context: [
+                grants.router(context, replica(context).inventory),
+                me.router(context),
+                directory.router(context),
+            ],
             subscriptions=subscriptions,
             background=lambda context: replica(context).tasks(context),
             closing=_closing(made),

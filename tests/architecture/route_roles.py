@@ -78,6 +78,12 @@ ROLES: Final[dict[str, dict[str, frozenset[str]]]] = {
         "POST /v1/revocations": ADMINS,
         "POST /v1/inventory/sync": ADMINS,
         "GET /v1/operations": READERS,
+        "GET /v1/me": EVERYBODY,
+        "GET /v1/me/targets": EVERYBODY,
+        "GET /v1/users": READERS,
+        "GET /v1/groups": READERS,
+        "GET /v1/ous": READERS,
+        "GET /v1/tags": READERS,
         **_operations("provisioner", documents=True),
     },
     "notifier": {
