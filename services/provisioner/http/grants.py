@@ -19,6 +19,7 @@ from services.provisioner.http.shapes import (
     OperationsShown,
     RevocationShown,
     SyncShown,
+    with_names,
 )
 from services.provisioner.inventory.sync import InventorySync
 from shared.context import Context
@@ -28,6 +29,7 @@ from shared.http.names import account_id_of, user_id_of
 from shared.http.pages import NameCursor, Page, cut
 from shared.http.parameters import ACCOUNT_ID, AccountIdFilter, Limit, TicketIdFilter, UserIdFilter
 from shared.http.writes import write, write_prepared
+from shared.policy.snapshot import Snapshot
 from shared.text.texts import Paragraph
 
 _STOPPED_LATER = "; an approval of this ticket that arrives later is stopped, if there is such a ticket"
@@ -82,7 +84,9 @@ def router(context: Context, inventory: InventorySync) -> APIRouter:
             limit=limit + 1,
         )
         items, next_cursor = cut(found, limit, lambda one: str(one["id"]))
-        return Page[GrantShown](items=[GrantShown(**one) for one in items], next_cursor=next_cursor)
+        snapshot = context.policy.known()
+        shown = [GrantShown(**with_names(snapshot, one)) for one in items]
+        return Page[GrantShown](items=shown, next_cursor=next_cursor)
 
     @routes.get("/grants/{grant_id}")
     async def show_grant(
@@ -90,7 +94,8 @@ def router(context: Context, inventory: InventorySync) -> APIRouter:
         caller: Caller = requires(PERSON, stale_ok=True),
     ) -> GrantWhole:
         """One grant, with what was last read of it in AWS."""
-        return GrantWhole(**await reading.read_grant(context, caller, grant_id))
+        found = await reading.read_grant(context, caller, grant_id)
+        return GrantWhole(**with_names(context.policy.known(), found))
 
     @routes.post(
         "/revocations",
@@ -102,7 +107,10 @@ def router(context: Context, inventory: InventorySync) -> APIRouter:
     ) -> Response:
         """End all access of a ticket, a user or an account now. Works without the broker."""
         return await write(
-            context, caller, lambda work: revoke(context, work, caller, **body.model_dump()), show_revoked
+            context,
+            caller,
+            lambda work: revoke(context, work, caller, **body.model_dump()),
+            partial(show_revoked, context.policy.known()),
         )
 
     @routes.post("/inventory/sync", response_model=SyncShown)
@@ -120,18 +128,22 @@ def router(context: Context, inventory: InventorySync) -> APIRouter:
     @routes.get("/operations", dependencies=[requires("ops.read", stale_ok=True)])
     async def show_operations() -> OperationsShown:
         """The engine: who is active, what waits, what is in flight."""
-        return OperationsShown(**await reading.read_operations(context))
+        snapshot, found = context.policy.known(), await reading.read_operations(context)
+        named = {
+            part: [with_names(snapshot, one) for one in found[part]] for part in ("in_flight", "failing")
+        }
+        return OperationsShown(**{**found, **named})
 
     return routes
 
 
-def show_revoked(result: Revoked) -> Answer:
+def show_revoked(snapshot: Snapshot, result: Revoked) -> Answer:
     note = (
         "nothing was live" + (_STOPPED_LATER if result.stops_later else "") if result.nothing_live else None
     )
     shown = RevocationShown(
-        ended=[GrantShown(**views.shown(claim)) for claim in result.ended],
-        remaining=[AssignmentRemaining(**asdict(one)) for one in result.remaining],
+        ended=[GrantShown(**with_names(snapshot, views.shown(claim))) for claim in result.ended],
+        remaining=[AssignmentRemaining(**with_names(snapshot, asdict(one))) for one in result.remaining],
         note=note,
     )
     return Answer(200, shown.model_dump(mode="json"))

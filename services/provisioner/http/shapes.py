@@ -1,22 +1,34 @@
 """What the provisioner's routes answer: the JSON that OpenAPI documents."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from services.provisioner.domain.claims import ClaimState
+from shared.contracts.documents import Account, Document, PermissionSet, User
+from shared.policy.directory import name_of
+from shared.policy.snapshot import Snapshot
 
 
-class GrantShown(BaseModel):
+class AssignmentNamed(BaseModel):
+    """Whose access to what. Names are as they are now or were last; an id stands for an unknown one."""
+
+    user_id: str
+    user_name: str
+    account_id: str
+    account_name: str
+    set_id: str
+    set_name: str
+
+
+class GrantShown(AssignmentNamed):
     """A beneficiary's access to an account through a permission set, as it stands."""
 
     id: str
     ticket_id: str
     target_id: str
-    user_id: str
-    account_id: str
-    set_id: str
     state: ClaimState
     version: int
     starts_at: datetime
@@ -41,12 +53,9 @@ class GrantWhole(GrantShown):
     next_at: datetime | None
 
 
-class AssignmentRemaining(BaseModel):
+class AssignmentRemaining(AssignmentNamed):
     """Access that AWS has at this moment."""
 
-    user_id: str
-    account_id: str
-    set_id: str
     why: Literal["kept", "being_revoked"]
     kept_by: list[str] = Field(description="claims that hold it, or `not_ours`")
     grants: list[str] = Field(description="the ended ones that wait for the revoke")
@@ -76,12 +85,9 @@ class Engine(BaseModel):
     deadline: datetime
 
 
-class Flight(BaseModel):
+class Flight(AssignmentNamed):
     """An operation that AWS works on for us."""
 
-    user_id: str
-    account_id: str
-    set_id: str
     kind: str
     request_id: str | None
     started_at: datetime
@@ -89,12 +95,9 @@ class Flight(BaseModel):
     last_error: str
 
 
-class Failing(BaseModel):
+class Failing(AssignmentNamed):
     """An assignment that is tried again; AWS's words say why."""
 
-    user_id: str
-    account_id: str
-    set_id: str
     desired: str
     observed: str
     attempt: int
@@ -111,3 +114,17 @@ class OperationsShown(BaseModel):
     due: int
     in_flight: list[Flight]
     failing: list[Failing]
+
+
+def with_names(snapshot: Snapshot, shown: Mapping[str, Any]) -> dict[str, Any]:
+    """What has the three ids of an assignment, with the names beside them."""
+    return {
+        **shown,
+        "user_name": _name(snapshot.ever(User, shown["user_id"]), shown["user_id"]),
+        "account_name": _name(snapshot.ever(Account, shown["account_id"]), shown["account_id"]),
+        "set_name": _name(snapshot.ever(PermissionSet, shown["set_id"]), shown["set_id"]),
+    }
+
+
+def _name(found: Document | None, document_id: str) -> str:
+    return name_of(found) if found is not None else document_id
