@@ -99,8 +99,12 @@ class NameReader:
         return self._ambiguous(kind, text, ids) if len(ids) > 1 else next(iter(ids))
 
     def unknown(self, kind: Kind, text: str) -> Unresolved:
-        """That there is no such thing, with the nearest one that they may be told of."""
+        """That there is no such thing, or that it is not registered, with the nearest they may know."""
         sentence, otherwise = _UNKNOWN[kind]
+        there = [one for one in meant(self.snapshot, kind, text) if self.sees(kind, one)]
+        found = self.snapshot.get(kind, there[0]) if len(there) == 1 else None
+        if found is not None:
+            return Unresolved("unknown", f"{sentence.format(label(found))}; {otherwise}")
         near = self._nearest(kind, text)
         hint = f"did you mean {label(near)}?" if near else otherwise
         return Unresolved("unknown", f"{sentence.format(text[:_SHOWN])}; {hint}")

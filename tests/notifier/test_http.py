@@ -36,6 +36,7 @@ async def test_list_deliveries_by_ticket_recipient_and_state(post: Post, issuer:
         assert len(await found()) == 4
         assert sorted(await found(ticket_id=TICKET)) == [(ann, "failed"), (bob, "sent")]
         assert await found(user_id=ann, state="pending") == [(ann, "pending")]
+        assert await found(user_id="ann@example.com", state="pending") == [(ann, "pending")]
         assert await found(state="failed", ticket_id=ANOTHER) == []
         (item,) = (await client.get("/v1/deliveries", params={"state": "failed"})).json()["items"]
     assert item["id"] == failed

@@ -21,7 +21,7 @@ from shared.contracts import documents as doc
 from shared.foundation.clock import ManualClock
 from shared.runtime.service import Process, Service
 from tests.support import organisation as org
-from tests.support.harness import NOW, ready_tables, said, with_pool
+from tests.support.harness import NOW, publish, ready_tables, said, with_pool
 from tests.support.http import api, issuer_server, trusted
 from tests.support.provisioner_lab import Lab, Premises, connected, empty, laboratory
 
@@ -112,6 +112,9 @@ async def test_list_shows_ones_own_and_everything_to_who_reads_tickets(
         (f"?ticket_id={ticket_of('grant-3')}", ["grant-3"]),
         (f"?account_id={org.P}", ["grant-2"]),
         (f"?user_id={org.user_id('eve')}", ["grant-4"]),
+        ("?account_id=prod-payments", ["grant-2"]),
+        ("?user_id=eve", ["grant-4"]),
+        ("?user_id=Eve@example.com", ["grant-4"]),
         ("?state=revoked&state=scheduled", ["grant-4", "grant-2"]),
     ],
 )
@@ -119,6 +122,50 @@ async def test_list_filters(
     service: Service, issuer: DevelopmentIssuer, query: str, expected: list[str]
 ) -> None:
     assert await listed(service, issuer, "aud", query) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("?user_id=evee", ("user_id", "user_unknown", "did you mean eve (user-eve)?")),
+        ("?account_id=prod-paymnts", ("account_id", "account_unknown", "did you mean prod-payments")),
+    ],
+)
+async def test_list_by_a_name_that_nothing_has_is_refused_with_the_nearest(
+    service: Service, issuer: DevelopmentIssuer, query: str, problem: tuple[str, str, str]
+) -> None:
+    async with api(service, issuer, "aud") as client:
+        answer = await client.get(f"/v1/grants{query}")
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert (error["field"], error["code"]) == problem[:2]
+    assert problem[2] in error["detail"]
+
+
+async def test_list_by_the_id_of_what_is_gone_finds_its_grants(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    policy = service.context.policy
+    for document in (org.user("eve"), doc.Account(id=org.P, name="prod-payments", state="ACTIVE")):
+        publish(policy, document.model_copy(update={"deleted": True}))
+    assert await listed(service, issuer, "aud", f"?user_id={org.user_id('eve')}") == ["grant-4"]
+    assert await listed(service, issuer, "aud", f"?account_id={org.P}") == ["grant-2"]
+    async with api(service, issuer, "aud") as client:
+        (grant,) = (await client.get(f"/v1/grants?account_id={org.P}")).json()["items"]
+    assert (grant["user_name"], grant["account_name"], grant["set_name"]) == (
+        "ann", "prod-payments", "Administrator",
+    )  # fmt: skip
+
+
+async def test_list_while_the_policy_is_not_there_takes_ids_and_waits_for_names(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    service.context.policy.catching_up = True
+    publish(service.context.policy, doc.Account(id=org.S, name="prod-cards", state="ACTIVE"))
+    assert await listed(service, issuer, "aud", f"?account_id={org.P}&user_id=user-ann") == ["grant-2"]
+    async with api(service, issuer, "aud") as client:
+        answer = await client.get("/v1/grants?account_id=nothing-like-it")
+    assert answer.status_code == 503
 
 
 async def test_list_of_another_persons_grants_is_empty_for_who_may_not_see_them(

@@ -92,7 +92,8 @@ async def test_submit_of_a_good_request_is_created_and_told(
         ({"reason": "restart \x07 the workers"}, "/reason", "character_refused"),
         ({"beneficiaries": ["nobody"]}, "/beneficiaries/0", "beneficiary_unknown"),
         ({"beneficiaries": ["gone"]}, "/beneficiaries/0", "beneficiary_disabled"),
-        ({"targets": [{"account": "123"}]}, "/targets/0/account", "wrong_form"),
+        ({"targets": [{"account": "123"}]}, "/targets/0/account", "account_not_registered"),
+        ({"targets": [{"account": ""}]}, "/targets/0/account", "too_short"),
         ({"targets": [{"account": org.P}]}, "/targets/0", "set_or_group"),
         (
             {"targets": [{"account": org.MANAGEMENT, "set": org.ADMIN}]},

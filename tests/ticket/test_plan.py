@@ -193,7 +193,7 @@ def test_plan_for_a_user_name_that_two_users_have_names_nobody(world: Snapshot) 
     twin = org.user("ann").model_copy(update={"id": "user-ann-2", "external_ids": (), "revision": 1000})
     world = world.replace(twin)
     ambiguous = draft(world, "bob", beneficiaries=("ann",))
-    assert codes(plan(world, ambiguous)) == [("/beneficiaries/0", "beneficiary_unknown")]
+    assert codes(plan(world, ambiguous)) == [("/beneficiaries/0", "beneficiary_ambiguous")]
     by_id = draft(world, "bob", beneficiaries=(org.user_id("ann"),))
     assert codes(plan(world, by_id)) == []
 
