@@ -2,7 +2,7 @@
 
 `due` is from the end of a window to its committed revoke event, `call` from there to the delete call as the
 simulator received it. AWS's rate is left out (an end costs six calls, so its quota allows three ends a
-second); operations take 0.2 to 1 s. `python -m bench.expiry [--claims 1000 ...] [--seconds 20]`
+second); operations take 0.2 to 1 s. `python -m bench.expiry [--claims 1000 ...] [--seconds 60]`
 """
 
 import argparse
@@ -34,6 +34,8 @@ from simulator.server import Simulator
 from tests.support.harness import service_database, with_pool
 from tests.support.servers import embedded_postgres
 
+FEWEST = 200
+"""Ends from which a 99th percentile says more than the largest."""
 TARGET_CLAIMS = 100_000
 TARGET_CALL_P99_MS = 250
 ENDS_PER_SECOND = 5
@@ -88,7 +90,8 @@ async def measure(admin_dsn: str, *, claims: int, seconds: float) -> dict[str, o
         "due_ms": _percentiles(expiry.late),
         "call_ms": called,
         "target_call_p99_ms": TARGET_CALL_P99_MS,
-        "holds": claims != TARGET_CLAIMS or called["p99"] <= TARGET_CALL_P99_MS,
+        # A target exists for one size only.
+        "holds": called.get("p99", called["max"]) <= TARGET_CALL_P99_MS if claims == TARGET_CLAIMS else None,
     }
 
 
@@ -215,18 +218,22 @@ def _call_lateness(aws: Simulator, ends: dict[str, datetime]) -> list[float]:
 
 
 def _percentiles(seconds: list[float]) -> dict[str, float]:
+    """In milliseconds. Of few ends the 99th percentile is the largest, and is not called so."""
     ordered = sorted(seconds)
 
     def at(share: float) -> float:
         return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1)
 
-    return {"p50": at(0.5), "p99": at(0.99), "max": at(1)}
+    found = {"p50": at(0.5), "p99": at(0.99), "max": at(1)}
+    if len(ordered) < FEWEST:
+        del found["p99"]
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.expiry", description=__doc__)
     parser.add_argument("--claims", type=int, nargs="+", default=[1_000, 10_000, 100_000])
-    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--seconds", type=float, default=60)
     options = parser.parse_args()
     logs.configure(fmt="console", level="WARNING")  # to stderr: stdout is for the figures
     with embedded_postgres() as server:

@@ -167,7 +167,7 @@ class Ticket(Contract):
     credentials_until: AwareDatetime | None = None
     closed_at: AwareDatetime | None = None
     revisions: Revisions = Revisions()
-    """The policy's documents at submit."""
+    """The policy's documents at the newest request."""
 
     @property
     def parties(self) -> frozenset[str]:

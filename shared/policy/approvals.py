@@ -13,7 +13,7 @@ from shared.policy.rows import approve_verb
 from shared.policy.snapshot import Snapshot
 
 
-def unmet(
+def approval_problem(
     snapshot: Snapshot,
     *,
     votes: Sequence[Vote],

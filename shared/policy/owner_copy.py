@@ -18,6 +18,11 @@ class OwnerCopy:
         self._digest = 0
         self._newest = 0
 
+    @property
+    def empty(self) -> bool:
+        """Nothing is here, as before the owner has anything to publish."""
+        return not self._live
+
     def take(self, document: Document) -> bool:
         """Count a document in if it is newer than what is known; False when it is not."""
         if document.revision <= self._revisions.get(document.key, 0):

@@ -59,7 +59,7 @@ class Policy:
         """Compare what is here with an owner's statement of what a complete copy is."""
         self._copies[marker.owner].note(marker)
         self._snapshot = self._snapshot.counted(marker)
-        if self._copies["provisioner"].verified:
+        if self._directory_read:
             self.know_people()
         self._changed()
 
@@ -121,12 +121,28 @@ class Policy:
 
     @property
     def ready(self) -> bool:
-        """Every owner's documents are completely here."""
-        return not self.catching_up and all(copy.verified for copy in self._copies.values())
+        """Every owner's documents are completely here, and a directory was read at least once."""
+        verified = all(copy.verified for copy in self._copies.values())
+        return not self.catching_up and verified and self._directory_read
 
     @property
     def unready_owners(self) -> list[str]:
         return sorted(owner for owner, copy in self._copies.items() if not copy.verified)
+
+    @property
+    def waits_for(self) -> str:
+        """What is still to come before this is ready, for people to read."""
+        if self.unready_owners:
+            return ", ".join(self.unready_owners)
+        if not self._directory_read:
+            return "the first reading of accounts and people from AWS"
+        return "the end of what the broker holds"
+
+    @property
+    def _directory_read(self) -> bool:
+        """A complete copy of nothing knows nobody: without this everybody would be refused as a stranger."""
+        inventory = self._copies["provisioner"]
+        return inventory.verified and not inventory.empty
 
     @property
     def age(self) -> timedelta:
@@ -151,8 +167,8 @@ class Policy:
     def _require_complete(self) -> None:
         if not self.ready:
             raise NotReady(
-                "policy and inventory are not completely read yet, waiting for "
-                f"{', '.join(self.unready_owners)}; try again in a few seconds",
+                f"policy and inventory are not completely read yet, waiting for {self.waits_for}; "
+                "try again in a few seconds",
                 code="tables_not_ready",
             )
 

@@ -211,7 +211,7 @@ class Service:
         if self.relay.state == "down":
             return "the relay neither holds its lock nor waits for it"
         if not self.context.policy.ready:
-            return f"tables: waiting for {', '.join(self.context.policy.unready_owners)}"
+            return f"tables: waiting for {self.context.policy.waits_for}"
         return None
 
     # bringing up, in order

@@ -100,11 +100,10 @@ class Watch:
     async def _look_at_readiness(self) -> None:
         now, policy = self._context.clock.now(), self._context.policy
         self._unready_since = None if policy.ready else self._unready_since or now
-        owners = ", ".join(policy.unready_owners) or "the end of what the broker holds"
         await self._report(
             "tables_unready",
             "policy and inventory are not completely read; nothing is decided",
-            f"not ready since {self._unready_since}, waits for {owners}",
+            f"not ready since {self._unready_since}, waits for {policy.waits_for}",
             stands=self._unready_since is not None and now - self._unready_since >= UNREADY_AFTER,
         )
 

@@ -15,7 +15,7 @@ from shared.contracts.documents import ApprovalRule, Group, RuleStage
 from shared.contracts.event import Revisions
 from shared.contracts.people import Person
 from shared.foundation.clock import new_id
-from shared.policy.approvals import unmet
+from shared.policy.approvals import approval_problem
 from shared.policy.snapshot import Snapshot
 from tests.support import policy_example as example
 from tests.support.policy_example import ADMIN, NINE, RO, D, P
@@ -96,7 +96,7 @@ def snapshot() -> Snapshot:
 
 
 def why(snapshot: Snapshot, case: Case) -> str | None:
-    return unmet(
+    return approval_problem(
         snapshot,
         votes=case.votes,
         auto_approved_by=case.auto,

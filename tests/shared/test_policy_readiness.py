@@ -184,6 +184,18 @@ def test_known_recognises_people_as_soon_as_the_inventory_is_complete(policy: Po
     assert policy.known().people_known, "once known they stay known"
 
 
+def test_a_complete_copy_of_no_directory_is_not_ready_and_knows_nobody(policy: Policy) -> None:
+    """An installation whose first reading of AWS has not succeeded: nobody is a stranger yet."""
+    fill(policy, {**org.everything(), "provisioner": []})
+    assert (policy.ready, policy.unready_owners) == (False, [])
+    assert code_of(policy) == "tables_not_ready"
+    assert not policy.known().people_known
+    with pytest.raises(NotReady, match="the first reading of accounts and people"):
+        policy.snapshot()
+    fill(policy, {"provisioner": org.everything()["provisioner"]})
+    assert policy.snapshot(purpose="write").people_known
+
+
 async def test_wait_for_a_revision_that_is_here_does_not_wait(policy: Policy) -> None:
     fill(policy, org.everything())
     await policy.wait_for(policy.snapshot().revisions, timeout_s=0)

@@ -15,7 +15,7 @@ from shared.contracts.documents import Account, PermissionSet, RegisteredAccount
 from shared.contracts.event import Revisions
 from shared.contracts.subject import content_hash
 from shared.contracts.windows import Window
-from shared.policy.approvals import unmet
+from shared.policy.approvals import approval_problem
 from shared.policy.row import Answer
 from shared.policy.snapshot import Snapshot
 
@@ -141,7 +141,7 @@ def approval_verdict(
         return NotYet(_NOT_READY)
     if not snapshot.is_as_new_as(witness.revisions, decided_at=witness.approved_at, now=now):
         return NotYet("policy and inventory are older here than where it was approved")
-    why = unmet(
+    why = approval_problem(
         snapshot,
         votes=witness.votes,
         auto_approved_by=witness.auto_approved_by,

@@ -18,7 +18,7 @@ from shared.contracts.ticket import (
     TicketApproved,
     TicketRejected,
 )
-from shared.policy.approvals import unmet
+from shared.policy.approvals import approval_problem
 from shared.policy.snapshot import Snapshot
 
 
@@ -48,7 +48,7 @@ def why_invalid(
     subject: ApprovalSubject, review: ReviewApproved, snapshot: Snapshot, *, now: datetime
 ) -> str | None:
     """Why the votes are not enough by this service's own documents; None when they are."""
-    return unmet(
+    return approval_problem(
         snapshot,
         votes=review.votes,
         auto_approved_by=review.auto_approved_by,
