@@ -13,6 +13,7 @@ from shared.foundation.errors import FieldError, Invalid
 from shared.http.names import Name
 from shared.http.places import parameters
 from shared.http.wording import unknown
+from shared.policy.names import LONGEST
 from shared.text.moments import Moment
 
 ACCOUNT_ID: Final = r"^[0-9]{12}$"
@@ -28,6 +29,10 @@ UserIdFilter: TypeAlias = Annotated[
     Name | None, Query(description="a person: user id, user name or e-mail", examples=["ann@example.com"])
 ]
 """As it was written; `user_id_of` gives the id."""
+NameBeginning: TypeAlias = Annotated[
+    str,
+    Query(max_length=LONGEST, description="how the name begins, in small or capital letters; empty: all"),
+]
 Since: TypeAlias = Annotated[Moment | None, Query(description="not before this time")]
 Until: TypeAlias = Annotated[Moment | None, Query(description="before this time")]
 

@@ -113,7 +113,7 @@ def test_lists_are_pages_and_speak_one_vocabulary(document: dict[str, Any]) -> N
 
 
 VOCABULARY = {
-    "cursor", "limit", "ticket_id", "account_id", "user_id", "state", "since", "until", "type",
+    "cursor", "limit", "ticket_id", "account_id", "user_id", "name", "state", "since", "until", "type",
     "mine", "waiting_for",  # whose
     "registered",  # also what AWS has and JIT has not
     "actor", "after_sequence",  # the audit log's own

@@ -4,9 +4,7 @@ Rules and scopes name groups, OUs and tags, so these are for those who configure
 those who may request for others.
 """
 
-from typing import Annotated, TypeAlias
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from services.provisioner.domain import directory
@@ -14,14 +12,8 @@ from shared.context import Context
 from shared.foundation.errors import Denied, Forbidden
 from shared.http.access import PERSON, Caller, requires
 from shared.http.pages import NameCursor, Page, cut
-from shared.http.parameters import Limit
-from shared.policy.names import LONGEST
+from shared.http.parameters import Limit, NameBeginning
 from shared.policy.rights import may_find_users
-
-Beginning: TypeAlias = Annotated[
-    str,
-    Query(max_length=LONGEST, description="how the name begins, in small or capital letters; empty: all"),
-]
 
 
 class UserFound(BaseModel):
@@ -70,7 +62,7 @@ def router(context: Context) -> APIRouter:
 def _add_people(routes: APIRouter, context: Context) -> None:
     @routes.get("/users")
     async def list_users(
-        name: Beginning = "",
+        name: NameBeginning = "",
         cursor: NameCursor = None,
         limit: Limit = 50,
         caller: Caller = requires(PERSON),
@@ -84,7 +76,7 @@ def _add_people(routes: APIRouter, context: Context) -> None:
 
     @routes.get("/groups", dependencies=[requires("config.read")])
     async def list_groups(
-        name: Beginning = "", cursor: NameCursor = None, limit: Limit = 50
+        name: NameBeginning = "", cursor: NameCursor = None, limit: Limit = 50
     ) -> Page[GroupFound]:
         """Groups whose name begins so, by name."""
         found = directory.find_groups(context.policy.snapshot(), name, after=cursor, limit=limit + 1)
@@ -95,7 +87,9 @@ def _add_people(routes: APIRouter, context: Context) -> None:
 
 def _add_places(routes: APIRouter, context: Context) -> None:
     @routes.get("/ous", dependencies=[requires("config.read")])
-    async def list_ous(name: Beginning = "", cursor: NameCursor = None, limit: Limit = 50) -> Page[OuFound]:
+    async def list_ous(
+        name: NameBeginning = "", cursor: NameCursor = None, limit: Limit = 50
+    ) -> Page[OuFound]:
         """Organizational units whose name begins so, by name."""
         snapshot = context.policy.snapshot()
         found = directory.find_ous(snapshot, name, after=cursor, limit=limit + 1)
@@ -107,7 +101,9 @@ def _add_places(routes: APIRouter, context: Context) -> None:
         return Page[OuFound](items=items, next_cursor=next_cursor)
 
     @routes.get("/tags", dependencies=[requires("config.read")])
-    async def list_tags(name: Beginning = "", cursor: NameCursor = None, limit: Limit = 50) -> Page[TagFound]:
+    async def list_tags(
+        name: NameBeginning = "", cursor: NameCursor = None, limit: Limit = 50
+    ) -> Page[TagFound]:
         """Tags of accounts whose `key=value` begins so."""
         found = directory.find_tags(context.policy.snapshot(), name, after=cursor, limit=limit + 1)
         tags, next_cursor = cut(found, limit, lambda one: one.selector)
