@@ -17,14 +17,14 @@ from tests.support.waiting import until
 
 
 def settings(**changes: object) -> ProvisionerSettings:
-    given = {"database_url": SecretStr("postgresql://localhost/none")} | changes
+    given = {"database_url": SecretStr("postgresql://localhost/none"), "env": "development"} | changes
     return ProvisionerSettings.model_validate(given)
 
 
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ({"aws_endpoint": "http://127.0.0.1:1"}, "JIT_AWS_ENDPOINT"),
+        ({"env": "production", "aws_endpoint": "http://127.0.0.1:1"}, "JIT_AWS_ENDPOINT"),
         ({"slots": 5, "grant_slots": 6}, "JIT_GRANT_SLOTS"),
         ({"lease_ttl_s": 11.9, "call_timeout_s": 10}, "JIT_LEASE_TTL_S"),
         ({"settle_checks": 1}, "settle_checks"),
@@ -36,7 +36,7 @@ def test_settings_that_cannot_be_are_refused_by_name(changes: dict[str, object],
 
 
 def test_settings_allow_the_simulator_in_development() -> None:
-    assert settings(env="development", aws_endpoint="http://127.0.0.1:1").aws_endpoint
+    assert settings(aws_endpoint="http://127.0.0.1:1").aws_endpoint
 
 
 def test_settings_name_the_replica_by_host_and_port() -> None:
@@ -45,9 +45,7 @@ def test_settings_name_the_replica_by_host_and_port() -> None:
 
 
 def test_build_declares_every_route_and_topic() -> None:
-    service = build(
-        settings(env="development"), process=Process(ManualClock(NOW), ready_tables(ManualClock(NOW)))
-    )
+    service = build(settings(), process=Process(ManualClock(NOW), ready_tables(ManualClock(NOW))))
     paths = set(service.app.openapi()["paths"])
     assert {
         "/v1/grants", "/v1/grants/{grant_id}", "/v1/revocations", "/v1/inventory/sync", "/v1/operations",
