@@ -316,6 +316,7 @@ async def extended_life(lab: Lab, shared: Premises, fuse: Fuse, *, before_the_en
 async def outlived_nothing(lab: Lab, ticket: tk.Ticket, window: Window) -> None:
     """Gone in time after the end that was published last, and there until it, if that was the later one."""
     moved = await lab.said(access.AccessExtended)
+    assert all(fact.at < fact.ended_before for fact in moved), "what was over was revived"
     last = window.model_copy(update={"ends_at": moved[-1].ends_at}) if moved else window
     await judged(lab, until={"ann": last})
     [(_, _, gone)] = lab.presence()
