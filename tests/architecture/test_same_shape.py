@@ -1,5 +1,6 @@
 """Rooms that look alike: the same file names in every service, and no others but those the docs name."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -17,6 +18,9 @@ SERVICES = sorted(path.parent.name for path in (ROOT / "services").glob("*/__mai
 REFUSED = frozenset({"utils", "util", "common", "helpers", "helper", "misc", "manager", "managers", "base"})
 LONGEST = 400
 """Lines of one file; about 300 is where it should have become a package."""
+MEDIAN = 8
+NINE_OF_TEN = 22
+"""Lines of half the functions, and of nine of ten. A rule that leaks out of the domain makes them grow."""
 PRODUCT = ("services", "shared", "simulator", "local", "cli", "bench")
 
 
@@ -75,6 +79,17 @@ def test_no_file_is_too_long() -> None:
     for path in python_files():
         lines = len(path.read_text().splitlines())
         assert lines <= LONGEST, f"{path} has {lines} lines: make it a package, one file per noun"
+
+
+def test_functions_are_short_as_a_rule() -> None:
+    lengths = sorted(
+        (node.end_lineno or node.lineno) - node.lineno + 1
+        for path in python_files()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    assert lengths[len(lengths) // 2] <= MEDIAN
+    assert lengths[len(lengths) * 9 // 10] <= NINE_OF_TEN
 
 
 def test_every_module_says_what_it_is_for() -> None:
