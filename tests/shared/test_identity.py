@@ -146,6 +146,7 @@ async def test_bind_of_a_second_subject_to_a_user_is_a_conflict(pool: Pool, aler
     await bind(pool, ANN, world(), NOW, alerts=alerts)
     assert await refusal(pool, replace(ANN, sub="s-other"), world(), alerts) == "identity_conflict"
     assert len(alerts.details) == 1
+    assert "subject s-other names user u-ann; stored: subject s-ann is user u-ann" in alerts.details[0]
     assert await bound(pool) == {(ISSUER, "s-ann", "u-ann")}
 
 

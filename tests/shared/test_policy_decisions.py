@@ -95,6 +95,9 @@ def test_longest_is_the_most_any_allowing_row_gives_and_none_when_denied() -> No
     assert snapshot.longest("ann", "request", P, ADMIN, now=NINE) == timedelta(minutes=60)
     assert snapshot.longest("eve", "request", P, RO, now=NINE) is None
     assert snapshot.longest("carl", "approve/A1/1", P, RO, now=NINE) == timedelta.max
+    for minutes in (30, 600):
+        wider = snapshot.replace(example.scope("more", "user:ann", f"acct:{D}", f"ps:{ADMIN}", minutes))
+        assert wider.longest("ann", "request", D, ADMIN, now=NINE) == timedelta(minutes=max(480, minutes))
 
 
 def _replacing_removes_the_old_rows(engine: Engine) -> bool:

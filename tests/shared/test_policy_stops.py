@@ -42,6 +42,13 @@ def test_may_before_everything_is_read_allows_stops_by_role_only(
     assert answer.code == code
 
 
+def test_may_before_everything_is_read_allows_a_disabled_administrator_nothing(policy: Policy) -> None:
+    root = policy.known().user(org.user_id("root"))
+    assert root is not None
+    policy.take("provisioner", root.model_copy(update={"enabled": False, "revision": root.revision + 1000}))
+    assert policy.known().may(org.user_id("root"), "terminate", now=NOW).code == "NOT_READY"
+
+
 def test_may_before_people_are_read_allows_nothing() -> None:
     policy = Policy(org.ROLES, clock=ManualClock(NOW), stale_after=timedelta(minutes=1))
     for document in org.everything()["provisioner"]:

@@ -280,7 +280,7 @@ async def test_a_bug_while_starting_is_not_silent(dsn: str, broker: Broker) -> N
     service = Service("ticket", settings_for(dsn, broker), Parts(background=background))
     async with started(service):
         await until(lambda: service.problem() == "cannot start, this is a bug: KeyError")
-        assert "start" in [alert.key for alert in service.context.alerts.active]
+        await until(lambda: "start" in [alert.key for alert in service.context.alerts.active])
 
 
 async def test_before_the_database_is_there_routes_are_not_ready(dsn: str) -> None:
