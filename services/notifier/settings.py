@@ -1,11 +1,13 @@
 """Settings of the notifier."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from email.utils import parseaddr
 from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from shared.foundation.addresses import address_problem
 from shared.foundation.environment import load
 from shared.foundation.settings import ServiceSettings
 
@@ -43,6 +45,11 @@ class NotifierSettings(ServiceSettings):
     @property
     def mail_lease(self) -> timedelta:
         return self.mail_send_within * 1.5
+
+    def unfit(self) -> Iterator[str]:
+        yield from super().unfit()
+        if self.pages_url and (problem := address_problem(self.pages_url)):
+            yield f"JIT_PAGES_URL: {problem}; mails link there"
 
     @model_validator(mode="after")
     def _check_sender(self) -> Self:

@@ -1,10 +1,10 @@
 """The setting that says whose tokens are accepted; shared/identity/tokens.py verifies them."""
 
-import ipaddress
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from shared.foundation.addresses import address_problem
 
 
 class TrustedIssuer(BaseModel):
@@ -27,19 +27,7 @@ class TrustedIssuer(BaseModel):
 
     def unfit_for_production(self) -> str | None:
         """Why production cannot trust it: plain http, or a host of this machine. None when it can."""
-        for url in (self.issuer, self.jwks_url):
-            parts = urlsplit(url or self.issuer)
-            if parts.scheme != "https" or not parts.hostname:
-                return f"{url} is not an https address"
-            if is_loopback(parts.hostname):
-                return f"{url} is on loopback"
+        for name, url in (("issuer", self.issuer), ("jwks_url", self.jwks_url)):
+            if url is not None and (problem := address_problem(url)):
+                return f"{name}: {problem}"
         return None
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

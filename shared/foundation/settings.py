@@ -7,15 +7,16 @@ a field is its description in docs/settings.md: meaning, unit, and why this defa
 
 import re
 from collections.abc import Iterator
+from email.utils import parseaddr
 from functools import partial
 from typing import Annotated, Final, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, IPvAnyNetwork, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.foundation.addresses import address_problem, is_local
 from shared.foundation.environment import read
-from shared.foundation.issuers import TrustedIssuer, is_loopback
+from shared.foundation.issuers import TrustedIssuer
 
 AccountId = Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")]
 """An AWS account, as a setting names it."""
@@ -78,6 +79,12 @@ class SmtpSettings(BaseSettings):
     timeout_s: float = Field(default=15.0, gt=0)
     """Seconds that one answer of the mail server may take; busy servers greet late."""
 
+    @model_validator(mode="after")
+    def _no_password_in_clear(self) -> Self:
+        if self.tls == "none" and (self.username or self.password.get_secret_value()):
+            raise ValueError("JIT_SMTP_TLS: a password is never sent without TLS; use starttls or implicit")
+        return self
+
 
 class ServiceSettings(BaseSettings):
     """What all five services need. Nothing here is another service's business."""
@@ -126,7 +133,7 @@ class ServiceSettings(BaseSettings):
     """One JSON object a line, or coloured lines for a person at a terminal."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least that is logged. INFO has a line for each change of state and each request."""
-    table_stale_after_s: float = Field(default=60.0, gt=0)
+    table_stale_after_s: float = Field(default=60.0, gt=0, le=3600)
     """Seconds after which markers refuse writes: the copy of policy and inventory may be out of date. Six
     markers are missed by then."""
     kafka: KafkaSettings = Field(default_factory=partial(read, KafkaSettings))
@@ -165,15 +172,14 @@ class ServiceSettings(BaseSettings):
         yield from self._unfit_servers()
 
     def _unfit_servers(self) -> Iterator[str]:
-        address = urlsplit(self.public_url)
-        if address.scheme != "https" or is_loopback(address.hostname or ""):
-            yield f"JIT_PUBLIC_URL: people need an https address that is not this machine's; {_DEVELOPMENT}"
+        if problem := address_problem(self.public_url):
+            yield f"JIT_PUBLIC_URL: {problem}; people need an https address; {_DEVELOPMENT}"
         if self.kafka.security in {"PLAINTEXT", "SASL_PLAINTEXT"} and not self.kafka.allow_plaintext:
             yield (
                 "JIT_KAFKA_SECURITY: anybody on the network could read and write facts; use SASL_SSL, or say "
                 "JIT_KAFKA_ALLOW_PLAINTEXT=true where the network is closed to others"
             )
-        if self.smtp.sender.endswith("@example.com"):
+        if parseaddr(self.smtp.sender)[1].lower().endswith("@example.com"):
             yield "JIT_SMTP_SENDER: mail needs a sender of your own"
 
     def cautions(self) -> list[str]:
@@ -185,7 +191,12 @@ class ServiceSettings(BaseSettings):
             found.append("JIT_ALERTS_MAIL_TO and JIT_ALERTS_TOPIC_ARN are empty: alerts reach the log only")
         if self.kafka.allow_plaintext:
             found.append("JIT_KAFKA_ALLOW_PLAINTEXT: whoever reaches the broker can read and write facts")
-        if self.smtp.tls == "none" and not is_loopback(self.smtp.host):
+        found += [
+            f"JIT_TRUSTED_PROXIES holds {network}: whoever calls can name any address"
+            for network in self.trusted_proxies
+            if network.prefixlen == 0
+        ]
+        if self.smtp.tls == "none" and not is_local(self.smtp.host):
             found.append("JIT_SMTP_TLS is none: mail crosses the network unencrypted")
         return found
 

@@ -5,6 +5,7 @@ Every route declares one `requires(verb)`. Verbs of the policy are asked here wi
 The route-by-role test in tests/architecture finds these declarations.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -146,12 +147,15 @@ def _request_id(request: Request) -> str:
     return str(request.state.request_id)
 
 
+_REVISION: Final = re.compile(r"([a-z]+)=([0-9]{1,18})")
+
+
 def parse_revision(text: str) -> Revisions:
     """`catalog=12,rules=3` as revisions; what is not named is not waited for."""
     try:
-        parts = dict(part.strip().split("=", 1) for part in text.split(","))
-        known = {name: int(value) for name, value in parts.items()}
-        if not set(known) <= set(Revisions.model_fields):
+        parts = [_REVISION.fullmatch(part.strip()) for part in text.split(",")]
+        known = {match[1]: int(match[2]) for match in parts if match is not None}
+        if len(known) < len(parts) or not set(known) <= set(Revisions.model_fields):
             raise ValueError(text)
         return Revisions(**known)
     except ValueError:

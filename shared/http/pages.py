@@ -7,7 +7,7 @@ import binascii
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 from fastapi import Query
@@ -31,6 +31,10 @@ class Page(BaseModel, Generic[ItemT]):
         return f"{params[0].__name__}Page"
 
 
+LONGEST_CURSOR: Final = 1000
+"""Characters; ours have a position of at most 256 in them."""
+
+
 def cut(
     found: Sequence[ItemT], limit: int, position: Callable[[ItemT], Position]
 ) -> tuple[list[ItemT], str | None]:
@@ -44,10 +48,13 @@ def encode_cursor(position: Position) -> str:
 
 
 def _decode(cursor: str) -> Position:
+    if len(cursor) > LONGEST_CURSOR:
+        raise _not_a_cursor()
     try:
-        (position,) = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError, TypeError):
+        decoded = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, ValueError, RecursionError):
         raise _not_a_cursor() from None
+    position = decoded[0] if isinstance(decoded, list) and len(decoded) == 1 else None
     if isinstance(position, bool) or not isinstance(position, str | int):
         raise _not_a_cursor()
     return position

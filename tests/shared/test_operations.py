@@ -252,6 +252,9 @@ async def test_on_tables_that_are_not_ready_stops_alone_are_answered(office: Off
         ("catalog=1,rules=1,inventory=1", 200, None),
         ("catalogs=1", 422, "min_revision_invalid"),
         ("now", 422, "min_revision_invalid"),
+        ("catalog=-1", 422, "min_revision_invalid"),
+        ("catalog=1_0", 422, "min_revision_invalid"),
+        ("catalog=" + "9" * 4000, 422, "min_revision_invalid"),
     ],
 )
 async def test_a_revision_may_be_waited_for(

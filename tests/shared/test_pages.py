@@ -1,5 +1,6 @@
 """Pages: a cursor leads on exactly while there is more, and only a cursor is taken for one."""
 
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -76,6 +77,9 @@ def test_a_cursor_comes_back_as_its_position(path: str, position: Any) -> None:
         encode_cursor("a\0b"),
         encode_cursor(2**63),
         "W10",
+        "eyJhIjoxfQ",  # {"a":1}
+        urlsafe_b64encode(b"[" * 700).decode(),
+        urlsafe_b64encode(b"[" * 9000).decode(),
         "bnVsbA",
     ],
 )

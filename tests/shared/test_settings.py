@@ -10,6 +10,7 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from cli.settings_page import READERS, names_file, settings_of, settings_page
+from services.notifier.settings import NotifierSettings
 from services.ticket.settings import TicketSettings
 from shared.database.migrate import MigrateSettings
 from shared.foundation.clock import ManualClock
@@ -74,7 +75,7 @@ WRONG = {
     "JIT_ALERTS_MAIL_TO": "ops@example.com",
     "JIT_LOG_FORMAT": "xml",
     "JIT_LOG_LEVEL": "loud",
-    "JIT_TABLE_STALE_AFTER_S": "0",
+    "JIT_TABLE_STALE_AFTER_S": "inf",
     "JIT_KAFKA_BOOTSTRAP": "kafka:9092",
     "JIT_KAFKA_SECURITY": "TLS",
     "JIT_KAFKA_SASL_MECHANISM": "GSSAPI",
@@ -152,6 +153,8 @@ def test_what_is_for_development_is_refused_in_production(
         ("JIT_KAFKA_SECURITY", "PLAINTEXT"),
         ("JIT_KAFKA_SECURITY", "SASL_PLAINTEXT"),
         ("JIT_SMTP_SENDER", "jit@example.com"),
+        ("JIT_SMTP_SENDER", "JIT <jit@EXAMPLE.COM>"),
+        ("JIT_PUBLIC_URL", "https://[::ffff:127.0.0.1]"),
     ],
 )
 def test_what_cannot_work_is_refused_in_production_only(
@@ -182,6 +185,33 @@ def test_an_unknown_setting_is_refused_and_names_the_nearest(
 ) -> None:
     environment.setenv(name, "1")
     assert refusal(capsys).startswith(f"{name}: there is no such setting; did you mean {nearest}?")
+
+
+def test_a_mail_password_without_tls_is_refused_everywhere(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_all(
+        environment, {"JIT_ENV": "development", "JIT_SMTP_USERNAME": "jit", "JIT_SMTP_PASSWORD": "hunter2"}
+    )
+    said = refusal(capsys)
+    assert said.startswith("JIT_SMTP_TLS: ")
+    assert "hunter2" not in said
+    environment.setenv("JIT_SMTP_TLS", "starttls")
+    load(ServiceSettings)
+
+
+def test_a_page_address_of_mails_is_looked_at_in_production(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setenv("JIT_PAGES_URL", "http://pages.example.org")
+    with pytest.raises(SystemExit):
+        load(NotifierSettings)
+    assert capsys.readouterr().err.startswith("JIT_PAGES_URL: ")
+
+
+def test_a_proxy_that_is_everybody_is_said_aloud(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("JIT_TRUSTED_PROXIES", '["0.0.0.0/0"]')
+    assert any(line.startswith("JIT_TRUSTED_PROXIES") for line in load(ServiceSettings).cautions())
 
 
 def test_a_setting_of_another_service_is_known(environment: pytest.MonkeyPatch) -> None:
@@ -258,7 +288,7 @@ def test_secrets_are_not_in_what_settings_print() -> None:
     settings = load(
         ServiceSettings,
         kafka=KafkaSettings(password="hunter2"),
-        smtp=SmtpSettings(password="hunter2"),
+        smtp=SmtpSettings(password="hunter2", tls="starttls"),
         relay_database_url=DSN,
     )
     for text in (repr(settings), str(settings), settings.model_dump_json()):
@@ -267,7 +297,7 @@ def test_secrets_are_not_in_what_settings_print() -> None:
 
 def test_secrets_come_from_files_for_every_part(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     environment.delenv("JIT_DATABASE_URL")
-    environment.setenv("JIT_SECRETS_DIR", str(tmp_path))
+    set_all(environment, {"JIT_SECRETS_DIR": str(tmp_path), "JIT_SMTP_TLS": "implicit"})
     for name, value in {
         "jit_database_url": DSN,
         "jit_kafka_password": "for kafka",
