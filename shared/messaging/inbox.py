@@ -15,11 +15,10 @@ async def first_time(conn: Conn, received: Received[Any], *, now: datetime) -> b
     """Claim an event. False means its effect has already been committed: return without error.
 
     An event is its id and its source: a service that reuses another's id, by accident or not, takes
-    nothing away from it. A row without a source is of before that was kept, and is any source's.
+    nothing away from it.
     """
     row = await conn.fetchval(
-        "INSERT INTO inbox (event_id, source, received_at) SELECT $1, $2, $3 "
-        "WHERE NOT EXISTS (SELECT FROM inbox WHERE event_id = $1 AND source = '') "
+        "INSERT INTO inbox (event_id, source, received_at) VALUES ($1, $2, $3) "
         "ON CONFLICT DO NOTHING RETURNING event_id",
         received.id,
         received.envelope.source,

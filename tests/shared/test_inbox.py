@@ -64,13 +64,6 @@ async def test_another_source_with_the_same_id_takes_nothing_away(pool: Pool) ->
         assert not await inbox.first_time(conn, event(event_id, "notifier"), now=NOW)
 
 
-async def test_a_row_of_the_release_before_stands_for_any_source(pool: Pool) -> None:
-    event_id = new_id()
-    await pool.execute("INSERT INTO inbox (event_id, received_at) VALUES ($1, $2)", event_id, NOW)
-    async with transaction(pool) as conn:
-        assert not await inbox.first_time(conn, event(event_id), now=NOW)
-
-
 async def test_two_deliveries_at_once_wait_for_each_other_and_one_is_first(pool: Pool) -> None:
     event_id, go_on = new_id(), asyncio.Event()
     both = [asyncio.create_task(claim(pool, event_id, go_on)) for _ in range(2)]

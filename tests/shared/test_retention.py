@@ -27,8 +27,8 @@ async def test_purge_forgets_what_is_past_its_retention_and_never_the_unsent(poo
         await document_store.publish_marker(conn, "ticket", at=NOW)
         await conn.execute("UPDATE outbox SET sent_at = $1 WHERE key <> 'unsent'", NOW)
         await conn.execute(
-            "INSERT INTO inbox (event_id, received_at) "
-            "VALUES (gen_random_uuid(), $1), (gen_random_uuid(), $2)",
+            "INSERT INTO inbox (event_id, source, received_at) "
+            "VALUES (gen_random_uuid(), 'ticket', $1), (gen_random_uuid(), 'ticket', $2)",
             old,
             NOW,
         )

@@ -1,4 +1,4 @@
--- Messaging, documents and HTTP idempotency; the same tables in every service's database.
+-- Messaging, documents, HTTP idempotency and people's tokens; the same tables in every service's database.
 -- :app is the service's app role, which owns nothing and gets what it needs and no more.
 
 CREATE TABLE outbox (
@@ -23,9 +23,12 @@ BEGIN
 END $$;
 CREATE TRIGGER outbox_notify AFTER INSERT ON outbox FOR EACH STATEMENT EXECUTE FUNCTION outbox_notify();
 
+-- An event's id is its source's own: one that another service made up must not stand for it.
 CREATE TABLE inbox (
-    event_id    uuid PRIMARY KEY,
-    received_at timestamptz NOT NULL
+    event_id    uuid NOT NULL,
+    source      text NOT NULL,
+    received_at timestamptz NOT NULL,
+    PRIMARY KEY (event_id, source)
 );
 CREATE INDEX inbox_received ON inbox (received_at);
 
@@ -73,6 +76,19 @@ CREATE TABLE idempotency_key (
 );
 CREATE INDEX idempotency_key_created ON idempotency_key (created_at);
 
+-- Which Identity Store user a token's subject was at first sight. A service only ever adds rows: a
+-- subject that turns up as somebody else is refused, and an administrator of the database clears it.
+
+CREATE TABLE subject_binding (
+    iss        text NOT NULL,
+    sub        text NOT NULL,
+    user_id    text NOT NULL,
+    first_seen timestamptz NOT NULL,
+    PRIMARY KEY (iss, sub),
+    UNIQUE (iss, user_id)
+);
+
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, inbox, idempotency_key TO :app;
 GRANT SELECT, INSERT, UPDATE ON dead_letter, document TO :app;
 GRANT SELECT, UPDATE ON document_counter TO :app;
+GRANT SELECT, INSERT ON subject_binding TO :app;
