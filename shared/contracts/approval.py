@@ -126,10 +126,6 @@ class ReviewRejected(ReviewFact):
     votes: tuple[Vote, ...] = ()
 
 
-class ReviewTimedOut(ReviewFact):
-    TYPE: ClassVar[str] = "review.timed_out.v1"
-
-
 class ReviewVoided(ReviewFact):
     """The review counts no longer: the ticket was withdrawn or stopped, or its rule changed."""
 

@@ -85,7 +85,6 @@ def test_table_every_fact_of_the_three_topics_is_mailed_or_known_not_to_be() -> 
         "review.decided.v1",
         "review.approved.v1",
         "review.rejected.v1",
-        "review.timed_out.v1",
         "review.voided.v1",
     }, "a new fact: put it into the table of domain/notice.py, or here if nobody needs a mail about it"
 

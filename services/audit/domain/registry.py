@@ -213,7 +213,6 @@ _REVIEWS = (
         approval.ReviewRejected, "a stage rejected, or nobody could approve", ocsf.OTHER, "Reject",
         more=only("code", votes=each(VOTE)), disposition=ocsf.REJECTED,
     ),
-    _review(approval.ReviewTimedOut, "the review was not decided in time", 11, "Deactivate"),
     _review(approval.ReviewVoided, "the review counts no longer", 11, "Deactivate"),
 )  # fmt: skip
 
