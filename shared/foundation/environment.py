@@ -19,8 +19,8 @@ SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 SECRETS_DIR: Final = "JIT_SECRETS_DIR"
 PREFIX: Final = "JIT_"
-OTHERS: Final = ("JIT_TEST_", "JIT_CI_", "JIT_WRITE_", "JIT_KAFKA_LIBS", "JIT_ENGINE_", SECRETS_DIR)
-"""What tests, CI and the folder itself go by: no setting of a process."""
+OF_TESTS: Final = ("JIT_TEST_", "JIT_CI_", "JIT_WRITE_", "JIT_KAFKA_LIBS", "JIT_ENGINE_")
+"""What tests and CI go by: no setting of a process, and refused in production."""
 _NAMES: Final = Path(__file__).with_name("setting_names.txt")
 
 
@@ -65,8 +65,19 @@ def load(cls: type[SettingsT], **given: Any) -> SettingsT:
         raise SystemExit(2) from None
 
 
+def of_tests() -> list[str]:
+    """The names in the environment that only tests and CI go by: nothing that production is started with."""
+    return sorted(name for name in _ours() if name.startswith(OF_TESTS))
+
+
+def _ours() -> dict[str, str]:
+    """Our part of the environment in capital letters, since settings are read whatever the case."""
+    found = {name.upper(): value for name, value in os.environ.items()}
+    return {name: value for name, value in found.items() if name.startswith(PREFIX)}
+
+
 def _secrets_dir() -> str | None:
-    folder = os.environ.get(SECRETS_DIR)
+    folder = _ours().get(SECRETS_DIR)
     if folder and not Path(folder).is_dir():
         raise WrongSettings([f"{SECRETS_DIR}: there is no such folder"])
     return folder
@@ -74,11 +85,10 @@ def _secrets_dir() -> str | None:
 
 def _unknown(folder: str | None) -> Iterator[str]:
     """A line for each name of ours, in the environment or the folder, that nothing reads."""
-    known = known_names()
-    given = [name for name in os.environ if name.startswith(PREFIX)]
+    known = known_names() | {SECRETS_DIR}
     files = [file.name.upper() for file in Path(folder).iterdir()] if folder else []
-    for name in sorted({*given, *(file for file in files if file.startswith(PREFIX))}):
-        if name not in known and not name.startswith(OTHERS):
+    for name in sorted({*_ours(), *(file for file in files if file.startswith(PREFIX))}):
+        if name not in known and not name.startswith(OF_TESTS):
             yield f"{name}: there is no such setting{_nearest(name, known)}; all are in docs/settings.md"
 
 

@@ -15,7 +15,7 @@ from pydantic import Field, IPvAnyNetwork, SecretStr, StringConstraints, field_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.foundation.addresses import address_problem, is_local
-from shared.foundation.environment import read
+from shared.foundation.environment import of_tests, read
 from shared.foundation.issuers import TrustedIssuer
 
 AccountId = Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")]
@@ -181,6 +181,8 @@ class ServiceSettings(BaseSettings):
             )
         if parseaddr(self.smtp.sender)[1].lower().endswith("@example.com"):
             yield "JIT_SMTP_SENDER: mail needs a sender of your own"
+        for name in of_tests():
+            yield f"{name}: tests go by it, no process does; {_DEVELOPMENT}"
 
     def cautions(self) -> list[str]:
         """What works and should not stay as it is; logged at each start, a line each."""

@@ -155,13 +155,15 @@ def test_what_is_for_development_is_refused_in_production(
         ("JIT_SMTP_SENDER", "jit@example.com"),
         ("JIT_SMTP_SENDER", "JIT <jit@EXAMPLE.COM>"),
         ("JIT_PUBLIC_URL", "https://[::ffff:127.0.0.1]"),
+        ("JIT_TEST_SERVERS", "embedded"),
+        ("jit_test_servers", "embedded"),
     ],
 )
 def test_what_cannot_work_is_refused_in_production_only(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
 ) -> None:
     environment.setenv(name, value)
-    assert refusal(capsys).startswith(f"{name}: ")
+    assert refusal(capsys).startswith(f"{name.upper()}: ")
     environment.setenv("JIT_ENV", "development")
     load(ServiceSettings)
 
@@ -216,8 +218,23 @@ def test_a_proxy_that_is_everybody_is_said_aloud(environment: pytest.MonkeyPatch
 
 def test_a_setting_of_another_service_is_known(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("JIT_SHORTEST_WINDOW", "PT5M")
-    environment.setenv("JIT_TEST_SERVERS", "embedded")
     load(ServiceSettings)
+
+
+@pytest.mark.parametrize("name", ["jit_pool_sise", "Jit_Pool_Sise"])
+def test_an_unknown_setting_is_refused_whatever_its_case(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    environment.setenv(name, "9")
+    assert refusal(capsys).startswith("JIT_POOL_SISE: there is no such setting; did you mean JIT_POOL_SIZE?")
+
+
+def test_the_folder_of_secrets_is_found_whatever_the_case(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.setenv("jit_secrets_dir", str(tmp_path))
+    (tmp_path / "jit_smtp_username").write_text("jit")
+    assert load(ServiceSettings).smtp.username == "jit"
 
 
 def test_an_unknown_file_among_the_secrets_is_refused(
