@@ -43,6 +43,10 @@ class NotifierSettings(ServiceSettings):
     """How long a fact that came before its ticket waits for it; then its mail says less, but is sent."""
 
     @property
+    def sends_mail(self) -> bool:
+        return True
+
+    @property
     def mail_lease(self) -> timedelta:
         return self.mail_send_within * 1.5
 

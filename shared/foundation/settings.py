@@ -200,7 +200,14 @@ class ServiceSettings(BaseSettings):
         ]
         if self.smtp.tls == "none" and not is_local(self.smtp.host):
             found.append("JIT_SMTP_TLS is none: mail crosses the network unencrypted")
+        if self.sends_mail and is_loopback(self.smtp.host):
+            found.append("JIT_SMTP_HOST is this machine: mail waits for ever unless a relay listens here")
         return found
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether this process has anybody to write to."""
+        return bool(self.alerts_mail_to)
 
     @property
     def direct_database_url(self) -> str:

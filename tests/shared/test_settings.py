@@ -174,6 +174,23 @@ def test_a_plain_broker_in_production_is_said_aloud(environment: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
+    ("cls", "given", "warns"),
+    [
+        (NotifierSettings, {}, True),
+        (NotifierSettings, {"JIT_SMTP_HOST": "localhost"}, True),
+        (NotifierSettings, {"JIT_SMTP_HOST": "smtp.example.org", "JIT_SMTP_TLS": "starttls"}, False),
+        (ServiceSettings, {}, False),
+        (ServiceSettings, {"JIT_ALERTS_MAIL_TO": '["operations@example.org"]'}, True),
+    ],
+)
+def test_mail_that_goes_to_this_machine_is_said_aloud(
+    environment: pytest.MonkeyPatch, cls: type[ServiceSettings], given: dict[str, str], warns: bool
+) -> None:
+    set_all(environment, given)
+    assert any(line.startswith("JIT_SMTP_HOST") for line in load(cls).cautions()) is warns
+
+
+@pytest.mark.parametrize(
     ("name", "nearest"),
     [
         ("JIT_PROTECTED_ACCOUNT", "JIT_PROTECTED_ACCOUNTS"),
