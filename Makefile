@@ -31,6 +31,7 @@ check: venv-dev ## Format, lint, types, import contracts, generated files, lock 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m cli.main events | diff -u docs/events.md - || { echo "docs/events.md: run make generate" >&2; exit 1; }
+	$(BIN)/python -m cli.main settings --names | diff -u shared/foundation/setting_names.txt - || { echo "shared/foundation/setting_names.txt: run make generate" >&2; exit 1; }
 	$(BIN)/python -m cli.main settings | diff -u docs/settings.md - || { echo "docs/settings.md: run make generate" >&2; exit 1; }
 	$(BIN)/python -m cli.main openapi | diff -u docs/openapi/jit.json - || { echo "docs/openapi/jit.json: run make generate" >&2; exit 1; }
 	$(BIN)/python -m deploy.locks
