@@ -104,23 +104,23 @@ async def measure(admin_dsn: str, found: Broker, *, rate: float, seconds: float)
         )
         async with running(ticket, approval):
             count = WARM_UP + int(rate * seconds)
-            await say_at(ticket, watch, rate=rate, count=count)
-            await until(lambda: len(watch.handled) == count, 60, what="everything was heard")
+            await publish_at(ticket, watch, rate=rate, count=count)
+            await until(lambda: len(watch.handled) == count, 60, what="everything was handled")
             assert len(await effects(approval.context.pool)) == count, "each fact has one effect"  # noqa: S101 (a bench that judges)
     return watch
 
 
-async def say_at(service: Service, watch: Stopwatch, *, rate: float, count: int) -> None:
+async def publish_at(service: Service, watch: Stopwatch, *, rate: float, count: int) -> None:
     """At fixed moments, so that a slow hop does not slow the next fact down."""
     loop = asyncio.get_running_loop()
     prefix, started = unique("k"), loop.time()
-    async with asyncio.TaskGroup() as saying:
+    async with asyncio.TaskGroup() as publishing:
         for number in range(count):
             await asyncio.sleep(max(0.0, started + number / rate - loop.time()))
-            saying.create_task(say_one(service, watch, f"{prefix}-{number % KEYS}", number))
+            publishing.create_task(publish_one(service, watch, f"{prefix}-{number % KEYS}", number))
 
 
-async def say_one(service: Service, watch: Stopwatch, key: str, number: int) -> None:
+async def publish_one(service: Service, watch: Stopwatch, key: str, number: int) -> None:
     await say(service.context.pool, "ticket", key, number)
     watch.committed[number] = time.perf_counter()
 

@@ -47,8 +47,8 @@ def find_problems(root: Path) -> Iterator[str]:
             *asked["dependencies"],
             *(line for one in extras for line in asked["optional-dependencies"][one]),
         ]
-        yield from _unmet(name, lines, locks[name])
-    yield from _unmet("build", project["build-system"]["requires"], locks["build"])
+        yield from _unsatisfied(name, lines, locks[name])
+    yield from _unsatisfied("build", project["build-system"]["requires"], locks["build"])
     for name in ("service", "local", "build"):
         yield from _differing(name, locks[name], locks["dev"])
 
@@ -68,7 +68,7 @@ def _unfit(lock: str, text: str) -> Iterator[str]:
         yield f"requirements/{lock}.txt names a download address; hashes alone say what is meant"
 
 
-def _unmet(lock: str, lines: list[str], pins: Pins) -> Iterator[str]:
+def _unsatisfied(lock: str, lines: list[str], pins: Pins) -> Iterator[str]:
     for line in lines:
         wanted = Requirement(line)
         versions = pins.get(canonicalize_name(wanted.name), frozenset())

@@ -35,7 +35,7 @@ class Runs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls: the user as the inventory knows them, and the actor as facts name him."""
+    """Who calls: the user as the inventory knows them, and the actor as facts name them."""
 
     user: User
     actor: Actor

@@ -230,7 +230,7 @@ async def test_submit_huge_lists_is_refused_at_once(running: Running) -> None:
 
 
 async def test_request_for_oneself_by_another_name_does_not_let_one_approve(running: Running) -> None:
-    """Who asks for ann and is an approver of development himself."""
+    """Who asks for ann and is an approver of development too."""
     account = running.spare_account("nonprod")
     ticket = await running.submit(
         "bob", (account, "Developer"), beneficiaries=[running.user_id("ann")], duration="PT1H"

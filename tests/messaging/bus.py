@@ -119,12 +119,12 @@ class Corridor:
                 for index in range(keys):
                     key = f"{self.prefix}-{index}"
                     number = self.said.get(key, 0)
-                    await _say_surely(pool, key, number)
+                    await _publish_surely(pool, key, number)
                     self.said[key] = number + 1
         finally:
             await pool.close()
 
-    async def heard(self, name: str) -> dict[str, list[int]]:
+    async def handled(self, name: str) -> dict[str, list[int]]:
         """What a service noted of this corridor's keys, in its order."""
         dsn = self.databases.ticket if name == "ticket" else self.databases.approval
         conn = await asyncpg.connect(dsn)
@@ -140,23 +140,23 @@ class Corridor:
         return found
 
     async def settle(self) -> None:
-        """Wait until both ends heard as much as was said, then judge: once each, in order of each key."""
+        """Wait until both ends handled what was published, then judge: once each, in order of each key."""
         total = sum(self.said.values())
         assert total, "nothing was said"
         for name in ("approval", "ticket"):
-            await until(partial(self._at_least, name, total), PATIENCE_S, what=f"{name} heard all")
+            await until(partial(self._at_least, name, total), PATIENCE_S, what=f"{name} handled all")
         expected = {key: list(range(count)) for key, count in self.said.items()}
-        assert await self.heard("approval") == expected
-        assert await self.heard("ticket") == expected
+        assert await self.handled("approval") == expected
+        assert await self.handled("ticket") == expected
 
     async def _at_least(self, name: str, total: int) -> bool:
         try:
-            return sum(len(numbers) for numbers in (await self.heard(name)).values()) >= total
+            return sum(len(numbers) for numbers in (await self.handled(name)).values()) >= total
         except _LOST:
             return False
 
 
-async def _say_surely(pool: Pool, key: str, number: int) -> None:
+async def _publish_surely(pool: Pool, key: str, number: int) -> None:
     """Commit a fact although the connection may be lost at any moment, its commit's answer included."""
     while True:
         try:

@@ -99,10 +99,10 @@ async def test_a_failing_event_holds_its_own_partition_only(road: Corridor) -> N
         await service.stop()
         service = await road.start("approval", before=bug)
         await _fails_and_waits(bug, service)
-        assert await road.heard("approval") == {flowing: list(range(EVENTS))}
+        assert await road.handled("approval") == {flowing: list(range(EVENTS))}
         bug.mended = True
         await until(lambda: _all_of(road, bug.key), PATIENCE_S)
-    assert await road.heard("approval") == {
+    assert await road.handled("approval") == {
         bug.key: list(range(1 + BEHIND)),
         flowing: list(range(EVENTS)),
     }
@@ -113,4 +113,4 @@ async def test_a_failing_event_holds_its_own_partition_only(road: Corridor) -> N
 
 
 async def _all_of(road: Corridor, key: str) -> bool:
-    return len((await road.heard("approval")).get(key, [])) == 1 + BEHIND
+    return len((await road.handled("approval")).get(key, [])) == 1 + BEHIND

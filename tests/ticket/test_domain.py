@@ -46,7 +46,7 @@ def world() -> Snapshot:
 
 
 def submitted(world: Snapshot, name: str = "t", *people: str) -> Change[Ticket]:
-    """Bob asks for ann and himself, unless other people are named."""
+    """Bob asks for ann and bob, unless other people are named."""
     people = people or ("ann", "bob")
     plan = make_plan(draft(world, "bob", beneficiaries=people), world, now=NOW, limits=LIMITS)
     assert plan.problems == ()

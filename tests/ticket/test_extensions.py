@@ -46,7 +46,7 @@ REASON = "the incident takes longer"
 
 @pytest.fixture
 async def ticket(service: Service, issuer: DevelopmentIssuer) -> Ticket:
-    """Of bob for ann and himself: active for twenty minutes, an hour is allowed."""
+    """Of bob for ann and bob: active for twenty minutes, an hour is allowed."""
     made = await submitted(service, issuer, "bob", beneficiaries=["ann", "bob"], duration="PT20M")
     await approve_all(service, made["id"])
     approved = await stored(service, made["id"])

@@ -279,8 +279,8 @@ def _grant(grant: OtherGrant, *, named: bool) -> str:
 
 
 def _rejection(one: EarlierRejection) -> str:
-    said = " ".join(one.comment.split())
-    return f"{utc(one.at)}: {said}" if said else utc(one.at)
+    comment = " ".join(one.comment.split())
+    return f"{utc(one.at)}: {comment}" if comment else utc(one.at)
 
 
 def _unit_names(account: Account, documents: Documents) -> list[str]:
