@@ -12,6 +12,7 @@ BENCHES = (
     ("bench.hop",),
     ("bench.approval",),
     ("bench.expiry",),
+    ("bench.start",),
 )
 LONGEST_S = 900
 
