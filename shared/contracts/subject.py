@@ -47,7 +47,10 @@ class ApprovalSubject(Contract):
     revision: int
     """The target's; an extension names the revision whose access it extends."""
     requester: Person
+    """Who asks for this."""
     beneficiaries: tuple[Person, ...]
+    other_parties: tuple[Person, ...] = ()
+    """Who else may not decide on it: who asked for the access that an extension makes last."""
     grants: tuple[SubjectGrant, ...]
     account_id: str
     account_name: str
@@ -71,7 +74,7 @@ class ApprovalSubject(Contract):
         return frozenset(
             {
                 self.requester.user_id,
-                *(person.user_id for person in self.beneficiaries),
+                *(person.user_id for person in (*self.beneficiaries, *self.other_parties)),
                 *(grant.beneficiary for grant in self.grants),
             }
         )

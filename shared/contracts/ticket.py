@@ -215,6 +215,9 @@ class Ticket(Contract):
             kind=SubjectKind.EXTENSION,
             id=extension.id,
             requester=extension.requested_by,
+            other_parties=(self.requester,)
+            if self.requester.user_id != extension.requested_by.user_id
+            else (),
             grants=[grant for grant in self.grants if grant.id in extension.grants],
             asked=WindowAsked(starts_at=target.window.starts_at, ends_at=extension.ends_at),
             reason=extension.reason,

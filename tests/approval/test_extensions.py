@@ -181,6 +181,17 @@ def test_extension_is_not_decided_by_whoever_asks_for_it() -> None:
     assert [one.user_name for one in first.approvers] == ["cora"]
 
 
+async def test_extension_is_not_decided_by_whoever_asked_for_the_access(desk: Desk) -> None:
+    of = with_extension(live(ticket(requester="carl")), hours=2, by="ann")
+    first = opened((stage(),), electorate(CARLS), of=of).events[1]
+    assert isinstance(first, ReviewStageOpened)
+    assert [one.user_name for one in first.approvers] == ["cora"]
+    review = await reviewed(desk, of)
+    answer = await desk.decide("carl", review.id)
+    assert (answer.status_code, answer.json()["code"]) == (403, "self_approval")
+    assert (await desk.decide("cora", review.id)).status_code == 201
+
+
 async def test_extension_shown_says_from_which_end_to_which(desk: Desk) -> None:
     review = await reviewed(desk, wanted())
     body = (await desk.get("carl", f"/v1/reviews/{review.id}")).json()

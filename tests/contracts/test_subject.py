@@ -53,6 +53,17 @@ def test_parties_are_all_it_is_for() -> None:
     assert one.parties == {person(name).user_id for name in ("ann", "bob", "carl")}
 
 
+def test_an_extension_is_also_of_whoever_asked_for_the_access() -> None:
+    one = extended(ExtensionState.PENDING).model_copy(update={"requester": person("carl")})
+    made = one.extension_subject(one.extensions[0])
+    assert made is not None
+    assert made.requester == person("ann")
+    assert made.other_parties == (person("carl"),)
+    assert made.parties == {person(name).user_id for name in ("ann", "carl")}
+    assert requested()[1].other_parties == (), "named once"
+    assert one.subject_of(one.targets[0]).other_parties == ()
+
+
 def requested() -> tuple[Ticket, ApprovalSubject]:
     one = extended(ExtensionState.PENDING)
     made = one.extension_subject(one.extensions[0])

@@ -30,8 +30,8 @@ from shared.foundation.clock import ManualClock, new_id
 from shared.foundation.errors import Conflict, Forbidden, Invalid, JitError, NotFound
 from shared.runtime.service import Service
 from tests.support import organisation as org
-from tests.support.builders import access_fact, review_approved, review_rejected
-from tests.support.harness import NOW, said
+from tests.support.builders import access_fact, review_approved, review_rejected, vote
+from tests.support.harness import NOW, publish, said
 from tests.support.http import api
 from tests.support.work import caller, deliver
 from tests.ticket.test_consumers import now_of
@@ -178,6 +178,19 @@ async def test_request_after_the_set_has_changed_is_refused(service: Service, ti
     assert [problem.code for problem in caught.value.fields] == ["set_changed"]
 
 
+async def test_request_only_the_requester_of_the_access_could_decide_is_unapprovable(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    """Bob asked for ann; of development he is the only approver there is."""
+    wanted = {"targets": [{"account": org.D, "set": org.READ}], "duration": "PT4H"}
+    made = await submitted(service, issuer, "bob", beneficiaries=["ann"], **wanted)
+    await approve_all(service, made["id"])
+    live = await stored(service, made["id"])
+    with pytest.raises(Invalid) as caught:
+        await extended(service, live, "ann", ends_at=NOW + 5 * HOUR)
+    assert [problem.code for problem in caught.value.fields] == ["unapprovable"]
+
+
 # deciding
 
 
@@ -225,6 +238,30 @@ async def test_approval_of_something_else_is_ignored(
     await deliver(service, review_approved(asked, asked.extensions[0], at=NOW, **changes))
     assert service.context.alerts.active == []
     assert await now_of(service, ticket) == asked
+
+
+async def test_vote_of_the_requester_of_the_access_does_not_count(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    """Bob asked for ann, and development is his to approve: not for what he asked for."""
+    made = await submitted(
+        service,
+        issuer,
+        "bob",
+        beneficiaries=["ann"],
+        targets=[{"account": org.D, "set": org.READ}],
+        duration="PT3H",
+    )
+    await approve_all(service, made["id"])
+    asked = await extended(service, await stored(service, made["id"]), "ann", ends_at=NOW + 4 * HOUR)
+    (by_itself,) = [rule for rule in org.rules() if rule.key.endswith("/dev-read")]
+    publish(service.context.policy, by_itself.model_copy(update={"auto_approve_up_to": 3 * HOUR}))
+    event = review_approved(
+        asked, asked.extensions[0], at=NOW, auto_approved_by=None, votes=(vote(org.user_id("bob"), at=NOW),)
+    )
+    await deliver(service, event)
+    assert [one.key for one in service.context.alerts.active] == [f"approval_invalid/{event.review_id}"]
+    assert await now_of(service, asked) == asked
 
 
 @pytest.mark.parametrize("code", ["rejected", "no_rule", "unapprovable"])

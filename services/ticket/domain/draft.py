@@ -34,6 +34,8 @@ class Draft:
     asked: WindowAsked
     reason: str
     reference: str | None = None
+    other_parties: frozenset[str] = frozenset()
+    """User ids of those who may not decide on it either: who asked for what an extension makes last."""
 
 
 @dataclass(frozen=True)

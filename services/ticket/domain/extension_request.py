@@ -112,6 +112,7 @@ def plan_extension(
         asked=WindowAsked(starts_at=found.window.starts_at, ends_at=asked.ends_at),
         reason=asked.reason,
         reference=ticket.reference,
+        other_parties=frozenset({ticket.requester.user_id}),
     )
     problems = [
         *check_reason(asked.reason),

@@ -78,7 +78,7 @@ def decide(
     length = asked.length_from(now) or timedelta(0)
     planned: list[PlannedTarget] = []
     for pair in pairs:
-        target, found = _plan_target(pair, draft.requester, people, snapshot, length=length, now=now)
+        target, found = _plan_target(pair, draft, people, snapshot, length=length, now=now)
         planned.append(target)
         problems += found
     return Plan(
@@ -123,16 +123,16 @@ def _with_default_length(
 
 def _plan_target(
     pair: Pair,
-    requester: User,
+    draft: Draft,
     people: Sequence[User],
     snapshot: Snapshot,
     *,
     length: timedelta,
     now: datetime,
 ) -> tuple[PlannedTarget, list[FieldError]]:
-    allowed_by, problems = _ask_rights(pair, requester, people, snapshot, length=length, now=now)
+    allowed_by, problems = _ask_rights(pair, draft.requester, people, snapshot, length=length, now=now)
     choice = snapshot.rules_for(pair.account.id, pair.permission_set.id, length)
-    parties = {requester.id, *(person.id for person in people)}
+    parties = {draft.requester.id, *(person.id for person in people), *draft.other_parties}
     approvers = tuple(
         snapshot.who_may(
             f"approve/{stage.rule_id}/{stage.index}",
