@@ -1,11 +1,22 @@
 """One running stack for all e2e tests of a session; tests that stop it start their own."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.running import Running
 from tests.support.stack import data_folder, running_stack
+
+FOLDER = Path(__file__).parent
+TIMEOUT_S = 240
+"""Tests that begin together wait together, and for longer on a loaded machine."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == FOLDER and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")

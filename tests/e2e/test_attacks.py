@@ -58,7 +58,7 @@ async def test_vote_in_somebody_elses_name_is_refused(running: Running) -> None:
     answer = await running.client.post(
         f"{path}?access_token={token}", json={"verdict": "approve"}, headers=as_read(review)
     )
-    assert answer.status_code == 401
+    assert answer.status_code in {401, 422}, "a token in the address is no token, nor a parameter"
     twice = [("Authorization", f"Bearer {ann.token}"), ("Authorization", f"Bearer {token}")]
     answer = await running.client.post(
         path, json={"verdict": "approve"}, headers=[*twice, *as_read(review).items()]

@@ -72,7 +72,7 @@ async def test_grant_that_aws_refuses_for_good_fails_loudly_and_leaves_nothing(r
 async def test_revoke_that_keeps_failing_is_loud_and_done_in_the_end(running: Running) -> None:
     account = running.spare_account("nonprod")
     rule = running.stack.simulator.fault(operation="DeleteAccountAssignment", account=account, kind="http500")
-    ticket = await running.granted("ann", (account, "Developer"), by=["bob"], duration="PT6S")
+    ticket = await running.granted("ann", (account, "Developer"), by=["bob"], duration=running.brief)
     await running.until_mailed(ticket["id"], "ann", "Access is over, but not known to be gone")
     await running.until_alerted("should have been revoked and are not verified gone")
     assert (await running.ticket(ticket["id"]))["state"] == "revoking", "not called ended while it is there"
@@ -93,7 +93,7 @@ async def test_operation_that_never_finishes_is_alerted_and_access_does_not_outl
 ) -> None:
     account = running.spare_account("nonprod")
     _fault(running, "CreateAccountAssignment", account, kind="never_finishes", times=1)
-    ticket = await running.submit("ann", (account, "Developer"), duration="PT6S")
+    ticket = await running.submit("ann", (account, "Developer"), duration=running.brief)
     await running.decide("bob", ticket["id"])
     await running.until_alerted("AWS does not finish an operation")
     await running.until_state(ticket["id"], "revoking")

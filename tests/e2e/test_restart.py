@@ -5,7 +5,6 @@ everything here does that mostly waits; the shared stack only keeps them company
 """
 
 import asyncio
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from tests.support.running import PATIENCE_S, Running, until
 from tests.support.stack import data_folder, running_stack
 from tests.support.together import Together
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 together = Together()
 
 
@@ -31,7 +30,7 @@ async def _stop_and_start(data: Path, ports: list[int]) -> None:
         pending = await running.submit("ann", (prod, "Administrator"), duration="PT1H")
         await running.decide("carl", pending["id"])
         held = await running.granted("ann", (sandbox, "Developer"), duration="PT1H")
-        ending = await running.granted("ann", (dev, "Developer"), by=["bob"], duration="PT6S")
+        ending = await running.granted("ann", (dev, "Developer"), by=["bob"], duration=running.brief)
         just_asked = await running.submit("bob", (dev, "Developer"), beneficiaries=["eve"], duration="PT1H")
     window_end = ending["targets"][0]["window"]["ends_at"]
 
@@ -84,7 +83,7 @@ async def _broker_away_while_access_must_end(running: Running) -> None:
     assert running.stack.broker is not None
     ends, stopped = [running.spare_account("nonprod") for _ in range(2)]
     both = await asyncio.gather(
-        running.granted("ann", (ends, "Developer"), by=["bob"], duration="PT6S"),
+        running.granted("ann", (ends, "Developer"), by=["bob"], duration=running.brief),
         running.granted("ann", (stopped, "Developer"), by=["bob"], duration="PT1H"),
     )
     running.stack.broker.set_down()
@@ -117,7 +116,7 @@ async def _database_restarts_while_access_must_end(running: Running) -> None:
     """A crash of PostgreSQL: refused while it is away, and everything goes on when it is back."""
     assert running.stack.database is not None
     account = running.spare_account("nonprod")
-    end = (running.clock.now() + timedelta(seconds=6)).isoformat()
+    end = running.brief_end
     ticket = await running.granted("ann", (account, "Developer"), by=["bob"], ends_at=end)
     await asyncio.to_thread(running.stack.database.stop, "immediate")
     answer = await running.person("ann").call("GET", "/v1/tickets")
