@@ -11,13 +11,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
 
-from shared.contracts.ticket import GrantState, TargetState, Ticket
+from shared.contracts.approval import ReviewApproved
+from shared.contracts.event import Actor
+from shared.contracts.ticket import Ticket, TicketApproved, TicketSubmitted
 from shared.contracts.topics import AUDIT_OCSF, COMPACTED, TOPICS
 from shared.contracts.windows import Window
 from shared.foundation.clock import new_id
-from shared.messaging.envelope import headers_for
+from tests.support import forging
+from tests.support.forging import forge
 from tests.support.running import Running, until
 from tests.support.together import Together
 
@@ -39,13 +41,8 @@ SKIPS = {("notifier", "jit.approval.v1")}
 MARK = "poison"
 
 
-def _headers(
-    running: Running, type_name: str, *, source: str, subject: str = MARK
-) -> list[tuple[str, bytes]]:
-    given = headers_for(
-        event_id=new_id(), type_name=type_name, subject=subject, source=source, time=running.clock.now()
-    )
-    return [(name, value.encode()) for name, value in given.items()]
+def _headers(running: Running, type_name: str, *, source: str) -> list[tuple[str, bytes]]:
+    return forging.headers(running, type_name, source=source, subject=MARK)
 
 
 def _poison(running: Running, topic: str) -> dict[str, tuple[bytes | None, list[tuple[str, bytes]]]]:
@@ -157,60 +154,12 @@ async def test_poison_among_documents_is_left_out_and_decisions_go_on(running: R
     await running.granted("ann", (account, "Developer"), duration="PT1H")
 
 
-async def _forge(
-    producer: AIOKafkaProducer, running: Running, topic: str, type_name: str, body: Mapping[str, Any]
-) -> str:
-    """A well-formed fact under its owner's name."""
-    headers = _headers(running, type_name, source=TOPICS[topic].owner, subject=str(body["subject"]))
-    await producer.send_and_wait(
-        topic, json.dumps(body).encode(), key=str(body["subject"]).encode(), headers=headers
-    )
-    return dict(headers)["ce_id"].decode()
-
-
-def _approved(running: Running, ticket: Mapping[str, Any]) -> dict[str, Any]:
-    """The fact that the ticket service would say if this ticket were approved now."""
-    now = running.clock.now()
+def _word_of_both(running: Running, ticket: Mapping[str, Any]) -> tuple[TicketApproved, ReviewApproved]:
+    """Ticket's and approval's word for an hour from now, as they would be if it were approved now."""
+    whole, now = Ticket.model_validate(ticket), running.clock.now()
     window = Window(starts_at=now, ends_at=now + timedelta(hours=1))
-    whole = Ticket.model_validate(ticket)
-    (target,) = whole.targets
-    approved = target.model_copy(update={"state": TargetState.APPROVED, "window": window, "decided_at": now})
-    scheduled = {"state": GrantState.SCHEDULED, "ends_at": window.ends_at}
-    grants = [one.model_copy(update=scheduled) for one in whole.grants]
-    told = whole.model_copy(
-        update={"targets": (approved,), "grants": tuple(grants), "version": whole.version + 1}
-    )
-    return {
-        "subject": whole.id,
-        "version": told.version,
-        "actor": {"kind": "service", "name": "ticket"},
-        "at": now.isoformat(),
-        "ticket": told.model_dump(mode="json"),
-        "target_ids": [target.id],
-        "content_hash": whole.subject_of(target).content_hash(window),
-    }
-
-
-def _witness(running: Running, ticket: Mapping[str, Any], approval: Mapping[str, Any]) -> dict[str, Any]:
-    """The approval service's word for the same."""
-    (target,) = approval["ticket"]["targets"]
-    return {
-        "subject": ticket["id"],
-        "version": 9,
-        "actor": {"kind": "service", "name": "approval"},
-        "at": target["window"]["starts_at"],
-        "review_id": new_id(),
-        "ticket_id": ticket["id"],
-        "target_id": target["id"],
-        "revision": target["revision"],
-        "subject_id": target["subject_id"],
-        "subject_kind": "target",
-        "ticket_version": ticket["version"],
-        "window": target["window"],
-        "content_hash": approval["content_hash"],
-        "votes": [],
-        "revisions": {},
-    }
+    subject = whole.subject_of(whole.targets[0])
+    return forging.approval(whole, window), forging.witness(whole, subject, window, at=now)
 
 
 async def _until_failed(running: Running, ticket: Mapping[str, Any], code: str) -> None:
@@ -230,27 +179,18 @@ async def test_forged_approval_by_one_service_alone_opens_nothing(running: Runni
             for account in (no_witness, other_content, not_asked)
         )
     )
+    alone, _ = _word_of_both(running, tickets[0])
+    honest, its_witness = _word_of_both(running, tickets[1])
+    eves = [one.model_copy(update={"beneficiary": running.user_id("eve")}) for one in honest.ticket.grants]
+    lying = honest.model_copy(update={"ticket": honest.ticket.model_copy(update={"grants": tuple(eves)})})
+    _, wrong = _word_of_both(running, tickets[2])
     async with running.intruder() as producer:
         # ticket lies, approval is silent
-        await _forge(producer, running, "jit.ticket.v1", "ticket.approved.v1", _approved(running, tickets[0]))
+        await forge(producer, running, alone)
         # ticket lies about who gets it, after approval vouched for something else
-        honest = _approved(running, tickets[1])
-        await _forge(
-            producer, running, "jit.approval.v1", "review.approved.v1", _witness(running, tickets[1], honest)
-        )
-        lying = json.loads(json.dumps(honest))
-        for grant in lying["ticket"]["grants"]:
-            grant["beneficiary"] = running.user_id("eve")
-        await _forge(producer, running, "jit.ticket.v1", "ticket.approved.v1", lying)
+        await forge(producer, running, its_witness, lying)
         # approval lies: what it says was approved is not what was asked for
-        wrong = _witness(running, tickets[2], _approved(running, tickets[2]))
-        await _forge(
-            producer,
-            running,
-            "jit.approval.v1",
-            "review.approved.v1",
-            {**wrong, "content_hash": "0" * 64},
-        )
+        await forge(producer, running, wrong.model_copy(update={"content_hash": "0" * 64}))
 
     await asyncio.gather(
         _until_failed(running, tickets[0], "no_witness"),
@@ -276,16 +216,14 @@ async def test_forged_approval_of_the_right_content_without_votes_opens_nothing(
             for one in (voteless, by_nobody, by_both)
         )
     )
-    words = [_witness(running, ticket, _approved(running, ticket)) for ticket in tickets]
-    words[1]["votes"] = [_vote(running, "eve", stage) for stage in (1, 2)]
+    _, voteless_word = _word_of_both(running, tickets[0])
+    _, nobodys = _word_of_both(running, tickets[1])
+    eves = tuple(forging.vote(running, "eve", stage=stage) for stage in (1, 2))
+    lie, its_witness = _word_of_both(running, lied_about)
     async with running.intruder() as producer:
-        for word in words:
-            await _forge(producer, running, "jit.approval.v1", "review.approved.v1", word)
+        await forge(producer, running, voteless_word, nobodys.model_copy(update={"votes": eves}))
         # ticket and approval lie in the same way: the provisioner asks its own policy
-        lie = _approved(running, lied_about)
-        witness = _witness(running, lied_about, lie)
-        await _forge(producer, running, "jit.approval.v1", "review.approved.v1", witness)
-        await _forge(producer, running, "jit.ticket.v1", "ticket.approved.v1", lie)
+        await forge(producer, running, its_witness, lie)
     await _until_failed(running, lied_about, "witness_invalid")
     assert not running.calls("CreateAccountAssignment", "ann", by_both)
     await running.until_alerted("an approval without the votes it needs was not honoured")
@@ -296,15 +234,14 @@ async def test_forged_approval_of_the_right_content_without_votes_opens_nothing(
         assert not running.calls("CreateAccountAssignment", "ann", account)
 
 
-def _vote(running: Running, name: str, stage: int) -> dict[str, Any]:
-    return {
-        "id": new_id(),
-        "stage": stage,
-        "verdict": "approve",
-        "voter": {"user_id": running.user_id(name), "user_name": name},
-        "revisions": {},
-        "at": running.clock.now().isoformat(),
-    }
+def _made_up(real: Mapping[str, Any]) -> dict[str, Any]:
+    """The same request under ids of its own."""
+    parts = [one for name in ("targets", "grants") for one in real[name]]
+    made_up = json.dumps(real)
+    for old in [real["id"], *(one["id"] for one in parts), *(one["subject_id"] for one in real["targets"])]:
+        made_up = made_up.replace(old, new_id())
+    ticket: dict[str, Any] = json.loads(made_up)
+    return ticket
 
 
 @together
@@ -312,13 +249,9 @@ async def test_forged_ticket_that_nobody_submitted_is_never_granted(running: Run
     """Out of nothing: a whole made-up ticket, approved by the word of the ticket service alone."""
     account = running.spare_account("standard")
     real = await running.submit("ann", (account, "Administrator"), duration="PT1H")
-    made_up = json.loads(json.dumps(real).replace(real["id"], new_id()))
-    for part in ("targets", "grants"):
-        for one in made_up[part]:
-            fresh = new_id()
-            made_up = json.loads(json.dumps(made_up).replace(one["id"], fresh))
+    made_up = _made_up(real)
     async with running.intruder() as producer:
-        await _forge(producer, running, "jit.ticket.v1", "ticket.approved.v1", _approved(running, made_up))
+        await forge(producer, running, _word_of_both(running, made_up)[0])
     (grant,) = made_up["grants"]
 
     async def failed() -> bool:
@@ -334,18 +267,16 @@ async def test_forged_submit_is_reviewed_at_most_and_its_approval_is_not_honoure
     """The ticket service knows no such ticket, so nothing follows from votes on it."""
     account = running.spare_account("nonprod")
     real = await running.submit("ann", (account, "Developer"), duration="PT1H")
-    made_up = json.loads(json.dumps(real))
-    for old in [real["id"], *(one["id"] for part in ("targets", "grants") for one in real[part])]:
-        made_up = json.loads(json.dumps(made_up).replace(old, new_id()))
+    made_up = _made_up(real)
     async with running.intruder() as producer:
-        body = {
-            "subject": made_up["id"],
-            "version": 1,
-            "actor": {"kind": "person", "name": "ann"},
-            "at": running.clock.now().isoformat(),
-            "ticket": made_up,
-        }
-        await _forge(producer, running, "jit.ticket.v1", "ticket.submitted.v1", body)
+        submitted = TicketSubmitted(
+            subject=made_up["id"],
+            version=1,
+            actor=Actor(kind="person", name="ann"),
+            at=running.clock.now(),
+            ticket=Ticket.model_validate(made_up),
+        )
+        await forge(producer, running, submitted)
     await running.decide("bob", made_up["id"])
     await running.until_recorded(made_up["id"], "review.approved")
     await running.decide("bob", real["id"])
@@ -360,7 +291,7 @@ async def test_facts_delivered_again_change_nothing(running: Running) -> None:
     account = running.spare_account("nonprod")
     ticket = await running.granted("ann", (account, "Developer"), by=["bob"], duration="PT1H")
     await running.until_mailed(ticket["id"], "ann", "Access granted")
-    mails = len(running.mails(ticket["id"]))
+    await running.until_recorded(ticket["id"], "ticket.approved", "review.approved", "access.granted")
     trail = await running.codes(ticket["id"])
     since = {"since": ticket["submitted_at"]}
     for service in ("ticket", "approval", "provisioner"):
@@ -370,5 +301,5 @@ async def test_facts_delivered_again_change_nothing(running: Running) -> None:
     later = await running.granted("ann", (other, "Developer"), by=["bob"], duration="PT1H")
     await running.until_mailed(later["id"], "ann", "Access granted")
     assert len(running.calls("CreateAccountAssignment", "ann", account)) == 1
-    assert len(running.mails(ticket["id"])) == mails
+    await running.require_told_once(ticket["id"])
     assert await running.codes(ticket["id"]) == trail
