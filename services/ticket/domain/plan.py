@@ -217,6 +217,6 @@ def _check_approvable(
             FieldError(pair.field, "no_rule", f"no approval rule covers {what}; an administrator can add one")
         ]
     if not solvable(choice.stages, approvers):
-        sentence = f"{what} cannot be approved: there are not enough people besides you and the beneficiaries"
+        sentence = f"{what} cannot be approved: there are not enough people besides those it is for"
         return [FieldError(pair.field, "unapprovable", sentence)]
     return []
