@@ -200,7 +200,7 @@ class ServiceSettings(BaseSettings):
         ]
         if self.smtp.tls == "none" and not is_local(self.smtp.host):
             found.append("JIT_SMTP_TLS is none: mail crosses the network unencrypted")
-        if self.sends_mail and is_loopback(self.smtp.host):
+        if self.sends_mail and is_local(self.smtp.host):
             found.append("JIT_SMTP_HOST is this machine: mail waits for ever unless a relay listens here")
         return found
 
