@@ -249,7 +249,7 @@ def test_an_unknown_setting_is_refused_whatever_its_case(
 def test_the_folder_of_secrets_is_found_whatever_the_case(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    environment.setenv("jit_secrets_dir", str(tmp_path))
+    set_all(environment, {"jit_secrets_dir": str(tmp_path), "JIT_SMTP_TLS": "starttls"})
     (tmp_path / "jit_smtp_username").write_text("jit")
     assert load(ServiceSettings).smtp.username == "jit"
 
