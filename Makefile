@@ -40,7 +40,8 @@ format: venv-dev ## Rewrite the code as `make check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-generate: venv-dev ## Write the generated documents anew
+generate: venv-dev ## Write anew all that follows from the code: documents, list of settings, golden files
+	JIT_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/contracts/test_golden.py tests/audit/test_reference.py
 	$(BIN)/python -m cli.main settings --names > shared/foundation/setting_names.new
 	@mv shared/foundation/setting_names.new shared/foundation/setting_names.txt
 	$(BIN)/python -m cli.main events > docs/events.md
