@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime
 
+from shared.contracts.description import Description
 from shared.contracts.event import Contract
 from shared.contracts.people import Person
 from shared.contracts.windows import Window, WindowAsked
@@ -35,7 +36,7 @@ class SubjectGrant(Contract):
     """Identity Store user id."""
 
 
-class ApprovalSubject(Contract):
+class ApprovalSubject(Description):
     """Complete and frozen: whoever holds it needs no later fact to know what was decided on."""
 
     id: str
@@ -63,7 +64,6 @@ class ApprovalSubject(Contract):
     asked: WindowAsked
     """Of an extension: from the first start to the new end."""
     reason: str
-    reference: str | None = None
     submitted_at: AwareDatetime
     expires_at: AwareDatetime
     """When it times out without a decision."""

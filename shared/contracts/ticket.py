@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final
 
 from pydantic import AwareDatetime
 
+from shared.contracts.description import Description
 from shared.contracts.event import About, Contract, Event, Revisions
 from shared.contracts.people import Person
 from shared.contracts.subject import ApprovalSubject, SubjectGrant, SubjectKind
@@ -149,7 +150,7 @@ class Extension(Contract):
     decided_at: AwareDatetime | None = None
 
 
-class Ticket(Contract):
+class Ticket(Description):
     """One request, whole."""
 
     id: str
@@ -161,7 +162,6 @@ class Ticket(Contract):
     grants: tuple[Grant, ...]
     """Of the targets' current revisions."""
     extensions: tuple[Extension, ...] = ()
-    reference: str | None = None
     submitted_at: AwareDatetime
     state: TicketState
     credentials_until: AwareDatetime | None = None
@@ -242,7 +242,7 @@ class Ticket(Contract):
             set_digest=target.set_digest,
             set_group=target.set_group,
             session_duration=target.session_duration,
-            reference=self.reference,
+            **dict(self.description()),
             **own,
         )
 

@@ -5,7 +5,6 @@ import pytest
 from services.ticket.domain.window import (
     Limits,
     check_reason,
-    check_reference,
     check_window,
     pending_until,
 )
@@ -103,9 +102,3 @@ def test_check_reason_that_says_nothing_or_holds_a_secret_is_refused(reason: str
 )
 def test_check_reason_of_a_person_passes(reason: str) -> None:
     assert check_reason(reason) == []
-
-
-def test_check_reference_of_two_lines_is_refused() -> None:
-    assert [problem.code for problem in check_reference("OPS-1\nX: y")] == ["reference_invalid"]
-    assert check_reference("OPS-1") == []
-    assert check_reference(None) == []

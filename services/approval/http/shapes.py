@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from services.approval.domain.review import Electorate, RejectionCode, Review, ReviewState
 from shared.contracts.approval import Stage, Vote
+from shared.contracts.description import Description
 from shared.contracts.people import Person
 from shared.contracts.subject import ApprovalSubject, SubjectKind
 from shared.contracts.windows import Window, WindowAsked
@@ -49,7 +50,7 @@ class NewEnd(BaseModel):
     after: datetime
 
 
-class ReviewShown(BaseModel):
+class ReviewShown(Description):
     """A review in a list. `stage` is the open one, absent once the review is closed."""
 
     id: str
@@ -70,7 +71,6 @@ class ReviewShown(BaseModel):
     requester: Person
     beneficiaries: list[Person]
     reason: str
-    reference: str | None
     asked: WindowAsked
     duration: Duration
     """What approval rules are asked for; of an extension, from the first start to the new end."""
@@ -170,7 +170,6 @@ def _summary(review: Review) -> dict[str, Any]:
         "requester": subject.requester,
         "beneficiaries": list(subject.beneficiaries),
         "reason": subject.reason,
-        "reference": subject.reference,
         "asked": subject.asked,
         "duration": subject.length,
         "submitted_at": subject.submitted_at,
@@ -182,6 +181,7 @@ def _summary(review: Review) -> dict[str, Any]:
         "stages": len(review.stages),
         "auto_approved_by": review.auto_approved_by,
         "window": review.approved_window,
+        **dict(subject.description()),
     }
 
 

@@ -7,6 +7,7 @@ A field that is not named here is not kept, so a contract that grows leaks nothi
 from typing import Any, Final, TypeAlias
 
 from shared.contracts.approval import ReviewStageOpened, Stage, Vote
+from shared.contracts.description import Description
 from shared.contracts.event import Actor, Contract, Revisions
 from shared.contracts.people import Person
 from shared.contracts.ticket import Extension, Grant, Target, Ticket
@@ -43,8 +44,9 @@ EXTENSION: Final = only(
     "id", "target_id", "revision", "grants", "ends_at", "reason", "submitted_at", "expires_at", "state",
     "code", "decided_at", requested_by=PERSON, window=WINDOW,
 )  # fmt: skip
-TICKET: Final = only(
-    "id", "instance", "version", "reference", "submitted_at", "state", "credentials_until", "closed_at",
+DESCRIPTION: Final = only("reference")
+TICKET: Final = DESCRIPTION | only(
+    "id", "instance", "version", "submitted_at", "state", "credentials_until", "closed_at",
     requester=PERSON, beneficiaries=each(PERSON), targets=each(TARGET), grants=each(GRANT),
     extensions=each(EXTENSION), revisions=REVISIONS,
 )  # fmt: skip
@@ -65,6 +67,7 @@ NESTED: Final[dict[type[Contract], Allowed]] = {
     Target: TARGET,
     Grant: GRANT,
     Extension: EXTENSION,
+    Description: DESCRIPTION,
     Ticket: TICKET,
     Stage: STAGE,
     Vote: VOTE,

@@ -22,7 +22,14 @@ from services.notifier.domain.content import (
     who,
 )
 from services.notifier.domain.listing import Item, item, list_items
-from services.notifier.domain.wording import access_name, asked_end, asked_text, credentials_row, subject_of
+from services.notifier.domain.wording import (
+    access_name,
+    asked_end,
+    asked_text,
+    credentials_row,
+    described,
+    subject_of,
+)
 from shared.contracts.approval import EarlierRejection, OtherGrant, ReviewStageOpened
 from shared.contracts.documents import Account, OrganizationalUnit, PermissionSet, RegisteredAccount
 from shared.contracts.subject import ApprovalSubject, SubjectKind
@@ -205,12 +212,11 @@ def _sets(reviews: Sequence[_Review], documents: Documents) -> list[Row | None]:
 
 
 def _request(subject: ApprovalSubject) -> list[Row]:
-    reference = [row("Reference", subject.reference)] if subject.reference else []
     return [
         row("Asked by", who(subject.requester)),
         row("For", *(who(person) for person in subject.beneficiaries)),
         passage("Reason", subject.reason),
-        *reference,
+        *described(subject),
         row("Asked on", utc(subject.submitted_at)),
     ]
 

@@ -31,6 +31,7 @@ from services.notifier.domain.wording import (
     asked_end,
     between,
     credentials_row,
+    described,
     subject_of,
     window_text,
 )
@@ -154,7 +155,7 @@ def _request(ticket: Ticket | None, ticket_id: str) -> list[Row | None]:
     return [
         row("Asked by", who(ticket.requester)),
         passage("Reason", ticket.reason),
-        row("Reference", ticket.reference) if ticket.reference else None,
+        *described(ticket),
         row("Ticket", ticket_id),
     ]
 

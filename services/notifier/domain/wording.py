@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from services.notifier.domain.content import Documents, Row, and_more, cut, row, span, utc
 from shared.contracts.access import AccessFact
+from shared.contracts.description import Description
 from shared.contracts.documents import Account, PermissionSet
 from shared.contracts.subject import ApprovalSubject
 from shared.contracts.ticket import Grant, Target, Ticket
@@ -38,6 +39,11 @@ def subject_of(ticket: Ticket | None, *, fallback: str) -> str:
     accesses = and_more(f"{target.set_name} on {target.account_name}" for target in ticket.targets)
     people = and_more(person.display_name or person.user_name for person in ticket.beneficiaries)
     return cut(f"{accesses} for {people}", 200)
+
+
+def described(description: Description) -> list[Row]:
+    """What the requester said besides the reason, as far as they did."""
+    return [row("Reference", description.reference)] if description.reference else []
 
 
 def window_text(target: Target, grants: Iterable[Grant] = ()) -> str:

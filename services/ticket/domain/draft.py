@@ -6,12 +6,16 @@ registered or not to be asked for is a problem with its field.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from services.ticket.domain.window import Limits
+from shared.contracts.description import Description
 from shared.contracts.documents import Account, PermissionSet, SetGroup, User
 from shared.contracts.windows import WindowAsked
 from shared.foundation.errors import FieldError
 from shared.policy.names import NameReader, Unresolved, label
+
+_NOTHING_MORE: Final = Description()
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Draft:
     targets: tuple[TargetAsked, ...]
     asked: WindowAsked
     reason: str
-    reference: str | None = None
+    description: Description = _NOTHING_MORE
     other_parties: frozenset[str] = frozenset()
     """User ids of those who may not decide on it either: who asked for what an extension makes last."""
 

@@ -111,7 +111,7 @@ def plan_extension(
         targets=(TargetAsked(target.account_id, target.set_id),),
         asked=WindowAsked(starts_at=found.window.starts_at, ends_at=asked.ends_at),
         reason=asked.reason,
-        reference=ticket.reference,
+        description=ticket.description(),
         other_parties=frozenset({ticket.requester.user_id}),
     )
     problems = [

@@ -8,13 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from services.ticket.domain.description import check_description
 from services.ticket.domain.draft import Draft, Pair, expand, find_people
-from services.ticket.domain.window import (
-    Limits,
-    check_reason,
-    check_reference,
-    check_window,
-)
+from services.ticket.domain.window import Limits, check_reason, check_window
+from shared.contracts.description import Description
 from shared.contracts.documents import Account, PermissionSet, User
 from shared.contracts.windows import WindowAsked
 from shared.foundation.errors import FieldError
@@ -49,7 +46,7 @@ class Plan:
     asked: WindowAsked
     length: timedelta
     reason: str
-    reference: str | None
+    description: Description
     problems: tuple[FieldError, ...]
 
 
@@ -57,7 +54,7 @@ def make_plan(draft: Draft, snapshot: Snapshot, *, now: datetime, limits: Limits
     """Decide everything about a draft that can be decided now."""
     problems = [
         *check_reason(draft.reason),
-        *check_reference(draft.reference),
+        *check_description(draft.description),
         *check_window(draft.asked, now=now, limits=limits),
     ]
     return decide(draft, problems, snapshot, now=now, limits=limits)
@@ -88,7 +85,7 @@ def decide(
         asked=asked,
         length=length,
         reason=draft.reason.strip(),
-        reference=draft.reference,
+        description=draft.description,
         problems=tuple(problems),
     )
 

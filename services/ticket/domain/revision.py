@@ -69,7 +69,7 @@ def draft_of(ticket: Ticket, targets: Sequence[Target], again: AskedAgain, reque
         targets=tuple(TargetAsked(target.account_id, target.set_id) for target in targets),
         asked=again.asked,
         reason=again.reason,
-        reference=ticket.reference,
+        description=ticket.description(),
     )
 
 

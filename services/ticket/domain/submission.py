@@ -54,10 +54,10 @@ def submit(
         beneficiaries=tuple(Person.of(user) for user in plan.beneficiaries),
         targets=targets,
         grants=_grants(plan, targets, ids),
-        reference=plan.reference,
         submitted_at=origin.at,
         state=TicketState.PENDING,
         revisions=revisions,
+        **dict(plan.description),
     )
     return Change(ticket, events=(_submitted(ticket, plan, origin),))
 

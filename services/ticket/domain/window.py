@@ -9,7 +9,6 @@ from shared.text.secrets_in_text import holds_secret
 
 SHORTEST_REASON = 10
 LONGEST_REASON = 2000
-LONGEST_REFERENCE = 200
 ABSURD = timedelta(days=366)
 GRACE = timedelta(minutes=1)
 """A start this little in the past is the caller's clock or typing, not a mistake."""
@@ -105,15 +104,6 @@ def check_reason(reason: str) -> list[FieldError]:
     if len(reason) > LONGEST_REASON:
         return [FieldError("/reason", "reason_too_long", f"at most {LONGEST_REASON} characters")]
     return looks_secret("/reason", reason)
-
-
-def check_reference(reference: str | None) -> list[FieldError]:
-    if reference is None:
-        return []
-    if not reference.strip() or len(reference) > LONGEST_REFERENCE or not reference.isprintable():
-        sentence = f"a reference is one line of at most {LONGEST_REFERENCE} characters, or is left out"
-        return [FieldError("/reference", "reference_invalid", sentence)]
-    return looks_secret("/reference", reference)
 
 
 def looks_secret(field: str, text: str) -> list[FieldError]:

@@ -12,9 +12,10 @@ from services.ticket.commands import tickets
 from services.ticket.domain.draft import Draft, TargetAsked
 from services.ticket.domain.plan import make_plan
 from services.ticket.domain.termination import Termination
-from services.ticket.domain.window import LONGEST_REASON, LONGEST_REFERENCE, SHORTEST_REASON, Limits
+from services.ticket.domain.window import LONGEST_REASON, SHORTEST_REASON, Limits
 from services.ticket.http.shapes import PlanShown, TerminationShown, TicketShown
 from shared.context import Context
+from shared.contracts.description import Description
 from shared.contracts.ticket import Ticket, TicketState
 from shared.contracts.windows import WindowAsked
 from shared.http.access import PERSON, Caller, requires
@@ -49,7 +50,7 @@ class TargetBody(BaseModel):
     )
 
 
-class TicketBody(BaseModel):
+class TicketBody(Description):
     """A request. Give `ends_at` or `duration` or neither; without `starts_at` it starts when approved."""
 
     model_config = ConfigDict(extra="forbid")
@@ -65,12 +66,6 @@ class TicketBody(BaseModel):
         examples=["Look into INC-4711: orders are not shipped"],
         json_schema_extra={"minLength": SHORTEST_REASON, "maxLength": LONGEST_REASON},
     )
-    reference: str | None = Field(
-        default=None,
-        max_length=10_000,
-        description=f"a name elsewhere, one line of at most {LONGEST_REFERENCE} characters",
-        examples=["INC-4711"],
-    )
     starts_at: Moment | None = None
     ends_at: Moment | None = None
     duration: Duration | None = None
@@ -82,7 +77,7 @@ class TicketBody(BaseModel):
             targets=tuple(TargetAsked(one.account, one.set, one.set_group) for one in self.targets),
             asked=WindowAsked(starts_at=self.starts_at, ends_at=self.ends_at, duration=self.duration),
             reason=self.reason,
-            reference=self.reference,
+            description=self.description(),
         )
 
 

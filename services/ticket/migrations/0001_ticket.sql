@@ -8,7 +8,8 @@ CREATE TABLE ticket (
     requester         text NOT NULL, -- user id; everything else about people is as it was when they asked
     requester_named   jsonb NOT NULL,
     beneficiaries     jsonb NOT NULL,
-    reference         text,
+    description       jsonb NOT NULL, -- as shared.contracts.description.Description
+    reference         text GENERATED ALWAYS AS (description ->> 'reference') STORED, -- to be found by
     submitted_at      timestamptz NOT NULL,
     state             text NOT NULL,
     credentials_until timestamptz,
@@ -206,13 +207,12 @@ SELECT
             (SELECT jsonb_agg(w.whole ORDER BY w.position) FROM whole_extension w WHERE w.ticket_id = t.id),
             '[]'
         ),
-        'reference', t.reference,
         'submitted_at', t.submitted_at,
         'state', t.state,
         'credentials_until', t.credentials_until,
         'closed_at', t.closed_at,
         'revisions', t.revisions
-    ) AS whole
+    ) || t.description AS whole
 FROM ticket t;
 
 GRANT SELECT, INSERT, UPDATE

@@ -26,7 +26,7 @@ async def insert_ticket(conn: Conn, ticket: Ticket) -> None:
         """
         INSERT INTO ticket
             (id, version, state, credentials_until, closed_at, revisions, times_out_at, closes_at,
-             instance, requester, requester_named, beneficiaries, reference, submitted_at)
+             instance, requester, requester_named, beneficiaries, description, submitted_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
         """,
         *_changing(ticket),
@@ -34,7 +34,7 @@ async def insert_ticket(conn: Conn, ticket: Ticket) -> None:
         ticket.requester.user_id,
         _json(ticket.requester),
         [_json(person) for person in ticket.beneficiaries],
-        ticket.reference,
+        _json(ticket.description()),
         ticket.submitted_at,
     )
 
