@@ -17,6 +17,11 @@ class Description(Contract):
         description="a name elsewhere, one line of at most 200 characters",
         examples=["INC-4711"],
     )
+    link: str | None = Field(
+        default=None,
+        description="where the work is described: an https address of at most 500 characters",
+        examples=["https://changes.example.com/CHG-4711"],
+    )
 
     def description(self) -> "Description":
         """These fields alone, out of whatever inherits them."""

@@ -99,6 +99,30 @@ async def test_hostile_text_everywhere_in_the_approvers_mail_is_inert(post: Post
     check_inert(mail, page=f"reviews/{REVIEW}")
 
 
+@pytest.mark.parametrize(
+    ("address", "hrefs"),
+    [
+        ("https://changes.example.com/4711?a=1&b=2", ["https://changes.example.com/4711?a=1&b=2"]),
+        ("javascript:alert(1)", []),
+        ('https://x.example/"><script>', ['https://x.example/"><script>']),
+    ],
+)
+async def test_link_of_the_requester_is_shown_whole_and_followed_over_https_only(
+    post: Post, address: str, hrefs: list[str]
+) -> None:
+    await post.take(ticket_fact(whole=a_ticket(link=address)))
+    await post.take(stage_opened(approvers=(person("carl"),)))
+    await post.send_all()
+    for who, page in (("carl", f"reviews/{REVIEW}"), ("ann", f"tickets/{TICKET}")):
+        (mail,) = post.to(who)
+        text, html = both_parts(mail)
+        assert [line.split()[-1] for line in text.splitlines() if "Link:" in line] == [address]
+        assert words(text) == html.words
+        links = [attrs["href"] for tag, attrs in html.tags if tag == "a"]
+        assert links == [*hrefs, f"https://pages.example.com/{page}"]
+        assert {tag for tag, _ in html.tags} <= ALLOWED_TAGS
+
+
 @pytest.mark.parametrize("nasty", HOSTILE.values(), ids=HOSTILE)
 async def test_hostile_text_in_a_mail_about_several_reviews_is_inert(post: Post, nasty: str) -> None:
     give_hostile_documents(post, nasty)

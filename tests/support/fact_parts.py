@@ -81,6 +81,7 @@ def ticket(
             Grant(id=GRANT_ID, target_id=TARGET_ID, beneficiary=user_id("ann"), state=grant, **grant_fields),
         ),
         reference="CHG-4711",
+        link="https://changes.example.com/CHG-4711",
         submitted_at=NOW,
         state=state,
         revisions=REVISIONS,

@@ -44,7 +44,7 @@ EXTENSION: Final = only(
     "id", "target_id", "revision", "grants", "ends_at", "reason", "submitted_at", "expires_at", "state",
     "code", "decided_at", requested_by=PERSON, window=WINDOW,
 )  # fmt: skip
-DESCRIPTION: Final = only("reference")
+DESCRIPTION: Final = only("reference", "link")
 TICKET: Final = DESCRIPTION | only(
     "id", "instance", "version", "submitted_at", "state", "credentials_until", "closed_at",
     requester=PERSON, beneficiaries=each(PERSON), targets=each(TARGET), grants=each(GRANT),

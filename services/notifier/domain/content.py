@@ -40,6 +40,8 @@ class Row:
 
     label: str
     lines: tuple[str, ...]
+    href: str = ""
+    """Where its text leads, if anywhere: the same address that is shown."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,11 @@ class Content:
 
 def row(label: str, *values: str) -> Row:
     return Row(label, tuple(cut(value, LINE) for value in values))
+
+
+def link(label: str, address: str) -> Row:
+    """An address of somebody else's, shown whole; it can be followed only over https."""
+    return Row(label, (address,), href=address if address.startswith("https://") else "")
 
 
 def passage(label: str, text: str) -> Row:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from services.notifier.domain.content import Documents, Row, and_more, cut, row, span, utc
+from services.notifier.domain.content import Documents, Row, and_more, cut, link, row, span, utc
 from shared.contracts.access import AccessFact
 from shared.contracts.description import Description
 from shared.contracts.documents import Account, PermissionSet
@@ -43,7 +43,8 @@ def subject_of(ticket: Ticket | None, *, fallback: str) -> str:
 
 def described(description: Description) -> list[Row]:
     """What the requester said besides the reason, as far as they did."""
-    return [row("Reference", description.reference)] if description.reference else []
+    rows = [row("Reference", description.reference)] if description.reference else []
+    return [*rows, link("Link", description.link)] if description.link else rows
 
 
 def window_text(target: Target, grants: Iterable[Grant] = ()) -> str:
