@@ -95,3 +95,12 @@ class OperationRequested(Event):
     """`dead_letter.replay`, `outbox.replay` or `documents.republish`."""
     detail: str = ""
     """Which letter, or since when."""
+
+
+class InventoryConfirmed(Event):
+    """Much was gone from AWS at once, and an administrator says that it is; `subject` is their id."""
+
+    TYPE: ClassVar[str] = "inventory.confirmed.v1"
+
+    removed: dict[str, int]
+    """Kind of document to how many of it were taken out of the inventory, in all."""

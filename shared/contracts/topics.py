@@ -81,8 +81,8 @@ TOPICS: Final = {
             12,
             "delete",
             ("ticket", "notifier", "audit"),
-            "access facts, among them the expiry producer's revoke events",
-            facts=("access",),
+            "access facts, among them the expiry producer's revoke events; confirmed losses",
+            facts=("access", "inventory"),
         ),
         Topic(
             NOTIFICATION,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from services.provisioner.inventory.sync import InventorySync
 from services.provisioner.settings import ProvisionerSettings
 from shared.contracts import access
 from shared.contracts import documents as doc
+from shared.contracts.configuration import InventoryConfirmed
+from shared.database.pool import transaction
+from shared.documents import document_store
 from shared.foundation.clock import ManualClock
 from shared.runtime.service import Process, Service
 from tests.support import organisation as org
@@ -372,8 +376,10 @@ async def test_inventory_sync_on_a_standby_says_so(service: Service, issuer: Dev
     assert (answer.status_code, answer.json()["code"]) == (503, "standby")
 
 
-@pytest.fixture
-async def reader(shared_premises: Premises, issuer: DevelopmentIssuer) -> AsyncIterator[httpx2.AsyncClient]:
+@asynccontextmanager
+async def reading(
+    shared_premises: Premises, issuer: DevelopmentIssuer
+) -> AsyncIterator[tuple[Lab, httpx2.AsyncClient]]:
     """An administrator's client, with a key, of a service that may read AWS without the lease."""
     async with laboratory(shared_premises, issuers=(trusted(issuer),)) as lab:
         admins = doc.Group(id=org.group_id("admins"), name="admins", members=(lab.user("carl"),))
@@ -381,8 +387,14 @@ async def reader(shared_premises: Premises, issuer: DevelopmentIssuer) -> AsyncI
         centre = connected(shared_premises.aws, unlimited)
         lab.service.app.include_router(router(lab.context, InventorySync(centre)), prefix="/reading")
         async with api(lab.service, issuer, "carl", headers={"Idempotency-Key": "k"}) as client:
-            yield client
+            yield lab, client
         await centre.close()
+
+
+@pytest.fixture
+async def reader(shared_premises: Premises, issuer: DevelopmentIssuer) -> AsyncIterator[httpx2.AsyncClient]:
+    async with reading(shared_premises, issuer) as (_, client):
+        yield client
 
 
 SYNC = "/reading/v1/inventory/sync"
@@ -430,3 +442,19 @@ async def test_operations_name_the_engine_and_what_is_in_flight(lab: Lab) -> Non
     assert [(flight["kind"], flight["account_id"]) for flight in shown["in_flight"]] == [
         ("create", lab.account())
     ]
+
+
+async def test_inventory_sync_that_is_confirmed_says_who_believed_it(
+    shared_premises: Premises, issuer: DevelopmentIssuer
+) -> None:
+    async with reading(shared_premises, issuer) as (lab, client):
+        users = [doc.User(id=f"gone-{number}", user_name=f"gone-{number}") for number in range(40)]
+        async with transaction(lab.context.pool) as conn:
+            await document_store.put(conn, "provisioner", *users, at=lab.context.clock.now())
+        held = await client.post(SYNC, json={}, headers={"Idempotency-Key": "first"})
+        assert "40 of " in held.json()["held"]
+        assert await lab.said(InventoryConfirmed) == []
+        believed = await client.post(SYNC, json={"confirm": True})
+        assert (believed.json()["held"], believed.json()["removed"]) == (None, 40)
+        (fact,) = await lab.said(InventoryConfirmed)
+    assert (fact.actor.name, fact.removed) == ("carl", {"user": 40})

@@ -7,10 +7,13 @@ from services.provisioner.identity_center.types import IdentityCenterError
 from services.provisioner.inventory.sync import InventorySync
 from shared.context import Context
 from shared.contracts import documents as doc
+from shared.contracts.change import Origin
+from shared.contracts.configuration import InventoryConfirmed
 from shared.foundation.errors import NotReady
 from simulator.server import Simulator
 from tests.support.aws import adapter, simulated_aws
-from tests.support.harness import service_database
+from tests.support.facts import somebody
+from tests.support.harness import NOW, service_database
 from tests.support.inventory import alerts, changed_keys, provisioner_context, published, stored
 
 
@@ -153,10 +156,21 @@ async def test_sync_where_many_disappear_keeps_the_old_copy_until_confirmed(
     assert result.held == "16 of 300 users disappeared at once"
     assert (result.changed, result.removed, await published(context)) == ((), (), before)
     assert "inventory_held" in alerts(context)
-    confirmed = await sync.sync_once(context, confirm=True)
+    root = somebody("root")
+    confirmed = await sync.sync_once(context, confirmed=Origin(root, at=NOW, cause="request-1"))
     assert {document.id for document in confirmed.removed} == set(vanishing)
     assert confirmed.held is None
+    (fact,) = await confirmations(context)
+    assert (fact.actor, fact.cause, fact.subject) == (root, "request-1", root.user_id)
+    assert (fact.removed, fact.why) == ({"user": 16}, "16 of 300 users disappeared at once")
     assert "inventory_held" not in alerts(context)
+
+
+async def confirmations(context: Context) -> list[InventoryConfirmed]:
+    rows = await context.pool.fetch(
+        "SELECT payload FROM outbox WHERE type = $1 ORDER BY id", InventoryConfirmed.TYPE
+    )
+    return [InventoryConfirmed.model_validate_json(row["payload"]) for row in rows]
 
 
 async def test_sync_where_they_are_back_clears_the_hold(
@@ -168,8 +182,9 @@ async def test_sync_where_they_are_back_clears_the_hold(
         del aws.directory.groups[group]
     assert (await sync.sync_once(context)).held == "6 of 40 groups disappeared at once"
     aws.directory.groups.update(groups)
-    assert (await sync.sync_once(context)).held is None
+    assert (await sync.sync_once(context, confirmed=Origin(somebody("root"), at=NOW))).held is None
     assert "inventory_held" not in alerts(context)
+    assert await confirmations(context) == [], "what nobody was asked about is no fact"
 
 
 @pytest.mark.parametrize(("vanish", "held"), [(5, False), (6, False), (7, True)])

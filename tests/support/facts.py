@@ -29,7 +29,13 @@ from shared.contracts.approval import (
     ReviewStageOpened,
     Stage,
 )
-from shared.contracts.configuration import AuditRead, AuthzDenied, ConfigurationFact, OperationRequested
+from shared.contracts.configuration import (
+    AuditRead,
+    AuthzDenied,
+    ConfigurationFact,
+    InventoryConfirmed,
+    OperationRequested,
+)
 from shared.contracts.event import Actor, Event
 from shared.contracts.notification import NotificationFact, NotificationFailed, NotificationSent
 from shared.contracts.registry import EVENTS
@@ -120,7 +126,7 @@ def _actor(cls: type[Event]) -> Actor:
     """Persons decide; services carry out."""
     if issubclass(cls, ReviewDecided):
         return somebody("carl")
-    if issubclass(cls, ConfigurationFact | TicketTerminated | OperationRequested):
+    if issubclass(cls, ConfigurationFact | TicketTerminated | OperationRequested | InventoryConfirmed):
         return somebody("root")
     asked = TicketSubmitted | TicketRevised | TicketExtensionRequested
     if issubclass(cls, asked | TicketWithdrawn | TicketReturned | AuthzDenied):
@@ -261,6 +267,7 @@ _FIELDS: Final[Mapping[type[Event], dict[str, Any]]] = {
     OperationRequested: {
         "subject": user_id("root"), "operation": "outbox.replay", "detail": "since 2026-03-02T08:00:00+00:00",
     },
+    InventoryConfirmed: {"subject": user_id("root"), "removed": {"group": 1, "user": 16}},
     NotificationSent: {"attempts": 1},
     NotificationFailed: {"smtp_code": 550, "detail": "no such mailbox"},
 }  # fmt: skip

@@ -279,6 +279,10 @@ _CALLS = (
         ocsf.API_ACTIVITY, 3, "Update", shapes.operation, only("operation", "detail"),
         severity=Severity.LOW,
     ),
+    Entry(
+        configuration.InventoryConfirmed, "an administrator confirmed that much is gone from AWS",
+        ocsf.API_ACTIVITY, 3, "Update", shapes.confirmation, only("removed"), severity=Severity.MEDIUM,
+    ),
 )  # fmt: skip
 
 _MAILS = (

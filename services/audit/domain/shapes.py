@@ -165,6 +165,13 @@ def operation(fields: Json) -> Json:
     }
 
 
+def confirmation(fields: Json) -> Json:
+    return {
+        "api": {"operation": "inventory.confirm", "service": {"name": "jit"}},
+        "unmapped": _rest(fields),
+    }
+
+
 def mail(fields: Json) -> Json:
     """One mail to one person, without its text. An address OCSF would not take stays in `unmapped`."""
     address = fields.get("address")

@@ -8,14 +8,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from services.provisioner.domain.inventory import KINDS, Difference, compare, mass_disappearance
+from services.provisioner.domain.claims import SERVICE
+from services.provisioner.domain.inventory import (
+    KINDS,
+    Difference,
+    compare,
+    confirm,
+    mass_disappearance,
+)
 from services.provisioner.store.inventory import take_turns
 from shared.context import Context
-from shared.contracts.change import Alert
+from shared.contracts.change import Alert, Origin
 from shared.contracts.documents import Document
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 from shared.documents import document_store
+from shared.messaging import outbox
 from shared.observability.logs import logger
 
 VANISH_SHARE: Final = 0.05
@@ -40,18 +48,23 @@ async def store_inventory(
     work: UnitOfWork,
     found: Sequence[Document],
     *,
-    confirm: bool = False,
+    confirmed: Origin | None = None,
     vanish_share: float = VANISH_SHARE,
 ) -> SyncResult:
-    """Write what is different from the stored inventory; with `confirm` also a mass disappearance."""
+    """Write what is different from the stored inventory; a mass disappearance only if somebody confirmed it.
+
+    `confirmed` says who and when; what they need not have confirmed is no fact.
+    """
     await take_turns(work.conn)
     stored = await stored_documents(work.conn)
     difference = compare(stored, found)
     held = mass_disappearance(difference, stored, share=vanish_share)
-    if held and not confirm:
+    if held and confirmed is None:
         work.alert(_held_alert(held))
         work.after_commit(partial(log.error, "inventory held", reason=held))
         return SyncResult(held=held)
+    if held and confirmed is not None:
+        await outbox.append(work.conn, SERVICE, confirm(difference, held, confirmed))
     result = await _write(context, work.conn, difference)
     work.clear("inventory_held")
     work.after_commit(partial(_announce, context, result))

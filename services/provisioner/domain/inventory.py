@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.contracts import documents as doc
+from shared.contracts.change import Origin
+from shared.contracts.configuration import InventoryConfirmed
 
 KINDS: tuple[type[doc.Document], ...] = (
     doc.OrganizationalUnit,
@@ -50,6 +52,15 @@ def mass_disappearance(difference: Difference, stored: Sequence[doc.Document], *
         if lost[kind] > _ALWAYS_BELIEVED and lost[kind] > share * had[kind]
     ]
     return f"{', '.join(suspicious)} disappeared at once" if suspicious else None
+
+
+def confirm(difference: Difference, held: str, origin: Origin) -> InventoryConfirmed:
+    """Somebody has looked and says that what disappeared is gone; `held` is why they were asked."""
+    return InventoryConfirmed(
+        subject=origin.actor.user_id or origin.actor.name,
+        removed=Counter(document.kind for document in difference.removed),
+        **origin.because(held).fields(),
+    )
 
 
 def _same(before: doc.Document | None, after: doc.Document) -> bool:

@@ -23,6 +23,7 @@ from services.provisioner.http.shapes import (
 )
 from services.provisioner.inventory.sync import InventorySync
 from shared.context import Context
+from shared.contracts.change import Origin
 from shared.http.access import PERSON, Caller, requires
 from shared.http.idempotency import Answer
 from shared.http.names import account_id_of, user_id_of
@@ -116,12 +117,14 @@ def router(context: Context, inventory: InventorySync) -> APIRouter:
     @routes.post("/inventory/sync", response_model=SyncShown)
     async def sync_inventory(body: Sync, caller: Caller = requires("config.write")) -> Response:
         """Read AWS now, instead of at the next interval."""
+        looked = Origin(caller.actor, at=context.clock.now(), cause=caller.cause)
+        confirmed = looked if body.confirm else None
         async with inventory.one_at_a_time:
             return await write_prepared(
                 context,
                 caller,
                 partial(inventory.read_for_caller, context),
-                lambda work, found: store_inventory(context, work, found, confirm=body.confirm),
+                lambda work, found: store_inventory(context, work, found, confirmed=confirmed),
                 show_sync,
             )
 

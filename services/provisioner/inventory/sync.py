@@ -15,6 +15,7 @@ from services.provisioner.identity_center.types import IdentityCenterError
 from services.provisioner.inventory.reading import HalfRead, read
 from services.provisioner.store.lease import LeaseLost
 from shared.context import Context
+from shared.contracts.change import Origin
 from shared.contracts.documents import Document
 from shared.foundation.errors import NotReady
 from shared.observability.logs import logger
@@ -59,17 +60,17 @@ class InventorySync:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.wanted.wait(), pause.total_seconds())
 
-    async def sync_once(self, context: Context, *, confirm: bool = False) -> SyncResult:
+    async def sync_once(self, context: Context, *, confirmed: Origin | None = None) -> SyncResult:
         """Read AWS and write what is different, in one transaction that no AWS call is part of.
 
-        `confirm` believes a mass disappearance: a person has looked. Raises `IdentityCenterError` or
+        `confirmed` believes a mass disappearance: a person has looked. Raises `IdentityCenterError` or
         `HalfRead` with nothing written when AWS could not be read whole.
         """
         async with self.one_at_a_time:
             found = await self._read(context)
             async with context.unit_of_work() as work:
                 return await store_inventory(
-                    context, work, found, confirm=confirm, vanish_share=self._vanish_share
+                    context, work, found, confirmed=confirmed, vanish_share=self._vanish_share
                 )
 
     async def read_for_caller(self, context: Context) -> list[Document]:
