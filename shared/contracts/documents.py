@@ -132,6 +132,8 @@ class ApprovalRule(Document):
     """Its stages are added whatever other rule applies."""
     auto_approve_up_to: timedelta | None = None
     """Approves without votes up to this length; only by account or OU, never with stages."""
+    reference_required: bool = False
+    """A request under it names a change, an incident or the like."""
 
 
 # inventory: owned by provisioner, read from AWS

@@ -33,6 +33,9 @@ class RuleChoice:
     stages: tuple[Stage, ...] = ()
     auto_approved_by: str | None = None
     """Id of the rule that approves without a vote."""
+    reference_for: tuple[str, ...] = ()
+    """Ids of the rules that want a reference. Beside those that apply, the most specific ones are asked, also
+    where they would only have approved a shorter time: else a shorter auto-approval would ask for less."""
 
 
 def account_ranks(account_id: str, account: Account | None) -> dict[str, int]:
@@ -64,10 +67,16 @@ def choose(matching: Sequence[tuple[Rank, ApprovalRule]], duration: timedelta) -
     first = _most_specific(ordinary)
     if first and all(_approves(rule, duration) for rule in first):
         if not always:
-            return RuleChoice(rules=tuple(first), auto_approved_by=first[0].id)
-        return _votes(always)
+            return RuleChoice(
+                rules=tuple(first), auto_approved_by=first[0].id, reference_for=_wanting_reference(first)
+            )
+        return _votes(always, first)
     voting = _most_specific([(rank, rule) for rank, rule in ordinary if rule.stages])
-    return _votes([*voting, *always])
+    return _votes([*voting, *always], first)
+
+
+def _wanting_reference(rules: Iterable[ApprovalRule]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(rule.id for rule in rules if rule.reference_required))
 
 
 def _most_specific(ordered: Sequence[tuple[Rank, ApprovalRule]]) -> list[ApprovalRule]:
@@ -80,7 +89,7 @@ def _approves(rule: ApprovalRule, duration: timedelta) -> bool:
     return longest is not None and by_place and not rule.stages and duration <= longest
 
 
-def _votes(rules: Sequence[ApprovalRule]) -> RuleChoice:
+def _votes(rules: Sequence[ApprovalRule], most_specific: Sequence[ApprovalRule]) -> RuleChoice:
     stages = tuple(
         Stage(
             rule_id=rule.id,
@@ -92,4 +101,6 @@ def _votes(rules: Sequence[ApprovalRule]) -> RuleChoice:
         for rule in rules
         for index, stage in enumerate(rule.stages, start=1)
     )
-    return RuleChoice(rules=tuple(rules), stages=stages)
+    return RuleChoice(
+        rules=tuple(rules), stages=stages, reference_for=_wanting_reference([*most_specific, *rules])
+    )

@@ -76,6 +76,7 @@ def rules(rule_id: str) -> st.SearchStrategy[ApprovalRule]:
         name=st.just(rule_id),
         stages=stages,
         always=st.booleans(),
+        reference_required=st.booleans(),
         **places,
     )
     auto = st.builds(
@@ -83,6 +84,7 @@ def rules(rule_id: str) -> st.SearchStrategy[ApprovalRule]:
         id=st.just(rule_id),
         name=st.just(rule_id),
         auto_approve_up_to=st.sampled_from(LENGTHS),
+        reference_required=st.booleans(),
         **places,
     )
     return voting | auto
@@ -144,6 +146,7 @@ def _stages(rule: ApprovalRule, **update: Any) -> ApprovalRule:
 
 STEPS = (
     lambda rule: rule.model_copy(update={"always": bool(rule.stages)}),
+    lambda rule: rule.model_copy(update={"reference_required": True}),
     lambda rule: _stages(rule, needed=2),
     lambda rule: _stages(rule, denials=1),
     lambda rule: _stages(rule, approvers=("user:ann",)),
@@ -179,8 +182,11 @@ def given_by(snapshot: Snapshot) -> Iterator[tuple[object, ...]]:
         if _registered(snapshot, account, wanted):
             yield from _requests(snapshot, account, wanted)
         for length in LENGTHS:
+            without = not snapshot.rules_for(account, wanted, length).reference_for
             for voters in _enough(snapshot, account, wanted, length):
                 yield "approve", account, wanted, length, voters
+                if without:
+                    yield "approve without a reference", account, wanted, length, voters
             yield from _denials(snapshot, account, wanted, length)
 
 
@@ -307,6 +313,8 @@ TWO = (*RULE.stages, RuleStage(approvers=("user:ann",)))
         (RULE, None, WIDENS),
         (RULE, RULE.model_copy(update={"always": True}), NARROWS),
         (RULE.model_copy(update={"always": True}), RULE, WIDENS),
+        (RULE, RULE.model_copy(update={"reference_required": True}), NARROWS),
+        (RULE.model_copy(update={"reference_required": True}), RULE, WIDENS),
         (RULE, RULE.model_copy(update={"stages": TWO}), NARROWS),
         (RULE.model_copy(update={"stages": TWO}), RULE, WIDENS),
         (RULE, RULE.model_copy(update={"accounts": "ou:prod"}), WIDENS),

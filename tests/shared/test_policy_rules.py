@@ -99,6 +99,28 @@ def test_rules_for_a_target_do_not_depend_on_the_order_of_documents(case: Select
     )
 
 
+@pytest.mark.parametrize(
+    ("rules", "duration", "wanting"),
+    [
+        ((rule("a", "ou:prod", "*", ANN),), HOUR, ("a",)),
+        ((rule("a", "*", "*", ANN), rule("b", "ou:prod", "*", ANN)), HOUR, ("b",)),
+        ((always("a"), rule("b", "ou:prod", "*", ANN)), HOUR, ("b", "a")),
+        ((auto("a", "ou:prod"), rule("b", "*", "*", ANN)), HOUR, ("a",)),
+        ((auto("a", "ou:prod"), rule("b", "*", "*", ANN)), 2 * HOUR, ("a", "b")),
+        ((auto("a", "ou:prod"), always("b")), HOUR, ("a", "b")),
+    ],
+)
+def test_reference_is_wanted_by_the_rules_that_apply_and_the_most_specific(
+    rules: Sequence[ApprovalRule], duration: timedelta, wanting: tuple[str, ...]
+) -> None:
+    plain = _with(rules).rules_for(P, ADMIN, duration)
+    assert plain.reference_for == ()
+    strict = _with([one.model_copy(update={"reference_required": True}) for one in rules])
+    choice = strict.rules_for(P, ADMIN, duration)
+    assert choice.reference_for == wanting
+    assert (choice.stages, choice.auto_approved_by) == (plain.stages, plain.auto_approved_by)
+
+
 def test_rules_for_give_stages_their_place_in_their_rule() -> None:
     two = rule("a", "ou:prod", "*", ANN)
     two = two.model_copy(update={"stages": (*two.stages, RuleStage(approvers=(ROOT,), needed=2, denials=3))})

@@ -5,7 +5,8 @@ import pytest
 
 from services.ticket.domain.draft import Draft, TargetAsked
 from services.ticket.domain.plan import Plan, make_plan
-from shared.contracts.documents import Account, Document, Group, PermissionSet
+from shared.contracts.description import Description
+from shared.contracts.documents import Account, ApprovalRule, Document, Group, PermissionSet
 from shared.contracts.windows import WindowAsked
 from shared.foundation.clock import ManualClock
 from shared.policy.snapshot import Snapshot
@@ -210,3 +211,22 @@ def test_plan_expands_a_set_group_and_counts_the_same_pair_once(world: Snapshot)
     )
     made = plan(world, doubled)
     assert [(one.permission_set.id, one.set_group) for one in made.targets] == [(org.ADMIN, org.ELEVATED)]
+
+
+def wanting_reference(world: Snapshot, *rule_ids: str) -> Snapshot:
+    for rule_id in rule_ids:
+        rule = world.get(ApprovalRule, rule_id)
+        assert rule is not None
+        world = changed(world, rule, reference_required=True)
+    return world
+
+
+def test_plan_under_a_rule_that_wants_a_reference_names_the_rule_once(world: Snapshot) -> None:
+    wanting = wanting_reference(world, "prod")
+    made = plan(wanting, draft(wanting, targets=((org.P, org.ADMIN), (org.P, org.READ))))
+    assert [problem for problem in codes(made) if problem[0] == "/reference"] == [
+        ("/reference", "reference_required")
+    ]
+    assert "rule prod " in next(one.detail for one in made.problems if one.field == "/reference")
+    given = replace(draft(wanting), description=Description(reference="CHG-4711"))
+    assert plan(wanting, given).problems == ()

@@ -78,6 +78,7 @@ def decide(
         target, found = _plan_target(pair, draft, people, snapshot, length=length, now=now)
         planned.append(target)
         problems += found
+    problems += _check_reference_given(draft, planned)
     return Plan(
         requester=draft.requester,
         beneficiaries=tuple(people),
@@ -116,6 +117,21 @@ def _with_default_length(
             )
             length = min(length, longest) if longest else length
     return asked.model_copy(update={"duration": length})
+
+
+def _check_reference_given(draft: Draft, planned: Sequence[PlannedTarget]) -> list[FieldError]:
+    """One problem for each rule that wants a reference, however many targets it is for."""
+    if draft.description.reference is not None:
+        return []
+    wanting = dict.fromkeys(rule_id for target in planned for rule_id in target.choice.reference_for)
+    return [
+        FieldError(
+            "/reference",
+            "reference_required",
+            f"rule {rule_id} wants a reference: name the change, incident or the like that this is for",
+        )
+        for rule_id in wanting
+    ]
 
 
 def _plan_target(

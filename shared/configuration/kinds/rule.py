@@ -44,6 +44,9 @@ class RuleBody(Body):
     auto_approve_up_to: Duration | None = Field(
         default=None, description="approves without votes up to this length"
     )
+    reference_required: bool = Field(
+        default=False, description="a request under it has to name a change, an incident or the like"
+    )
 
 
 class StageShown(BaseModel):
@@ -65,6 +68,7 @@ class RuleShown(BaseModel):
     stages: list[StageShown]
     always: bool
     auto_approve_up_to: Duration | None
+    reference_required: bool
 
 
 def _problems(document: ApprovalRule, situation: Situation) -> list[FieldError]:
@@ -78,6 +82,7 @@ def _order(before: ApprovalRule | None, after: ApprovalRule | None) -> Direction
     return all_of(
         same((before.accounts, before.sets), (after.accounts, after.sets)),
         larger(before.always, after.always),
+        larger(before.reference_required, after.reference_required),
         _auto(before.auto_approve_up_to, after.auto_approve_up_to),
         *(_stage(old, new) for old, new in zip(before.stages, after.stages, strict=False)),
         _more_stages(before, after),
