@@ -22,6 +22,8 @@ class TicketSettings(ServiceSettings):
     """When a request with an open start times out without a decision."""
     most_grants: int = Field(default=50, ge=1, le=500)
     """Beneficiaries times targets in one ticket; more would hide what is being approved."""
+    shortest_reason: int = Field(default=10, ge=1, le=500)
+    """Characters a reason has at least, blanks around it not counted; ten keep out "asdf" and "see chat"."""
     protected_accounts: tuple[AccountId, ...] = ()
     """Accounts that may be neither registered nor, if they are already, requested, as a JSON list of ids;
     besides the management account and the delegated administrator's, which never need to be named."""

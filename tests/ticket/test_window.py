@@ -1,13 +1,17 @@
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from pydantic import SecretStr
 
+from services.ticket.commands.tickets import limits_of
 from services.ticket.domain.window import (
     Limits,
     check_reason,
     check_window,
     pending_until,
 )
+from services.ticket.settings import TicketSettings
 from shared.contracts.windows import WindowAsked
 from tests.support.harness import NOW
 
@@ -18,6 +22,7 @@ LIMITS = Limits(
     default_window=timedelta(hours=24),
     pending_limit=timedelta(hours=24),
     most_grants=50,
+    shortest_reason=10,
 )
 
 
@@ -86,7 +91,7 @@ def test_pending_until_follows_the_end_or_the_limit(window: WindowAsked, expecte
     ],
 )
 def test_check_reason_that_says_nothing_or_holds_a_secret_is_refused(reason: str, code: str) -> None:
-    problems = check_reason(reason)
+    problems = check_reason(reason, LIMITS)
     assert [problem.code for problem in problems] == [code]
     assert all(reason.strip() not in problem.detail or not reason.strip() for problem in problems)
 
@@ -101,4 +106,24 @@ def test_check_reason_that_says_nothing_or_holds_a_secret_is_refused(reason: str
     ],
 )
 def test_check_reason_of_a_person_passes(reason: str) -> None:
-    assert check_reason(reason) == []
+    assert check_reason(reason, LIMITS) == []
+
+
+@pytest.mark.parametrize(
+    ("shortest", "length", "codes"),
+    [(10, 9, ["reason_too_short"]), (10, 10, []), (1, 0, ["reason_too_short"]), (1, 1, []), (500, 500, [])],
+)
+def test_check_reason_takes_as_few_characters_as_the_setting_says(
+    shortest: int, length: int, codes: list[str]
+) -> None:
+    problems = check_reason(f"  {'é' * length} ", replace(LIMITS, shortest_reason=shortest))
+    assert [problem.code for problem in problems] == codes
+    assert all(f"at least {shortest} characters" in problem.detail for problem in problems)
+
+
+def test_limits_are_those_of_the_settings() -> None:
+    settings = TicketSettings(
+        env="development", database_url=SecretStr("postgresql://"), shortest_reason=30, most_grants=7
+    )
+    limits = limits_of(settings)
+    assert (limits.shortest_reason, limits.most_grants) == (30, 7)

@@ -27,6 +27,7 @@ def limits_of(settings: TicketSettings) -> Limits:
         default_window=settings.default_window,
         pending_limit=settings.pending_limit,
         most_grants=settings.most_grants,
+        shortest_reason=settings.shortest_reason,
         protected=frozenset(settings.protected_accounts),
     )
 

@@ -115,7 +115,7 @@ def plan_extension(
         other_parties=frozenset({ticket.requester.user_id}),
     )
     problems = [
-        *check_reason(asked.reason),
+        *check_reason(asked.reason, limits),
         *check_later_end(found.window, asked.ends_at, ends_now=max(found.ends), limits=limits),
         *_check_set(target, snapshot),
     ]

@@ -53,7 +53,7 @@ class Plan:
 def make_plan(draft: Draft, snapshot: Snapshot, *, now: datetime, limits: Limits) -> Plan:
     """Decide everything about a draft that can be decided now."""
     problems = [
-        *check_reason(draft.reason),
+        *check_reason(draft.reason, limits),
         *check_description(draft.description),
         *check_window(draft.asked, now=now, limits=limits),
     ]

@@ -7,7 +7,6 @@ from shared.contracts.windows import Window, WindowAsked
 from shared.foundation.errors import FieldError
 from shared.text.secrets_in_text import holds_secret
 
-SHORTEST_REASON = 10
 LONGEST_REASON = 2000
 ABSURD = timedelta(days=366)
 GRACE = timedelta(minutes=1)
@@ -23,6 +22,7 @@ class Limits:
     default_window: timedelta
     pending_limit: timedelta
     most_grants: int
+    shortest_reason: int
     protected: frozenset[str] = frozenset()
     """Accounts that are requested only if they were registered as protected ones."""
 
@@ -96,10 +96,10 @@ def pending_until(asked: WindowAsked, *, now: datetime, limits: Limits) -> datet
     return open_limit if end is None else min(end, open_limit)
 
 
-def check_reason(reason: str) -> list[FieldError]:
+def check_reason(reason: str, limits: Limits) -> list[FieldError]:
     """A reason is for people and for the audit log, for years: it must say something and hold no secret."""
-    if len(reason.strip()) < SHORTEST_REASON:
-        sentence = f"say why in at least {SHORTEST_REASON} characters; approvers and auditors read it"
+    if len(reason.strip()) < limits.shortest_reason:
+        sentence = f"say why in at least {limits.shortest_reason} characters; approvers and auditors read it"
         return [FieldError("/reason", "reason_too_short", sentence)]
     if len(reason) > LONGEST_REASON:
         return [FieldError("/reason", "reason_too_long", f"at most {LONGEST_REASON} characters")]

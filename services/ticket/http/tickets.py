@@ -12,7 +12,7 @@ from services.ticket.commands import tickets
 from services.ticket.domain.draft import Draft, TargetAsked
 from services.ticket.domain.plan import make_plan
 from services.ticket.domain.termination import Termination
-from services.ticket.domain.window import LONGEST_REASON, SHORTEST_REASON, Limits
+from services.ticket.domain.window import LONGEST_REASON, Limits
 from services.ticket.http.shapes import PlanShown, TerminationShown, TicketShown
 from shared.context import Context
 from shared.contracts.description import Description
@@ -62,9 +62,10 @@ class TicketBody(Description):
         description="people by user name, e-mail or user id; empty means yourself",
     )
     reason: Annotated[str, Field(max_length=10_000), AfterValidator(printable_paragraph)] = Field(
-        description="why; approvers and auditors read it",
+        description="why; approvers and auditors read it. It has at least 10 characters, or as many as "
+        "`JIT_SHORTEST_REASON` says",
         examples=["Look into INC-4711: orders are not shipped"],
-        json_schema_extra={"minLength": SHORTEST_REASON, "maxLength": LONGEST_REASON},
+        json_schema_extra={"minLength": 1, "maxLength": LONGEST_REASON},
     )
     starts_at: Moment | None = None
     ends_at: Moment | None = None
