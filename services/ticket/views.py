@@ -28,10 +28,19 @@ async def ticket(conn: Conn, ticket_id: str) -> Ticket | None:
     return None if whole is None else Ticket.model_validate(whole)
 
 
-async def revisions(conn: Conn, ticket_id: str) -> list[Target]:
-    """The targets of a ticket as they are and as they were in each earlier revision, oldest first."""
+async def earlier_revisions(
+    conn: Conn, ticket_id: str, *, before: str | None = None, limit: int = 50
+) -> list[Target]:
+    """Targets of a ticket as they were asked for before, the last first; `before` is a subject's id."""
     found = await conn.fetch(
-        "SELECT whole FROM whole_target WHERE ticket_id = $1 ORDER BY position, revision", ticket_id
+        """
+        SELECT whole FROM whole_target
+        WHERE ticket_id = $1 AND NOT current AND ($2::uuid IS NULL OR subject_id < $2)
+        ORDER BY subject_id DESC LIMIT $3
+        """,
+        ticket_id,
+        before,
+        limit,
     )
     return [Target.model_validate(row["whole"]) for row in found]
 

@@ -58,6 +58,7 @@ ROLES: Final[dict[str, dict[str, frozenset[str]]]] = {
         "POST /v1/tickets/preview": EVERYBODY,
         "GET /v1/tickets": EVERYBODY,
         "GET /v1/tickets/{ticket_id}": EVERYBODY,
+        "GET /v1/tickets/{ticket_id}/revisions": EVERYBODY,
         "POST /v1/tickets/{ticket_id}/withdraw": EVERYBODY,
         "POST /v1/tickets/{ticket_id}/return": EVERYBODY,
         "POST /v1/tickets/{ticket_id}/terminate": EVERYBODY,

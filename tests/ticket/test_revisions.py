@@ -21,12 +21,13 @@ from shared.contracts.ticket import (
     TicketState,
 )
 from shared.contracts.windows import WindowAsked
-from shared.foundation.clock import ManualClock
+from shared.foundation.clock import ManualClock, new_id
 from shared.foundation.errors import Conflict, Forbidden, Invalid, JitError, NotFound
 from shared.runtime.service import Service
 from tests.support import organisation as org
 from tests.support.builders import review_approved, review_rejected
 from tests.support.harness import NOW, said
+from tests.support.http import api
 from tests.support.work import caller, deliver
 from tests.ticket.test_consumers import now_of
 from tests.ticket.test_http import BODY, submitted
@@ -90,14 +91,13 @@ async def test_earlier_revisions_stay_as_they_ended(service: Service, ticket: Ti
     await deliver(service, review_rejected(second, second.targets[0], at=NOW))
     third = await asked_again(service, ticket, AskedAgain(WindowAsked(duration=HALF), "a third attempt"))
     async with service.context.pool.acquire() as conn:
-        kept = await views.revisions(conn, ticket.id)
-    assert [(one.revision, one.state, one.reason) for one in kept[:3]] == [
-        (1, "rejected", BODY["reason"]),
+        kept = await views.earlier_revisions(conn, ticket.id)
+    assert [(one.revision, one.state, one.reason) for one in kept] == [
         (2, "rejected", AGAIN.reason),
-        (3, "pending", "a third attempt"),
+        (1, "rejected", BODY["reason"]),
     ]
-    assert kept[0] == ticket.targets[0]
-    assert kept[2:] == [*third.targets]
+    assert kept[1] == ticket.targets[0]
+    assert third.targets[0].revision == 3
     grants = await service.context.pool.fetch(
         "SELECT id, revision FROM ticket_grant WHERE target_id = $1 ORDER BY revision", kept[0].id
     )
@@ -191,3 +191,26 @@ async def test_revise_that_may_not_be_is_refused(
     assert caught.value.code == code
     assert await said(service, TicketRevised) == []
     assert await now_of(service, ticket) == ticket
+
+
+async def test_earlier_revisions_over_http_are_pages_for_who_may_see_the_ticket(
+    service: Service, issuer: DevelopmentIssuer, ticket: Ticket
+) -> None:
+    path = f"/v1/tickets/{ticket.id}/revisions"
+    async with api(service, issuer, "ann") as client:
+        assert (await client.get(path)).json() == {"items": [], "next_cursor": None}
+        for _ in range(2):
+            again = await asked_again(service, await stored(service, ticket.id))
+            await deliver(service, review_rejected(again, again.targets[0], at=NOW))
+        first = (await client.get(f"{path}?limit=1")).json()
+        (newest,) = first["items"]
+        assert (newest["revision"], newest["state"], newest["reason"]) == (2, "rejected", AGAIN.reason)
+        rest = (await client.get(f"{path}?cursor={first['next_cursor']}")).json()
+        assert ([one["revision"] for one in rest["items"]], rest["next_cursor"]) == ([1], None)
+        unknown = await client.get(f"/v1/tickets/{new_id()}/revisions")
+        assert (unknown.status_code, unknown.json()["code"]) == (404, "ticket_unknown")
+    for who, status in (("carl", 200), ("aud", 200), ("eve", 404)):
+        async with api(service, issuer, who) as client:
+            answer = await client.get(path)
+        assert answer.status_code == status, who
+    assert answer.json()["code"] == "ticket_unknown"

@@ -16,7 +16,7 @@ from services.ticket.domain.window import LONGEST_REASON, Limits
 from services.ticket.http.shapes import PlanShown, TerminationShown, TicketShown
 from shared.context import Context
 from shared.contracts.description import Description
-from shared.contracts.ticket import Ticket, TicketState
+from shared.contracts.ticket import Target, Ticket, TicketState
 from shared.contracts.windows import WindowAsked
 from shared.http.access import PERSON, Caller, requires
 from shared.http.idempotency import Answer
@@ -168,6 +168,18 @@ def _add_reading(routes: APIRouter, context: Context) -> None:
         ticket = tickets.visible(context, caller, str(ticket_id), found)
         response.headers["ETag"] = etag(ticket.version)
         return TicketShown.of(ticket)
+
+    @routes.get("/{ticket_id}/revisions")
+    async def list_revisions_of_ticket(
+        ticket_id: UUID, cursor: IdCursor = None, limit: Limit = 50, caller: Caller = requires(PERSON)
+    ) -> Page[Target]:
+        """Targets as they were asked for before, the last first; the ticket itself shows those of now."""
+        async with context.pool.acquire() as conn:
+            found = await views.ticket(conn, str(ticket_id))
+            ticket = tickets.visible(context, caller, str(ticket_id), found)
+            earlier = await views.earlier_revisions(conn, ticket.id, before=cursor, limit=limit + 1)
+        items, next_cursor = cut(earlier, limit, lambda target: target.subject_id)
+        return Page[Target](items=items, next_cursor=next_cursor)
 
 
 def _add_endings(routes: APIRouter, context: Context) -> None:

@@ -119,6 +119,7 @@ SELECT
     t.position,
     r.revision,
     r.revision = t.revision AS current,
+    r.subject_id, -- UUIDv7: ordered by when it was asked for
     jsonb_build_object(
         'id', t.id,
         'account_id', t.account_id,
