@@ -145,7 +145,7 @@ class Live:
 
 async def live(running: Running, *, of: str = "ann", duration: timedelta = HOUR) -> Live:
     """Ann's access to develop somewhere, which somebody asked for and bob or an owner approved."""
-    place = (running.spare_account("nonprod"), "Developer")
+    place = running.spare_place("nonprod")
     approver = "bob" if of != "bob" else running.approver_of_development()
     more: dict[str, Any] = {} if of == "ann" else {"beneficiaries": ["ann"]}
     seen = await running.granted(of, place, by=[approver], duration=duration, **more)
@@ -154,11 +154,12 @@ async def live(running: Running, *, of: str = "ann", duration: timedelta = HOUR)
 
 def when(running: Running, place: tuple[str, str], event: str) -> datetime:
     """The moment at which AWS's truth changed."""
-    account, user = running.account_id(place[0]), running.user_id("ann")
+    directory = running.stack.simulator.directory
+    wanted = (running.account_id(place[0]), directory.find_set(place[1]).arn, running.user_id("ann"), event)
     (row,) = [
         row
         for row in running.stack.simulator.records.history
-        if (row["account"], row["principal"], row["event"]) == (account, user, event)
+        if (row["account"], row["permission_set"], row["principal"], row["event"]) == wanted
     ]
     return datetime.fromtimestamp(row["time"], UTC)
 
@@ -309,7 +310,7 @@ async def test_extension_delivered_again_changes_nothing(running: Running) -> No
 async def test_extension_that_overtakes_its_approval_waits_for_it(running: Running) -> None:
     """A start that is fixed says what will be approved, so that the extension can be told before."""
     starts_at = running.clock.now() + 2 * HOUR
-    place = (running.spare_account("nonprod"), "Developer")
+    place = running.spare_place("nonprod")
     made = await running.submit("ann", place, starts_at=starts_at.isoformat(), duration="PT1H")
     ticket = Ticket.model_validate(made)
     start = ticket.targets[0].asked.starts_at
@@ -338,7 +339,7 @@ async def test_extension_that_overtakes_its_approval_waits_for_it(running: Runni
 
 @together
 async def test_extension_of_another_revision_moves_nothing(running: Running) -> None:
-    place = (running.spare_account("nonprod"), "Developer")
+    place = running.spare_place("nonprod")
     first = await running.submit("ann", place, duration="PT1H")
     await running.decide("bob", first["id"], "reject", comment="not today")
     await running.until_state(first["id"], "rejected")

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from itertools import count
 from typing import Any
 
 import httpx2
@@ -29,6 +30,8 @@ from tests.support.person import Person
 PATIENCE_S = 90.0
 """How long anything is waited for; seconds are usual, a loaded machine takes its time."""
 EVERY_S = 0.1
+DEVELOPERS_SETS = ("Developer", "PowerUser", "DatabaseAdmin", "SystemAdmin")
+"""What no scope of the demo denies ann anywhere outside production."""
 OPERATIONS = "operations@example.com"
 REASON = "needed for the release, see the plan"
 
@@ -64,6 +67,7 @@ class Running:
     brief: timedelta
     """A window whose end is waited for; longer on a slow machine, for all has to be done within it."""
     _spare: dict[str, Iterator[str]] = field(default_factory=dict)
+    _places: dict[str, Iterator[tuple[str, str]]] = field(default_factory=dict)
 
     # callers
 
@@ -113,6 +117,13 @@ class Running:
         spare = next((name for name in self._spare[unit] if name != "orders-dev"), None)
         assert spare, f"no account below {unit} is left: take several sets of one, or another unit"
         return spare
+
+    def spare_place(self, unit: str) -> tuple[str, str]:
+        """An account below this unit and a set that no test was given together: several to one account."""
+        if unit not in self._places:
+            accounts = (self.spare_account(unit) for _ in count())
+            self._places[unit] = ((account, one) for account in accounts for one in DEVELOPERS_SETS)
+        return next(self._places[unit])
 
     def _is_below(self, account: str, unit: str) -> bool:
         directory = self.stack.simulator.directory
