@@ -51,7 +51,7 @@ class ApprovalSubject(Description):
     """Who asks for this."""
     beneficiaries: tuple[Person, ...]
     other_parties: tuple[Person, ...] = ()
-    """Who else may not decide on it: who asked for the access that an extension makes last."""
+    """Who else may not decide on it: the ticket's other parties, where this is an extension."""
     grants: tuple[SubjectGrant, ...]
     account_id: str
     account_name: str

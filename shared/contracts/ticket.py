@@ -215,15 +215,22 @@ class Ticket(Description):
             kind=SubjectKind.EXTENSION,
             id=extension.id,
             requester=extension.requested_by,
-            other_parties=(self.requester,)
-            if self.requester.user_id != extension.requested_by.user_id
-            else (),
+            other_parties=self._other_parties(extension),
             grants=[grant for grant in self.grants if grant.id in extension.grants],
             asked=WindowAsked(starts_at=target.window.starts_at, ends_at=extension.ends_at),
             reason=extension.reason,
             submitted_at=extension.submitted_at,
             expires_at=extension.expires_at,
         )
+
+    def _other_parties(self, extension: Extension) -> tuple[Person, ...]:
+        """Requester and beneficiaries of the ticket whom the extension itself does not name."""
+        named = {
+            extension.requested_by.user_id,
+            *(grant.beneficiary for grant in self.grants if grant.id in extension.grants),
+        }
+        everybody = {person.user_id: person for person in (self.requester, *self.beneficiaries)}
+        return tuple(person for user_id, person in everybody.items() if user_id not in named)
 
     def _subject(self, target: Target, *, grants: Iterable[Grant], **own: Any) -> ApprovalSubject:
         concerned = [SubjectGrant(id=grant.id, beneficiary=grant.beneficiary) for grant in grants]

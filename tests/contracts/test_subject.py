@@ -64,6 +64,15 @@ def test_an_extension_is_also_of_whoever_asked_for_the_access() -> None:
     assert one.subject_of(one.targets[0]).other_parties == ()
 
 
+def test_an_extension_for_one_is_also_of_the_other_beneficiaries() -> None:
+    both = (person("ann"), person("bob"))
+    one = extended(ExtensionState.PENDING).model_copy(update={"beneficiaries": both})
+    made = one.extension_subject(one.extensions[0])
+    assert made is not None
+    assert (made.beneficiaries, made.other_parties) == ((person("ann"),), (person("bob"),))
+    assert made.parties == one.parties
+
+
 def requested() -> tuple[Ticket, ApprovalSubject]:
     one = extended(ExtensionState.PENDING)
     made = one.extension_subject(one.extensions[0])

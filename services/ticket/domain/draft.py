@@ -39,7 +39,7 @@ class Draft:
     reason: str
     description: Description = _NOTHING_MORE
     other_parties: frozenset[str] = frozenset()
-    """User ids of those who may not decide on it either: who asked for what an extension makes last."""
+    """User ids of those who may not decide on it either: the ticket's parties, where this is an extension."""
 
 
 @dataclass(frozen=True)

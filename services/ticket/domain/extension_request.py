@@ -112,7 +112,7 @@ def plan_extension(
         asked=WindowAsked(starts_at=found.window.starts_at, ends_at=asked.ends_at),
         reason=asked.reason,
         description=ticket.description(),
-        other_parties=frozenset({ticket.requester.user_id}),
+        other_parties=ticket.parties,
     )
     problems = [
         *check_reason(asked.reason, limits),
