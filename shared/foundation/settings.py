@@ -116,7 +116,7 @@ class ServiceSettings(BaseSettings):
     """Who may issue tokens, as a JSON list; see shared/identity/tokens.py."""
     role_admin: tuple[GroupId, ...] = ()
     """Identity Store group ids (not names), as a JSON list. Their members administer: catalog, rules,
-    terminate; they never request or approve."""
+    terminate; this role lets nobody request or approve."""
     role_auditor: tuple[GroupId, ...] = ()
     """Identity Store group ids (not names), as a JSON list. Their members may read everything."""
     alerts_topic_arn: str | None = Field(
