@@ -6,6 +6,7 @@ JitError
 ├── Unauthenticated      401  no token, or one that does not hold
 ├── Forbidden            403  known caller, not allowed; names the guard or rule
 ├── NotFound             404  not there, or not for this caller to see
+├── TooSlow              408
 ├── Conflict             409  the state does not allow it now
 ├── PreconditionFailed   412  changed since it was read
 ├── TooLarge             413
@@ -93,6 +94,11 @@ class Forbidden(JitError):
 class NotFound(JitError):
     status = 404
     title = "Not found"
+
+
+class TooSlow(JitError):
+    status = 408
+    title = "Too slow"
 
 
 class Conflict(JitError):

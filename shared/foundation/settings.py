@@ -107,6 +107,9 @@ class ServiceSettings(BaseSettings):
     """Where HTTP is served. Loopback unless given; TLS is the reverse proxy's."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port of HTTP; 0 takes a free one."""
+    most_connections: int = Field(default=500, ge=10, le=100_000)
+    """Connections of HTTP at the same time; who comes after them is answered 503 at once. Each may hold a
+    body of 256 KiB, so that 500 take at most 125 MiB."""
     public_url: str = Field(default="http://127.0.0.1:8080", pattern=r"^https?://[^\s/]+")
     """Where people reach the API; calls shown in mails begin with it. Production wants an https address."""
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()

@@ -19,9 +19,10 @@ from shared.contracts.documents import User
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.people import Person
 from shared.database.pool import transaction
-from shared.foundation.errors import Denied, Forbidden, Invalid, JitError, Unauthenticated
+from shared.foundation.errors import Denied, Forbidden, Invalid, JitError
 from shared.http.addresses import Network, client_address
 from shared.http.idempotency import RequestKey
+from shared.http.problems import token_missing
 from shared.identity.bindings import Principal, bind
 from shared.observability.logs import logger
 from shared.policy.engine import NOT_READY
@@ -113,7 +114,7 @@ def requires(verb: str, *, stale_ok: bool = False) -> Any:
 def _bearer(request: Request) -> str:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthenticated("send a token: Authorization: Bearer <token>", code="token_missing")
+        raise token_missing()
     return token.strip()
 
 

@@ -86,7 +86,7 @@ def problems_beside(route: RouteContext, method: str) -> set[int]:
     if "{" in str(route.path):
         statuses.add(404)
     if method in {"POST", "PUT", "PATCH"}:
-        statuses |= {413, 415}
+        statuses |= {408, 413, 415}
     if method in {"PUT", "DELETE"} or _takes_key(route, method):
         statuses.add(409)
     if "If-Match" in parameters(_original(route), "header"):

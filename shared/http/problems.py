@@ -13,7 +13,15 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.database.pool import LOST_DATABASE
-from shared.foundation.errors import Bug, Invalid, JitError, Malformed, NotReady, PreconditionRequired
+from shared.foundation.errors import (
+    Bug,
+    Invalid,
+    JitError,
+    Malformed,
+    NotReady,
+    PreconditionRequired,
+    Unauthenticated,
+)
 from shared.http import places
 from shared.http.wording import field_error
 from shared.observability.logs import logger
@@ -53,6 +61,8 @@ def problem(error: JitError) -> JSONResponse:
     headers = {}
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="jit"'
+    if error.status == 408:
+        headers["Connection"] = "close"  # the rest of the body may still come
     if error.retryable:
         headers["Retry-After"] = "2"
     fields = {"errors": [field.as_dict() for field in error.fields]} if error.fields else {}
@@ -112,6 +122,10 @@ def if_match_missing() -> PreconditionRequired:
         'read it first and send its ETag, If-Match: "<version>", so that you decide on what you saw',
         code="if_match_missing",
     )
+
+
+def token_missing() -> Unauthenticated:
+    return Unauthenticated("send a token: Authorization: Bearer <token>", code="token_missing")
 
 
 def not_json() -> Malformed:

@@ -381,6 +381,7 @@ def serve(service: Service) -> None:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=10,
+        limit_concurrency=settings.most_connections,
         server_header=False,
         proxy_headers=False,  # uvicorn believes whoever connects from loopback; see JIT_TRUSTED_PROXIES
     )

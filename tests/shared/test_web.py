@@ -1,5 +1,6 @@
 """HTTP as all services speak it: every error is a problem document that says what to do."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 import asyncpg
 import httpx2
 import pytest
+import uvicorn
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from structlog.contextvars import merge_contextvars
@@ -17,8 +19,9 @@ from structlog.testing import capture_logs
 from shared.context import Context
 from shared.foundation import errors
 from shared.foundation.settings import ServiceSettings
-from shared.http.bodies import BODY_LIMIT
-from shared.runtime.service import Parts, Service
+from shared.http.bodies import BODY_LIMIT, BodyGuard
+from shared.observability import logs
+from shared.runtime.service import Parts, Service, serve
 
 RAISED: list[tuple[errors.JitError, int]] = [
     (errors.Invalid("wrong", code="x", fields=[errors.FieldError("/a", "b", "c")]), 422),
@@ -26,6 +29,7 @@ RAISED: list[tuple[errors.JitError, int]] = [
     (errors.Unauthenticated("wrong", code="x"), 401),
     (errors.Forbidden("wrong", code="x"), 403),
     (errors.NotFound("wrong", code="x"), 404),
+    (errors.TooSlow("wrong", code="x"), 408),
     (errors.Conflict("wrong", code="x", extra={"revision": 3}), 409),
     (errors.PreconditionFailed("wrong", code="x"), 412),
     (errors.TooLarge("wrong", code="x"), 413),
@@ -295,14 +299,74 @@ async def test_a_request_cut_off_before_its_end_reaches_no_route(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": "/stop",
-        "raw_path": b"/stop", "query_string": b"", "root_path": "", "scheme": "http", "client": None,
-        "server": None, "headers": [(b"content-type", b"application/json"), (b"content-length", b"200")],
-    }  # fmt: skip
-    await service.app(scope, receive, send)
+    await service.app(post_scope("/stop"), receive, send)
     assert calls.bodies == []
     assert sent == []
+
+
+def post_scope(path: str, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "client": None,
+        "server": None,
+        "headers": [(b"content-type", b"application/json"), (b"content-length", b"200"), *headers],
+    }
+
+
+class Silent:
+    """A client that announced a body and sends nothing more; and what it is answered."""
+
+    def __init__(self) -> None:
+        self.waited = False
+        self.sent: list[Any] = []
+
+    async def receive(self) -> Any:
+        self.waited = True
+        await asyncio.Event().wait()
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    def refusal(self) -> tuple[int, str, dict[bytes, bytes]]:
+        start, body = self.sent
+        return start["status"], json.loads(body["body"])["code"], dict(start["headers"])
+
+
+async def test_a_body_that_does_not_come_is_waited_for_only_so_long(service: Service, calls: Calls) -> None:
+    client = Silent()
+    guard = BodyGuard(service.app, within_s=0.05)
+    async with asyncio.timeout(5):
+        await guard(post_scope("/stop", (b"authorization", b"Bearer x")), client.receive, client.send)
+    status, code, headers = client.refusal()
+    assert (status, code, headers[b"connection"]) == (408, "body_too_slow", b"close")
+    assert client.waited
+    assert calls.bodies == []
+
+
+async def test_without_a_token_no_body_is_waited_for(service: Service) -> None:
+    client = Silent()
+    async with asyncio.timeout(5):
+        await service.app(post_scope("/v1/tickets"), client.receive, client.send)
+    status, code, headers = client.refusal()
+    assert (status, code) == (401, "token_missing")
+    assert b"www-authenticate" in headers
+    assert not client.waited
+
+
+def test_a_service_takes_only_so_many_connections(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(logs, "configure", lambda **_: None)  # it is for the whole process
+    monkeypatch.setattr(uvicorn, "run", lambda _app, **options: given.update(options))
+    serve(service)
+    assert given["limit_concurrency"] == service.settings.most_connections
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "latin-1"])
@@ -399,7 +463,7 @@ async def test_openapi_documents_only_problems_that_occur(client: httpx2.AsyncCl
     document = (await client.get("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
     posts = document["paths"]["/echo"]["post"]["responses"]
-    assert {status for status in posts if status >= "400"} == {"400", "409", "413", "415", "422"}
+    assert {status for status in posts if status >= "400"} == {"400", "408", "409", "413", "415", "422"}
     gets = document["paths"]["/things/{thing_id}"]["get"]["responses"]
     assert {status for status in gets if status >= "400"} == {"400", "404", "422"}
 
