@@ -33,7 +33,7 @@ Registered: TypeAlias = Annotated[
 ]
 
 
-class PlanShown(BaseModel):
+class ConfigurationPlanShown(BaseModel):
     """What a change would do. Nothing was written."""
 
     document: str = Field(description="<kind>/<id>", examples=["scope/prod-admin"])
@@ -174,7 +174,7 @@ def _add_remove(routes: APIRouter, context: Context, kind: Kind[Any]) -> None:
 
 
 def _add_plan(routes: APIRouter, context: Context, kind: Kind[Any]) -> None:
-    async def plan_document(document_id: str, body: BaseModel | None = None) -> PlanShown:
+    async def plan_document(document_id: str, body: BaseModel | None = None) -> ConfigurationPlanShown:
         """What a PUT of this body would do, or without a body what a DELETE would. Writes nothing."""
         found = await changes.plan(context, kind, document_id, body)
         return _show_plan(kind, document_id, found)
@@ -182,7 +182,7 @@ def _add_plan(routes: APIRouter, context: Context, kind: Kind[Any]) -> None:
     _add(
         routes.post(
             f"{_one(kind)}/plan",
-            response_model=PlanShown,
+            response_model=ConfigurationPlanShown,
             dependencies=[requires("config.write")],
             openapi_extra=WITHOUT_KEY,
             operation_id=f"plan_{kind.noun}",
@@ -220,8 +220,8 @@ def _revision(context: Context, document: Document) -> dict[str, str]:
     return format_revision(**{COUNTERS[context.service]: document.revision})
 
 
-def _show_plan(kind: Kind[Any], document_id: str, found: changes.Plan) -> PlanShown:
-    return PlanShown(
+def _show_plan(kind: Kind[Any], document_id: str, found: changes.Plan) -> ConfigurationPlanShown:
+    return ConfigurationPlanShown(
         document=f"{kind.document.KIND}/{document_id}",
         action=_action(found),
         revision=found.before.revision if found.before else None,

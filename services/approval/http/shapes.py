@@ -17,7 +17,7 @@ from shared.text.durations import Duration
 StageState = Literal["met", "refused", "open", "waiting", "void"]
 
 
-class StageShown(BaseModel):
+class ReviewStageShown(BaseModel):
     """A stage with how far it is. `approvers` are the subjects as frozen when the review was opened."""
 
     stage: int
@@ -94,7 +94,7 @@ class ReviewShown(Description):
 class ReviewWhole(ReviewShown):
     """A review on its own page."""
 
-    stage_list: list[StageShown]
+    stage_list: list[ReviewStageShown]
     votes: list[VoteShown]
     may_decide: list[Person]
     """Who may still vote on the open stage, by the rules and memberships of now."""
@@ -192,7 +192,7 @@ def _new_end(subject: ApprovalSubject) -> NewEnd | None:
     return NewEnd(before=subject.expires_at, after=subject.asked.ends_at)
 
 
-def _stage(review: Review, number: int, stage: Stage, counting: Collection[Vote]) -> StageShown:
+def _stage(review: Review, number: int, stage: Stage, counting: Collection[Vote]) -> ReviewStageShown:
     approvals = sum(vote.stage == number and vote.verdict == "approve" for vote in counting)
     rejections = review.given(number, "reject")
     state: StageState = "waiting"
@@ -204,7 +204,7 @@ def _stage(review: Review, number: int, stage: Stage, counting: Collection[Vote]
         state = "void"
     elif number == review.stage:
         state = "open"
-    return StageShown(
+    return ReviewStageShown(
         stage=number,
         rule_id=stage.rule_id,
         index=stage.index,

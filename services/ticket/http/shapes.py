@@ -68,7 +68,7 @@ class TargetPlanned(BaseModel):
     stages: list[StagePlanned]
 
 
-class PlanShown(BaseModel):
+class TicketPlanShown(BaseModel):
     """A preview: whether it would be accepted, what each target needs, and who could decide."""
 
     acceptable: bool

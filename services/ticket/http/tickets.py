@@ -13,7 +13,7 @@ from services.ticket.domain.draft import Draft, TargetAsked
 from services.ticket.domain.plan import make_plan
 from services.ticket.domain.termination import Termination
 from services.ticket.domain.window import LONGEST_REASON, Limits
-from services.ticket.http.shapes import PlanShown, TerminationShown, TicketShown
+from services.ticket.http.shapes import TerminationShown, TicketPlanShown, TicketShown
 from shared.context import Context
 from shared.contracts.description import Description
 from shared.contracts.ticket import Target, Ticket, TicketState
@@ -123,11 +123,11 @@ def _add_submission(routes: APIRouter, context: Context, limits: Limits) -> None
         )
 
     @routes.post("/preview", openapi_extra=WITHOUT_KEY)
-    async def preview_ticket(body: TicketBody, caller: Caller = requires(PERSON)) -> PlanShown:
+    async def preview_ticket(body: TicketBody, caller: Caller = requires(PERSON)) -> TicketPlanShown:
         """What submitting this would lead to, decided by the same code; changes nothing."""
         snapshot = context.policy.snapshot(purpose="write")
         plan = make_plan(body.draft(caller), snapshot, now=context.clock.now(), limits=limits)
-        return PlanShown.of(plan, snapshot)
+        return TicketPlanShown.of(plan, snapshot)
 
 
 def _add_reading(routes: APIRouter, context: Context) -> None:

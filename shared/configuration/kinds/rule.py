@@ -49,7 +49,7 @@ class RuleBody(Body):
     )
 
 
-class StageShown(BaseModel):
+class RuleStageShown(BaseModel):
     """One stage: who may vote, how many approvals it needs, how many rejections end it."""
 
     approvers: list[str]
@@ -65,7 +65,7 @@ class RuleShown(BaseModel):
     name: str
     accounts: str
     sets: str
-    stages: list[StageShown]
+    stages: list[RuleStageShown]
     always: bool
     auto_approve_up_to: Duration | None
     reference_required: bool
