@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from services.audit import commands, views
 from services.audit.domain.ocsf import Json
@@ -20,6 +20,7 @@ from services.audit.domain.registry import CODES
 from services.audit.views import Filters, Item, Range
 from shared.context import Context
 from shared.foundation.errors import FieldError, Invalid, NotFound
+from shared.foundation.shapes import Shown
 from shared.http.access import PERSON, Caller, requires
 from shared.http.names import account_id_of, actor_of
 from shared.http.openapi import success
@@ -33,7 +34,7 @@ _BATCH: Final = 500
 """Records per query of an export: large enough to be quick, small enough to hold no connection for long."""
 
 
-class OcsfEvent(BaseModel):
+class OcsfEvent(Shown):
     """One record: an OCSF 1.8.0 event. Which members it has besides these follows from its class."""
 
     model_config = ConfigDict(extra="allow")

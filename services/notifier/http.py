@@ -4,13 +4,14 @@ from datetime import datetime
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from services.notifier import views
 from services.notifier.commands import deliveries
 from services.notifier.domain.delivery import State
 from services.notifier.settings import NotifierSettings
 from shared.context import Context
+from shared.foundation.shapes import Shown
 from shared.http.access import Caller, requires
 from shared.http.idempotency import Answer
 from shared.http.names import user_id_of
@@ -19,7 +20,7 @@ from shared.http.parameters import Limit, TicketIdFilter, UserIdFilter
 from shared.http.writes import write
 
 
-class DeliveryShown(BaseModel):
+class DeliveryShown(Shown):
     """One mail to one person: what it was about, and what became of it."""
 
     id: UUID
@@ -39,7 +40,7 @@ class DeliveryShown(BaseModel):
     settled_at: datetime | None
 
 
-class DeliveryRetried(BaseModel):
+class DeliveryRetried(Shown):
     """A mail that will be sent again at once."""
 
     id: UUID

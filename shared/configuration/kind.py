@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from shared.configuration.order import Direction
 from shared.contracts.configuration import Facts, facts_of
 from shared.contracts.documents import Document
 from shared.foundation.errors import FieldError
+from shared.foundation.shapes import Body
 from shared.policy.row import SLUG
 from shared.policy.snapshot import Snapshot
 
@@ -21,12 +22,6 @@ DocumentT = TypeVar("DocumentT", bound=Document)
 
 ANY_SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
 """What may be shown and removed: also ids that could be chosen once and that no policy row can hold."""
-
-
-class Body(BaseModel):
-    """What somebody sends to make or replace a document."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from shared.configuration.order import Direction
 from shared.configuration.reading import find, registered_page, whole_page
 from shared.context import Context
 from shared.contracts.documents import COUNTERS, Document
+from shared.foundation.shapes import Shown
 from shared.http.access import PERSON, Caller, format_revision, requires
 from shared.http.conditions import IfMatchToReplace, IfNoneMatch, precondition
 from shared.http.idempotency import Answer
@@ -33,7 +34,7 @@ Registered: TypeAlias = Annotated[
 ]
 
 
-class ConfigurationPlanShown(BaseModel):
+class ConfigurationPlanShown(Shown):
     """What a change would do. Nothing was written."""
 
     document: str = Field(description="<kind>/<id>", examples=["scope/prod-admin"])

@@ -17,8 +17,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.foundation.addresses import address_problem, is_local
 from shared.foundation.environment import of_tests, read
 from shared.foundation.issuers import TrustedIssuer
+from shared.foundation.shapes import ACCOUNT_ID
 
-AccountId = Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")]
+AccountId = Annotated[str, StringConstraints(pattern=ACCOUNT_ID)]
 """An AWS account, as a setting names it."""
 MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s,;<>\"]+@[^@\s,;<>\"]+$", max_length=254)]
 GroupId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,126}$")]

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 from fastapi import Query
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from shared.foundation.shapes import Shown
 from shared.text.refusals import refused
 
 ItemT = TypeVar("ItemT")
@@ -20,7 +21,7 @@ Position: TypeAlias = str | int
 """Where an item stands in its list: its id, or its number."""
 
 
-class Page(BaseModel, Generic[ItemT]):
+class Page(Shown, Generic[ItemT]):
     """A part of a list. Pass `next_cursor` as `cursor` to get the next part; it is null at the end."""
 
     items: list[ItemT]

@@ -3,7 +3,7 @@
 A misspelled filter that is ignored answers everything, which looks like an answer.
 """
 
-from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin
+from typing import Annotated, Any, TypeAlias, get_args, get_origin
 from uuid import UUID
 
 from fastapi import Query, Request
@@ -15,8 +15,6 @@ from shared.http.places import parameters
 from shared.http.wording import unknown
 from shared.policy.names import LONGEST
 from shared.text.moments import Moment
-
-ACCOUNT_ID: Final = r"^[0-9]{12}$"
 
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=200, description="how many at most")]
 TicketIdFilter: TypeAlias = Annotated[UUID | None, Query(description="only what belongs to this ticket")]

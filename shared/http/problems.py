@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,6 +22,7 @@ from shared.foundation.errors import (
     PreconditionRequired,
     Unauthenticated,
 )
+from shared.foundation.shapes import Shown
 from shared.http import places
 from shared.http.wording import field_error
 from shared.observability.logs import logger
@@ -31,7 +32,7 @@ PROBLEM_TYPE: Final = "application/problem+json"
 log = logger("web")
 
 
-class FieldProblem(BaseModel):
+class FieldProblem(Shown):
     """One wrong field."""
 
     field: str = Field(description="JSON pointer into the body, or the name of a parameter")
@@ -41,7 +42,7 @@ class FieldProblem(BaseModel):
     )
 
 
-class Problem(BaseModel):
+class Problem(Shown):
     """Why a request was refused (RFC 9457). Some codes add members of their own."""
 
     model_config = ConfigDict(extra="allow")

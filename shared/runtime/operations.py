@@ -10,7 +10,7 @@ from uuid import UUID
 from aiokafka import ConsumerRecord
 from fastapi import APIRouter
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from shared.context import Context
 from shared.contracts.configuration import OperationRequested
@@ -19,6 +19,7 @@ from shared.database.pool import Conn, transaction
 from shared.database.unit_of_work import UnitOfWork
 from shared.documents import document_store
 from shared.foundation.errors import Conflict
+from shared.foundation.shapes import Body, Shown
 from shared.http.access import Caller, requires
 from shared.http.idempotency import Answer
 from shared.http.openapi import WITHOUT_KEY
@@ -33,15 +34,13 @@ from shared.text.moments import Moment
 log = logger("operations")
 
 
-class ReplayBody(BaseModel):
+class ReplayBody(Body):
     """Send everything since a moment again; readers drop what they know."""
-
-    model_config = ConfigDict(extra="forbid")
 
     since: Moment
 
 
-class DeadLetter(BaseModel):
+class DeadLetter(Shown):
     """A record that could not be handled, with where it came from."""
 
     id: UUID
@@ -55,7 +54,7 @@ class DeadLetter(BaseModel):
     replayed_at: datetime | None
 
 
-class LetterReplayed(BaseModel):
+class LetterReplayed(Shown):
     """What became of a record that was handled again."""
 
     id: UUID
@@ -64,19 +63,19 @@ class LetterReplayed(BaseModel):
     outcome: Outcome
 
 
-class OutboxReplayed(BaseModel):
+class OutboxReplayed(Shown):
     """How many messages will be sent again."""
 
     marked: int
 
 
-class DocumentsRepublished(BaseModel):
+class DocumentsRepublished(Shown):
     """How many documents were published again."""
 
     documents: int
 
 
-class AlertShown(BaseModel):
+class AlertShown(Shown):
     """Something an administrator has to look at, until its cause is gone."""
 
     key: str

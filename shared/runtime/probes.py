@@ -7,11 +7,12 @@ from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse, Response
 from opentelemetry.trace import SpanKind
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from shared.foundation.clock import new_id
+from shared.foundation.shapes import Shown
 from shared.observability import metrics, tracing
 from shared.observability.logs import logger
 
@@ -22,14 +23,14 @@ PROBES: Final = frozenset({"/livez", "/readyz", "/metrics"})
 log = logger("http")
 
 
-class Alive(BaseModel):
+class Alive(Shown):
     """The process answers."""
 
     status: Literal["alive"] = "alive"
     service: str
 
 
-class Readiness(BaseModel):
+class Readiness(Shown):
     """Whether the service can do its work, and what it waits for."""
 
     status: Literal["ready", "not ready"]

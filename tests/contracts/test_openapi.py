@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
+from pydantic import BaseModel
 
 from cli.api import SERVICES, api_document, api_text, build
 from shared.http.combined import Clash, combine
@@ -74,6 +75,34 @@ def test_no_code_of_ours_leaves_a_component_unused(document: dict[str, Any]) -> 
 def test_no_schema_has_its_modules_in_its_name(document: dict[str, Any]) -> None:
     """Pydantic writes the module of two classes that are called the same: no name for a generated client."""
     assert [name for name in document["components"]["schemas"] if "__" in name] == []
+
+
+def test_the_text_under_a_field_is_its_description(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert "description" in schemas["ReviewShown"]["properties"]["unapprovable_since"]
+    assert "description" in schemas["Sync"]["properties"]["confirm"]
+    silent = {
+        model.__name__
+        for model in subclasses(BaseModel)
+        if model.__name__ in schemas
+        and model.__module__.startswith(("services.", "shared."))
+        and not model.model_config.get("use_attribute_docstrings")
+    }
+    assert not silent, "take Body, Shown or Contract as the base"
+
+
+def subclasses(of: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for one in of.__subclasses__():
+        yield one
+        yield from subclasses(one)
+
+
+def test_what_is_changed_as_it_was_read_answers_its_new_version(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        if "If-Match" not in {one.get("name") for one in operation.get("parameters", [])}:
+            continue
+        for status in {"200", "201"} & set(operation["responses"]):
+            assert "ETag" in operation["responses"][status]["headers"], f"{name}: {status}"
 
 
 NAMED_IN_THE_BODY = {"POST /v1/revocations"}

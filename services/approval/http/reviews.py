@@ -6,7 +6,6 @@ from uuid import UUID
 
 from fastapi import APIRouter
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict
 
 from services.approval import views
 from services.approval.commands import decisions
@@ -15,6 +14,7 @@ from services.approval.domain.review import Review, ReviewState
 from services.approval.http.shapes import DecisionShown, ReviewShown, ReviewWhole
 from shared.context import Context
 from shared.foundation.errors import Denied, NotFound
+from shared.foundation.shapes import Body
 from shared.http.access import PERSON, Caller, requires
 from shared.http.conditions import IfMatch, expected_version
 from shared.http.idempotency import Answer
@@ -26,10 +26,8 @@ from shared.http.writes import write
 from shared.text.texts import Paragraph
 
 
-class DecisionBody(BaseModel):
+class DecisionBody(Body):
     """One vote. A rejection needs a comment of at least 3 characters."""
-
-    model_config = ConfigDict(extra="forbid")
 
     verdict: Literal["approve", "reject"]
     comment: Paragraph = ""
@@ -100,7 +98,12 @@ def _add_one(routes: APIRouter, context: Context) -> None:
             electorate=eligibility.electorate_now(snapshot, review, now),
         )
 
-    @routes.post("/reviews/{review_id}/decisions", status_code=201, response_model=DecisionShown)
+    @routes.post(
+        "/reviews/{review_id}/decisions",
+        status_code=201,
+        response_model=DecisionShown,
+        responses={201: success("ETag")},
+    )
     async def decide_review(
         review_id: UUID, body: DecisionBody, if_match: IfMatch, caller: Caller = requires(PERSON)
     ) -> Response:

@@ -4,20 +4,19 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel
-
 from services.approval.domain.review import Electorate, RejectionCode, Review, ReviewState
 from shared.contracts.approval import Stage, Vote
 from shared.contracts.description import Description
 from shared.contracts.people import Person
 from shared.contracts.subject import ApprovalSubject, SubjectKind
 from shared.contracts.windows import Window, WindowAsked
+from shared.foundation.shapes import Shown
 from shared.text.durations import Duration
 
 StageState = Literal["met", "refused", "open", "waiting", "void"]
 
 
-class ReviewStageShown(BaseModel):
+class ReviewStageShown(Shown):
     """A stage with how far it is. `approvers` are the subjects as frozen when the review was opened."""
 
     stage: int
@@ -31,7 +30,7 @@ class ReviewStageShown(BaseModel):
     state: StageState
 
 
-class VoteShown(BaseModel):
+class VoteShown(Shown):
     id: str
     stage: int
     verdict: Literal["approve", "reject"]
@@ -43,14 +42,14 @@ class VoteShown(BaseModel):
     """Whether it counts now: an approval only while its voter may give it. None once the review is closed."""
 
 
-class NewEnd(BaseModel):
+class NewEnd(Shown):
     """What an extension changes: access that would end at one moment ends at a later one."""
 
     before: datetime
     after: datetime
 
 
-class ReviewShown(Description):
+class ReviewShown(Description, Shown):
     """A review in a list. `stage` is the open one, absent once the review is closed."""
 
     id: str
@@ -123,7 +122,7 @@ class ReviewWhole(ReviewShown):
         )
 
 
-class DecisionShown(BaseModel):
+class DecisionShown(Shown):
     """What came of a vote."""
 
     review_id: str

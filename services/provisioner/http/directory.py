@@ -5,18 +5,19 @@ those who may request for others.
 """
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from services.provisioner.domain import directory
 from shared.context import Context
 from shared.foundation.errors import Denied, Forbidden
+from shared.foundation.shapes import Shown
 from shared.http.access import PERSON, Caller, requires
 from shared.http.pages import NameCursor, Page, cut
 from shared.http.parameters import Limit, NameBeginning
 from shared.policy.rights import may_find_users
 
 
-class UserFound(BaseModel):
+class UserFound(Shown):
     """A person of the Identity Store."""
 
     id: str
@@ -26,7 +27,7 @@ class UserFound(BaseModel):
     enabled: bool = Field(description="whoever is disabled can have no access")
 
 
-class GroupFound(BaseModel):
+class GroupFound(Shown):
     """A group of the Identity Store; `group:<id>` in scopes and rules."""
 
     id: str
@@ -34,7 +35,7 @@ class GroupFound(BaseModel):
     members: int
 
 
-class OuFound(BaseModel):
+class OuFound(Shown):
     """An organizational unit; `ou:<id>` in scopes and rules."""
 
     id: str
@@ -43,7 +44,7 @@ class OuFound(BaseModel):
     path: list[str] = Field(description="names from the root down to the unit itself")
 
 
-class TagFound(BaseModel):
+class TagFound(Shown):
     """A tag that accounts have."""
 
     key: str

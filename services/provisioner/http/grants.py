@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from services.provisioner import views
 from services.provisioner.commands import reading
@@ -24,11 +24,12 @@ from services.provisioner.http.shapes import (
 from services.provisioner.inventory.sync import InventorySync
 from shared.context import Context
 from shared.contracts.change import Origin
+from shared.foundation.shapes import ACCOUNT_ID, Body, exactly_one
 from shared.http.access import PERSON, Caller, requires
 from shared.http.idempotency import Answer
 from shared.http.names import account_id_of, user_id_of
 from shared.http.pages import NameCursor, Page, cut
-from shared.http.parameters import ACCOUNT_ID, AccountIdFilter, Limit, TicketIdFilter, UserIdFilter
+from shared.http.parameters import AccountIdFilter, Limit, TicketIdFilter, UserIdFilter
 from shared.http.writes import write, write_prepared
 from shared.policy.snapshot import Snapshot
 from shared.text.texts import Paragraph
@@ -36,10 +37,10 @@ from shared.text.texts import Paragraph
 _STOPPED_LATER = "; an approval of this ticket that arrives later is stopped, if there is such a ticket"
 
 
-class Revocation(BaseModel):
+class Revocation(Body):
     """Exactly one of ticket, user and account says whose access ends."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(json_schema_extra=exactly_one("ticket_id", "user_id", "account_id"))
 
     ticket_id: str | None = Field(default=None, min_length=1, max_length=100)
     user_id: str | None = Field(default=None, min_length=1, max_length=100, description="not the user name")
@@ -53,9 +54,7 @@ class Revocation(BaseModel):
         return self
 
 
-class Sync(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class Sync(Body):
     confirm: bool = False
     """Believe AWS although a large part of the inventory is gone: somebody has looked."""
 

@@ -9,10 +9,11 @@ from itertools import islice
 from typing import Final, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from shared.context import Context
 from shared.contracts.documents import AccessScope, Account, Group, PermissionSet, SetGroup
+from shared.foundation.shapes import Shown
 from shared.http.access import PERSON, Caller, requires
 from shared.http.pages import NameCursor, Page, cut
 from shared.http.parameters import Limit
@@ -27,12 +28,12 @@ _MOST: Final = 200
 """Of each list; a person with more is counted, not listed."""
 
 
-class GroupNamed(BaseModel):
+class GroupNamed(Shown):
     id: str
     name: str
 
 
-class ScopeNamed(BaseModel):
+class ScopeNamed(Shown):
     """An access scope that names the caller or one of their groups."""
 
     id: str
@@ -47,7 +48,7 @@ class ScopeNamed(BaseModel):
     valid_until: datetime | None
 
 
-class StageNamed(BaseModel):
+class StageNamed(Shown):
     """A stage of an approval rule in which the caller may vote, except on their own requests."""
 
     rule: str
@@ -60,7 +61,7 @@ class StageNamed(BaseModel):
     needed: int = Field(description="how many approvals the stage needs")
 
 
-class MeShown(BaseModel):
+class MeShown(Shown):
     """Who one is for JIT, and what one may do. Lists end after 200; the totals count all."""
 
     id: str
@@ -78,13 +79,13 @@ class MeShown(BaseModel):
     administer: list[str] = Field(description="rights that hold everywhere", examples=[["config.read"]])
 
 
-class SetAllowed(BaseModel):
+class SetAllowed(Shown):
     id: str
     name: str
     longest: Duration = Field(description="the longest that scopes allow now")
 
 
-class AccountAllowed(BaseModel):
+class AccountAllowed(Shown):
     """A registered account, with the registered permission sets that one may request on it."""
 
     id: str

@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from services.provisioner.domain.claims import ClaimState
 from shared.contracts.documents import Account, Document, PermissionSet, User
+from shared.foundation.shapes import Shown
 from shared.policy.directory import name_of
 from shared.policy.snapshot import Snapshot
 
 
-class AssignmentNamed(BaseModel):
+class AssignmentNamed(Shown):
     """Whose access to what. Names are as they are now or were last; an id stands for an unknown one."""
 
     user_id: str
@@ -61,7 +62,7 @@ class AssignmentRemaining(AssignmentNamed):
     grants: list[str] = Field(description="the ended ones that wait for the revoke")
 
 
-class RevocationShown(BaseModel):
+class RevocationShown(Shown):
     """What was ended, and what AWS still has."""
 
     ended: list[GrantShown]
@@ -69,7 +70,7 @@ class RevocationShown(BaseModel):
     note: str | None
 
 
-class SyncShown(BaseModel):
+class SyncShown(Shown):
     """What a reading of AWS changed. `held` says why nothing was, where too much was gone."""
 
     changed: int
@@ -77,7 +78,7 @@ class SyncShown(BaseModel):
     held: str | None
 
 
-class Engine(BaseModel):
+class Engine(Shown):
     """Who changes AWS at this moment."""
 
     holder: str
@@ -105,7 +106,7 @@ class Failing(AssignmentNamed):
     last_error: str
 
 
-class OperationsShown(BaseModel):
+class OperationsShown(Shown):
     """The engine at work."""
 
     engine: Engine | None

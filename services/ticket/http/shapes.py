@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from pydantic import BaseModel, Field, computed_field
+from pydantic import Field, computed_field
 
 from services.ticket.domain.plan import Plan, PlannedTarget
 from services.ticket.domain.termination import Termination
 from shared.contracts.people import Person
 from shared.contracts.ticket import Ticket
+from shared.foundation.shapes import Shown
 from shared.http.problems import FieldProblem
 from shared.policy.snapshot import Snapshot
 from shared.text.durations import Duration
@@ -33,12 +34,12 @@ class TicketShown(Ticket):
         return cls(**dict(ticket))
 
 
-class AccountNamed(BaseModel):
+class AccountNamed(Shown):
     id: str
     name: str
 
 
-class SetAllowing(BaseModel):
+class SetAllowing(Shown):
     """A permission set, with what it allows in words."""
 
     id: str
@@ -47,12 +48,12 @@ class SetAllowing(BaseModel):
     session_duration: Duration = Field(description="how long AWS lets one session live")
 
 
-class ApproverNamed(BaseModel):
+class ApproverNamed(Shown):
     user_id: str
     user_name: str
 
 
-class StagePlanned(BaseModel):
+class StagePlanned(Shown):
     """Votes that would be needed, one stage after another."""
 
     rule: str
@@ -60,7 +61,7 @@ class StagePlanned(BaseModel):
     approvers: list[ApproverNamed] = Field(description="who could vote if it were submitted now")
 
 
-class TargetPlanned(BaseModel):
+class TargetPlanned(Shown):
     account: AccountNamed
     set: SetAllowing
     allowed_by: list[str] = Field(description="ids of the access scopes")
@@ -68,7 +69,7 @@ class TargetPlanned(BaseModel):
     stages: list[StagePlanned]
 
 
-class TicketPlanShown(BaseModel):
+class TicketPlanShown(Shown):
     """A preview: whether it would be accepted, what each target needs, and who could decide."""
 
     acceptable: bool
@@ -92,7 +93,7 @@ class TicketPlanShown(BaseModel):
         )
 
 
-class EndingShown(BaseModel):
+class EndingShown(Shown):
     """A grant that begins to end."""
 
     ticket_id: str
@@ -100,7 +101,7 @@ class EndingShown(BaseModel):
     user_id: str
 
 
-class RemainingShown(BaseModel):
+class RemainingShown(Shown):
     """A live grant that the person keeps."""
 
     grant_id: str
@@ -108,7 +109,7 @@ class RemainingShown(BaseModel):
     why: str
 
 
-class TerminationShown(BaseModel):
+class TerminationShown(Shown):
     """What begins to end. Access ends when AWS was read back without it."""
 
     ending: list[EndingShown]

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from services.ticket import views
 from services.ticket.commands import tickets
@@ -18,6 +18,7 @@ from shared.context import Context
 from shared.contracts.description import Description
 from shared.contracts.ticket import Target, Ticket, TicketState
 from shared.contracts.windows import WindowAsked
+from shared.foundation.shapes import Body
 from shared.http.access import PERSON, Caller, requires
 from shared.http.idempotency import Answer
 from shared.http.names import Name, account_id_of
@@ -31,10 +32,8 @@ from shared.text.moments import Moment
 from shared.text.texts import Paragraph, printable_paragraph
 
 
-class TargetBody(BaseModel):
+class TargetBody(Body):
     """An account with a permission set, or with a group of sets. Where a name is not unique, give the id."""
-
-    model_config = ConfigDict(extra="forbid")
 
     account: Name = Field(
         description="a registered account: its 12 digits, its name or its ARN",
@@ -50,10 +49,8 @@ class TargetBody(BaseModel):
     )
 
 
-class TicketBody(Description):
+class TicketBody(Description, Body):
     """A request. Give `ends_at` or `duration` or neither; without `starts_at` it starts when approved."""
-
-    model_config = ConfigDict(extra="forbid")
 
     targets: list[TargetBody] = Field(min_length=1, max_length=200)
     beneficiaries: list[Name] = Field(
@@ -82,10 +79,8 @@ class TicketBody(Description):
         )
 
 
-class WhyBody(BaseModel):
+class WhyBody(Body):
     """Why something is ended; for the people concerned and the audit log."""
-
-    model_config = ConfigDict(extra="forbid")
 
     reason: Paragraph = ""
 

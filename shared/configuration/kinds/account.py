@@ -3,16 +3,16 @@
 from collections.abc import Collection
 from typing import Annotated, Protocol, cast
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from shared.configuration.kind import Body, Kind, Situation
+from shared.configuration.kind import Kind, Situation
 from shared.configuration.order import NEITHER, Direction, presence, smaller
 from shared.contracts.documents import Account, RegisteredAccount
 from shared.foundation.errors import FieldError
+from shared.foundation.shapes import ACCOUNT_ID, Body, Shown
 from shared.policy.snapshot import Snapshot
 from shared.text.texts import Line
 
-ACCOUNT_ID = r"^[0-9]{12}$"
 GONE = "GONE"
 """The state of an account that is registered and that AWS does not have any more."""
 
@@ -32,7 +32,7 @@ class AccountBody(Body):
     )
 
 
-class AccountShown(BaseModel):
+class AccountShown(Shown):
     """An account as AWS has it, and its registration with JIT."""
 
     id: str

@@ -1,11 +1,12 @@
 """Registered permission sets: which of Identity Center's sets may be asked for."""
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from shared.configuration.kind import Body, Kind, Situation
+from shared.configuration.kind import Kind, Situation
 from shared.configuration.order import NEITHER, Direction, presence, smaller
 from shared.contracts.documents import PermissionSet, RegisteredSet
 from shared.foundation.errors import FieldError
+from shared.foundation.shapes import Body, Shown
 from shared.policy.snapshot import Snapshot
 from shared.text.durations import Duration, format_duration
 
@@ -20,7 +21,7 @@ class SetBody(Body):
     )
 
 
-class SetShown(BaseModel):
+class SetShown(Shown):
     """A permission set as AWS has it, and its registration with JIT."""
 
     id: str

@@ -3,9 +3,9 @@
 from datetime import timedelta
 from itertools import chain
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from shared.configuration.kind import Body, Situation, made_by_people
+from shared.configuration.kind import Situation, made_by_people
 from shared.configuration.kinds.scope import AccountSelector, SetSelector, Subject
 from shared.configuration.order import (
     NARROWS,
@@ -20,6 +20,7 @@ from shared.configuration.order import (
 )
 from shared.contracts.documents import ApprovalRule, RuleStage
 from shared.foundation.errors import FieldError
+from shared.foundation.shapes import Body, Shown
 from shared.policy.validation import validate_rule
 from shared.text.durations import Duration
 from shared.text.texts import Line
@@ -49,7 +50,7 @@ class RuleBody(Body):
     )
 
 
-class RuleStageShown(BaseModel):
+class RuleStageShown(Shown):
     """One stage: who may vote, how many approvals it needs, how many rejections end it."""
 
     approvers: list[str]
@@ -57,7 +58,7 @@ class RuleStageShown(BaseModel):
     denials: int
 
 
-class RuleShown(BaseModel):
+class RuleShown(Shown):
     """Which targets a rule is for, and what they need: stages of votes, or an auto-approval."""
 
     id: str

@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from shared.configuration.kind import Body, Situation, made_by_people
+from shared.configuration.kind import Situation, made_by_people
 from shared.configuration.order import (
     NEITHER,
     Direction,
@@ -19,6 +19,7 @@ from shared.configuration.order import (
 )
 from shared.contracts.documents import AccessScope
 from shared.foundation.errors import FieldError
+from shared.foundation.shapes import Body, Shown
 from shared.policy.row import ALWAYS, FOREVER
 from shared.policy.validation import validate_scope
 from shared.text.durations import Duration
@@ -48,7 +49,7 @@ class ScopeBody(Body):
     valid_until: Moment | None = None
 
 
-class ScopeShown(BaseModel):
+class ScopeShown(Shown):
     """Who may request which sets on which accounts, for how long."""
 
     id: str

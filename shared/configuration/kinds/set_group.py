@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from shared.configuration.kind import Body, Situation, made_by_people
+from shared.configuration.kind import Situation, made_by_people
 from shared.configuration.order import NEITHER, WIDENS, Direction, same
 from shared.contracts.documents import AccessScope, ApprovalRule, PermissionSet, SetGroup
 from shared.foundation.errors import FieldError
+from shared.foundation.shapes import Body, Shown
 from shared.policy.snapshot import Snapshot
 from shared.text.texts import Line
 
@@ -22,7 +23,7 @@ class SetGroupBody(Body):
     sets: list[ShortText] = Field(min_length=1, max_length=100, description="ids of registered sets")
 
 
-class SetGroupShown(BaseModel):
+class SetGroupShown(Shown):
     """A named group of permission sets."""
 
     id: str
