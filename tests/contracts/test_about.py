@@ -66,7 +66,12 @@ def test_ticket_fact_is_about_what_it_names(
     assert fact.about == About(TICKET_ID, accounts, (ANN, EVE))
 
 
-NO_TICKET = (configuration.ConfigurationFact, configuration.AuditRead, configuration.OperationRequested)
+NO_TICKET = (
+    configuration.ConfigurationFact,
+    configuration.AuditRead,
+    configuration.OperationRequested,
+    configuration.InventoryConfirmed,
+)
 
 
 @pytest.mark.parametrize("cls", contract_events(), ids=lambda cls: cls.TYPE)
