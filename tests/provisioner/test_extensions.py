@@ -3,6 +3,7 @@
 What is true is the simulator's own record; what was said, the outbox.
 """
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from services.provisioner import views
 from services.provisioner.commands.ends import end_claims
-from services.provisioner.store import claims
+from services.provisioner.store import claims, witnesses
 from shared.contracts import access
 from shared.contracts import documents as doc
 from shared.contracts import ticket as tk
@@ -21,6 +22,7 @@ from shared.contracts.event import Actor
 from shared.contracts.subject import SubjectKind
 from tests.support.builders import vote
 from tests.support.provisioner_lab import Lab
+from tests.support.waiting import until
 
 S = timedelta(seconds=1)
 GRANTED = ["scheduled", "granting", "granted"]
@@ -197,6 +199,32 @@ async def test_extension_at_the_very_end_is_too_late_though_no_producer_has_run(
     assert await lab.story() == [*GRANTED, "extension_failed(too_late)"]
     await lab.run(60)
     assert not lab.holds()
+
+
+@pytest.mark.parametrize("lock", ["ticket", "assignment"])
+async def test_extension_that_waits_for_a_lock_until_the_end_is_too_late(lab: Lab, lock: str) -> None:
+    ticket = await active(lab)
+    later = lab.extended(ticket, seconds=100)
+    await lab.take(lab.extension_witness(later))
+    async with lab.context.unit_of_work() as work:
+        if lock == "ticket":
+            await witnesses.lock_ticket(work.conn, ticket.id)
+        else:
+            await work.conn.fetch("SELECT id FROM assignment FOR UPDATE")
+        taken = asyncio.create_task(lab.take(lab.extension_approval(later)))
+        await until_somebody_waits(lab)
+        lab.clock.advance(end_of(ticket) - lab.now)
+    await taken
+    assert await lab.story() == [*GRANTED, "extension_failed(too_late)"]
+
+
+async def until_somebody_waits(lab: Lab) -> None:
+    """For a lock that another transaction holds."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    await until(lambda: lab.context.pool.fetchval(waiting))
 
 
 async def test_extension_while_it_is_revoked_is_too_late(lab: Lab) -> None:

@@ -29,38 +29,42 @@ async def record_extension(
     context: Context, work: UnitOfWork, received: Received[TicketExtensionApproved]
 ) -> None:
     """Store the later end for every grant it names, and carry out what can be."""
-    origin = Origin(context.actor, context.clock.now(), received.id)
     ticket_id = received.event.ticket.id
     await witnesses.lock_ticket(work.conn, ticket_id)
+    origin = Origin(context.actor, context.clock.now(), received.id)
     for extension in _approved(received.event, origin):
         await extensions.insert(work.conn, extension)
-    await judge_extensions(context, work, ticket_id, origin)
+    await judge_extensions(context, work, ticket_id, cause=received.id)
     work.after_commit(context.nudge)
 
 
 async def judge_extensions(
-    context: Context, work: UnitOfWork, ticket_id: str, origin: Origin, *, overdue: datetime = _NEVER
+    context: Context, work: UnitOfWork, ticket_id: str, *, cause: str | None, overdue: datetime = _NEVER
 ) -> None:
-    """Those of a ticket that wait and whose claim is here. The ticket is locked; this locks the rest."""
+    """Those of a ticket that wait and whose claim is here. The ticket is locked; this locks the rest.
+
+    The time is read after the locks: a claim may have ended while one of them was waited for.
+    """
     conn = work.conn
     keys = await extensions.claims_waited_for(conn, ticket_id)
     for locked in await assignments.lock(conn, [key.assignment_id for key in keys]):
         closed = await claims.closed_with_extensions(conn, locked.id, ticket_id=ticket_id)
         before = replace(locked, claims=(*locked.claims, *closed))
+        origin = Origin(context.actor, context.clock.now(), cause)
         known = await known_of_extended(context, conn, before, origin.at)
         change = judge(before, Waiting(origin, known, overdue))
         await assignments.save(work, before, change)
         if change.events:
             work.after_commit(context.nudge)
-    await extensions.postpone(conn, ticket_id, until=origin.at + _AGAIN)
+    await extensions.postpone(conn, ticket_id, until=context.clock.now() + _AGAIN)
 
 
 async def retry_extensions(context: Context, work: UnitOfWork, ticket_id: str, *, wait: timedelta) -> None:
     """Once more, for time has passed: what has waited for so long for a witness or a claim has failed."""
+    await witnesses.lock_ticket(work.conn, ticket_id)
     origin = Origin(context.actor, context.clock.now())
     overdue = origin.at - wait
-    await witnesses.lock_ticket(work.conn, ticket_id)
-    await judge_extensions(context, work, ticket_id, origin, overdue=overdue)
+    await judge_extensions(context, work, ticket_id, cause=None, overdue=overdue)
     for extension in await extensions.without_claim(work.conn, ticket_id, received_by=overdue):
         await extensions.save_without_claim(work, fail_without_claim(extension, origin))
 
