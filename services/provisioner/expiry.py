@@ -8,13 +8,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from services.provisioner.commands.ends import end_due, fail_unwitnessed, mark_overdue
-from services.provisioner.commands.extensions import retry_extensions
+from services.provisioner.commands.extensions import postpone_broken, retry_extensions
 from services.provisioner.domain.claims import Claim
 from services.provisioner.domain.timing import Objectives
 from services.provisioner.store import extensions, schedule
 from services.provisioner.store.errors import DATABASE_AWAY
 from shared.context import Context
-from shared.foundation.errors import Bug
 from shared.observability.logs import logger
 
 _LONGEST_SLEEP_S = 5.0  # a claim that another replica stored is its business; this is for its crash
@@ -86,14 +85,20 @@ class Expiry:
             try:
                 async with self._context.unit_of_work() as work:
                     await retry_extensions(self._context, work, ticket_id, wait=self._objectives.witness_wait)
-            except Bug as error:
-                await self._context.alerts.raise_alert(
-                    key=f"extension/{ticket_id}",
-                    summary="provisioner: an extension cannot be worked on; this is a bug",
-                    detail=f"ticket {ticket_id}: {error}; its access ends as before",
-                )
+            except Exception as error:  # noqa: BLE001 (whatever it is, the rest must go on)
+                await self._put_aside(ticket_id, error)
             else:
                 await self._context.alerts.clear(f"extension/{ticket_id}")
+
+    async def _put_aside(self, ticket_id: str, error: Exception) -> None:
+        """In a transaction of its own, which breaks in its turn when it is the database that is away."""
+        async with self._context.unit_of_work() as work:
+            await postpone_broken(self._context, work, ticket_id)
+        await self._context.alerts.raise_alert(
+            key=f"extension/{ticket_id}",
+            summary="provisioner: an extension cannot be worked on; this is a bug",
+            detail=f"ticket {ticket_id}: {type(error).__name__}: {error}; its access ends as before",
+        )
 
     async def _report_overdue(self) -> None:
         """Make noise about late revokes, also where no engine is active. A fact once, an alert until gone."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from services.provisioner import views
@@ -19,6 +20,7 @@ from shared.contracts import ticket as tk
 from shared.contracts.access import EndCause
 from shared.contracts.change import Origin
 from shared.contracts.event import Actor
+from shared.contracts.people import Person
 from shared.contracts.subject import SubjectKind
 from tests.support.builders import vote
 from tests.support.provisioner_lab import Lab
@@ -649,3 +651,76 @@ async def test_retries_do_not_hold_each_other_up(lab: Lab) -> None:
         lab.clock.advance(5 * S)
         await lab.current.expiry.step()
     assert await rows(lab) == ["extended"] * 24
+
+
+async def test_extension_that_breaks_is_put_aside_and_stops_no_other(lab: Lab) -> None:
+    accounts = ("orders-prod", "orders-dev")
+    broken, good = [await lab.approve(lab.ticket(account=one, seconds=600)) for one in accounts]
+    copy = lab.context.policy._copies["ticket"]
+    copy.verified = False
+    later = lab.extended(broken, seconds=60)
+    await lab.take(lab.extension_approval(later))
+    await lab.context.pool.execute(
+        """
+        INSERT INTO witness (subject_kind, subject_id, ticket_id, content_hash, event_id, received_at, votes,
+            revisions, approved_at)
+        VALUES ('extension', $1, $2, '', '', $3, '[{"no": "vote"}]', '{}', $3)
+        """,
+        later.extensions[0].id,
+        broken.id,
+        lab.now,
+    )
+    await lab.extend(good, seconds=60)
+    copy.verified = True
+    lab.clock.advance(5 * S)
+    await lab.current.expiry.step()
+    assert "extended" in await lab.story(good)
+    assert sorted(await rows(lab)) == ["extended", "waiting"]
+    assert lab.alerts() == {"extension"}
+    again = await lab.context.pool.fetchval("SELECT next_at FROM extension WHERE ticket_id = $1", broken.id)
+    assert again == lab.now + 60 * S
+
+
+async def test_extension_that_names_another_tickets_grant_is_none_of_it(lab: Lab) -> None:
+    victim = await active(lab, seconds=900)
+    other = lab.ticket(account="orders-dev", seconds=900).model_copy(update={"grants": victim.grants})
+    await lab.extend(other, seconds=60)
+    assert await lab.story() == GRANTED
+    await lab.run(130)
+    assert await lab.story(victim) == GRANTED
+    assert await lab.story(other) == ["extension_failed(no_claim)"]
+
+
+async def test_other_tickets_extension_that_came_first_is_none_of_the_claim(lab: Lab) -> None:
+    victim = lab.ticket(seconds=900)
+    other = lab.ticket(account="orders-dev", seconds=900).model_copy(update={"grants": victim.grants})
+    await lab.extend(other, seconds=60)
+    await lab.approve(victim)
+    await lab.run(130)
+    assert await lab.story(victim) == GRANTED
+    assert await lab.story(other) == ["extension_failed(no_claim)"]
+
+
+async def test_who_asks_for_the_extension_stays_a_party_of_the_claim(lab: Lab) -> None:
+    """They have no vote at the re-check before the grant either."""
+    ticket = await lab.approve(lab.ticket(starts_in=30, seconds=60))
+    dora = Person(user_id=lab.user("dora"), user_name="dora")
+    await lab.extend(ticket, seconds=60, requested_by=dora)
+    assert await lab.story() == ["scheduled", "extended"]
+    parties = await lab.context.pool.fetchval("SELECT parties FROM claim")
+    assert parties == sorted([lab.user("ann"), lab.user("dora")])
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("claim", "user_id"),
+        ("claim", "account_id"),
+        ("claim", "starts_at"),
+        ("extension", "ends_at"),
+        ("extension", "ticket_id"),
+    ],
+)
+async def test_what_was_approved_cannot_be_rewritten(lab: Lab, table: str, column: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await lab.context.pool.execute(f"UPDATE {table} SET {column} = {column}")

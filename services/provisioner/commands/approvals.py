@@ -160,7 +160,7 @@ def _claim(
 
 async def _add(work: UnitOfWork, before: Assignment, claim: Claim, origin: Origin) -> Assignment:
     """Store a new claim; one whose stop came first is over as soon as it is stored."""
-    claim = replace(claim, extensions=await extensions.waiting_for(work.conn, claim.id))
+    claim = replace(claim, extensions=await extensions.waiting_for(work.conn, claim))
     change: Change[Assignment] = receive(before, claim)
     stop = await witnesses.find_stop(work.conn, grant_id=claim.id, ticket_id=claim.ticket_id)
     if stop is not None:

@@ -20,6 +20,7 @@ from shared.messaging.envelope import Received
 from shared.observability.logs import logger
 
 _AGAIN: Final = timedelta(seconds=5)
+_AGAIN_AFTER_A_BUG: Final = timedelta(minutes=1)
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 log = logger("extensions")
@@ -67,6 +68,11 @@ async def retry_extensions(context: Context, work: UnitOfWork, ticket_id: str, *
     await judge_extensions(context, work, ticket_id, cause=None, overdue=overdue)
     for extension in await extensions.without_claim(work.conn, ticket_id, received_by=overdue):
         await extensions.save_without_claim(work, fail_without_claim(extension, origin))
+
+
+async def postpone_broken(context: Context, work: UnitOfWork, ticket_id: str) -> None:
+    """Those of a ticket that cannot be worked on let all others go first."""
+    await extensions.postpone(work.conn, ticket_id, until=context.clock.now() + _AGAIN_AFTER_A_BUG)
 
 
 def _approved(event: TicketExtensionApproved, origin: Origin) -> list[Extension]:

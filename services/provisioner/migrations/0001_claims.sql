@@ -86,7 +86,8 @@ CREATE INDEX claim_unwitnessed ON claim (received_at) WHERE state = 'waiting';
 CREATE INDEX claim_revoking ON claim (ended_at) WHERE state = 'revoking';
 
 -- A later end for a claim, as ticket says it was approved. Changed under the lock of the claim's assignment;
--- while there is no claim, under the ticket's. What it is for is ticket's word until there is a claim.
+-- while there is no claim, under the ticket's. What it is for is ticket's word until there is a claim: it
+-- counts for a claim of the same ticket and target only.
 CREATE TABLE extension (
     subject_id   text NOT NULL,                        -- the approval subject
     grant_id     text NOT NULL,                        -- the claim's id; it may come later
@@ -133,7 +134,8 @@ SELECT
     c.overdue_at, c.seen_at, c.credentials_until,
     ARRAY(
         SELECT e FROM whole_extension e
-        WHERE e.grant_id = c.id AND e.state = 'waiting'
+        WHERE e.grant_id = c.id AND e.ticket_id = c.ticket_id AND e.target_id = c.target_id
+            AND e.state = 'waiting'
         ORDER BY e.ends_at, e.subject_id
     ) AS extensions
 FROM claim c;
@@ -185,7 +187,15 @@ CREATE TABLE lease (
 );
 INSERT INTO lease (holder, epoch, deadline) VALUES ('nobody', 0, 'epoch');
 
-GRANT SELECT, INSERT, UPDATE ON assignment, claim, extension TO :app;
+-- What was approved stays as it came: only what a step or an extension moves can be updated.
+GRANT SELECT, INSERT, UPDATE ON assignment TO :app;
+GRANT SELECT, INSERT ON claim, extension TO :app;
+GRANT UPDATE (
+    state, version, granted_at, already_held, request_id, ended_at, end_cause, code, detail, kept_by,
+    overdue_at, credentials_until, approval_holds, seen_at, ends_at, content_hash, duration_asked,
+    extension_id, parties
+) ON claim TO :app;
+GRANT UPDATE (state, code, detail, decided_at, next_at) ON extension TO :app;
 GRANT SELECT ON whole_extension, whole_claim, whole_assignment TO :app;
 GRANT SELECT, INSERT ON witness, stop TO :app;
 GRANT SELECT, UPDATE ON lease TO :app;

@@ -166,7 +166,7 @@ async def _update_claim(conn: Conn, claim: Claim, *, before: int) -> None:
         UPDATE claim SET state = $3, version = $4, granted_at = $5, already_held = $6, request_id = $7,
             ended_at = $8, end_cause = $9, code = $10, detail = $11, kept_by = $12, overdue_at = $13,
             credentials_until = $14, approval_holds = $15, seen_at = $16, ends_at = $17, content_hash = $18,
-            duration_asked = $19, extension_id = $20
+            duration_asked = $19, extension_id = $20, parties = $21
         WHERE id = $1 AND version = $2
         """,
         claim.id,
@@ -189,6 +189,7 @@ async def _update_claim(conn: Conn, claim: Claim, *, before: int) -> None:
         claim.content_hash,
         claim.duration_asked,
         claim.extension_id,
+        list(claim.parties),
     )
     if status != "UPDATE 1":
         raise Bug(

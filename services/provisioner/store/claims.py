@@ -28,7 +28,8 @@ async def closed_with_extensions(conn: Conn, assignment_id: int, *, ticket_id: s
     """Closed claims of an assignment, of this ticket, that an extension waits for all the same."""
     rows = await conn.fetch(
         """
-        SELECT c AS whole FROM extension e JOIN whole_claim c ON c.id = e.grant_id
+        SELECT c AS whole FROM extension e
+        JOIN whole_claim c ON c.id = e.grant_id AND c.ticket_id = e.ticket_id AND c.target_id = e.target_id
         WHERE e.ticket_id = $2 AND e.state = 'waiting' AND c.assignment_id = $1
             AND c.state IN ('revoked', 'released', 'failed')
         """,

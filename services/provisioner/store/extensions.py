@@ -3,7 +3,7 @@
 from datetime import datetime
 from functools import partial
 
-from services.provisioner.domain.claims import SERVICE, Extension
+from services.provisioner.domain.claims import SERVICE, Claim, Extension
 from services.provisioner.store.claims import ClaimKey
 from services.provisioner.store.commit_log import log_fact
 from services.provisioner.store.rows import extension_of
@@ -69,14 +69,17 @@ async def save_without_claim(work: UnitOfWork, change: Change[Extension]) -> Non
             work.after_commit(partial(log_fact, fact))
 
 
-async def waiting_for(conn: Conn, grant_id: str) -> tuple[Extension, ...]:
-    """What waits for a claim, the nearest end first, as whole_claim has it."""
+async def waiting_for(conn: Conn, claim: Claim) -> tuple[Extension, ...]:
+    """What waits for a claim that is not stored yet, the nearest end first, as whole_claim has it."""
     rows = await conn.fetch(
         """
-        SELECT e AS whole FROM whole_extension e WHERE e.grant_id = $1 AND e.state = 'waiting'
+        SELECT e AS whole FROM whole_extension e
+        WHERE e.grant_id = $1 AND e.ticket_id = $2 AND e.target_id = $3 AND e.state = 'waiting'
         ORDER BY e.ends_at, e.subject_id
         """,
-        grant_id,
+        claim.id,
+        claim.ticket_id,
+        claim.target_id,
     )
     return tuple(extension_of(row["whole"]) for row in rows)
 
@@ -85,7 +88,8 @@ async def claims_waited_for(conn: Conn, ticket_id: str) -> list[ClaimKey]:
     """The claims of a ticket that are there and that extensions wait for."""
     rows = await conn.fetch(
         """
-        SELECT DISTINCT c.id, c.assignment_id FROM extension e JOIN claim c ON c.id = e.grant_id
+        SELECT DISTINCT c.id, c.assignment_id FROM extension e
+        JOIN claim c ON c.id = e.grant_id AND c.ticket_id = e.ticket_id AND c.target_id = e.target_id
         WHERE e.ticket_id = $1 AND e.state = 'waiting'
         """,
         ticket_id,
@@ -94,12 +98,15 @@ async def claims_waited_for(conn: Conn, ticket_id: str) -> list[ClaimKey]:
 
 
 async def without_claim(conn: Conn, ticket_id: str, *, received_by: datetime) -> list[Extension]:
-    """Extensions that have waited for their claim for too long."""
+    """Extensions that have waited for their claim for too long; another ticket's grant is none of theirs."""
     rows = await conn.fetch(
         """
         SELECT e AS whole FROM whole_extension e
         WHERE e.ticket_id = $1 AND e.state = 'waiting' AND e.received_at <= $2
-            AND NOT EXISTS (SELECT 1 FROM claim c WHERE c.id = e.grant_id)
+            AND NOT EXISTS (
+                SELECT 1 FROM claim c
+                WHERE c.id = e.grant_id AND c.ticket_id = e.ticket_id AND c.target_id = e.target_id
+            )
         ORDER BY e.grant_id
         """,
         ticket_id,
@@ -113,7 +120,9 @@ async def grants_of(conn: Conn, subject_id: str) -> list[tuple[str, str]]:
     rows = await conn.fetch(
         """
         SELECT e.grant_id, coalesce(c.user_id, e.user_id) AS user_id
-        FROM extension e LEFT JOIN claim c ON c.id = e.grant_id WHERE e.subject_id = $1
+        FROM extension e
+        LEFT JOIN claim c ON c.id = e.grant_id AND c.ticket_id = e.ticket_id AND c.target_id = e.target_id
+        WHERE e.subject_id = $1
         """,
         subject_id,
     )
