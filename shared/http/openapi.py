@@ -44,6 +44,7 @@ HEADERS: Final[Mapping[str, Json]] = {
     "Jit-Last-Sequence": {"schema": {"type": "integer"}, "description": "the log's end when this began"},
 }
 
+_REVISION: Final = "(catalog|rules|inventory)=[0-9]{1,9}"
 PARAMETERS: Final[Mapping[str, Json]] = {
     "IdempotencyKey": {
         "name": "Idempotency-Key",
@@ -55,9 +56,9 @@ PARAMETERS: Final[Mapping[str, Json]] = {
     "JitMinRevision": {
         "name": "Jit-Min-Revision",
         "in": "header",
-        "description": "wait until this has arrived: Jit-Revision of an earlier write",
-        "schema": {"type": "string", "pattern": "^(catalog|rules|inventory)=[0-9]{1,9}$"},
-        "example": "catalog=12",
+        "description": "wait until all of this has arrived: Jit-Revision of earlier writes",
+        "schema": {"type": "string", "pattern": f"^{_REVISION}(,{_REVISION})*$"},
+        "example": "catalog=12,rules=3",
     },
 }
 

@@ -43,7 +43,11 @@ SLUG: Final = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 _ID: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?"
 VERB: Final = re.compile(rf"approve/{_ID}/[1-9][0-9]{{0,2}}")
 SUBJECT: Final = re.compile(rf"(?:user|group|role):{_ID}")
-_PLACE: Final = re.compile(rf"acct:[0-9]{{12}}|ou:{_ID}|\*")
+PERSONAL: Final = re.compile(rf"(?:user|group):{_ID}")
+"""What documents may name: roles come from the settings."""
+PLACE: Final = re.compile(rf"acct:[0-9]{{12}}|ou:{_ID}|\*")
+TAG: Final = re.compile(r"tag:[^=]+=[^=]*")
+"""Roughly: tag_problem knows the one spelling of a tag."""
 SET: Final = re.compile(rf"psg?:{_ID}|\*")
 RULE: Final = re.compile(rf"[a-z_]+/{_ID}")
 
@@ -115,7 +119,7 @@ def known_verb(verb: str) -> bool:
 
 def is_scope(text: str) -> bool:
     """Whether this is an account selector, in its one spelling."""
-    return tag_problem(text) is None if text.startswith("tag:") else _PLACE.fullmatch(text) is not None
+    return tag_problem(text) is None if text.startswith("tag:") else PLACE.fullmatch(text) is not None
 
 
 def check_row(row: Row) -> None:

@@ -3,13 +3,12 @@
 Pure. rows.py refuses documents with any of these; validation.py adds what only the others can tell.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from shared.contracts.documents import AccessScope, ApprovalRule
 from shared.foundation.errors import FieldError
-from shared.policy.row import ALWAYS, ANY, FOREVER, SET, SUBJECT, is_scope
+from shared.policy.row import ALWAYS, ANY, FOREVER, PERSONAL, SET, is_scope
 from shared.policy.tags import tag_problem
 
 
@@ -60,7 +59,7 @@ def _subjects(subjects: Sequence[str], pointer: str) -> Iterator[FieldError]:
             yield FieldError(
                 f"{pointer}/{index}", "subject_star", "Nobody is everybody: name users or groups, not *."
             )
-        elif _PERSONAL.match(subject) is None or SUBJECT.fullmatch(subject) is None:
+        elif PERSONAL.fullmatch(subject) is None:
             yield FieldError(
                 f"{pointer}/{index}", "subject_malformed", "Name a subject as user:<id> or group:<id>."
             )
@@ -100,6 +99,3 @@ def _auto_approval(rule: ApprovalRule) -> Iterator[FieldError]:
         yield FieldError(pointer, "auto_with_stages", "A rule approves by itself or by votes, not by both.")
     if rule.always:
         yield FieldError(pointer, "auto_with_always", "A rule that always adds stages cannot auto-approve.")
-
-
-_PERSONAL = re.compile(r"user:|group:")

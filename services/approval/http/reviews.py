@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 from fastapi.responses import Response
+from pydantic import Field
 
 from services.approval import views
 from services.approval.commands import decisions
@@ -29,8 +30,8 @@ from shared.text.texts import Paragraph
 class DecisionBody(Body):
     """One vote. A rejection needs a comment of at least 3 characters."""
 
-    verdict: Literal["approve", "reject"]
-    comment: Paragraph = ""
+    verdict: Literal["approve", "reject"] = Field(examples=["approve"])
+    comment: Paragraph = Field(default="", examples=["INC-4711 is open, and Ann is on call"])
 
 
 def router(context: Context) -> APIRouter:

@@ -44,8 +44,12 @@ class Revocation(Body):
 
     ticket_id: str | None = Field(default=None, min_length=1, max_length=100)
     user_id: str | None = Field(default=None, min_length=1, max_length=100, description="not the user name")
-    account_id: str | None = Field(default=None, pattern=ACCOUNT_ID, description="12 digits")
-    reason: Annotated[Paragraph, Field(min_length=10, max_length=1000)]
+    account_id: str | None = Field(
+        default=None, pattern=ACCOUNT_ID, description="12 digits", examples=["111111111111"]
+    )
+    reason: Annotated[Paragraph, Field(min_length=10, max_length=1000)] = Field(
+        examples=["The laptop of this person was stolen"]
+    )
 
     @model_validator(mode="after")
     def _one_of_three(self) -> "Revocation":
@@ -55,7 +59,7 @@ class Revocation(Body):
 
 
 class Sync(Body):
-    confirm: bool = False
+    confirm: bool = Field(default=False, examples=[False])
     """Believe AWS although a large part of the inventory is gone: somebody has looked."""
 
 

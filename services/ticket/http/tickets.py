@@ -1,11 +1,11 @@
 """Routes for tickets. Who may do what to which ticket is decided in the commands, on the ticket."""
 
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from services.ticket import views
 from services.ticket.commands import tickets
@@ -18,7 +18,7 @@ from shared.context import Context
 from shared.contracts.description import Description
 from shared.contracts.ticket import Target, Ticket, TicketState
 from shared.contracts.windows import WindowAsked
-from shared.foundation.shapes import Body
+from shared.foundation.shapes import Body, exactly_one
 from shared.http.access import PERSON, Caller, requires
 from shared.http.idempotency import Answer
 from shared.http.names import Name, account_id_of
@@ -31,9 +31,13 @@ from shared.text.durations import Duration
 from shared.text.moments import Moment
 from shared.text.texts import Paragraph, printable_paragraph
 
+_MOST: Final = "with the beneficiaries at most 50 grants (JIT_MOST_GRANTS): targets times beneficiaries"
+
 
 class TargetBody(Body):
     """An account with a permission set, or with a group of sets. Where a name is not unique, give the id."""
+
+    model_config = ConfigDict(json_schema_extra=exactly_one("set", "set_group"))
 
     account: Name = Field(
         description="a registered account: its 12 digits, its name or its ARN",
@@ -52,11 +56,12 @@ class TargetBody(Body):
 class TicketBody(Description, Body):
     """A request. Give `ends_at` or `duration` or neither; without `starts_at` it starts when approved."""
 
-    targets: list[TargetBody] = Field(min_length=1, max_length=200)
+    targets: list[TargetBody] = Field(min_length=1, max_length=200, description=_MOST)
     beneficiaries: list[Name] = Field(
         default=[],
         max_length=200,
         description="people by user name, e-mail or user id; empty means yourself",
+        examples=[["ann@example.com"]],
     )
     reason: Annotated[str, Field(max_length=10_000), AfterValidator(printable_paragraph)] = Field(
         description="why; approvers and auditors read it. It has at least 10 characters, or as many as "
@@ -82,13 +87,15 @@ class TicketBody(Description, Body):
 class WhyBody(Body):
     """Why something is ended; for the people concerned and the audit log."""
 
-    reason: Paragraph = ""
+    reason: Paragraph = Field(default="", examples=["The incident is over"])
 
 
 class TerminateBody(WhyBody):
     """Which targets to end; empty means all that you may end."""
 
-    targets: list[UUID] = Field(default=[], max_length=200)
+    targets: list[UUID] = Field(
+        default=[], max_length=200, examples=[["01890000-0000-7000-8000-000000000002"]]
+    )
 
 
 def router(context: Context, limits: Limits) -> APIRouter:

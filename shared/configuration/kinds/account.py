@@ -28,7 +28,10 @@ class AccountBody(Body):
     """An account's registration."""
 
     labels: dict[Annotated[Line, Field(max_length=100)], Line] = Field(
-        default={}, max_length=20, description="what people should see beside the account"
+        default={},
+        max_length=20,
+        description="what people should see beside the account",
+        examples=[{"owner": "payments"}],
     )
 
 

@@ -17,7 +17,9 @@ class SetBody(Body):
     """A permission set's registration."""
 
     long_session_acknowledged: bool = Field(
-        default=False, description="you know that credentials outlive the end of access by more than an hour"
+        default=False,
+        description="you know that credentials outlive the end of access by more than an hour",
+        examples=[True],
     )
 
 

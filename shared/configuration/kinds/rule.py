@@ -29,7 +29,9 @@ from shared.text.texts import Line
 class StageBody(Body):
     """One stage: who may vote, how many approvals it needs, how many rejections end it."""
 
-    approvers: list[Subject] = Field(max_length=100, description="user:<id> or group:<id>")
+    approvers: list[Subject] = Field(
+        max_length=100, description="user:<id> or group:<id>", examples=[["group:group-owners-prod"]]
+    )
     needed: int = Field(default=1, ge=1, le=100)
     denials: int = Field(default=1, ge=1, le=100)
 

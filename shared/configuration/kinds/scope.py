@@ -1,7 +1,8 @@
 """Access scopes: who may request which sets on which accounts, for how long; or never."""
 
+import re
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -20,7 +21,7 @@ from shared.configuration.order import (
 from shared.contracts.documents import AccessScope
 from shared.foundation.errors import FieldError
 from shared.foundation.shapes import Body, Shown
-from shared.policy.row import ALWAYS, FOREVER
+from shared.policy.row import ALWAYS, FOREVER, PERSONAL, PLACE, SET, TAG
 from shared.policy.validation import validate_scope
 from shared.text.durations import Duration
 from shared.text.moments import Moment
@@ -28,9 +29,27 @@ from shared.text.texts import Line
 
 ACCOUNTS = "acct:<12 digits>, ou:<id>, tag:<key>=<value> (an = inside either as %3D) or *"
 SETS = "ps:<id>, psg:<set group> or *"
-Subject = Annotated[str, Field(min_length=1, max_length=200)]
-AccountSelector = Annotated[str, Field(min_length=1, max_length=4000, description=ACCOUNTS)]
-SetSelector = Annotated[str, Field(min_length=1, max_length=200, description=SETS)]
+
+
+def _shape(*patterns: re.Pattern[str]) -> dict[str, Any]:
+    """For readers of the schema; shared/policy/shape.py refuses, with sentences of its own."""
+    return {"pattern": f"^(?:{'|'.join(one.pattern for one in patterns)})$"}
+
+
+Subject = Annotated[str, Field(min_length=1, max_length=200, json_schema_extra=_shape(PERSONAL))]
+AccountSelector = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=4000,
+        description=ACCOUNTS,
+        examples=["tag:env=prod"],
+        json_schema_extra=_shape(PLACE, TAG),
+    ),
+]
+SetSelector = Annotated[
+    str, Field(min_length=1, max_length=200, description=SETS, json_schema_extra=_shape(SET))
+]
 
 
 class ScopeBody(Body):

@@ -19,8 +19,13 @@ ShortText = Annotated[Line, Field(max_length=100)]
 class SetGroupBody(Body):
     """A named group of registered permission sets."""
 
-    name: ShortText
-    sets: list[ShortText] = Field(min_length=1, max_length=100, description="ids of registered sets")
+    name: ShortText = Field(examples=["elevated"])
+    sets: list[ShortText] = Field(
+        min_length=1,
+        max_length=100,
+        description="ids of registered sets",
+        examples=[["ps-00000000000000ad"]],
+    )
 
 
 class SetGroupShown(Shown):
