@@ -101,18 +101,23 @@ Wanted: TypeAlias = Annotated[Filters, Depends(_filters)]
 
 def router(context: Context) -> APIRouter:
     routes = APIRouter(prefix="/v1/audit", tags=["audit"])
+    _add_records(routes, context)
+    _add_trail(routes, context)
+    _add_export(routes, context)
+    return routes
 
+
+def _add_records(routes: APIRouter, context: Context) -> None:
     @routes.get("/events", response_class=Response, responses=_PAGE)
     async def list_records(
         filters: Wanted,
-        after_sequence: AfterSequence = 0,
         cursor: NumberCursor = None,
         limit: Limit = 100,
         caller: Caller = requires("audit.read"),
     ) -> Response:
         """Records in the order in which they were written, the oldest first."""
         filters = _by_ids(context, caller, filters)
-        after = max(after_sequence, cursor or 0)
+        after = cursor or 0
         items, next_cursor = cut(await _read(context, filters, after, limit + 1), limit, _sequence)
         query = {"route": "events", "after_sequence": str(after), **filters.named()}
         await commands.note_reading(context, caller, query=query, returned=len(items))
@@ -129,6 +134,8 @@ def router(context: Context) -> APIRouter:
             raise NotFound(f"the log has no record {sequence} yet", code="record_unknown")
         return Response(item.ocsf, media_type="application/json")
 
+
+def _add_trail(routes: APIRouter, context: Context) -> None:
     @routes.get("/tickets/{ticket_id}", response_class=Response, responses=_PAGE)
     async def list_records_of_ticket(
         ticket_id: TicketId,
@@ -150,6 +157,8 @@ def router(context: Context) -> APIRouter:
             raise commands.no_trail()
         return _page(items if whole else _for_parties(items), next_cursor)
 
+
+def _add_export(routes: APIRouter, context: Context) -> None:
     @routes.get("/export", response_class=StreamingResponse, responses=_EXPORT)
     async def export_records(
         filters: Wanted,
@@ -172,8 +181,6 @@ def router(context: Context) -> APIRouter:
             media_type=NDJSON,
             headers={"Jit-Count": str(count), "Jit-Last-Sequence": str(piece.last)},
         )
-
-    return routes
 
 
 def _by_ids(context: Context, caller: Caller, filters: Filters) -> Filters:

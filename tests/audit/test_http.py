@@ -206,8 +206,6 @@ async def test_read_that_cannot_be_recorded_shows_nothing(
         ({"since": "2026-03-02T09:10:00.000001Z"}, []),
         ({"until": "2026-03-02T10:10:00+01:00"}, []),
         ({"until": "2026-03-02T09:10:01Z"}, [1, 2, 3, 4]),
-        ({"after_sequence": 2}, [3, 4]),
-        ({"after_sequence": 2, "ticket_id": TICKET_ID, "account_id": P}, [3]),
     ],
     ids=str,
 )
@@ -224,8 +222,7 @@ async def test_list_with_filters_gives_what_matches_all(
         ({"account_id": "prod"}, "account_id"),
         ({"since": "yesterday"}, "since"),
         ({"since": "2026-03-02T09:10:00"}, "since"),
-        ({"after_sequence": -1}, "after_sequence"),
-        ({"after_sequence": 2**63}, "after_sequence"),
+        ({"after_sequence": 2}, "after_sequence"),
         ({"limit": 0}, "limit"),
         ({"limit": 201}, "limit"),
         ({"actor": ""}, "actor"),

@@ -150,7 +150,7 @@ VOCABULARY = {
     "cursor", "limit", "ticket_id", "account_id", "user_id", "name", "state", "since", "until", "type",
     "mine", "waiting_for",  # whose
     "registered",  # also what AWS has and JIT has not
-    "actor", "after_sequence",  # the audit log's own
+    "actor",  # the audit log's own
 }  # fmt: skip
 
 
