@@ -65,7 +65,13 @@ class Sync(Body):
 
 def router(context: Context, inventory: InventorySync) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["provisioner"])
+    _add_grants(routes, context)
+    _add_revocation(routes, context)
+    _add_engine(routes, context, inventory)
+    return routes
 
+
+def _add_grants(routes: APIRouter, context: Context) -> None:
     @routes.get("/grants")
     async def list_grants(
         ticket_id: TicketIdFilter = None,
@@ -101,6 +107,8 @@ def router(context: Context, inventory: InventorySync) -> APIRouter:
         found = await reading.read_grant(context, caller, grant_id)
         return GrantWhole(**with_names(context.policy.known(), found))
 
+
+def _add_revocation(routes: APIRouter, context: Context) -> None:
     @routes.post(
         "/revocations",
         response_model=RevocationShown,
@@ -117,6 +125,8 @@ def router(context: Context, inventory: InventorySync) -> APIRouter:
             partial(show_revoked, context.policy.known()),
         )
 
+
+def _add_engine(routes: APIRouter, context: Context, inventory: InventorySync) -> None:
     @routes.post("/inventory/sync", response_model=SyncShown)
     async def sync_inventory(body: Sync, caller: Caller = requires("config.write")) -> Response:
         """Read AWS now, instead of at the next interval."""
@@ -139,8 +149,6 @@ def router(context: Context, inventory: InventorySync) -> APIRouter:
             part: [with_names(snapshot, one) for one in found[part]] for part in ("in_flight", "failing")
         }
         return OperationsShown(**{**found, **named})
-
-    return routes
 
 
 def show_revoked(snapshot: Snapshot, result: Revoked) -> Answer:
