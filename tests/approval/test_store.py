@@ -9,7 +9,7 @@ from services.approval.domain.lifecycle import emit, void
 from services.approval.domain.review import Review, ReviewState
 from services.approval.store import reviews
 from shared.contracts.approval import ReviewDecided, ReviewVoided, Vote
-from shared.contracts.change import Change
+from shared.contracts.change import Alert, Change
 from shared.foundation.clock import new_id
 from shared.foundation.errors import Bug, Conflict
 from shared.runtime.service import Service
@@ -61,12 +61,17 @@ async def test_save_of_a_closed_review_says_it_is_a_bug(desk: Desk) -> None:
             await reviews.save(work, change.state, again)
 
 
-async def test_save_of_nothing_new_writes_nothing(desk: Desk, service: Service) -> None:
+async def test_save_of_a_change_that_leaves_the_review_as_it_was_writes_no_row_and_publishes(
+    desk: Desk, service: Service
+) -> None:
     (seen,) = await desk.submitted()
-    before = await service.context.pool.fetchval("SELECT xmin::text FROM review")
+    query, alert = "SELECT xmin::text FROM review", Alert("review_unapprovable/x", "summary", "detail")
+    before, published = await service.context.pool.fetchval(query), len(await said(service))
     async with service.context.unit_of_work() as work:
-        await reviews.save(work, seen, Change(seen))
-    assert await service.context.pool.fetchval("SELECT xmin::text FROM review") == before
+        await reviews.save(work, seen, Change(seen, voided(seen).events, (alert,)))
+    assert await service.context.pool.fetchval(query) == before
+    assert len(await said(service)) == published + 1
+    assert [one.key for one in service.context.alerts.active] == [alert.key]
 
 
 async def test_save_of_one_persons_votes_on_two_connections_is_a_conflict_for_the_second(

@@ -125,18 +125,17 @@ async def add(work: UnitOfWork, change: Change[Review]) -> None:
 
 
 async def save(work: UnitOfWork, before: Review, change: Change[Review]) -> None:
-    """Store what a step has changed of a review, and publish it; nothing where nothing changed.
+    """Store what a step has changed of a review; publish its events and alerts, also where no row differs.
 
     Raises Conflict when somebody has voted already, and Bug if the review is not open in the version that
     was loaded. Both are decided earlier under the ticket's lock; here the database makes sure.
     """
     review = change.state
-    if review == before:
-        return
-    for number, vote in enumerate(review.votes[len(before.votes) :], start=len(before.votes) + 1):
-        await _add_vote(work.conn, review.id, number, vote)
-    await _update_review(work.conn, before, review)
-    await background.add_live_grants(work.conn, review)
+    if review != before:
+        for number, vote in enumerate(review.votes[len(before.votes) :], start=len(before.votes) + 1):
+            await _add_vote(work.conn, review.id, number, vote)
+        await _update_review(work.conn, before, review)
+        await background.add_live_grants(work.conn, review)
     await _publish(work, change)
 
 
