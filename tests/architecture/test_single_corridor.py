@@ -9,11 +9,18 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FILES = [path for top in ("services", "shared", "cli") for path in sorted((ROOT / top).rglob("*.py"))]
+SERVICES = {path.parent.name for path in (ROOT / "services").glob("*/__main__.py")}
 SUBSCRIBES = {"shared/messaging/consumer.py"}
 SENDS = {"shared/messaging/relay.py"}
 """Who may hand something to Kafka."""
 CLIENTS = {"shared/messaging/kafka.py"}
 """Who may make a Kafka client."""
+APPENDS = {
+    "shared/configuration/changes.py",  # the fact of a document, whose revision only its row knows
+    "shared/documents/document_store.py",  # documents and markers
+    "shared/runtime/service.py",  # facts that are no command's
+}
+"""Who may append to the outbox besides the stores of the services."""
 SQL = re.compile(r"^\s*(SELECT|INSERT INTO|UPDATE \w+ SET|DELETE FROM|WITH \w+ AS)\b", re.IGNORECASE)
 
 
@@ -67,6 +74,23 @@ def test_only_the_factory_subscribes_and_only_the_relay_sends(path: Path) -> Non
             assert _id(path) in SUBSCRIBES, (
                 f"{where}: FastStream's broker is made in shared/messaging/consumer.py only"
             )
+
+
+def test_only_a_store_appends_to_the_outbox() -> None:
+    """An event is published by the save that writes its rows, and by few others, each named above."""
+    found = {_id(path) for path in FILES for _, name in outbox_calls(path) if name.startswith("append")}
+    stores = {path for path in found if re.match(r"services/\w+/store(/|\.py$)", path)}
+    assert found - stores == APPENDS, "hand a Change to the store's save; nothing else publishes"
+    assert {path.split("/")[1] for path in stores} == SERVICES
+
+
+def outbox_calls(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and name of every function of shared/messaging/outbox.py that is mentioned, called or not."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "outbox":
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.ImportFrom) and node.module == "shared.messaging.outbox":
+            yield from ((node.lineno, alias.name) for alias in node.names)
 
 
 @pytest.mark.parametrize(
