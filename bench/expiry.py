@@ -18,7 +18,7 @@ import asyncpg
 from pydantic import SecretStr
 
 from services.provisioner.__main__ import Replica, assemble, build
-from services.provisioner.expiry import Expiry
+from services.provisioner.background import Expiry
 from services.provisioner.identity_center.adapter import IdentityCenter
 from services.provisioner.identity_center.types import Credentials, Limiter
 from services.provisioner.settings import ProvisionerSettings

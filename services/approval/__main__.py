@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.approval.commands.refresh import keep_fresh
+from services.approval.background import keep_fresh
 from services.approval.consumers import subscriptions
 from services.approval.http import reviews
 from services.approval.settings import ApprovalSettings

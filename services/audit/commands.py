@@ -7,7 +7,6 @@ not take a replayed fact twice even years later.
 
 from typing import Any
 
-import asyncpg
 from prometheus_client import Counter, Gauge
 
 from services.audit import store
@@ -20,7 +19,7 @@ from shared.contracts.event import Event
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import new_id
-from shared.foundation.errors import Denied, NotFound, NotReady
+from shared.foundation.errors import Denied, NotFound
 from shared.http.access import Caller
 from shared.messaging.envelope import Received
 from shared.observability.logs import logger
@@ -46,8 +45,10 @@ async def record(context: Context, conn: Conn, event: Event, *, product: Product
         await context.alerts.raise_alert(key=alert.key, summary=alert.summary, detail=alert.detail, once=True)
 
 
-async def note_reading(context: Context, caller: Caller, *, query: dict[str, str], returned: int) -> None:
-    """Record who looks at what, before it is shown. Raises NotReady where that cannot be recorded."""
+async def note_reading(
+    context: Context, work: UnitOfWork, caller: Caller, *, query: dict[str, str], returned: int
+) -> None:
+    """Record who looks at what. It is shown only once this is committed."""
     fact = AuditRead(
         subject=caller.user_id,
         actor=caller.actor,
@@ -57,15 +58,7 @@ async def note_reading(context: Context, caller: Caller, *, query: dict[str, str
         query=query,
         returned=returned,
     )
-    try:
-        async with context.unit_of_work() as work:
-            await context.record(work.conn, fact)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, OSError) as error:
-        log.exception("reading not recorded")
-        raise NotReady(
-            "your reading cannot be recorded right now, so nothing is shown; try again in a few seconds",
-            code="reading_unrecorded",
-        ) from error
+    await context.record(work.conn, fact)
 
 
 async def admit(context: Context, caller: Caller, ticket_id: str) -> bool:

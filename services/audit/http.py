@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Annotated, Any, Final, TypeAlias
 
+import asyncpg
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import Response, StreamingResponse
 from pydantic import ConfigDict, Field
@@ -19,7 +20,7 @@ from services.audit.domain.party import for_parties
 from services.audit.domain.registry import CODES
 from services.audit.views import Filters, Item, Range
 from shared.context import Context
-from shared.foundation.errors import FieldError, Invalid, NotFound
+from shared.foundation.errors import FieldError, Invalid, NotFound, NotReady
 from shared.foundation.shapes import Shown
 from shared.http.access import PERSON, Caller, requires
 from shared.http.names import account_id_of, actor_of
@@ -27,7 +28,10 @@ from shared.http.openapi import success
 from shared.http.pages import NumberCursor, Page, cut
 from shared.http.parameters import AccountIdFilter, Limit, Since, Until
 from shared.http.wording import nearest
+from shared.observability.logs import logger
 from shared.policy.names import LONGEST
+
+log = logger("audit")
 
 NDJSON: Final = "application/x-ndjson"
 _BATCH: Final = 500
@@ -120,7 +124,7 @@ def _add_records(routes: APIRouter, context: Context) -> None:
         after = cursor or 0
         items, next_cursor = cut(await _read(context, filters, after, limit + 1), limit, _sequence)
         query = {"route": "events", "after_sequence": str(after), **filters.named()}
-        await commands.note_reading(context, caller, query=query, returned=len(items))
+        await _note_reading(context, caller, query=query, returned=len(items))
         return _page(items, next_cursor)
 
     @routes.get("/events/{sequence}", response_class=Response, responses=_ONE)
@@ -129,7 +133,7 @@ def _add_records(routes: APIRouter, context: Context) -> None:
         async with context.pool.acquire() as conn:
             item = await views.one(conn, sequence)
         query = {"route": "event", "sequence": str(sequence)}
-        await commands.note_reading(context, caller, query=query, returned=int(item is not None))
+        await _note_reading(context, caller, query=query, returned=int(item is not None))
         if item is None:
             raise NotFound(f"the log has no record {sequence} yet", code="record_unknown")
         return Response(item.ocsf, media_type="application/json")
@@ -152,7 +156,7 @@ def _add_trail(routes: APIRouter, context: Context) -> None:
         found = await _read(context, Filters(ticket_id=ticket_id), after, limit + 1)
         items, next_cursor = cut(found, limit, _sequence)
         query = {"route": "ticket", "ticket_id": ticket_id, "after_sequence": str(after)}
-        await commands.note_reading(context, caller, query=query, returned=len(items))
+        await _note_reading(context, caller, query=query, returned=len(items))
         if not items and not after:
             raise commands.no_trail()
         return _page(items if whole else _for_parties(items), next_cursor)
@@ -175,12 +179,25 @@ def _add_export(routes: APIRouter, context: Context) -> None:
             piece = Range(after_sequence, await views.head(conn))
             count = await views.count(conn, filters, piece)
         query = {"route": "export", "after_sequence": str(after_sequence), **filters.named()}
-        await commands.note_reading(context, caller, query=query, returned=count)
+        await _note_reading(context, caller, query=query, returned=count)
         return StreamingResponse(
             _lines(context, filters, piece),
             media_type=NDJSON,
             headers={"Jit-Count": str(count), "Jit-Last-Sequence": str(piece.last)},
         )
+
+
+async def _note_reading(context: Context, caller: Caller, *, query: dict[str, str], returned: int) -> None:
+    """Committed before anything is shown. Raises NotReady where the reading cannot be recorded."""
+    try:
+        async with context.unit_of_work() as work:
+            await commands.note_reading(context, work, caller, query=query, returned=returned)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, OSError) as error:
+        log.exception("reading not recorded")
+        raise NotReady(
+            "your reading cannot be recorded right now, so nothing is shown; try again in a few seconds",
+            code="reading_unrecorded",
+        ) from error
 
 
 def _by_ids(context: Context, caller: Caller, filters: Filters) -> Filters:

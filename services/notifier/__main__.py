@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 
 from services.notifier import consumers, http
-from services.notifier.commands.background import run_monitor, run_sender
+from services.notifier.background.loops import run_monitor, run_sender
 from services.notifier.settings import NotifierSettings, load_settings
 from shared.context import Context
 from shared.runtime.service import Parts, Process, Service, Task, serve

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from services.provisioner.background import Expiry
 from services.provisioner.commands.inventory import preload
 from services.provisioner.consumers import subscriptions
 from services.provisioner.domain.claims import SERVICE
-from services.provisioner.expiry import Expiry
 from services.provisioner.http import directory, grants, me
 from services.provisioner.identity_center.adapter import IdentityCenter
 from services.provisioner.identity_center.types import Limiter

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.ticket.commands import timers
+from services.ticket import background
 from services.ticket.commands.tickets import limits_of
 from services.ticket.consumers import subscriptions
 from services.ticket.http import tickets
@@ -17,7 +17,7 @@ def build(settings: TicketSettings | None = None, *, process: Process | None = N
     parts = Parts(
         routers=lambda context: (tickets.router(context, limits),),
         subscriptions=subscriptions,
-        background=lambda context: [("timers", partial(timers.run, context, settings))],
+        background=lambda context: [("timers", partial(background.run, context, settings))],
     )
     return Service(SERVICE, settings, parts, process=process)
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from services.approval import views
-from services.approval.commands.refresh import keep_fresh, refresh_reviews
+from services.approval.background import keep_fresh, refresh_reviews
 from services.approval.commands.reviews import STOPS
 from services.approval.domain.review import Review, ReviewState
 from services.approval.settings import ApprovalSettings
@@ -390,7 +390,7 @@ async def test_refresh_after_a_membership_change_rewrites_who_may_vote_and_says_
 async def test_refresh_goes_through_more_reviews_than_one_batch(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.approval.commands.refresh.BATCH", 2)
+    monkeypatch.setattr("services.approval.background.BATCH", 2)
     for _ in range(5):
         await submit(service, ticket())
     replace_rules(service.context.tables, two_approvers(), *org.rules()[1:])

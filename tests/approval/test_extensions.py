@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.approval.commands.refresh import refresh_reviews
+from services.approval.background import refresh_reviews
 from services.approval.commands.reviews import STOPS
 from services.approval.domain.review import Review, ReviewState
 from services.approval.domain.stops import Stops

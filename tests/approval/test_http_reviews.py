@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.approval.commands.refresh import refresh_reviews
+from services.approval.background import refresh_reviews
 from services.approval.domain.review import Review
 from shared.contracts.configuration import AuthzDenied
 from shared.contracts.documents import Group

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.approval.commands.refresh import refresh_reviews
+from services.approval.background import refresh_reviews
 from services.approval.domain.review import Background, Review, ReviewState
 from services.approval.domain.votes import open_next_stage
 from shared.contracts.approval import ReviewApproved, ReviewFact, ReviewStageOpened

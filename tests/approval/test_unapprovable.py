@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.approval.commands.refresh import refresh_reviews
+from services.approval.background import refresh_reviews
 from services.approval.domain.review import Review
 from shared.contracts.approval import ReviewFact
 from shared.contracts.documents import Group, User

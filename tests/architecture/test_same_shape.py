@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NAMES = frozenset(
     {
-        "__init__", "__main__", "settings", "http", "consumers", "commands", "domain", "store", "views",
-        "migrations",
+        "__init__", "__main__", "settings", "http", "consumers", "background", "commands", "domain", "store",
+        "views", "migrations",
     }
 )  # fmt: skip
 NEEDED = frozenset({"__init__", "__main__", "settings", "consumers", "commands", "migrations"})

@@ -162,6 +162,18 @@ def test_a_transaction_is_never_open_around_the_network() -> None:
                     )
 
 
+def test_commands_open_no_transaction() -> None:
+    """Who calls a command opens the unit of work: a route, a consumer, or a task in background.py."""
+    found = [
+        f"{_id(path)}:{line}"
+        for path in FILES
+        if re.match(r"services/\w+/commands(/|\.py$)", _id(path))
+        for line, name in calls(path)
+        if name in {"transaction", "unit_of_work", "fenced"}
+    ]
+    assert not found
+
+
 def _is_transaction(item: ast.withitem) -> bool:
     call = item.context_expr
     if not isinstance(call, ast.Call):

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from local.mailbox import Mail, Mailbox
-from services.notifier.commands.sending import send_next
+from services.notifier.background.sending import send_next
 from services.notifier.domain.delivery import Outcome
 from services.notifier.email.smtp import Mailer
 from services.notifier.settings import NotifierSettings

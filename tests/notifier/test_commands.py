@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from services.notifier.commands.background import monitor
-from services.notifier.commands.sending import NO_ADDRESS, send_next
+from services.notifier.background.loops import monitor
+from services.notifier.background.sending import NO_ADDRESS, send_next
 from services.notifier.domain.delivery import Accepted, Deferred, Outcome, Refused
 from services.notifier.email.smtp import Mailer
 from services.notifier.store import notices

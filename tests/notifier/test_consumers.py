@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from services.notifier import consumers
+from services.notifier.background.loops import run_sender
+from services.notifier.background.sending import send_next
 from services.notifier.commands import background
-from services.notifier.commands.background import run_sender
-from services.notifier.commands.sending import send_next
 from services.notifier.domain.delivery import Outcome
 from services.notifier.domain.notice import TABLE
 from services.notifier.email.smtp import Mailer

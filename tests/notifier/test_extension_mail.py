@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.notifier.commands.background import monitor
+from services.notifier.background.loops import monitor
 from services.notifier.domain.composition import compose_content
 from services.notifier.domain.content import Addresses, Content
 from services.notifier.domain.notice import Notice, mailing_of

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.notifier.commands.sending import send_next
+from services.notifier.background.sending import send_next
 from services.notifier.domain.delivery import Accepted, Outcome
 from services.notifier.email.smtp import Mailer
 from services.notifier.store import deliveries

@@ -2,8 +2,8 @@ from datetime import timedelta
 
 import pytest
 
+from services.provisioner.background import Expiry
 from services.provisioner.domain.timing import Objectives
-from services.provisioner.expiry import Expiry
 from shared.contracts import access
 from tests.support.provisioner_lab import Lab
 

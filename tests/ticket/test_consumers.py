@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from local.issuer import DevelopmentIssuer
-from services.ticket import views
+from services.ticket import background, views
 from services.ticket.commands import timers
 from services.ticket.consumers import subscriptions
 from shared.contracts import access, topics
@@ -99,7 +99,7 @@ async def test_approval_without_the_votes_it_needs_is_not_honoured(
     assert [alert.key for alert in service.context.alerts.active] == [f"approval_invalid/{event.review_id}"]
     assert (await now_of(service, ticket)).state == "pending"
     clock.advance(25 * HOUR)
-    await timers.run_once(service.context, timers.time_out_due)
+    await background.run_once(service.context, timers.time_out_due)
     assert (await now_of(service, ticket)).state == "timed_out"
 
 

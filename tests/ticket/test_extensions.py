@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from local.issuer import DevelopmentIssuer
+from services.ticket import background
 from services.ticket.commands import timers
 from services.ticket.commands.extensions import request_extension
 from services.ticket.commands.tickets import limits_of
@@ -278,10 +279,10 @@ async def test_extension_nobody_decided_times_out_when_the_access_ends(
 ) -> None:
     asked = await extended(service, ticket)
     clock.advance(END - NOW - timedelta(microseconds=1))
-    await timers.run_once(service.context, timers.time_out_due)
+    await background.run_once(service.context, timers.time_out_due)
     assert await refusals(service, ticket) == []
     clock.advance(timedelta(microseconds=1))
-    while await timers.run_once(service.context, timers.time_out_due):
+    while await background.run_once(service.context, timers.time_out_due):
         pass
     assert await refusals(service, ticket) == ["timed_out"]
     assert await state_of(service, ticket) == (ExtensionState.TIMED_OUT, "timed_out")

@@ -6,6 +6,7 @@ import httpx2
 import pytest
 
 from local.issuer import DevelopmentIssuer
+from services.ticket import background
 from services.ticket.commands import timers
 from shared.contracts.configuration import AuthzDenied, facts_of
 from shared.contracts.documents import AccessScope
@@ -372,14 +373,14 @@ async def test_time_out_ends_a_ticket_nobody_decided(
 ) -> None:
     ticket = await submitted(service, issuer)
     clock.advance(timedelta(hours=24) - timedelta(seconds=1))
-    await timers.run_once(service.context, timers.time_out_due)
+    await background.run_once(service.context, timers.time_out_due)
     assert ticket["id"] not in {fact.subject for fact in await said(service, TicketTimedOut)}
     clock.advance(timedelta(seconds=1))
-    while await timers.run_once(service.context, timers.time_out_due):
+    while await background.run_once(service.context, timers.time_out_due):
         pass
     assert ticket["id"] in {fact.subject for fact in await said(service, TicketTimedOut)}
     clock.advance(timedelta(hours=1))
-    while await timers.run_once(service.context, timers.close_due):
+    while await background.run_once(service.context, timers.close_due):
         pass
     closed = {fact.subject for fact in await said(service, TicketClosed)}
     assert ticket["id"] not in closed, "nothing was ever granted that could close"

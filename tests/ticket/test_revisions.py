@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from local.issuer import DevelopmentIssuer
-from services.ticket import views
+from services.ticket import background, views
 from services.ticket.commands import timers
 from services.ticket.commands.revisions import revise
 from services.ticket.commands.tickets import limits_of
@@ -139,7 +139,7 @@ async def test_timed_out_target_is_asked_for_again_and_times_out_again(
     ticket = await stored(service, (await submitted(service, issuer))["id"])
     for revision in (1, 2):
         clock.advance(ticket.targets[0].expires_at - clock.now())
-        while await timers.run_once(service.context, timers.time_out_due):
+        while await background.run_once(service.context, timers.time_out_due):
             pass
         ticket = await now_of(service, ticket)
         assert (ticket.state, ticket.targets[0].revision) == (TicketState.TIMED_OUT, revision)

@@ -6,7 +6,7 @@ from services.approval.domain import eligibility
 from services.approval.domain.lifecycle import outdated
 from services.approval.domain.review import Review
 from services.approval.domain.votes import Ballot, Verdict, guard, verb_now, vote
-from services.approval.store import background, reviews
+from services.approval.store import history, reviews
 from shared.context import Context
 from shared.contracts.change import Origin
 from shared.contracts.event import Revisions
@@ -45,7 +45,7 @@ async def decide(
         _ballot(caller, decision, snapshot.revisions),
         eligibility.ask(snapshot, review, caller.user_id, origin.at),
         eligibility.electorate_of(snapshot, review.stages, review.subject, origin.at),
-        await background.load(work.conn, review.subject, now=origin.at),
+        await history.load(work.conn, review.subject, now=origin.at),
         origin,
     )
     # Last, as RFC 9110 (13.2.1) has it: what would be refused anyway is refused with its own reason.

@@ -1,62 +1,21 @@
-"""Open reviews follow the documents: new stages reopen them, memberships say whose votes count.
+"""One open review follows the documents: new stages open it anew, memberships say whose votes count.
 
-Level-triggered: what is frozen is compared with what holds now, on a nudge (a revision moved) and on a
-timer, with the same result once or ten times. A background task of the service runs `keep_fresh`.
+Level-triggered: what is frozen is compared with what holds now, with the same result once or ten times.
+services/approval/background.py says when.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Collection
-from typing import Final
+from collections.abc import Collection
 
 from services.approval.commands.reviews import begin_review
 from services.approval.domain import eligibility
 from services.approval.domain.lifecycle import note_electorate, outdated, void
 from services.approval.domain.review import Electorate, Review
 from services.approval.domain.votes import open_next_stage
-from services.approval.settings import ApprovalSettings
-from services.approval.store import background, reviews
+from services.approval.store import history, reviews
 from shared.context import Context
 from shared.contracts.change import Change, Origin
-from shared.contracts.event import Revisions
-from shared.contracts.subject import SubjectKind
 from shared.database.unit_of_work import UnitOfWork
-from shared.observability.logs import logger
 from shared.policy.snapshot import Snapshot
-
-BATCH: Final = 200
-UNAPPROVABLE: Final = "review_unapprovable/"
-"""How the keys of its alerts begin; docs/runbook.md explains them under this word."""
-
-log = logger("refresh")
-
-
-async def keep_fresh(context: Context, settings: ApprovalSettings) -> None:
-    """Refresh whenever the documents' revisions moved, and now and then without."""
-    loop = asyncio.get_running_loop()
-    seen: Revisions | None = None
-    due = loop.time()
-    while True:
-        revisions = context.policy.known().revisions
-        if context.policy.ready and (revisions != seen or loop.time() >= due):
-            await refresh_reviews(context)
-            seen, due = revisions, loop.time() + settings.refresh_every_s
-        await asyncio.sleep(settings.refresh_poll_s)
-
-
-async def refresh_reviews(context: Context) -> int:
-    """Bring every open review in line with the documents; returns how many were opened anew."""
-    async with context.unit_of_work() as work:
-        await background.drop_ended_grants(work.conn, now=context.clock.now())
-    reopened = 0
-    async for batch, recorded in _batches(context):
-        for review in batch:
-            if _is_due(context, review, recorded.get(review.id, frozenset())):
-                async with context.unit_of_work() as work:
-                    reopened += await refresh_review(context, work, review.id)
-    if reopened:
-        log.info("reviews opened anew", service=context.service, count=reopened)
-    await _alert_unapprovable(context)
-    return reopened
 
 
 async def refresh_review(context: Context, work: UnitOfWork, review_id: str) -> bool:
@@ -82,7 +41,7 @@ async def _reopen(work: UnitOfWork, snapshot: Snapshot, review: Review, origin: 
 async def _follow_electorate(work: UnitOfWork, snapshot: Snapshot, review: Review, origin: Origin) -> None:
     """A stage lacks a vote that it had, or has it back: the first that lacks any is the open one."""
     electorate = eligibility.electorate_of(snapshot, review.stages, review.subject, origin.at)
-    known = await background.load(work.conn, review.subject, now=origin.at)
+    known = await history.load(work.conn, review.subject, now=origin.at)
     moved = open_next_stage(Change(review), electorate, known, origin, revisions=snapshot.revisions)
     change = note_electorate(moved, electorate, origin)
     await reviews.save(work, review, change)
@@ -92,20 +51,7 @@ async def _follow_electorate(work: UnitOfWork, snapshot: Snapshot, review: Revie
         )
 
 
-async def _batches(context: Context) -> AsyncIterator[tuple[list[Review], dict[str, frozenset[str]]]]:
-    """Open reviews, and who was written down as able to decide on each."""
-    after = ""
-    while True:
-        async with context.pool.acquire() as conn:
-            batch = await reviews.some_open_reviews(conn, after=after, limit=BATCH)
-            recorded = await reviews.recorded_approvers(conn, [review.id for review in batch])
-        if not batch:
-            return
-        yield batch, recorded
-        after = batch[-1].id
-
-
-def _is_due(context: Context, review: Review, recorded: Collection[str]) -> bool:
+def is_due(context: Context, review: Review, recorded: Collection[str]) -> bool:
     """Whether a refresh would change a review, judged without a lock: nearly always it would not."""
     snapshot, now = context.policy.known(), context.clock.now()
     if not _may_judge(context, snapshot, review):
@@ -129,33 +75,3 @@ def _may_judge(context: Context, snapshot: Snapshot, review: Review) -> bool:
 
 def _deciders(review: Review, electorate: Electorate) -> frozenset[str]:
     return frozenset(person.user_id for person in review.deciders(electorate))
-
-
-async def _alert_unapprovable(context: Context) -> None:
-    """Alert for each review that lacks people, as long as it does: by the rows, so after a start too."""
-    async with context.pool.acquire() as conn:
-        lacking = await reviews.unapprovable_reviews(conn, now=context.clock.now())
-    for review in lacking:
-        await context.alerts.raise_alert(
-            key=_alert_key(review),
-            summary="an open review has too few people left who could approve it",
-            detail=_alert_detail(review),
-        )
-    standing = {_alert_key(review) for review in lacking}
-    for alert in context.alerts.active:
-        if alert.key.startswith(UNAPPROVABLE) and alert.key not in standing:
-            await context.alerts.clear(alert.key)
-
-
-def _alert_key(review: Review) -> str:
-    return f"review_unapprovable/{review.id}"
-
-
-def _alert_detail(review: Review) -> str:
-    subject = review.subject
-    asked = "a later end of " if subject.kind is SubjectKind.EXTENSION else ""
-    return (
-        f"review {review.id} of ticket {review.ticket_id}: {asked}{subject.set_name} on "
-        f"{subject.account_name} ({subject.account_id}), in stage {review.stage} of {len(review.stages)}, "
-        f"since {review.unapprovable_since:%Y-%m-%d %H:%M:%SZ}; it times out unless approvers are added"
-    )

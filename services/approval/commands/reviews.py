@@ -9,7 +9,7 @@ from typing import Final
 from services.approval.domain import eligibility
 from services.approval.domain.lifecycle import open_review, void
 from services.approval.domain.stops import Stops
-from services.approval.store import background, reviews, stops
+from services.approval.store import history, reviews, stops
 from shared.context import Context
 from shared.contracts.change import Change, Origin
 from shared.contracts.subject import ApprovalSubject
@@ -95,7 +95,7 @@ async def begin_review(
         subject,
         choice,
         eligibility.electorate_of(snapshot, choice.stages, subject, origin.at),
-        await background.load(work.conn, subject, now=origin.at),
+        await history.load(work.conn, subject, now=origin.at),
         review_id=new_id(),
         ticket_version=ticket_version,
         revisions=snapshot.revisions,
@@ -115,7 +115,7 @@ async def void_reviews(
     origin = Origin(context.actor, context.clock.now(), received.id, why)
     await reviews.lock_ticket(work.conn, fact.ticket.id, version=fact.ticket.version)
     await _stop(work, fact.ticket, Stops.by(fact), origin)
-    await background.drop_live_grants(work.conn, fact.grants)
+    await history.drop_live_grants(work.conn, fact.grants)
 
 
 async def void_extension_review(

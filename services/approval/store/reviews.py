@@ -12,7 +12,7 @@ from typing import Any, Final
 import asyncpg
 
 from services.approval.domain.review import Review, people_of
-from services.approval.store import background
+from services.approval.store import history
 from shared.contracts.approval import ReviewFact, ReviewStageOpened, Vote
 from shared.contracts.change import Change
 from shared.contracts.event import Contract
@@ -120,7 +120,7 @@ async def add(work: UnitOfWork, change: Change[Review]) -> None:
         "INSERT INTO review_party (user_id, review_id) VALUES ($1, $2)",
         [(user_id, review.id) for user_id in sorted(review.subject.parties)],
     )
-    await background.add_live_grants(work.conn, review)
+    await history.add_live_grants(work.conn, review)
     await _publish(work, change)
 
 
@@ -135,7 +135,7 @@ async def save(work: UnitOfWork, before: Review, change: Change[Review]) -> None
         for number, vote in enumerate(review.votes[len(before.votes) :], start=len(before.votes) + 1):
             await _add_vote(work.conn, review.id, number, vote)
         await _update_review(work.conn, before, review)
-        await background.add_live_grants(work.conn, review)
+        await history.add_live_grants(work.conn, review)
     await _publish(work, change)
 
 

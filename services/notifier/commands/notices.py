@@ -1,6 +1,6 @@
 """Facts become mails: who is to be mailed is decided and stored here, in the consumer's unit of work.
 
-Nothing is sent here; services/notifier/commands/sending.py does, later.
+Nothing is sent here; services/notifier/background/sending.py does, later.
 """
 
 from datetime import datetime

@@ -1,30 +1,17 @@
-"""What time does to tickets: pending targets time out, ended tickets close. Leaderless and repeatable."""
+"""What time does to tickets: pending targets time out, ended tickets close.
 
-import asyncio
-from collections.abc import Awaitable, Callable
+services/ticket/background.py says when.
+"""
+
 from typing import Final
 
 from services.ticket.domain import endings
-from services.ticket.settings import TicketSettings
 from services.ticket.store import tickets as store
 from shared.context import Context
 from shared.contracts.change import Origin
 from shared.database.unit_of_work import UnitOfWork
 
 BATCH: Final = 50
-
-
-async def run(context: Context, settings: TicketSettings) -> None:
-    while True:
-        while await run_once(context, time_out_due) or await run_once(context, close_due):
-            pass
-        await asyncio.sleep(settings.timer_every.total_seconds())
-
-
-async def run_once(context: Context, command: Callable[[Context, UnitOfWork], Awaitable[int]]) -> int:
-    """One batch in a transaction of its own; how many tickets were due."""
-    async with context.unit_of_work() as work:
-        return await command(context, work)
 
 
 async def time_out_due(context: Context, work: UnitOfWork) -> int:

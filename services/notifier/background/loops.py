@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from prometheus_client import Counter, Gauge
 
+from services.notifier.background.sending import send_next
 from services.notifier.commands.notices import release_overdue
-from services.notifier.commands.sending import send_next
 from services.notifier.domain.delivery import Deferred, Outcome
 from services.notifier.email.smtp import Mailer
 from services.notifier.settings import NotifierSettings
