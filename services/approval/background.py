@@ -29,10 +29,10 @@ async def keep_fresh(context: Context, settings: ApprovalSettings) -> None:
     seen: Revisions | None = None
     due = loop.time()
     while True:
-        revisions = context.policy.known().revisions
-        if context.policy.ready and (revisions != seen or loop.time() >= due):
+        snapshot = context.policy.snapshot_if_ready()
+        if snapshot is not None and (snapshot.revisions != seen or loop.time() >= due):
             await refresh_reviews(context)
-            seen, due = revisions, loop.time() + settings.refresh_every_s
+            seen, due = snapshot.revisions, loop.time() + settings.refresh_every_s
         await asyncio.sleep(settings.refresh_poll_s)
 
 

@@ -94,6 +94,16 @@ class Policy:
             )
         return snapshot
 
+    def snapshot_if_ready(self, *at_least: Revisions, purpose: Purpose = "read") -> Snapshot | None:
+        """As `snapshot`, for whoever looks again later: None where it would be `NotReady`."""
+        try:
+            snapshot = self.snapshot(purpose=purpose)
+            for wanted in at_least:
+                self.snapshot(wanted, purpose=purpose)
+        except NotReady:
+            return None
+        return snapshot
+
     def known(self) -> Snapshot:
         """What is known, complete or not: for stops, repairs and showing what is live, and for those only.
 

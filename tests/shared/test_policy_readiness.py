@@ -77,6 +77,17 @@ def test_snapshot_while_the_reader_is_on_its_way_to_the_end_is_not_ready(policy:
     assert code_of(policy) is None
 
 
+def test_snapshot_if_ready_is_none_wherever_snapshot_is_not_ready(policy: Policy, clock: ManualClock) -> None:
+    assert policy.snapshot_if_ready() is None
+    fill(policy, org.everything())
+    known = policy.known().revisions
+    assert policy.snapshot_if_ready(known, purpose="write") is policy.snapshot()
+    assert policy.snapshot_if_ready(known, NEWER) is None
+    clock.advance(STALE_AFTER + SECOND)
+    assert policy.snapshot_if_ready() is policy.snapshot()
+    assert policy.snapshot_if_ready(purpose="write") is None
+
+
 def test_take_in_any_order_and_twice_verifies_the_same(policy: Policy) -> None:
     documents = org.everything()
     fill(policy, {name: [*reversed(owned), *owned] for name, owned in documents.items()})

@@ -22,8 +22,8 @@ async def refresh_review(context: Context, work: UnitOfWork, review_id: str) -> 
     """Bring one review in line with the documents; returns whether it was opened anew."""
     origin = Origin(context.actor, context.clock.now())
     review = await reviews.lock_review(work.conn, review_id)
-    snapshot = context.policy.known()
-    if review is None or not _may_judge(context, snapshot, review):
+    snapshot = _snapshot_for(context, review) if review else None
+    if review is None or snapshot is None:
         return False
     if outdated(review, eligibility.rules_now(snapshot, review.subject)):
         await _reopen(work, snapshot, review, origin)
@@ -53,8 +53,8 @@ async def _follow_electorate(work: UnitOfWork, snapshot: Snapshot, review: Revie
 
 def is_due(context: Context, review: Review, recorded: Collection[str]) -> bool:
     """Whether a refresh would change a review, judged without a lock: nearly always it would not."""
-    snapshot, now = context.policy.known(), context.clock.now()
-    if not _may_judge(context, snapshot, review):
+    snapshot, now = _snapshot_for(context, review), context.clock.now()
+    if snapshot is None:
         return False
     if outdated(review, eligibility.rules_now(snapshot, review.subject)):
         return True
@@ -66,11 +66,11 @@ def is_due(context: Context, review: Review, recorded: Collection[str]) -> bool:
     )
 
 
-def _may_judge(context: Context, snapshot: Snapshot, review: Review) -> bool:
-    """Not timed out, and not opened on newer documents: a replica that lags would turn the review back."""
-    now = context.clock.now()
-    known = all(snapshot.is_as_new_as(wanted, now=now) for wanted in review.decided_on)
-    return review.waits(now) and snapshot.complete and known
+def _snapshot_for(context: Context, review: Review) -> Snapshot | None:
+    """None once it timed out, and if it was opened on newer documents: who lags would turn it back."""
+    if not review.waits(context.clock.now()):
+        return None
+    return context.policy.snapshot_if_ready(*review.decided_on)
 
 
 def _deciders(review: Review, electorate: Electorate) -> frozenset[str]:

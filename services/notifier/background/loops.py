@@ -80,7 +80,7 @@ async def monitor(context: Context, settings: NotifierSettings) -> None:
 
 async def _send_when_ready(context: Context, settings: NotifierSettings, mailer: Mailer) -> Outcome | None:
     """Without the inventory nobody's address is known: the mail waits for it rather than go astray."""
-    if not context.policy.ready:
+    if context.policy.snapshot_if_ready() is None:
         return None
     outcome = await _uninterrupted(send_next(context, mailer, settings=settings))
     if outcome is not None:

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Final
 
 from services.provisioner.commands.extensions import judge_extensions
-from services.provisioner.commands.rechecks import granting_snapshot
 from services.provisioner.domain import judging
 from services.provisioner.domain.assignments import Assignment, end_claims, receive
 from services.provisioner.domain.claims import Claim, ClaimState
@@ -178,7 +177,7 @@ async def _judge(
     origin: Origin,
 ) -> None:
     """The claims of one target; what is `locked` is kept as it is after this."""
-    snapshot = granting_snapshot(context)
+    snapshot = context.policy.snapshot_if_ready(purpose="write")
     siblings = await claims.of_subject(work.conn, subject_id)
     witness = await witnesses.find_witness(work.conn, SubjectKind.TARGET, subject_id)
     for before in list(locked.values()):

@@ -9,16 +9,6 @@ from services.provisioner.store import claims, extensions, witnesses
 from shared.context import Context
 from shared.contracts.documents import Account, PermissionSet
 from shared.database.pool import Conn
-from shared.foundation.errors import NotReady
-from shared.policy.snapshot import Snapshot
-
-
-def granting_snapshot(context: Context) -> Snapshot | None:
-    """Policy and inventory to grant by; None while they are not complete and fresh enough."""
-    try:
-        return context.policy.snapshot(purpose="write")
-    except NotReady:
-        return None
 
 
 async def known_of_starting(
@@ -41,7 +31,7 @@ async def known_of_extended(
 
 
 async def _known(context: Context, conn: Conn, claim: Claim, now: datetime) -> Known:
-    granting, snapshot = granting_snapshot(context), context.policy.known()
+    granting, snapshot = context.policy.snapshot_if_ready(purpose="write"), context.policy.known()
     witness = await witnesses.find_witness(conn, *claim.vouched_by)
     grants = await _grants(conn, claim)
     parties = [user_id for _, user_id in grants]
