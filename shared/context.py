@@ -3,7 +3,9 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
+from shared.contracts.change import Origin
 from shared.contracts.event import Actor, Event
 from shared.database.pool import Conn, Pool
 from shared.database.unit_of_work import Hook, UnitOfWork, unit_of_work
@@ -13,6 +15,7 @@ from shared.foundation.errors import NotReady
 from shared.foundation.settings import ServiceSettings
 from shared.identity.bindings import Bindings
 from shared.identity.tokens import TokenVerifier
+from shared.messaging.envelope import Received
 from shared.observability.alerts import Alerts
 from shared.policy.policy import Policy
 
@@ -62,3 +65,7 @@ class Context:
     def actor(self) -> Actor:
         """The service itself, for what nobody in particular did."""
         return Actor.service(self.service)
+
+    def origin(self, received: Received[Any] | None = None, *, why: str = "") -> Origin:
+        """Of what the service does now, of itself or because of an event."""
+        return Origin(self.actor, self.clock.now(), received.id if received else None, why)

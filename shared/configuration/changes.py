@@ -133,7 +133,7 @@ async def _save(
     document: Document,
 ) -> Document:
     """Guarded a second time under the documents' lock: two administrators may have read the same."""
-    origin = Origin(caller.actor, context.clock.now(), cause=caller.cause)
+    origin = caller.origin(context.clock.now())
     expected = 0 if before is None else before.revision
     try:
         (stored,) = await document_store.put(

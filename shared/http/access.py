@@ -14,6 +14,7 @@ from typing import Any, Final
 from fastapi import Depends, Request
 
 from shared.context import Context
+from shared.contracts.change import Origin
 from shared.contracts.configuration import AuthzDenied
 from shared.contracts.documents import User
 from shared.contracts.event import Actor, Revisions
@@ -57,6 +58,10 @@ class Caller:
     @property
     def person(self) -> Person:
         return Person.of(self.user)
+
+    def origin(self, at: datetime, why: str = "") -> Origin:
+        """Of what they do with this request."""
+        return Origin(self.actor, at, self.cause, why)
 
 
 class Requires:

@@ -34,7 +34,7 @@ async def decide(
 
     A second one at the same time waits for the first and then sees it.
     """
-    origin = Origin(caller.actor, context.clock.now(), caller.cause)
+    origin = caller.origin(context.clock.now())
     found = await reviews.lock_review(work.conn, review_id)
     snapshot = context.policy.snapshot(purpose="write")
     review = _visible(snapshot, caller, found, origin)

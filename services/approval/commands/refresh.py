@@ -20,7 +20,7 @@ from shared.policy.snapshot import Snapshot
 
 async def refresh_review(context: Context, work: UnitOfWork, review_id: str) -> bool:
     """Bring one review in line with the documents; returns whether it was opened anew."""
-    origin = Origin(context.actor, context.clock.now())
+    origin = context.origin()
     review = await reviews.lock_review(work.conn, review_id)
     snapshot = _snapshot_for(context, review) if review else None
     if review is None or snapshot is None:

@@ -50,7 +50,7 @@ async def open_reviews(
 ) -> None:
     """Open a review for each pending target that the fact names; those of earlier revisions are void."""
     ticket = received.event.ticket
-    origin = Origin(context.actor, context.clock.now(), received.id)
+    origin = context.origin(received)
     pending = [target for target in received.event.targets if target.state is TargetState.PENDING]
     await reviews.lock_ticket(work.conn, ticket.id, version=ticket.version)
     because = origin.because("the target was asked for again, in a new revision")
@@ -67,7 +67,7 @@ async def open_extension_review(
     if subject is None or extension is None or extension.state is not ExtensionState.PENDING:
         return
     await reviews.lock_ticket(work.conn, ticket.id, version=ticket.version)
-    origin = Origin(context.actor, context.clock.now(), received.id)
+    origin = context.origin(received)
     await _begin_reviews(context, work, ticket, [subject], origin)
 
 
@@ -112,7 +112,7 @@ async def void_reviews(
     Needs no policy and no order: a stop is applied whenever it comes.
     """
     fact = received.event
-    origin = Origin(context.actor, context.clock.now(), received.id, why)
+    origin = context.origin(received, why=why)
     await reviews.lock_ticket(work.conn, fact.ticket.id, version=fact.ticket.version)
     await _stop(work, fact.ticket, Stops.by(fact), origin)
     await history.drop_live_grants(work.conn, fact.grants)
@@ -124,7 +124,7 @@ async def void_extension_review(
     """Void the review of an extension that is over for the ticket; the access that it extends goes on."""
     fact = received.event
     why = f"the extension is over: {fact.code.replace('_', ' ')}"
-    origin = Origin(context.actor, context.clock.now(), received.id, why)
+    origin = context.origin(received, why=why)
     await reviews.lock_ticket(work.conn, fact.ticket.id, version=fact.ticket.version)
     await _stop(work, fact.ticket, Stops(extensions=frozenset({fact.extension_id})), origin)
 

@@ -5,6 +5,8 @@ timer. A row is sent twice only when a process dies between the server's "250" a
 repeat has the same Message-ID.
 """
 
+from dataclasses import replace
+
 from services.notifier.domain.composition import compose_content
 from services.notifier.domain.content import Addresses
 from services.notifier.domain.delivery import (
@@ -24,7 +26,7 @@ from services.notifier.email.smtp import Mailer
 from services.notifier.settings import NotifierSettings
 from services.notifier.store import deliveries
 from shared.context import Context
-from shared.contracts.change import Change, Origin
+from shared.contracts.change import Change
 from shared.contracts.documents import User
 from shared.foundation.errors import Conflict
 from shared.observability.logs import logger
@@ -80,7 +82,7 @@ def _address(context: Context, delivery: Delivery) -> str | None:
 async def _settle(
     context: Context, delivery: Delivery, outcome: Outcome, address: str | None, settings: NotifierSettings
 ) -> None:
-    origin = Origin(context.actor, context.clock.now(), cause=delivery.event_ids[0])
+    origin = replace(context.origin(), cause=delivery.event_ids[0])
     patience = Patience(settings.mail_first_delay, settings.mail_longest_delay)
     change = settle(delivery, outcome, patience=patience, address=address, origin=origin)
     try:

@@ -36,14 +36,14 @@ async def record_approval(context: Context, work: UnitOfWork, received: Received
     """Store a claim with its end for every grant of the approved targets."""
     event, conn = received.event, work.conn
     await witnesses.lock_ticket(conn, event.ticket.id)
-    origin = Origin(context.actor, context.clock.now(), received.id)
+    origin = context.origin(received)
     approved = _with_windows(event)
     pairs = [(grant, target) for target in approved for grant in event.ticket.grants_of(target.id)]
     known = {key.id: key for key in await claims.keys(conn, [grant.id for grant, _ in pairs])}
     new = await _new_claims(conn, event, [pair for pair in pairs if pair[0].id not in known], origin)
     wanted = [key.assignment_id for key in known.values()] + [claim.assignment_id for claim in new]
     locked = await _lock(conn, event.ticket.id, wanted)
-    origin = Origin(context.actor, context.clock.now(), received.id)
+    origin = context.origin(received)
     for claim in new:
         locked[claim.assignment_id] = await _add(work, locked[claim.assignment_id], claim, origin)
     for target in approved:
@@ -68,7 +68,7 @@ async def record_witness(context: Context, work: UnitOfWork, received: Received[
     if event.subject_kind is SubjectKind.TARGET:
         siblings = await claims.of_subject(conn, event.subject_id)
         locked = await _lock(conn, event.ticket_id, [claim.assignment_id for claim in siblings])
-        origin = Origin(context.actor, context.clock.now(), received.id)
+        origin = context.origin(received)
         await _judge(context, work, locked, event.subject_id, origin)
     await judge_extensions(context, work, event.ticket_id, cause=received.id)
     work.after_commit(context.nudge)

@@ -37,8 +37,8 @@ async def end_claims(
 
 async def end_due(context: Context, work: UnitOfWork) -> int:
     """End one batch of claims whose windows are over; how many there were."""
-    now = context.clock.now()
-    origin = Origin(context.actor, now, why="its window is over")
+    origin = context.origin(why="its window is over")
+    now = origin.at
     count = 0
     for before in await assignments.load(work.conn, await schedule.lock_ended(work.conn, now=now)):
         over = [claim for claim in before.claims if claim.is_open and claim.ends_at <= now]
@@ -51,7 +51,7 @@ async def end_due(context: Context, work: UnitOfWork) -> int:
 
 async def fail_unwitnessed(context: Context, work: UnitOfWork, *, received_before: datetime) -> None:
     """Claims that the approval service has not vouched for in time. Loud: this must not happen."""
-    origin = Origin(context.actor, context.clock.now())
+    origin = context.origin()
     due = await schedule.unwitnessed(work.conn, received_before=received_before)
     ids = {key.id for key in due}
     for before in await assignments.lock(work.conn, [key.assignment_id for key in due]):
@@ -62,7 +62,7 @@ async def fail_unwitnessed(context: Context, work: UnitOfWork, *, received_befor
 
 async def mark_overdue(context: Context, work: UnitOfWork, late: Claim) -> None:
     """A revoke is late beyond the objective: a fact, once."""
-    origin = Origin(context.actor, context.clock.now())
+    origin = context.origin()
     before = await assignments.lock_one(work.conn, late.assignment_id)
     step = [
         lifecycle.mark_overdue(claim, origin, last_error=before.last_error)

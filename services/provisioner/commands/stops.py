@@ -15,7 +15,6 @@ from services.provisioner.store.claims import ClaimKey
 from services.provisioner.store.witnesses import Stop
 from shared.context import Context
 from shared.contracts.access import EndCause
-from shared.contracts.change import Origin
 from shared.contracts.documents import Account
 from shared.contracts.ticket import TicketFact, TicketReturned, TicketTerminated, TicketWithdrawn
 from shared.database.pool import Conn
@@ -47,7 +46,7 @@ async def stop_grants(context: Context, work: UnitOfWork, received: Received[Tic
     """End the grants a stop is about, and remember it for those that are not here yet."""
     event = received.event
     cause = CAUSES[type(event)]
-    origin = Origin(event.actor, context.clock.now(), received.id, event.why or cause)
+    origin = context.origin(received, why=event.why or cause).by(event.actor)
     await witnesses.lock_ticket(work.conn, event.ticket.id)
     stop = Stop(cause, event.actor, origin.why)
     ids = [grant.id for grant in event.grants]
@@ -70,7 +69,7 @@ async def revoke(
 ) -> Revoked:
     """End every open claim of a ticket, a user or an account now."""
     cause = EndCause.REVOKED_BY_OPERATOR
-    origin = Origin(caller.actor, context.clock.now(), caller.cause, reason)
+    origin = caller.origin(context.clock.now(), reason)
     if ticket_id is not None:
         await witnesses.lock_ticket(work.conn, ticket_id)
         stop = Stop(cause, caller.actor, reason)

@@ -40,7 +40,7 @@ class EngineParts:
 
     @property
     def origin(self) -> Origin:
-        return Origin(self.context.actor, self.now)
+        return self.context.origin()
 
     @asynccontextmanager
     async def fenced(self) -> AsyncIterator[UnitOfWork]:

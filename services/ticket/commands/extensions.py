@@ -1,6 +1,6 @@
 """Asking for a later end of access that lasts; decided on like a new request for the whole time."""
 
-from services.ticket.commands.tickets import origin_of, visible
+from services.ticket.commands.tickets import visible
 from services.ticket.domain import extension_request, submission
 from services.ticket.domain.extension_request import LaterEnd
 from services.ticket.domain.window import Limits
@@ -16,7 +16,7 @@ async def request_extension(
     context: Context, work: UnitOfWork, caller: Caller, ticket_id: str, asked: LaterEnd, limits: Limits
 ) -> Ticket:
     """A later end that waits for its review, or all the problems at once."""
-    snapshot, origin = context.policy.snapshot(purpose="write"), origin_of(caller, at=context.clock.now())
+    snapshot, origin = context.policy.snapshot(purpose="write"), caller.origin(context.clock.now())
     ticket = visible(context, caller, ticket_id, await store.load(work.conn, ticket_id))
     found = extension_request.lasting(ticket, asked.target_id, caller.user_id, now=origin.at)
     plan = extension_request.plan_extension(

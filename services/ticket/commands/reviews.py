@@ -1,8 +1,5 @@
 """What the approval service reports: a review's outcome, applied to its ticket."""
 
-from datetime import datetime
-from typing import Any
-
 from services.ticket.domain import reviews
 from services.ticket.store import tickets as store
 from shared.context import Context
@@ -30,7 +27,7 @@ async def approve(context: Context, work: UnitOfWork, received: Received[ReviewA
         if why := reviews.why_invalid(subject, review, snapshot, now=now):
             change = reviews.refuse_votes(ticket, review, why)
         else:
-            change = reviews.approve(ticket, subject, review, _origin(received, now))
+            change = reviews.approve(ticket, subject, review, _origin(context, received))
     await store.save(work, ticket, change)
 
 
@@ -39,7 +36,7 @@ async def reject(context: Context, work: UnitOfWork, received: Received[ReviewRe
     if (found := await _waiting(work, review)) is None:
         return
     ticket, subject = found
-    origin = _origin(received, context.clock.now())
+    origin = _origin(context, received)
     change = reviews.reject(ticket, subject, review, origin.because(review.why or review.code))
     await store.save(work, ticket, change)
 
@@ -51,5 +48,5 @@ async def _waiting(work: UnitOfWork, review: ReviewFact) -> tuple[Ticket, Approv
     return None if ticket is None or subject is None else (ticket, subject)
 
 
-def _origin(received: Received[Any], now: datetime) -> Origin:
-    return Origin(received.event.actor, at=now, cause=received.id, why=received.event.why)
+def _origin(context: Context, received: Received[ReviewApproved] | Received[ReviewRejected]) -> Origin:
+    return context.origin(received, why=received.event.why).by(received.event.actor)

@@ -1,6 +1,6 @@
 """Asking again for what a ticket named and did not get: decided by the same plan as a new request."""
 
-from services.ticket.commands.tickets import origin_of, visible
+from services.ticket.commands.tickets import visible
 from services.ticket.domain import revision, submission
 from services.ticket.domain.plan import make_plan
 from services.ticket.domain.revision import AskedAgain, RevisionIds
@@ -17,7 +17,7 @@ async def revise(
     context: Context, work: UnitOfWork, caller: Caller, ticket_id: str, again: AskedAgain, limits: Limits
 ) -> Ticket:
     """Rejected and timed-out targets in their next revision, or all the problems at once."""
-    snapshot, origin = context.policy.snapshot(purpose="write"), origin_of(caller, at=context.clock.now())
+    snapshot, origin = context.policy.snapshot(purpose="write"), caller.origin(context.clock.now())
     ticket = visible(context, caller, ticket_id, await store.load(work.conn, ticket_id))
     targets = revision.revisable(ticket, again, caller.user_id)
     draft = revision.draft_of(ticket, targets, again, caller.user)

@@ -1,7 +1,6 @@
 """What people do with tickets: submit, withdraw, return, terminate; and what they may see of them."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from services.ticket import views
 from services.ticket.domain import endings, rights, submission, termination
@@ -12,7 +11,6 @@ from services.ticket.domain.window import Limits
 from services.ticket.settings import TicketSettings
 from services.ticket.store import tickets as store
 from shared.context import Context
-from shared.contracts.change import Origin
 from shared.contracts.ticket import Ticket
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import new_id
@@ -34,7 +32,7 @@ def limits_of(settings: TicketSettings) -> Limits:
 
 async def submit(context: Context, work: UnitOfWork, caller: Caller, draft: Draft, limits: Limits) -> Ticket:
     """A new ticket, or all its problems at once."""
-    snapshot, origin = context.policy.snapshot(purpose="write"), origin_of(caller, at=context.clock.now())
+    snapshot, origin = context.policy.snapshot(purpose="write"), caller.origin(context.clock.now())
     plan = make_plan(draft, snapshot, now=origin.at, limits=limits)
     submission.require_acceptable(plan)
     change = submission.submit(
@@ -61,7 +59,7 @@ def _new_ids(plan: Plan) -> submission.Ids:
 async def withdraw(context: Context, work: UnitOfWork, caller: Caller, ticket_id: str, *, why: str) -> Ticket:
     """The requester drops what is not yet granted."""
     ticket = visible(context, caller, ticket_id, await store.load(work.conn, ticket_id))
-    origin = origin_of(caller, at=context.clock.now(), why=why)
+    origin = caller.origin(context.clock.now(), why)
     change = endings.withdraw(ticket, caller.user_id, origin)
     await store.save(work, ticket, change)
     return change.state
@@ -72,7 +70,7 @@ async def return_access(
 ) -> Ticket:
     """A beneficiary returns their own access before its end."""
     ticket = visible(context, caller, ticket_id, await store.load(work.conn, ticket_id))
-    origin = origin_of(caller, at=context.clock.now(), why=why)
+    origin = caller.origin(context.clock.now(), why)
     change = endings.return_access(ticket, caller.user_id, origin)
     await store.save(work, ticket, change)
     return change.state
@@ -91,7 +89,7 @@ async def terminate(
 
     Never blocked by policy, order or the bus.
     """
-    origin = origin_of(caller, at=context.clock.now(), why=why)
+    origin = caller.origin(context.clock.now(), why)
     seen = visible(context, caller, ticket_id, await views.ticket(work.conn, ticket_id))
     # Locked only now, all in one order, so that two terminations cannot block each other.
     tickets = await store.load_all(work.conn, await store.same_access(work.conn, seen))
@@ -125,7 +123,3 @@ def require_reader(context: Context, caller: Caller) -> None:
             code="not_permitted",
             denied=Denied("ticket.read", caller.user_id),
         )
-
-
-def origin_of(caller: Caller, *, at: datetime, why: str = "") -> Origin:
-    return Origin(caller.actor, at=at, cause=caller.cause, why=why)

@@ -8,7 +8,6 @@ from typing import Final
 from services.ticket.domain import endings
 from services.ticket.store import tickets as store
 from shared.context import Context
-from shared.contracts.change import Origin
 from shared.database.unit_of_work import UnitOfWork
 
 BATCH: Final = 50
@@ -16,7 +15,7 @@ BATCH: Final = 50
 
 async def time_out_due(context: Context, work: UnitOfWork) -> int:
     """One batch of tickets whose pending targets were decided by nobody in time; how many."""
-    origin = Origin(context.actor, at=context.clock.now())
+    origin = context.origin()
     due = await store.due_for_time_out(work.conn, now=origin.at, limit=BATCH)
     for ticket in await store.load_all(work.conn, due):
         await store.save(work, ticket, endings.time_out(ticket, origin))
@@ -25,7 +24,7 @@ async def time_out_due(context: Context, work: UnitOfWork) -> int:
 
 async def close_due(context: Context, work: UnitOfWork) -> int:
     """One batch of tickets none of whose credentials can live any more; how many."""
-    origin = Origin(context.actor, at=context.clock.now())
+    origin = context.origin()
     due = await store.due_for_closing(work.conn, now=origin.at, limit=BATCH)
     for ticket in await store.load_all(work.conn, due):
         await store.save(work, ticket, endings.close(ticket, origin))
