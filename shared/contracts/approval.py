@@ -1,5 +1,6 @@
 """Facts of the approval service: the review of one approval subject."""
 
+from enum import StrEnum
 from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime
@@ -119,10 +120,19 @@ class ReviewApproved(ReviewFact):
     revisions: Revisions
 
 
+class RejectionCode(StrEnum):
+    """Why a review ended with a no."""
+
+    REJECTED = "rejected"
+    """An approver said so."""
+    NO_RULE = "no_rule"
+    UNAPPROVABLE = "unapprovable"
+
+
 class ReviewRejected(ReviewFact):
     TYPE: ClassVar[str] = "review.rejected.v1"
 
-    code: Literal["rejected", "no_rule", "unapprovable"]
+    code: RejectionCode
     votes: tuple[Vote, ...] = ()
 
 

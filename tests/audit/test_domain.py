@@ -16,6 +16,7 @@ from shared.contracts.documents import AccessScope, ApprovalRule, RegisteredAcco
 from shared.contracts.event import Actor, Event
 from shared.contracts.notification import NotificationSent
 from shared.contracts.ticket import (
+    ExtensionEnd,
     TicketExtensionRejected,
     TicketExtensionRequested,
     TicketRevised,
@@ -165,16 +166,16 @@ def test_translate_extension_says_why_it_is_wanted_and_keeps_it_whole() -> None:
 @pytest.mark.parametrize(
     ("code", "disposition"),
     [
-        ("rejected", "Rejected"),
-        ("no_rule", "Rejected"),
-        ("unapprovable", "Rejected"),
-        ("timed_out", None),
-        ("withdrawn", None),
-        ("stopped", None),
+        (ExtensionEnd.REJECTED, "Rejected"),
+        (ExtensionEnd.NO_RULE, "Rejected"),
+        (ExtensionEnd.UNAPPROVABLE, "Rejected"),
+        (ExtensionEnd.TIMED_OUT, None),
+        (ExtensionEnd.WITHDRAWN, None),
+        (ExtensionEnd.STOPPED, None),
     ],
 )
 def test_translate_extension_that_is_over_was_denied_only_by_a_review(
-    code: str, disposition: str | None
+    code: ExtensionEnd, disposition: str | None
 ) -> None:
     said = ocsf_of(example(TicketExtensionRejected).model_copy(update={"code": code}))
     assert said.get("disposition") == disposition

@@ -99,11 +99,13 @@ def test_extension_that_ended_with_a_stop_is_mailed_to_those_whose_access_goes_o
     whole = extended_ticket(beneficiaries=people, grants=(ann, eve))
     both = whole.extensions[0].model_copy(update={"grants": (ann.id, eve.id)})
     whole = whole.model_copy(update={"extensions": (both,)})
-    stopped = ticket_fact(ticket.TicketExtensionRejected, whole, code="stopped")
+    stopped = ticket_fact(ticket.TicketExtensionRejected, whole, code=ticket.ExtensionEnd.STOPPED)
     assert mailed(stopped) == {"eve"}
     assert "What goes on ends as planned." in content(snapshot, None, stopped).lead
     alone = extended_ticket(grants=(ann,))
-    assert mailed(ticket_fact(ticket.TicketExtensionRejected, alone, code="stopped")) == set()
+    assert (
+        mailed(ticket_fact(ticket.TicketExtensionRejected, alone, code=ticket.ExtensionEnd.STOPPED)) == set()
+    )
 
 
 # what approvers read

@@ -10,11 +10,11 @@ from services.approval.domain.review import (
     NEXT,
     Background,
     Electorate,
-    RejectionCode,
     Review,
     ReviewState,
 )
 from shared.contracts.approval import (
+    RejectionCode,
     ReviewApproved,
     ReviewFact,
     ReviewOpened,
@@ -61,10 +61,12 @@ def open_review(
     if choice.auto_approved_by is not None:
         return _approve_by_rule(change, choice.auto_approved_by, origin)
     if not choice.stages:
-        return reject(change, origin.because("no approval rule covers this target any more"), code="no_rule")
+        return reject(
+            change, origin.because("no approval rule covers this target any more"), code=RejectionCode.NO_RULE
+        )
     if not review.can_be_filled(electorate):
         why = "not every stage can be filled by distinct people who are not party to the ticket"
-        return reject(change, origin.because(why), code="unapprovable")
+        return reject(change, origin.because(why), code=RejectionCode.UNAPPROVABLE)
     opened = _emit_opened(change, origin.because(f"{len(choice.stages)} stage(s) have to approve"))
     return open_stage(opened, 1, electorate, background, origin)
 

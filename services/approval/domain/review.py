@@ -6,9 +6,9 @@ Pure values. The steps are in lifecycle.py, votes in votes.py, and who may vote 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Final
 
-from shared.contracts.approval import EarlierRejection, OtherGrant, Stage, Vote
+from shared.contracts.approval import EarlierRejection, OtherGrant, RejectionCode, Stage, Vote
 from shared.contracts.event import Contract, Revisions
 from shared.contracts.people import Person
 from shared.contracts.subject import ApprovalSubject
@@ -30,8 +30,6 @@ NEXT: Final = {
     ReviewState.VOIDED: frozenset[ReviewState](),
 }
 """Where a review may go. What was decided stays decided: a stop after that is the ticket's business."""
-
-RejectionCode = Literal["rejected", "no_rule", "unapprovable"]
 
 Electorate = tuple[tuple[Person, ...], ...]
 """Stage by stage, the persons whom the policy lets vote now; parties and voters are taken out here."""

@@ -10,7 +10,7 @@ from typing import Literal
 
 from services.approval.domain.lifecycle import approve, emit, open_stage, reject
 from services.approval.domain.review import Background, Electorate, Review, ReviewState
-from shared.contracts.approval import ReviewDecided, Vote
+from shared.contracts.approval import RejectionCode, ReviewDecided, Vote
 from shared.contracts.change import Change, Origin
 from shared.contracts.event import Revisions
 from shared.contracts.people import Person
@@ -79,7 +79,7 @@ def vote(
     why = ballot.comment or f"approved in stage {review.stage} of {len(review.stages)}"
     change = emit(Change(counted), ReviewDecided, origin.because(why), vote=counted.votes[-1])
     if counted.given(review.stage, "reject") >= review.stages[review.stage - 1].denials:
-        return reject(change, origin.because(ballot.comment), code="rejected")
+        return reject(change, origin.because(ballot.comment), code=RejectionCode.REJECTED)
     return open_next_stage(change, electorate, background, origin, revisions=ballot.revisions)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from services.approval.domain.review import Electorate, RejectionCode, Review, ReviewState
-from shared.contracts.approval import Stage, Vote
+from services.approval.domain.review import Electorate, Review, ReviewState
+from shared.contracts.approval import RejectionCode, Stage, Vote
 from shared.contracts.description import Description
 from shared.contracts.people import Person
 from shared.contracts.subject import ApprovalSubject, SubjectKind

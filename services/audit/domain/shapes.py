@@ -20,6 +20,7 @@ from services.audit.domain.ocsf import (
     user,
 )
 from shared.contracts.documents import DOCUMENTS, ApprovalRule, RuleStage
+from shared.contracts.ticket import ExtensionEnd
 
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~.]+@[A-Za-z0-9-]+\.[A-Za-z0-9.-]+")
 _ENTITY_OF_KIND: Final = {
@@ -29,8 +30,6 @@ _ENTITY_OF_KIND: Final = {
     "scope": "JIT Access Scope",
     "rule": "JIT Approval Rule",
 }
-_DECIDED: Final = frozenset({"rejected", "no_rule", "unapprovable"})
-"""Codes of an extension that a review has rejected."""
 _API_ACTIVITY: Final = {
     "POST": (1, "Create"),
     "GET": (2, "Read"),
@@ -60,7 +59,7 @@ def extension(fields: Json) -> Json:
 
 def declined_extension(fields: Json) -> Json:
     """Denied only where approval said so: what timed out or was dropped was not decided."""
-    decided = REJECTED.attributes() if fields["code"] in _DECIDED else {}
+    decided = REJECTED.attributes() if ExtensionEnd(fields["code"]).was_decided else {}
     return {**extension(fields), **decided}
 
 

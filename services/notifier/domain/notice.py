@@ -130,7 +130,7 @@ def _extension_parties(event: Event, _known: Ticket | None) -> tuple[Recipient, 
     if not isinstance(event, ticket.ExtensionFact) or extension is None:
         return ()
     concerned = [grant for grant in event.ticket.grants if grant.id in extension.grants]
-    if isinstance(event, ticket.TicketExtensionRejected) and event.code == "stopped":
+    if isinstance(event, ticket.TicketExtensionRejected) and event.code is ticket.ExtensionEnd.STOPPED:
         return _each_once(*_holders(event.ticket, [grant for grant in concerned if _goes_on(grant)]))
     asking = (event.ticket.requester, extension.requested_by)
     return _each_once(*asking, *_holders(event.ticket, concerned))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from services.notifier.domain.content import Tone
 from services.notifier.domain.notice import Template
 from shared.contracts import access
-from shared.contracts.ticket import TicketExtensionRejected, TicketFact
+from shared.contracts.ticket import ExtensionEnd, TicketExtensionRejected, TicketFact
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,12 @@ ENDED_BY: Mapping[str, str] = {
 }
 
 _NO_LATER_END: Mapping[str, str] = {
-    "rejected": "The approvers said no to a later end of the access below. It ends as planned.",
-    "timed_out": "Nobody decided about a later end of the access below in time. It ends as planned.",
-    "withdrawn": "The wish for a later end of the access below was withdrawn. It ends as planned.",
-    "stopped": (
+    ExtensionEnd.REJECTED: "The approvers said no to a later end of the access below. It ends as planned.",
+    ExtensionEnd.TIMED_OUT: (
+        "Nobody decided about a later end of the access below in time. It ends as planned."
+    ),
+    ExtensionEnd.WITHDRAWN: "The wish for a later end of the access below was withdrawn. It ends as planned.",
+    ExtensionEnd.STOPPED: (
         "Some of the access below was stopped, so its later end is not decided on. "
         "What goes on ends as planned."
     ),

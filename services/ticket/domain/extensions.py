@@ -18,6 +18,7 @@ from shared.contracts.approval import ReviewApproved, ReviewRejected
 from shared.contracts.change import Change, Origin
 from shared.contracts.ticket import (
     Extension,
+    ExtensionEnd,
     ExtensionState,
     GrantState,
     Ticket,
@@ -27,9 +28,6 @@ from shared.contracts.ticket import (
 
 EXTENDABLE: Final = frozenset({GrantState.SCHEDULED, GrantState.GRANTING, GrantState.ACTIVE})
 """Access that lasts, or is about to: neither ended nor ending."""
-STOPPED: Final = "stopped"
-WITHDRAWN: Final = "withdrawn"
-TIMED_OUT: Final = "timed_out"
 
 
 def pending(ticket: Ticket) -> tuple[Extension, ...]:
@@ -53,26 +51,24 @@ def approve(ticket: Ticket, extension: Extension, review: ReviewApproved, origin
 
 
 def reject(ticket: Ticket, extension: Extension, review: ReviewRejected, origin: Origin) -> Change[Ticket]:
-    return _end(ticket, extension, ExtensionState.REJECTED, review.code, origin)
+    return _end(ticket, extension, ExtensionState.REJECTED, ExtensionEnd(review.code.value), origin)
 
 
 def time_out(ticket: Ticket, origin: Origin) -> Change[Ticket]:
     """Nobody decided while the access lasted: it ends as planned. The same ticket where it is too early."""
     due = [one for one in pending(ticket) if one.expires_at <= origin.at]
-    return _end_all(ticket, due, ExtensionState.TIMED_OUT, TIMED_OUT, origin)
+    return _end_all(ticket, due, ExtensionState.TIMED_OUT, ExtensionEnd.TIMED_OUT, origin)
 
 
 def withdraw(ticket: Ticket, origin: Origin) -> Change[Ticket]:
     """The requester drops whatever later end was not decided on."""
-    return _end_all(ticket, pending(ticket), ExtensionState.WITHDRAWN, WITHDRAWN, origin)
+    return _end_all(ticket, pending(ticket), ExtensionState.WITHDRAWN, ExtensionEnd.WITHDRAWN, origin)
 
 
-def stop(
-    ticket: Ticket, grant_ids: Collection[str], origin: Origin, *, code: str = STOPPED
-) -> Change[Ticket]:
+def stop(ticket: Ticket, grant_ids: Collection[str], origin: Origin) -> Change[Ticket]:
     """Somebody ended some of the access: no later end of it is decided on any more."""
     concerned = [one for one in pending(ticket) if set(one.grants) & set(grant_ids)]
-    return _end_all(ticket, concerned, ExtensionState.WITHDRAWN, code, origin)
+    return _end_all(ticket, concerned, ExtensionState.WITHDRAWN, ExtensionEnd.STOPPED, origin)
 
 
 def end_with_access(ticket: Ticket, grant_id: str, origin: Origin, *, expired: bool) -> Change[Ticket]:
@@ -80,12 +76,12 @@ def end_with_access(ticket: Ticket, grant_id: str, origin: Origin, *, expired: b
     lasting_ids = {grant.id for grant in ticket.grants if grant.state in EXTENDABLE}
     over = [one for one in pending(ticket) if grant_id in one.grants and not lasting_ids & set(one.grants)]
     if expired:
-        return _end_all(ticket, over, ExtensionState.TIMED_OUT, TIMED_OUT, origin)
-    return _end_all(ticket, over, ExtensionState.WITHDRAWN, STOPPED, origin)
+        return _end_all(ticket, over, ExtensionState.TIMED_OUT, ExtensionEnd.TIMED_OUT, origin)
+    return _end_all(ticket, over, ExtensionState.WITHDRAWN, ExtensionEnd.STOPPED, origin)
 
 
 def _end_all(
-    ticket: Ticket, extensions: Sequence[Extension], state: ExtensionState, code: str, origin: Origin
+    ticket: Ticket, extensions: Sequence[Extension], state: ExtensionState, code: ExtensionEnd, origin: Origin
 ) -> Change[Ticket]:
     change = Change(ticket)
     for extension in extensions:
@@ -94,9 +90,9 @@ def _end_all(
 
 
 def _end(
-    ticket: Ticket, extension: Extension, state: ExtensionState, code: str, origin: Origin
+    ticket: Ticket, extension: Extension, state: ExtensionState, code: ExtensionEnd, origin: Origin
 ) -> Change[Ticket]:
-    changed = with_extension(ticket, extension.id, state=state, code=code, decided_at=origin.at)
+    changed = with_extension(ticket, extension.id, state=state, code=code.value, decided_at=origin.at)
     return transition(
         changed,
         TicketExtensionRejected,
