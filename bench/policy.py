@@ -17,7 +17,7 @@ import casbin
 from casbin.model import Model
 
 from shared.contracts.documents import AccessScope, User
-from shared.policy.engine import MODEL_TEXT, Engine
+from shared.policy.engine import MODEL_TEXT, PolicyEngine
 from shared.policy.row import ALWAYS, FOREVER, Ask, Effect, Row
 from shared.policy.snapshot import Snapshot
 
@@ -124,9 +124,9 @@ def _account(index: int, rng: random.Random) -> frozenset[str]:
     return frozenset({f"acct:{index:012}", "ou:root", f"ou:m{middle}", f"ou:l{leaf}", *tags, "*"})
 
 
-def fill(rows: Sequence[Row]) -> Engine:
+def fill(rows: Sequence[Row]) -> PolicyEngine:
     """The rows as documents of five."""
-    engine = Engine()
+    engine = PolicyEngine()
     for first in range(0, len(rows), DOCUMENT_ROWS):
         document = rows[first : first + DOCUMENT_ROWS]
         engine = engine.replace(document[0].rule, document)

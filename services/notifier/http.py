@@ -13,7 +13,7 @@ from services.notifier.settings import NotifierSettings
 from shared.context import Context
 from shared.foundation.shapes import Shown
 from shared.http.access import Caller, requires
-from shared.http.idempotency import Answer
+from shared.http.idempotency import StoredAnswer
 from shared.http.names import user_id_of
 from shared.http.pages import IdCursor, Page, cut
 from shared.http.parameters import Limit, TicketIdFilter, UserIdFilter
@@ -79,7 +79,9 @@ def router(context: Context, settings: NotifierSettings) -> APIRouter:
             context,
             caller,
             lambda work: deliveries.retry(context, work, caller, str(delivery_id), settings=settings),
-            lambda state: Answer(202, DeliveryRetried(id=delivery_id, state=state).model_dump(mode="json")),
+            lambda state: StoredAnswer(
+                202, DeliveryRetried(id=delivery_id, state=state).model_dump(mode="json")
+            ),
         )
 
     return router

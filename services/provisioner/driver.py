@@ -30,7 +30,7 @@ class AssignmentKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Principal:
+class AwsPrincipal:
     """Who holds an assignment."""
 
     kind: Literal["USER", "GROUP"]
@@ -58,7 +58,7 @@ class UserStatus:
     enabled: bool
 
 
-class Problem(Enum):
+class DriverProblem(Enum):
     """Why a call failed, as far as it decides what to do next."""
 
     THROTTLED = "throttled"
@@ -88,7 +88,9 @@ class DriverError(Exception):
     listing says what is true.
     """
 
-    def __init__(self, problem: Problem, code: str, *, detail: str = "", ambiguous: bool = False) -> None:
+    def __init__(
+        self, problem: DriverProblem, code: str, *, detail: str = "", ambiguous: bool = False
+    ) -> None:
         super().__init__(f"{code}: {detail}" if detail else code)
         self.problem = problem
         self.code = code
@@ -101,7 +103,7 @@ class Driver(Protocol):
 
     async def holders(
         self, account_id: str, set_arn: str, *, priority: Priority = "verify"
-    ) -> frozenset[Principal]:
+    ) -> frozenset[AwsPrincipal]:
         """Who holds the set on the account. NOT_FOUND where one of them does not exist."""
         ...
 
@@ -125,7 +127,7 @@ class Driver(Protocol):
         ...
 
 
-class Directory(Protocol):
+class AwsDirectory(Protocol):
     """The two facts that are asked anew before each grant. Every method may raise `DriverError`."""
 
     async def user(self, user_id: str, *, priority: Priority = "grant") -> UserStatus | None:

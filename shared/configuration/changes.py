@@ -32,7 +32,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DocumentPlan:
     """What a change would do, and what is against it. Nothing was written."""
 
     before: Document | None
@@ -88,7 +88,7 @@ async def remove(
     return await _save(context, work, caller, kind, before, gone)
 
 
-async def plan(context: Context, kind: Kind[Any], document_id: str, body: Any | None) -> Plan:
+async def plan(context: Context, kind: Kind[Any], document_id: str, body: Any | None) -> DocumentPlan:
     """What a `put` of this body would do, or without a body what a removal would."""
     situation = situation_of(context)
     async with context.pool.acquire() as conn:
@@ -118,10 +118,10 @@ def _planned(
     after: Document | None,
     problems: list[FieldError],
     snapshot: Snapshot,
-) -> Plan:
+) -> DocumentPlan:
     order = kind.order(before, after)
     effect = kind.effect(before, after, snapshot) or order
-    return Plan(before, after, tuple(problems), tuple(lines(before, after, snapshot)), order, effect)
+    return DocumentPlan(before, after, tuple(problems), tuple(lines(before, after, snapshot)), order, effect)
 
 
 async def _save(

@@ -21,7 +21,7 @@ from shared.contracts.documents import COUNTERS, Document
 from shared.foundation.shapes import Shown
 from shared.http.access import PERSON, Caller, format_revision, requires
 from shared.http.conditions import IfMatchToReplace, IfNoneMatch, precondition
-from shared.http.idempotency import Answer
+from shared.http.idempotency import StoredAnswer
 from shared.http.openapi import WITHOUT_KEY, success
 from shared.http.pages import NameCursor, Page
 from shared.http.parameters import Limit
@@ -159,7 +159,7 @@ def _add_remove(routes: APIRouter, context: Context, kind: Kind[Any]) -> None:
             context,
             caller,
             lambda work: changes.remove(context, work, caller, kind, document_id, condition),
-            lambda gone: Answer(204, None, _revision(context, gone)),
+            lambda gone: StoredAnswer(204, None, _revision(context, gone)),
         )
 
     _add(
@@ -209,19 +209,19 @@ def _add(route: Callable[[Any], Any], endpoint: Callable[..., Any], **types: Any
     route(endpoint)
 
 
-def _show_written(context: Context, kind: Kind[Any], written: changes.Written) -> Answer:
+def _show_written(context: Context, kind: Kind[Any], written: changes.Written) -> StoredAnswer:
     document = written.document
     shown = kind.show(document.id, document, context.policy.snapshot())
     body = None if shown is None else shown.model_dump(mode="json")
     headers = {"ETag": etag(document.revision), **_revision(context, document)}
-    return Answer(201 if written.created else 200, body, headers)
+    return StoredAnswer(201 if written.created else 200, body, headers)
 
 
 def _revision(context: Context, document: Document) -> dict[str, str]:
     return format_revision(**{COUNTERS[context.service]: document.revision})
 
 
-def _show_plan(kind: Kind[Any], document_id: str, found: changes.Plan) -> ConfigurationPlanShown:
+def _show_plan(kind: Kind[Any], document_id: str, found: changes.DocumentPlan) -> ConfigurationPlanShown:
     return ConfigurationPlanShown(
         document=f"{kind.document.KIND}/{document_id}",
         action=_action(found),
@@ -233,7 +233,7 @@ def _show_plan(kind: Kind[Any], document_id: str, found: changes.Plan) -> Config
     )
 
 
-def _action(found: changes.Plan) -> str:
+def _action(found: changes.DocumentPlan) -> str:
     if found.after is None:
         return "remove"
     if found.before is None:

@@ -36,7 +36,7 @@ class RequestKey:
 
 
 @dataclass(frozen=True)
-class Answer:
+class StoredAnswer:
     """A response as it is stored and repeated: status, JSON body, headers."""
 
     status: int
@@ -45,8 +45,8 @@ class Answer:
 
 
 async def once(
-    conn: Conn, key: RequestKey | None, action: Callable[[], Awaitable[Answer]], *, now: datetime
-) -> Answer:
+    conn: Conn, key: RequestKey | None, action: Callable[[], Awaitable[StoredAnswer]], *, now: datetime
+) -> StoredAnswer:
     """Run `action` in the caller's transaction, or return what it answered the first time."""
     if key is None:
         return await action()
@@ -74,7 +74,7 @@ async def once(
     return answer
 
 
-async def answered(conn: Conn, key: RequestKey | None) -> Answer | None:
+async def answered(conn: Conn, key: RequestKey | None) -> StoredAnswer | None:
     """What the request of this key was answered; None when it was not made, or is still being made."""
     if key is None:
         return None
@@ -84,7 +84,7 @@ async def answered(conn: Conn, key: RequestKey | None) -> Answer | None:
     return None if known is None else await _stored(conn, key)
 
 
-async def _stored(conn: Conn, key: RequestKey) -> Answer:
+async def _stored(conn: Conn, key: RequestKey) -> StoredAnswer:
     row = await conn.fetchrow(
         "SELECT request_hash, status, body, headers FROM idempotency_key WHERE caller = $1 AND key = $2",
         key.caller,
@@ -95,4 +95,4 @@ async def _stored(conn: Conn, key: RequestKey) -> Answer:
             "this Idempotency-Key was used for a different request; use a new key for a new request",
             code="idempotency_key_reused",
         )
-    return Answer(row["status"], row["body"], {**row["headers"], "Idempotency-Replayed": "true"})
+    return StoredAnswer(row["status"], row["body"], {**row["headers"], "Idempotency-Replayed": "true"})

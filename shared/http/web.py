@@ -2,10 +2,10 @@
 
 from fastapi.responses import JSONResponse, Response
 
-from shared.http.idempotency import Answer
+from shared.http.idempotency import StoredAnswer
 
 
-def respond(answer: Answer) -> Response:
+def respond(answer: StoredAnswer) -> Response:
     """A command's answer as the response."""
     if answer.status == 204:
         return Response(status_code=204, headers=answer.headers)

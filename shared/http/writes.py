@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from shared.context import Context
 from shared.database.unit_of_work import UnitOfWork
 from shared.http.access import Caller
-from shared.http.idempotency import Answer, answered, once
+from shared.http.idempotency import StoredAnswer, answered, once
 from shared.http.web import respond
 
 ResultT = TypeVar("ResultT")
@@ -23,12 +23,12 @@ async def write(
     context: Context,
     caller: Caller,
     command: Callable[[UnitOfWork], Awaitable[ResultT]],
-    show: Callable[[ResultT], Answer],
+    show: Callable[[ResultT], StoredAnswer],
 ) -> Response:
     """Run the command in a unit of work of its own and answer; what follows the commit has then happened."""
     async with context.unit_of_work() as work:
 
-        async def action() -> Answer:
+        async def action() -> StoredAnswer:
             return show(await command(work))
 
         answer = await once(work.conn, caller.key, action, now=context.clock.now())
@@ -40,7 +40,7 @@ async def write_prepared(
     caller: Caller,
     prepare: Callable[[], Awaitable[PreparedT]],
     command: Callable[[UnitOfWork, PreparedT], Awaitable[ResultT]],
-    show: Callable[[ResultT], Answer],
+    show: Callable[[ResultT], StoredAnswer],
 ) -> Response:
     """Like `write`, for a command that needs something from outside: no transaction is open while it is got.
 

@@ -31,7 +31,7 @@ log = logger("alerts")
 
 
 @dataclass(frozen=True)
-class Alert:
+class RaisedAlert:
     """A cause that is (or, with `once`, was) there."""
 
     key: str
@@ -55,11 +55,11 @@ class Alerts:
         self._service = service
         self._clock = clock
         self._channels = tuple(channels)
-        self._alerts: dict[str, Alert] = {}
+        self._alerts: dict[str, RaisedAlert] = {}
         self._last_sent: datetime | None = None
 
     @property
-    def active(self) -> list[Alert]:
+    def active(self) -> list[RaisedAlert]:
         return sorted(self._alerts.values(), key=lambda alert: alert.since)
 
     async def raise_alert(self, *, key: str, summary: str, detail: str, once: bool = False) -> None:
@@ -67,7 +67,7 @@ class Alerts:
         self._alerts.pop(f"cleared/{key}", None)
         if known is None:
             log.error("alert", service=self._service, key=key, summary=summary, detail=detail)
-            self._alerts[key] = Alert(key, summary, detail, since=self._clock.now(), once=once)
+            self._alerts[key] = RaisedAlert(key, summary, detail, since=self._clock.now(), once=once)
         else:
             self._alerts[key] = replace(known, detail=detail)
         self._measure()
@@ -81,9 +81,11 @@ class Alerts:
                 self._raise_cleared(alert)
         self._measure()
 
-    def _raise_cleared(self, alert: Alert) -> None:
+    def _raise_cleared(self, alert: RaisedAlert) -> None:
         key = f"cleared/{alert.key}"
-        self._alerts[key] = Alert(key, f"cleared: {alert.summary}", "", since=self._clock.now(), once=True)
+        self._alerts[key] = RaisedAlert(
+            key, f"cleared: {alert.summary}", "", since=self._clock.now(), once=True
+        )
 
     async def run(self) -> None:
         """Send what is due, once a second looked at; ends by cancellation."""
@@ -104,7 +106,7 @@ class Alerts:
             self._note_sent(alert, now)
         self._measure()
 
-    def _note_sent(self, alert: Alert, now: datetime) -> None:
+    def _note_sent(self, alert: RaisedAlert, now: datetime) -> None:
         """What happened to an alert while it was being sent counts: it may be gone, or say more by now."""
         current = self._alerts.get(alert.key)
         if current is None and not alert.once:
@@ -114,7 +116,7 @@ class Alerts:
         elif current == alert:
             del self._alerts[alert.key]
 
-    async def _deliver(self, due: list[Alert]) -> bool:
+    async def _deliver(self, due: list[RaisedAlert]) -> bool:
         """Through every channel; True when at least one took it, or when there is none but the log."""
         subject = due[0].summary if len(due) == 1 else f"{len(due)} alerts, first: {due[0].summary}"
         text = "\n\n".join(

@@ -39,7 +39,7 @@ class Matcher:
         self._expression, self._effect = _load(model_text)
         self._thread: int | None = None
 
-    def matching(self, names: dict[str, Any], entries: Iterable["Entry"]) -> list[Row]:
+    def matching(self, names: dict[str, Any], entries: Iterable["RowEntry"]) -> list[Row]:
         """The rows among `entries` that the request, given by its names, matches."""
         self._one_thread()
         matched = []
@@ -62,7 +62,7 @@ class Matcher:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RowEntry:
     """A row and the names under which the matcher reads it."""
 
     row: Row
@@ -70,12 +70,12 @@ class Entry:
 
 
 _Documents: TypeAlias = "HashTrieMap[str, tuple[Row, ...]]"
-_Entries: TypeAlias = "HashTrieMap[tuple[str, str], dict[str, tuple[Entry, ...]]]"
+_Entries: TypeAlias = "HashTrieMap[tuple[str, str], dict[str, tuple[RowEntry, ...]]]"
 _Subjects: TypeAlias = "HashTrieMap[tuple[str, str], dict[str, int]]"
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class PolicyEngine:
     """All rows of all documents. Immutable: a replacement gives another engine that shares the rest.
 
     The small dictionaries inside are copied before they are changed, never changed in place.
@@ -91,7 +91,7 @@ class Engine:
     def rows(self) -> tuple[Row, ...]:
         return tuple(row for rows in self._documents.values() for row in rows)
 
-    def replace(self, document_key: str, rows: Iterable[Row]) -> "Engine":
+    def replace(self, document_key: str, rows: Iterable[Row]) -> "PolicyEngine":
         """With `rows` in the place of all the document's rows. Raises RowRefused if any is malformed."""
         after = tuple(rows)
         for row in after:
@@ -105,7 +105,7 @@ class Engine:
             entries, subjects = _drop(entries, row), _count(subjects, row, -1)
         for row in after:
             entries, subjects = _add(entries, row), _count(subjects, row, 1)
-        return Engine(self.matcher, documents, entries, subjects)
+        return PolicyEngine(self.matcher, documents, entries, subjects)
 
     def decide(self, ask: Ask) -> Answer:
         """Allowed if a row allows it and none denies it. Empty sets match nothing."""
@@ -137,7 +137,7 @@ class Engine:
             "r_seconds": ask.length.total_seconds(),
             "r_now": ask.now,
         }
-        candidates: list[Entry] = []
+        candidates: list[RowEntry] = []
         for subject in ask.subjects:
             by_scope = self._entries.get((ask.verb, subject))
             if by_scope is not None:
@@ -149,7 +149,7 @@ class Engine:
 def _add(entries: _Entries, row: Row) -> _Entries:
     key = (row.verb, row.subject)
     by_scope = entries.get(key) or {}
-    added = (*by_scope.get(row.scope, ()), Entry(row, _row_names(row)))
+    added = (*by_scope.get(row.scope, ()), RowEntry(row, _row_names(row)))
     return entries.insert(key, {**by_scope, row.scope: added})
 
 

@@ -28,7 +28,7 @@ from shared.contracts.documents import (
 )
 from shared.contracts.event import Revisions
 from shared.policy.directory import Directory, Lookup, Memberships, name_order
-from shared.policy.engine import NOT_READY, Engine
+from shared.policy.engine import NOT_READY, PolicyEngine
 from shared.policy.row import ANY, Answer, Ask, Row
 from shared.policy.rows import ROLES, role_rows, rule_rows, scope_rows
 from shared.policy.selection import Rank, RuleChoice, account_ranks, choose, set_ranks
@@ -64,7 +64,7 @@ class Snapshot:
     """The inventory alone is complete: people can be recognised, and roles allow stops."""
     revisions: Revisions = field(default_factory=Revisions)
     """Which documents a decision made on this is made on."""
-    _engine: Engine = field(default_factory=Engine, repr=False)
+    _engine: PolicyEngine = field(default_factory=PolicyEngine, repr=False)
     _documents: _Documents = field(default_factory=HashTrieMap, repr=False)
     """By kind, then by id."""
     _directory: Directory = field(default_factory=Directory, repr=False)
@@ -85,10 +85,10 @@ class Snapshot:
         roles: Mapping[str, Collection[str]] | None = None,
         documents: Iterable[Document] = (),
         *,
-        engine: Engine | None = None,
+        engine: PolicyEngine | None = None,
     ) -> "Snapshot":
         """These documents and nothing else, as if they were all there are."""
-        filled = Engine() if engine is None else engine
+        filled = PolicyEngine() if engine is None else engine
         for role in roles or {}:
             if role not in ROLES:
                 raise ValueError(f"there is no role {role!r}: the roles are {', '.join(sorted(ROLES))}")

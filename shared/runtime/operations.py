@@ -21,7 +21,7 @@ from shared.documents import document_store
 from shared.foundation.errors import Conflict
 from shared.foundation.shapes import Body, Shown
 from shared.http.access import Caller, requires
-from shared.http.idempotency import Answer
+from shared.http.idempotency import StoredAnswer
 from shared.http.openapi import WITHOUT_KEY
 from shared.http.pages import IdCursor, Page, cut
 from shared.http.parameters import Limit
@@ -180,8 +180,8 @@ async def _republish(context: Context, caller: Caller, work: UnitOfWork) -> Docu
     return DocumentsRepublished(documents=count)
 
 
-def _accepted(result: BaseModel) -> Answer:
-    return Answer(202, result.model_dump(mode="json"))
+def _accepted(result: BaseModel) -> StoredAnswer:
+    return StoredAnswer(202, result.model_dump(mode="json"))
 
 
 async def _note(context: Context, conn: Conn, caller: Caller, operation: str, *, detail: str = "") -> None:

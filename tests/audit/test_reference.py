@@ -7,7 +7,7 @@ from pathlib import Path
 
 from services.audit.domain.mapping import Product, Record, translate, untranslated
 from services.audit.domain.ocsf import OTHER
-from services.audit.domain.registry import REGISTRY, Entry
+from services.audit.domain.registry import REGISTRY, RegistryEntry
 from shared.contracts.access import AccessGranted
 from shared.contracts.approval import ReviewDecided
 from shared.contracts.configuration import AuditRead, AuthzDenied, facts_of
@@ -43,7 +43,7 @@ def table() -> str:
     return head + "".join(_line(entry) for entry in REGISTRY.values())
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: RegistryEntry) -> str:
     type_uid = entry.ocsf.uid * 100 + entry.activity_id
     shown = str(type_uid) if entry.activity_name != "by the route's method" else f"{entry.ocsf.uid}xx"
     other = " (other)" if entry.activity_id == OTHER else ""

@@ -4,7 +4,7 @@ import pytest
 
 from services.audit.domain.allowed import BASE, LEFT_OUT, NESTED, Allowed
 from services.audit.domain.ocsf import OTHER
-from services.audit.domain.registry import CODES, REGISTRY, TRANSLATION_FAILED, Entry
+from services.audit.domain.registry import CODES, REGISTRY, TRANSLATION_FAILED, RegistryEntry
 from shared.contracts.event import Contract, Event
 from tests.support import ocsf
 from tests.support.facts import contract_events
@@ -22,7 +22,7 @@ def test_registry_has_an_entry_for_every_contract_event_and_no_other() -> None:
 
 
 @every_entry
-def test_entry_decides_about_every_field_of_its_event(entry: Entry) -> None:
+def test_entry_decides_about_every_field_of_its_event(entry: RegistryEntry) -> None:
     undecided = set(entry.event.model_fields) - set(entry.fields) - set(BASE)
     assert not undecided - LEFT_OUT.get(entry.event, frozenset()), (
         f"{entry.code}: {sorted(undecided)} are neither kept nor left out. Add them to the entry's fields, "
@@ -40,7 +40,7 @@ def test_allow_list_decides_about_every_field_inside(cls: type[Contract]) -> Non
 
 
 @every_entry
-def test_entry_keeps_no_contract_without_a_list_of_its_own(entry: Entry) -> None:
+def test_entry_keeps_no_contract_without_a_list_of_its_own(entry: RegistryEntry) -> None:
     for name, field in entry.event.model_fields.items():
         if name in LEFT_OUT.get(entry.event, ()):
             continue
@@ -55,7 +55,7 @@ def _classes(annotation: object) -> set[type]:
 
 
 @every_entry
-def test_entry_activity_is_one_of_its_class(entry: Entry) -> None:
+def test_entry_activity_is_one_of_its_class(entry: RegistryEntry) -> None:
     properties = ocsf.schema_of(entry.ocsf.uid)["properties"]
     assert entry.activity_id in properties["activity_id"]["enum"]
     assert entry.ocsf.category in properties["category_uid"]["enum"]

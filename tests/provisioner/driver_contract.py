@@ -8,7 +8,14 @@ from typing import Literal, Protocol
 
 import pytest
 
-from services.provisioner.driver import AssignmentKey, Driver, DriverError, Principal, Problem, Request
+from services.provisioner.driver import (
+    AssignmentKey,
+    AwsPrincipal,
+    Driver,
+    DriverError,
+    DriverProblem,
+    Request,
+)
 
 Trouble = Literal["throttled", "answer_lost", "never_arrived", "fails", "slots_full"]
 
@@ -90,7 +97,7 @@ class DriverContract:
             await rig.driver.delete(key)
         except DriverError as error:
             met = (error.problem, error.ambiguous)
-        assert met in {None, (Problem.NOT_FOUND, False)}
+        assert met in {None, (DriverProblem.NOT_FOUND, False)}
         rig.finish()
         assert not rig.there(key)
 
@@ -104,12 +111,12 @@ class DriverContract:
         key = await made(rig)
         group = rig.group_holds(key)
         found = await rig.driver.holders(key.account_id, key.set_arn)
-        assert {Principal("USER", key.user_id), Principal("GROUP", group)} <= found
+        assert {AwsPrincipal("USER", key.user_id), AwsPrincipal("GROUP", group)} <= found
 
     async def test_holders_where_there_is_no_account_is_not_found(self, rig: Rig) -> None:
         key = rig.nowhere()
         error = await failure(rig.driver.holders(key.account_id, key.set_arn))
-        assert error.problem is Problem.NOT_FOUND
+        assert error.problem is DriverProblem.NOT_FOUND
 
     # requests
 
@@ -126,7 +133,7 @@ class DriverContract:
             rig.driver.follow("delete", created.request_id),
             rig.driver.follow("create", "00000000-0000-0000-0000-000000000000"),
         ):
-            assert (await failure(call)).problem is Problem.NOT_FOUND
+            assert (await failure(call)).problem is DriverProblem.NOT_FOUND
 
     async def test_request_that_fails_says_why(self, rig: Rig) -> None:
         rig.trouble("create", "fails")
@@ -139,10 +146,11 @@ class DriverContract:
     # calls that fail
 
     @pytest.mark.parametrize(
-        ("what", "problem"), [("throttled", Problem.THROTTLED), ("slots_full", Problem.SLOTS_FULL)]
+        ("what", "problem"),
+        [("throttled", DriverProblem.THROTTLED), ("slots_full", DriverProblem.SLOTS_FULL)],
     )
     async def test_create_that_was_refused_is_unambiguous_and_makes_nothing(
-        self, rig: Rig, what: Trouble, problem: Problem
+        self, rig: Rig, what: Trouble, problem: DriverProblem
     ) -> None:
         rig.trouble("create", what)
         error = await failure(rig.driver.create(rig.key()))
@@ -204,7 +212,7 @@ class DriverContract:
 
 
 async def holds(rig: Rig, key: AssignmentKey) -> bool:
-    return Principal("USER", key.user_id) in await rig.driver.holders(key.account_id, key.set_arn)
+    return AwsPrincipal("USER", key.user_id) in await rig.driver.holders(key.account_id, key.set_arn)
 
 
 async def made(rig: Rig, user: str = "ann") -> AssignmentKey:

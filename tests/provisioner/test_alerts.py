@@ -4,7 +4,7 @@ import pytest
 
 from services.provisioner import views
 from services.provisioner.domain.sentences import sentence_of
-from services.provisioner.driver import Problem
+from services.provisioner.driver import DriverProblem
 from shared.contracts import access
 from tests.support.provisioner_lab import Lab
 
@@ -116,6 +116,6 @@ async def test_grant_that_waits_says_so_in_our_words_and_operations_in_those_of_
     assert SECRET in running["failing"][0]["last_error"]
 
 
-@pytest.mark.parametrize("problem", Problem)
-def test_every_problem_has_a_sentence(problem: Problem) -> None:
+@pytest.mark.parametrize("problem", DriverProblem)
+def test_every_problem_has_a_sentence(problem: DriverProblem) -> None:
     assert sentence_of(problem.value) != sentence_of("")

@@ -16,7 +16,7 @@ from services.provisioner.domain.rechecks import (
     Live,
     NotYet,
     Passed,
-    Refused,
+    RecheckRefused,
     content_of,
     recheck,
     witness_verdict,
@@ -437,7 +437,11 @@ def test_end_of_what_was_never_asked_for_leaves_the_assignment_alone() -> None:
 def test_start_begins_what_passed_refuses_what_did_not_and_says_why_the_rest_waits() -> None:
     ids = ("passes", "refused", "unready")
     before = row(*(claim(ClaimState.SCHEDULED, id=name, granted_at=None) for name in ids))
-    verdicts = {"passes": Passed(), "refused": Refused("set_changed", "why"), "unready": NotYet("policy")}
+    verdicts = {
+        "passes": Passed(),
+        "refused": RecheckRefused("set_changed", "why"),
+        "unready": NotYet("policy"),
+    }
     change, waiting = start_claims(before, verdicts, ORIGIN, may_begin=True)
     assert [one.state for one in change.state.claims] == [
         ClaimState.GRANTING,
@@ -630,7 +634,7 @@ def test_recheck_of_what_still_holds_passes() -> None:
         ({"witness": None}, "no_witness"),
         ({"witness": "other"}, "witness_mismatch"),
         ({"content": "other"}, "witness_mismatch"),
-        ({"approval": Refused("witness_invalid", "one vote is missing")}, "witness_invalid"),
+        ({"approval": RecheckRefused("witness_invalid", "one vote is missing")}, "witness_invalid"),
         ({"account": None}, "account_unknown"),
         ({"account": ACCOUNT.model_copy(update={"state": "SUSPENDED"})}, "account_not_active"),
         ({"registered_account": None}, "account_not_registered"),
@@ -647,7 +651,7 @@ def test_recheck_of_what_still_holds_passes() -> None:
 )
 def test_recheck_refuses_what_does_not_hold_any_more(changes: dict[str, Any], code: str) -> None:
     verdict = recheck(CHECKED, replace(KNOWN, **changes), WELL)
-    assert isinstance(verdict, Refused)
+    assert isinstance(verdict, RecheckRefused)
     assert verdict.code == code
     assert verdict.detail
 
@@ -682,7 +686,7 @@ def test_recheck_passes_what_an_administrator_has_accepted(accepted: dict[str, A
 )
 def test_recheck_believes_aws_more_than_the_tables(live: Live, code: str) -> None:
     verdict = recheck(CHECKED, KNOWN, live)
-    assert isinstance(verdict, Refused)
+    assert isinstance(verdict, RecheckRefused)
     assert verdict.code == code
 
 
@@ -697,9 +701,9 @@ def test_recheck_without_the_tables_is_waited_out() -> None:
     [
         (None, "h", "h", NotYet),
         ("h", "h", "h", Passed),
-        ("x", "h", "h", Refused),
-        ("h", "x", "h", Refused),
-        ("h", "h", "x", Refused),
+        ("x", "h", "h", RecheckRefused),
+        ("h", "x", "h", RecheckRefused),
+        ("h", "h", "x", RecheckRefused),
     ],
 )
 def test_witness_ticket_and_deed_must_agree(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from services.provisioner.driver import Principal, Problem, Request, UserStatus
+from services.provisioner.driver import AwsPrincipal, DriverProblem, Request, UserStatus
 from services.provisioner.identity_center.adapter import IdentityCenter
 from simulator import organizations
 from simulator.server import Simulator
@@ -35,7 +35,7 @@ async def centre(aws: Simulator) -> AsyncIterator[IdentityCenter]:
 
 async def test_create_then_delete_reads_back_each_step(aws: Simulator, centre: IdentityCenter) -> None:
     wanted = assignment_key(aws)
-    me = Principal("USER", wanted.user_id)
+    me = AwsPrincipal("USER", wanted.user_id)
     created = await centre.create(wanted)
     assert (created.kind, created.status, created.key) == ("create", "IN_PROGRESS", wanted)
     assert me not in await centre.holders(wanted.account_id, wanted.set_arn)
@@ -65,7 +65,7 @@ async def test_request_that_failed_says_awss_reason(aws: Simulator, centre: Iden
 
 async def test_request_of_the_other_kind_is_not_found(aws: Simulator, centre: IdentityCenter) -> None:
     created = await centre.create(assignment_key(aws))
-    assert (await failure(centre.follow("delete", created.request_id))).problem is Problem.NOT_FOUND
+    assert (await failure(centre.follow("delete", created.request_id))).problem is DriverProblem.NOT_FOUND
 
 
 async def test_outstanding_with_small_pages_lists_every_request(
@@ -92,7 +92,7 @@ async def test_holders_with_small_pages_lists_everybody(aws: Simulator, centre: 
 
 async def test_delete_of_nothing_is_not_found_and_unambiguous(aws: Simulator, centre: IdentityCenter) -> None:
     error = await failure(centre.delete(assignment_key(aws)))
-    assert (error.problem, error.ambiguous) == (Problem.NOT_FOUND, False)
+    assert (error.problem, error.ambiguous) == (DriverProblem.NOT_FOUND, False)
 
 
 async def test_user_tells_enabled_disabled_and_gone(aws: Simulator, centre: IdentityCenter) -> None:
@@ -120,7 +120,7 @@ async def test_instance_named_in_settings_but_absent_says_what_there_is(aws: Sim
     )
     async with centre:
         error = await failure(centre.instance())
-    assert error.problem is Problem.INVALID
+    assert error.problem is DriverProblem.INVALID
     assert aws.directory.instance.arn in error.detail
 
 
@@ -182,7 +182,7 @@ async def test_open_without_credentials_says_so(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     error = await failure(IdentityCenter(region=REGION).open())
-    assert (error.problem, error.code) == (Problem.DENIED, "NoCredentials")
+    assert (error.problem, error.code) == (DriverProblem.DENIED, "NoCredentials")
 
 
 async def test_close_twice_and_call_again_opens_anew(aws: Simulator, centre: IdentityCenter) -> None:

@@ -18,7 +18,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from services.provisioner.driver import Problem, UserStatus
+from services.provisioner.driver import DriverProblem, UserStatus
 from services.provisioner.identity_center.adapter import IdentityCenter
 from services.provisioner.identity_center.problems import from_client_error, from_sdk_error
 from simulator.server import Simulator
@@ -49,26 +49,30 @@ async def centre(aws: Simulator) -> AsyncIterator[IdentityCenter]:
 @pytest.mark.parametrize(
     ("fault", "problem", "ambiguous"),
     [
-        ({"kind": "error", "code": "ThrottlingException"}, Problem.THROTTLED, False),
+        ({"kind": "error", "code": "ThrottlingException"}, DriverProblem.THROTTLED, False),
         (
             {"kind": "error", "message": "There are too many requests processing for this instance."},
-            Problem.SLOTS_FULL,
+            DriverProblem.SLOTS_FULL,
             False,
         ),
-        ({"kind": "error", "code": "ConflictException"}, Problem.CONFLICT, False),
-        ({"kind": "error", "code": "ResourceNotFoundException"}, Problem.NOT_FOUND, False),
-        ({"kind": "error", "code": "AccessDeniedException"}, Problem.DENIED, False),
-        ({"kind": "error", "code": "ServiceQuotaExceededException", "status": 402}, Problem.QUOTA, False),
-        ({"kind": "error", "code": "ValidationException"}, Problem.INVALID, False),
-        ({"kind": "error", "code": "NeverHeardOfException"}, Problem.INVALID, False),
-        ({"kind": "error", "code": "NeverHeardOfException", "status": 503}, Problem.TRANSIENT, True),
-        ({"kind": "http500"}, Problem.TRANSIENT, True),
-        ({"kind": "reset_before"}, Problem.TRANSIENT, True),
-        ({"kind": "reset_after_accept"}, Problem.TRANSIENT, True),
+        ({"kind": "error", "code": "ConflictException"}, DriverProblem.CONFLICT, False),
+        ({"kind": "error", "code": "ResourceNotFoundException"}, DriverProblem.NOT_FOUND, False),
+        ({"kind": "error", "code": "AccessDeniedException"}, DriverProblem.DENIED, False),
+        (
+            {"kind": "error", "code": "ServiceQuotaExceededException", "status": 402},
+            DriverProblem.QUOTA,
+            False,
+        ),
+        ({"kind": "error", "code": "ValidationException"}, DriverProblem.INVALID, False),
+        ({"kind": "error", "code": "NeverHeardOfException"}, DriverProblem.INVALID, False),
+        ({"kind": "error", "code": "NeverHeardOfException", "status": 503}, DriverProblem.TRANSIENT, True),
+        ({"kind": "http500"}, DriverProblem.TRANSIENT, True),
+        ({"kind": "reset_before"}, DriverProblem.TRANSIENT, True),
+        ({"kind": "reset_after_accept"}, DriverProblem.TRANSIENT, True),
     ],
 )
 async def test_create_fault_is_classified_and_sent_once(
-    aws: Simulator, centre: IdentityCenter, fault: Mapping[str, Any], problem: Problem, ambiguous: bool
+    aws: Simulator, centre: IdentityCenter, fault: Mapping[str, Any], problem: DriverProblem, ambiguous: bool
 ) -> None:
     aws.fault(operation="CreateAccountAssignment", **fault)
     error = await failure(centre.create(assignment_key(aws)))
@@ -92,19 +96,21 @@ async def test_create_with_every_slot_taken_is_told_from_a_throttle(
     aws.change_settings(slots=1)
     await centre.create(assignment_key(aws))
     error = await failure(centre.create(assignment_key(aws, account="search-dev")))
-    assert error.problem is Problem.SLOTS_FULL
+    assert error.problem is DriverProblem.SLOTS_FULL
     finish(aws)
     aws.change_settings(slots=10, rate_per_second={"sso-admin": 1})
     await centre.create(assignment_key(aws, account="search-dev"))
     error = await failure(centre.create(assignment_key(aws, account="search-test")))
-    assert error.problem is Problem.THROTTLED
+    assert error.problem is DriverProblem.THROTTLED
 
 
 async def test_create_in_the_management_account_as_delegate_is_denied(
     aws: Simulator, centre: IdentityCenter
 ) -> None:
     aws.change_settings(caller="delegated")
-    assert (await failure(centre.create(assignment_key(aws, account="management")))).problem is Problem.DENIED
+    assert (
+        await failure(centre.create(assignment_key(aws, account="management")))
+    ).problem is DriverProblem.DENIED
 
 
 async def test_read_that_fails_once_is_repeated_by_the_sdk(aws: Simulator, centre: IdentityCenter) -> None:
@@ -124,7 +130,7 @@ async def test_call_without_a_listener_is_transient_and_never_sent(aws: Simulato
             async with dead:
                 dead._instance = await centre.instance()
                 error = await failure(dead.create(assignment_key(aws)))
-    assert (error.problem, error.ambiguous) == (Problem.TRANSIENT, False)
+    assert (error.problem, error.ambiguous) == (DriverProblem.TRANSIENT, False)
 
 
 def _client_error(code: str, status: int, **more: Any) -> ClientError:
@@ -142,7 +148,7 @@ def test_classify_key_trouble_under_any_code_is_kms() -> None:
         _client_error("ThrottlingException", 400, Reason="KMS_ThrottlingException"),
         _client_error("KMSInvalidStateException", 400),
     ):
-        assert from_client_error(error).problem is Problem.KMS
+        assert from_client_error(error).problem is DriverProblem.KMS
 
 
 _REFUSED = ClientConnectorError(
@@ -154,22 +160,22 @@ _REFUSED = ClientConnectorError(
 @pytest.mark.parametrize(
     ("error", "problem", "ambiguous"),
     [
-        (ConnectTimeoutError(endpoint_url="x"), Problem.TRANSIENT, False),
-        (ReadTimeoutError(endpoint_url="x"), Problem.TRANSIENT, True),
-        (ConnectionClosedError(endpoint_url="x"), Problem.TRANSIENT, True),
-        (EndpointConnectionError(endpoint_url="x", error=_REFUSED), Problem.TRANSIENT, False),
+        (ConnectTimeoutError(endpoint_url="x"), DriverProblem.TRANSIENT, False),
+        (ReadTimeoutError(endpoint_url="x"), DriverProblem.TRANSIENT, True),
+        (ConnectionClosedError(endpoint_url="x"), DriverProblem.TRANSIENT, True),
+        (EndpointConnectionError(endpoint_url="x", error=_REFUSED), DriverProblem.TRANSIENT, False),
         (
             EndpointConnectionError(endpoint_url="x", error=ClientOSError(104, "reset")),
-            Problem.TRANSIENT,
+            DriverProblem.TRANSIENT,
             True,
         ),
-        (CredentialRetrievalError(provider="x", error_msg="y"), Problem.TRANSIENT, False),
-        (NoCredentialsError(), Problem.DENIED, False),
-        (ParamValidationError(report="x"), Problem.INVALID, False),
-        (ResponseParserError("x"), Problem.TRANSIENT, True),
-        (BotoCoreError(), Problem.TRANSIENT, True),
+        (CredentialRetrievalError(provider="x", error_msg="y"), DriverProblem.TRANSIENT, False),
+        (NoCredentialsError(), DriverProblem.DENIED, False),
+        (ParamValidationError(report="x"), DriverProblem.INVALID, False),
+        (ResponseParserError("x"), DriverProblem.TRANSIENT, True),
+        (BotoCoreError(), DriverProblem.TRANSIENT, True),
     ],
 )
-def test_classify_errors_without_an_answer(error: Exception, problem: Problem, ambiguous: bool) -> None:
+def test_classify_errors_without_an_answer(error: Exception, problem: DriverProblem, ambiguous: bool) -> None:
     found = from_sdk_error(error)
     assert (found.problem, found.ambiguous) == (problem, ambiguous)

@@ -8,7 +8,7 @@ import pytest
 
 from shared.database.pool import Pool, transaction
 from shared.foundation.errors import Conflict, Invalid
-from shared.http.idempotency import Answer, RequestKey, once
+from shared.http.idempotency import RequestKey, StoredAnswer, once
 from tests.support.harness import NOW
 from tests.support.waiting import until
 
@@ -28,16 +28,16 @@ class Effect:
 
     async def send(
         self, key: RequestKey | None, *, before: Callable[[], Awaitable[Any]] | None = None
-    ) -> Answer:
+    ) -> StoredAnswer:
         async with transaction(self._pool) as conn:
 
-            async def action() -> Answer:
+            async def action() -> StoredAnswer:
                 self.times += 1
                 times = self.times
                 if before is not None:
                     await before()
                 await conn.execute("INSERT INTO effect (key, number) VALUES ('x', $1)", times)
-                return Answer(201, {"times": times}, {"Location": f"/{times}"})
+                return StoredAnswer(201, {"times": times}, {"Location": f"/{times}"})
 
             return await once(conn, key, action, now=NOW)
 
@@ -45,8 +45,8 @@ class Effect:
 async def test_the_same_request_twice_has_one_effect_and_one_answer(pool: Pool) -> None:
     effect = Effect(pool)
     first, second = await effect.send(request()), await effect.send(request())
-    assert first == Answer(201, {"times": 1}, {"Location": "/1"})
-    assert second == Answer(201, {"times": 1}, {"Location": "/1", "Idempotency-Replayed": "true"})
+    assert first == StoredAnswer(201, {"times": 1}, {"Location": "/1"})
+    assert second == StoredAnswer(201, {"times": 1}, {"Location": "/1", "Idempotency-Replayed": "true"})
     assert await pool.fetchval("SELECT count(*) FROM effect") == 1
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from shared.contracts.documents import Group
 from shared.policy import engine, row
-from shared.policy.engine import MODEL_TEXT, Engine, Matcher
+from shared.policy.engine import MODEL_TEXT, Matcher, PolicyEngine
 from shared.policy.row import ALWAYS, FOREVER, Ask, Row, RowRefused
 from tests.support import policy_example as example
 from tests.support.policy_example import ADMIN, NINE, RO, TABLE, Case, D, P
@@ -65,7 +65,7 @@ def test_decide_names_every_allowing_row_with_its_proving_subject() -> None:
 
 @pytest.mark.parametrize("empty", ["subjects", "scopes", "sets"])
 def test_decide_with_an_empty_set_matches_nothing(empty: str) -> None:
-    engine = Engine().replace("scope/S1", [DEV])
+    engine = PolicyEngine().replace("scope/S1", [DEV])
     given = {"subjects": {"group:dev"}, "scopes": {"ou:dev"}, "sets": {"psg:elevated"}, empty: set()}
     ask = Ask(**given, verb="request", length=timedelta(0), now=NINE)
     assert engine.decide(ask).code == "NO_RULE"
@@ -86,7 +86,10 @@ def test_ask_for_everybody_or_without_zone_is_refused() -> None:
 
 
 def test_decide_on_an_empty_policy_allows_nothing() -> None:
-    assert Engine().decide(Ask({"user:ann"}, "request", {"*"}, {"*"}, timedelta(0), NINE)).code == "NO_RULE"
+    assert (
+        PolicyEngine().decide(Ask({"user:ann"}, "request", {"*"}, {"*"}, timedelta(0), NINE)).code
+        == "NO_RULE"
+    )
 
 
 def test_longest_is_the_most_any_allowing_row_gives_and_none_when_denied() -> None:
@@ -100,28 +103,28 @@ def test_longest_is_the_most_any_allowing_row_gives_and_none_when_denied() -> No
         assert wider.longest("ann", "request", D, ADMIN, now=NINE) == timedelta(minutes=max(480, minutes))
 
 
-def _replacing_removes_the_old_rows(engine: Engine) -> bool:
+def _replacing_removes_the_old_rows(engine: PolicyEngine) -> bool:
     after = engine.replace("scope/S1", [DEV]).replace("scope/S1", [])
     return not after.decide(
         Ask({"group:dev"}, "request", {"ou:dev"}, {"psg:elevated"}, timedelta(0), NINE)
     ).allowed
 
 
-def _refuses_star_subject(engine: Engine) -> bool:
+def _refuses_star_subject(engine: PolicyEngine) -> bool:
     with contextlib.suppress(RowRefused):
         engine.replace("scope/S1", [replace(DEV, subject="*")])
         return False
     return True
 
 
-def _refuses_strings(engine: Engine) -> bool:
+def _refuses_strings(engine: PolicyEngine) -> bool:
     with contextlib.suppress(TypeError):
         engine.decide(Ask({"user:ann"}, "request", "ou:dev", {"*"}, timedelta(0), NINE))  # type: ignore[arg-type]
         return False
     return True
 
 
-def _survives(engine: Callable[[], Engine]) -> bool:
+def _survives(engine: Callable[[], PolicyEngine]) -> bool:
     """Whether nothing in the table, nor the checks beside it, notices what is wrong with this engine."""
     try:
         snapshot = example.snapshot(engine())
@@ -147,26 +150,26 @@ MATCHER_MUTANTS = {
 
 
 def test_the_engine_itself_survives_the_table() -> None:
-    assert _survives(Engine)
+    assert _survives(PolicyEngine)
 
 
 @pytest.mark.parametrize("mutant", MATCHER_MUTANTS)
 def test_a_wrong_matcher_is_noticed_by_the_table(mutant: str) -> None:
     right, wrong = MATCHER_MUTANTS[mutant]
     assert MODEL_TEXT.count(right) == 1, "the mutant no longer fits policy.conf: write it anew"
-    assert not _survives(lambda: Engine(Matcher(MODEL_TEXT.replace(right, wrong))))
+    assert not _survives(lambda: PolicyEngine(Matcher(MODEL_TEXT.replace(right, wrong))))
 
 
 def test_an_engine_that_keeps_old_rows_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_drop", lambda entries, _: entries)
-    assert not _survives(Engine)
+    assert not _survives(PolicyEngine)
 
 
 def test_an_engine_that_accepts_everybody_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row, "SUBJECT", re.compile(".*"))
-    assert not _survives(Engine)
+    assert not _survives(PolicyEngine)
 
 
 def test_an_engine_that_accepts_strings_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ask, "__post_init__", lambda _: None)
-    assert not _survives(Engine)
+    assert not _survives(PolicyEngine)

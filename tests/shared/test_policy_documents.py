@@ -20,7 +20,7 @@ from shared.contracts.documents import (
 )
 from shared.foundation.clock import ManualClock
 from shared.foundation.errors import Bug
-from shared.policy.engine import MODEL_TEXT, Engine, Matcher
+from shared.policy.engine import MODEL_TEXT, Matcher, PolicyEngine
 from shared.policy.policy import Policy
 from shared.policy.row import ALWAYS, FOREVER, Ask, Row, RowRefused
 from shared.policy.rows import role_rows, rule_rows, scope_rows
@@ -69,7 +69,7 @@ ASK = Ask({"group:dev"}, "request", {"ou:dev"}, {"psg:elevated"}, timedelta(0), 
     ],
 )
 def test_replace_with_a_malformed_row_is_refused_and_keeps_the_old_rows(field: str, value: Any) -> None:
-    engine = Engine().replace("scope/S1", [GOOD])
+    engine = PolicyEngine().replace("scope/S1", [GOOD])
     with pytest.raises(RowRefused):
         engine.replace("scope/S1", [GOOD, replace(GOOD, **{field: value})])
     assert engine.rows() == (GOOD,)
@@ -77,7 +77,7 @@ def test_replace_with_a_malformed_row_is_refused_and_keeps_the_old_rows(field: s
 
 
 def test_replace_with_no_rows_leaves_an_equal_row_of_another_document() -> None:
-    both = Engine().replace("scope/S1", [GOOD]).replace("scope/S2", [GOOD])
+    both = PolicyEngine().replace("scope/S1", [GOOD]).replace("scope/S2", [GOOD])
     one = both.replace("scope/S1", [])
     assert one.rows() == (GOOD,)
     assert one.decide(ASK).allowed
@@ -88,7 +88,7 @@ def test_replace_with_no_rows_leaves_an_equal_row_of_another_document() -> None:
 
 
 def test_replace_leaves_the_engine_it_came_from_as_it_was() -> None:
-    before = Engine().replace("scope/S1", [GOOD])
+    before = PolicyEngine().replace("scope/S1", [GOOD])
     after = before.replace("scope/S2", [replace(GOOD, effect="deny")]).replace("scope/S1", [])
     assert before.decide(ASK).code == "ALLOW"
     assert after.decide(ASK).code == "EXPLICIT_DENY"
@@ -96,7 +96,7 @@ def test_replace_leaves_the_engine_it_came_from_as_it_was() -> None:
 
 
 def test_decide_from_a_second_thread_is_a_bug_and_no_answer() -> None:
-    engine = Engine()
+    engine = PolicyEngine()
     engine.decide(ASK)
     raised: list[BaseException] = []
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared.contracts.documents import Document, Group, SetGroup, User
 from shared.foundation.clock import ManualClock
-from shared.policy.engine import Engine
+from shared.policy.engine import PolicyEngine
 from shared.policy.policy import Policy
 from shared.policy.row import RowRefused
 from shared.policy.snapshot import Snapshot
@@ -108,5 +108,5 @@ def test_replace_with_a_document_the_policy_cannot_hold_is_refused() -> None:
 
 
 def test_derived_engines_share_the_parsed_matcher() -> None:
-    engine = Engine()
+    engine = PolicyEngine()
     assert engine.replace("scope/S1", ()).matcher is engine.matcher

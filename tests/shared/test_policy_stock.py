@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.policy import Stock, compare
-from shared.policy.engine import Engine
+from shared.policy.engine import PolicyEngine
 from shared.policy.row import ALWAYS, FOREVER, Ask, Row
 from tests.support.policy_example import NINE, TICK
 
@@ -66,7 +66,7 @@ def test_decide_after_any_churn_answers_as_stock_casbin_does() -> None:
 
     @given(CHURN, st.lists(ASK, min_size=5, max_size=15))
     def compare_all(churn: list[tuple[str, list[Row]]], asks: list[Ask]) -> None:
-        engine = Engine()
+        engine = PolicyEngine()
         newest: dict[str, list[Row]] = {}
         for document, rows in churn:
             engine = engine.replace(document, rows)

@@ -19,7 +19,7 @@ from shared.contracts.documents import (
     SetGroup,
     User,
 )
-from shared.policy.engine import Engine
+from shared.policy.engine import PolicyEngine
 from shared.policy.row import Code
 from shared.policy.snapshot import Snapshot
 
@@ -40,7 +40,7 @@ PEOPLE = {
 }
 
 
-def snapshot(engine: Engine | None = None) -> Snapshot:
+def snapshot(engine: PolicyEngine | None = None) -> Snapshot:
     """The example, complete; `engine` stands in for the usual one."""
     return Snapshot.of(ROLES, documents(), engine=engine)
 

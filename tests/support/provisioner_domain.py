@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from services.provisioner.domain.assignments import Assignment, CallKind
-from services.provisioner.domain.claims import Claim, ClaimState, Extension
+from services.provisioner.domain.claims import Claim, ClaimExtension, ClaimState
 from services.provisioner.domain.decisions import Reading, Step, decide
 from services.provisioner.domain.timing import Timing
 from shared.contracts.access import AccessFact, EndCause
@@ -48,9 +48,9 @@ def claim(state: ClaimState = ClaimState.ACTIVE, **changes: Any) -> Claim:
     return replace(made, **changes)
 
 
-def extension(**changes: Any) -> Extension:
+def extension(**changes: Any) -> ClaimExtension:
     """Of ann's claim, by another minute."""
-    made = Extension(
+    made = ClaimExtension(
         subject_id="extension-1",
         grant_id="grant-1",
         ticket_id="ticket",

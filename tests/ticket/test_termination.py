@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from services.ticket.domain import termination
-from services.ticket.domain.termination import Ending, Remaining, Selection, find_stops, outcome, select
+from services.ticket.domain.termination import Ending, RemainingGrant, Selection, find_stops, outcome, select
 from shared.contracts.access import AccessGranted
 from shared.contracts.ticket import GrantState, Target, TargetState, Ticket
 from shared.foundation.clock import ManualClock
@@ -104,4 +104,4 @@ def test_outcome_names_what_ends_and_what_remains_with_its_reason(world: Snapsho
 def test_outcome_says_why_another_target_remains(world: Snapshot, named: bool, why: str) -> None:
     mine = with_second_target(approved(world, "t", "ann"))
     result = outcome(mine, Selection(frozenset({"second"}), named=named), [])
-    assert result.remains == (Remaining("t-ann", ANN, why),)
+    assert result.remains == (RemainingGrant("t-ann", ANN, why),)

@@ -18,7 +18,7 @@ from shared.foundation.errors import Denied, NotFound
 from shared.foundation.shapes import Body
 from shared.http.access import PERSON, Caller, requires
 from shared.http.conditions import IfMatch, expected_version
-from shared.http.idempotency import Answer
+from shared.http.idempotency import StoredAnswer
 from shared.http.openapi import success
 from shared.http.pages import IdCursor, Page, encode_cursor
 from shared.http.parameters import Limit
@@ -155,10 +155,10 @@ def _may_decide(context: Context, caller: Caller, review: Review) -> bool:
     return eligibility.may_decide(context.policy.snapshot(), review, caller.user_id, context.clock.now())
 
 
-def _show_decision(review: Review) -> Answer:
+def _show_decision(review: Review) -> StoredAnswer:
     """The review after a vote, which is its last."""
     body = DecisionShown.of(review).model_dump(mode="json")
-    return Answer(201, body, {"ETag": etag(review.version)})
+    return StoredAnswer(201, body, {"ETag": etag(review.version)})
 
 
 def _shown(context: Context, caller: Caller, review: Review) -> ReviewShown:

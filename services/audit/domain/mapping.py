@@ -24,7 +24,7 @@ from services.audit.domain.ocsf import (
     user,
 )
 from services.audit.domain.redaction import clean
-from services.audit.domain.registry import REGISTRY, TRANSLATION_FAILED, Entry
+from services.audit.domain.registry import REGISTRY, TRANSLATION_FAILED, RegistryEntry
 from shared.contracts.event import Event
 from shared.contracts.topics import AUDIT_OCSF
 
@@ -118,7 +118,9 @@ def untranslated(event: Event, why: str, *, event_id: str, source: str, product:
     return _record(event, clean(record), event_id=event_id, source=source, code=TRANSLATION_FAILED)
 
 
-def _ocsf(entry: Entry, fields: Json, *, event_id: str, source: str, event: Event, product: Product) -> Json:
+def _ocsf(
+    entry: RegistryEntry, fields: Json, *, event_id: str, source: str, event: Event, product: Product
+) -> Json:
     own = {name: value for name, value in fields.items() if name not in BASE}
     shaped = entry.shape(own)
     decided = entry.disposition.attributes() if entry.disposition else {}

@@ -20,7 +20,7 @@ Shape: TypeAlias = Callable[[Json], Json]
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegistryEntry:
     """What becomes of one event type."""
 
     event: type[Event]
@@ -69,8 +69,8 @@ def _ticket(
     shape: Shape = shapes.ticket,
     severity: Severity = Severity.INFORMATIONAL,
     disposition: Disposition | None = None,
-) -> Entry:
-    return Entry(
+) -> RegistryEntry:
+    return RegistryEntry(
         event, when, ocsf.ENTITY_MANAGEMENT, activity_id, activity_name, shape, _FACT | (more or {}),
         severity=severity, disposition=disposition,
     )  # fmt: skip
@@ -85,8 +85,8 @@ def _review(
     more: Allowed | None = None,
     shape: Shape = shapes.review,
     disposition: Disposition | None = None,
-) -> Entry:
-    return Entry(
+) -> RegistryEntry:
+    return RegistryEntry(
         event, when, ocsf.ENTITY_MANAGEMENT, activity_id, activity_name, shape, _REVIEW | (more or {}),
         disposition=disposition,
     )  # fmt: skip
@@ -102,8 +102,8 @@ def _access(
     shape: Shape = shapes.access,
     severity: Severity = Severity.INFORMATIONAL,
     status: Status = Status.SUCCESS,
-) -> Entry:
-    return Entry(
+) -> RegistryEntry:
+    return RegistryEntry(
         event, when, ocsf.USER_ACCESS, activity_id, activity_name, shape, _CLAIM | (more or {}),
         severity=severity, status=status,
     )  # fmt: skip
@@ -117,13 +117,13 @@ def _document(
     shape: Shape,
     *,
     severity: Severity = Severity.INFORMATIONAL,
-) -> Entry:
-    return Entry(
+) -> RegistryEntry:
+    return RegistryEntry(
         event, when, ocsf.ENTITY_MANAGEMENT, activity_id, activity_name, shape, _DOCUMENT, severity=severity
     )
 
 
-def _kind(kind: Kind[Any]) -> tuple[Entry, ...]:
+def _kind(kind: Kind[Any]) -> tuple[RegistryEntry, ...]:
     """Documents of one kind: of AWS they enter and leave the catalog; others say who may get what."""
     made, changed, gone = kind.facts.registered, kind.facts.changed, kind.facts.removed
     change = _CHANGES.get(kind.noun, shapes.changed_document)
@@ -265,39 +265,39 @@ _ACCESS = (
 _CONFIGURATION = tuple(entry for kind in KINDS for entry in _kind(kind))
 
 _CALLS = (
-    Entry(
+    RegistryEntry(
         configuration.AuthzDenied, "somebody was told no", ocsf.API_ACTIVITY, ocsf.OTHER,
         "by the route's method", shapes.denial, only("verb", "code", "rules", "route", "object_id"),
         severity=Severity.LOW, status=Status.FAILURE, disposition=ocsf.UNAUTHORIZED,
     ),
-    Entry(
+    RegistryEntry(
         configuration.AuditRead, "somebody looked into the audit log", ocsf.API_ACTIVITY, 2, "Read",
         shapes.reading, only("query", "returned"),
     ),
-    Entry(
+    RegistryEntry(
         configuration.OperationRequested, "an administrator had something sent or handled again",
         ocsf.API_ACTIVITY, 3, "Update", shapes.operation, only("operation", "detail"),
         severity=Severity.LOW,
     ),
-    Entry(
+    RegistryEntry(
         configuration.InventoryConfirmed, "an administrator confirmed that much is gone from AWS",
         ocsf.API_ACTIVITY, 3, "Update", shapes.confirmation, only("removed"), severity=Severity.MEDIUM,
     ),
 )  # fmt: skip
 
 _MAILS = (
-    Entry(
+    RegistryEntry(
         notification.NotificationSent, "a mail was handed over", ocsf.EMAIL_ACTIVITY, 1, "Send",
         shapes.mail, _MAIL | only("attempts"),
     ),
-    Entry(
+    RegistryEntry(
         notification.NotificationFailed, "a mail was given up", ocsf.EMAIL_ACTIVITY, 1, "Send",
         shapes.mail, _MAIL | only("smtp_code", "detail"),
         severity=Severity.MEDIUM, status=Status.FAILURE,
     ),
 )  # fmt: skip
 
-REGISTRY: Final[dict[type[Event], Entry]] = {
+REGISTRY: Final[dict[type[Event], RegistryEntry]] = {
     entry.event: entry for entry in (*_TICKETS, *_REVIEWS, *_ACCESS, *_CONFIGURATION, *_CALLS, *_MAILS)
 }
 """Every event type of shared/contracts, by its class."""

@@ -8,8 +8,8 @@ from services.notifier.domain.content import (
     AUTHORIZATION,
     Addresses,
     Content,
+    ContentRow,
     Documents,
-    Row,
     Section,
     and_more,
     at_most,
@@ -21,7 +21,7 @@ from services.notifier.domain.content import (
     utc,
     who,
 )
-from services.notifier.domain.listing import Item, item, list_items
+from services.notifier.domain.listing import ListedItem, item, list_items
 from services.notifier.domain.wording import (
     access_name,
     asked_end,
@@ -174,13 +174,13 @@ def _sections(reviews: Sequence[_Review], documents: Documents) -> tuple[Section
     )
 
 
-def _unknown(review: _Review) -> Item:
+def _unknown(review: _Review) -> ListedItem:
     """A review of which no more is known than its own fact says."""
     account = row("Account", review.stage.account_id) if review.stage.account_id else None
     return item(review.id, [account])
 
 
-def _listed(review: _Review, shared: Sequence[Row], documents: Documents) -> Item:
+def _listed(review: _Review, shared: Sequence[ContentRow], documents: Documents) -> ListedItem:
     """One of several: which review, and what is particular to it."""
     stage, subject = review.stage, review.subject
     its_stage = row("Stage", f"{stage.stage} of {stage.stages}, needs {stage.needed}")
@@ -193,15 +193,15 @@ def _listed(review: _Review, shared: Sequence[Row], documents: Documents) -> Ite
     return item(access_name(subject), rows)
 
 
-def _shared(requests: Sequence[Sequence[Row]]) -> list[Row]:
+def _shared(requests: Sequence[Sequence[ContentRow]]) -> list[ContentRow]:
     """What all of several requests say."""
     return [one for one in requests[0] if all(one in other for other in requests)]
 
 
-def _sets(reviews: Sequence[_Review], documents: Documents) -> list[Row | None]:
+def _sets(reviews: Sequence[_Review], documents: Documents) -> list[ContentRow | None]:
     """Each permission set once, with what it allows."""
     subjects = {one.subject.set_id: one.subject for one in reviews if one.subject}
-    rows: list[Row | None] = []
+    rows: list[ContentRow | None] = []
     for subject in list(subjects.values())[:SETS]:
         found = documents.get(PermissionSet, subject.set_id)
         allows = (found.description, *at_most(found.summary, DETAILS)) if found else ()
@@ -211,7 +211,7 @@ def _sets(reviews: Sequence[_Review], documents: Documents) -> list[Row | None]:
     return rows
 
 
-def _request(subject: ApprovalSubject) -> list[Row]:
+def _request(subject: ApprovalSubject) -> list[ContentRow]:
     return [
         row("Asked by", who(subject.requester)),
         row("For", *(who(person) for person in subject.beneficiaries)),
@@ -221,7 +221,7 @@ def _request(subject: ApprovalSubject) -> list[Row]:
     ]
 
 
-def _account(subject: ApprovalSubject, documents: Documents) -> list[Row | None]:
+def _account(subject: ApprovalSubject, documents: Documents) -> list[ContentRow | None]:
     account = documents.get(Account, subject.account_id)
     registered = documents.get(RegisteredAccount, subject.account_id)
     return [
@@ -232,7 +232,7 @@ def _account(subject: ApprovalSubject, documents: Documents) -> list[Row | None]
     ]
 
 
-def _set(subject: ApprovalSubject, documents: Documents) -> list[Row | None]:
+def _set(subject: ApprovalSubject, documents: Documents) -> list[ContentRow | None]:
     found = documents.get(PermissionSet, subject.set_id)
     return [
         row("Name", subject.set_name),
@@ -249,7 +249,7 @@ _CHANGED = (
 )
 
 
-def _time(subject: ApprovalSubject) -> list[Row]:
+def _time(subject: ApprovalSubject) -> list[ContentRow]:
     ends_at = asked_end(subject.asked)
     if subject.kind is SubjectKind.EXTENSION and ends_at is not None:
         window = [row("Ends", utc(subject.expires_at)), row("Later end", utc(ends_at))]
@@ -263,7 +263,7 @@ def _time(subject: ApprovalSubject) -> list[Row]:
     ]
 
 
-def _consider(stages: Sequence[ReviewStageOpened]) -> list[Row | None]:
+def _consider(stages: Sequence[ReviewStageOpened]) -> list[ContentRow | None]:
     """How many, and below some of them."""
     live = list(dict.fromkeys(one for stage in stages for one in stage.other_grants_listed))
     named = len({grant.beneficiary.user_id for grant in live}) > 1

@@ -35,7 +35,7 @@ class Documents(Protocol):
 
 
 @dataclass(frozen=True)
-class Row:
+class ContentRow:
     """A label and its value, in one or more lines."""
 
     label: str
@@ -47,7 +47,7 @@ class Row:
 @dataclass(frozen=True)
 class Section:
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[ContentRow, ...]
 
 
 @dataclass(frozen=True)
@@ -82,22 +82,22 @@ class Content:
     """Lines to type, shown as they are."""
 
 
-def row(label: str, *values: str) -> Row:
-    return Row(label, tuple(cut(value, LINE) for value in values))
+def row(label: str, *values: str) -> ContentRow:
+    return ContentRow(label, tuple(cut(value, LINE) for value in values))
 
 
-def link(label: str, address: str) -> Row:
+def link(label: str, address: str) -> ContentRow:
     """An address of somebody else's, shown whole; it can be followed only over https."""
-    return Row(label, (address,), href=address if address.startswith("https://") else "")
+    return ContentRow(label, (address,), href=address if address.startswith("https://") else "")
 
 
-def passage(label: str, text: str) -> Row:
+def passage(label: str, text: str) -> ContentRow:
     """Free text, with the lines its writer gave it."""
     lines = cut(text, PASSAGE).splitlines() or [""]
-    return Row(label, tuple(lines))
+    return ContentRow(label, tuple(lines))
 
 
-def section(title: str, rows: Iterable[Row | None]) -> Section:
+def section(title: str, rows: Iterable[ContentRow | None]) -> Section:
     """Rows without a value are left out."""
     return Section(title, tuple(one for one in rows if one is not None and any(one.lines)))
 

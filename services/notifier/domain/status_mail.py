@@ -11,8 +11,8 @@ from services.notifier.domain.content import (
     AUTHORIZATION,
     Addresses,
     Content,
+    ContentRow,
     Documents,
-    Row,
     and_more,
     passage,
     row,
@@ -75,14 +75,14 @@ _PLANNED: Final = frozenset({*_ASKED, Template.APPROVED})
 """Mails about what is to come: with its times, and without anybody who ended it."""
 
 
-def _rows(event: TicketFact, target: Target, ticket: Ticket, template: Template) -> list[Row | None]:
+def _rows(event: TicketFact, target: Target, ticket: Ticket, template: Template) -> list[ContentRow | None]:
     """What a ticket fact says about one of its targets, with the times as they are known now."""
     if isinstance(event, ExtensionFact):
         return _extension_rows(event)
     holders = {grant.beneficiary for grant in event.grants if grant.target_id == target.id}
     known = ticket.target(target.id) or target
     concerned = (grant for grant in ticket.grants_of(target.id) if grant.beneficiary in holders)
-    rows: list[Row | None] = [_for(event, holders), row("Window", window_text(known, concerned))]
+    rows: list[ContentRow | None] = [_for(event, holders), row("Window", window_text(known, concerned))]
     if template in _PLANNED:
         rows.append(_credentials_row(known))
     if template in _ASKED:
@@ -90,7 +90,7 @@ def _rows(event: TicketFact, target: Target, ticket: Ticket, template: Template)
     return rows if template in {*_PLANNED, Template.CLOSED} else [*rows, *_who_and_why(event)]
 
 
-def _extension_rows(event: ExtensionFact) -> list[Row | None]:
+def _extension_rows(event: ExtensionFact) -> list[ContentRow | None]:
     """From which end to which, and how long that is in all; then who wants it, or who and what said no."""
     extension = event.extension
     subject = event.ticket.extension_subject(extension) if extension else None
@@ -110,25 +110,25 @@ def _extension_rows(event: ExtensionFact) -> list[Row | None]:
     ]
 
 
-def _who_and_why(event: TicketFact) -> list[Row | None]:
+def _who_and_why(event: TicketFact) -> list[ContentRow | None]:
     return [
         row("By", event.actor.name) if event.actor.kind == "person" else None,
         passage("Why", event.why) if event.why else None,
     ]
 
 
-def _for(event: TicketFact, holders: Collection[str]) -> Row:
+def _for(event: TicketFact, holders: Collection[str]) -> ContentRow:
     return row("For", *(who(person) for person in event.holders if person.user_id in holders))
 
 
-def _credentials_row(target: Target) -> Row:
+def _credentials_row(target: Target) -> ContentRow:
     ends_at = target.window.ends_at if target.window else asked_end(target.asked)
     return credentials_row(target.session_duration, ends_at)
 
 
 def _content(
     words: Words,
-    rows: Sequence[Row | None],
+    rows: Sequence[ContentRow | None],
     ticket: Ticket | None,
     ticket_id: str,
     addresses: Addresses,
@@ -149,7 +149,7 @@ def _content(
     )
 
 
-def _request(ticket: Ticket | None, ticket_id: str) -> list[Row | None]:
+def _request(ticket: Ticket | None, ticket_id: str) -> list[ContentRow | None]:
     if ticket is None:
         return [row("Ticket", ticket_id)]
     return [
@@ -160,7 +160,7 @@ def _request(ticket: Ticket | None, ticket_id: str) -> list[Row | None]:
     ]
 
 
-def _details(event: access.AccessFact) -> list[Row | None]:
+def _details(event: access.AccessFact) -> list[ContentRow | None]:
     """What is particular to each access fact."""
     if isinstance(event, access.AccessScheduled):
         return [row("Window", between(event.starts_at, event.ends_at))]
@@ -194,7 +194,7 @@ def _details(event: access.AccessFact) -> list[Row | None]:
     return _end_details(event)
 
 
-def _end_details(event: access.AccessFact) -> list[Row | None]:
+def _end_details(event: access.AccessFact) -> list[ContentRow | None]:
     if not isinstance(event, access.AccessRevoked | access.AccessReleased):
         return [row("Ends", utc(event.ends_at))]
     return [
@@ -207,13 +207,13 @@ def _end_details(event: access.AccessFact) -> list[Row | None]:
     ]
 
 
-def _living_credentials(at: datetime, until: datetime | None) -> Row | None:
+def _living_credentials(at: datetime, until: datetime | None) -> ContentRow | None:
     if until is None or until <= at:
         return None
     return row("Note", f"Credentials issued before may still work, until {utc(until)} at the latest.")
 
 
-def _kept_by(keepers: Sequence[str]) -> Row | None:
+def _kept_by(keepers: Sequence[str]) -> ContentRow | None:
     return row("Kept by", *(_keeper(keeper) for keeper in keepers)) if keepers else None
 
 

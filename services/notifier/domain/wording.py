@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from services.notifier.domain.content import Documents, Row, and_more, cut, link, row, span, utc
+from services.notifier.domain.content import ContentRow, Documents, and_more, cut, link, row, span, utc
 from shared.contracts.access import AccessFact
 from shared.contracts.description import Description
 from shared.contracts.documents import Account, PermissionSet
@@ -41,7 +41,7 @@ def subject_of(ticket: Ticket | None, *, fallback: str) -> str:
     return cut(f"{accesses} for {people}", 200)
 
 
-def described(description: Description) -> list[Row]:
+def described(description: Description) -> list[ContentRow]:
     """What the requester said besides the reason, as far as they did."""
     rows = [row("Reference", description.reference)] if description.reference else []
     return [*rows, link("Link", description.link)] if description.link else rows
@@ -77,7 +77,7 @@ def between(starts_at: datetime, ends_at: datetime) -> str:
     return f"{utc(starts_at)} to {utc(ends_at)} ({span(ends_at - starts_at)})"
 
 
-def credentials_row(session: timedelta, ends_at: datetime | None) -> Row:
+def credentials_row(session: timedelta, ends_at: datetime | None) -> ContentRow:
     """Until when credentials can work: a session outlives the end by up to its own length."""
     if ends_at is None:
         return row("Credentials until", f"up to {span(session)} after the end")

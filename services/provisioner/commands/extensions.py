@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from services.provisioner.commands.rechecks import known_of_extended
-from services.provisioner.domain.claims import Extension
+from services.provisioner.domain.claims import ClaimExtension
 from services.provisioner.domain.extensions import Waiting, fail_without_claim, judge
 from services.provisioner.store import assignments, claims, extensions, witnesses
 from shared.context import Context
@@ -75,7 +75,7 @@ async def postpone_broken(context: Context, work: UnitOfWork, ticket_id: str) ->
     await extensions.postpone(work.conn, ticket_id, until=context.clock.now() + _AGAIN_AFTER_A_BUG)
 
 
-def _approved(event: TicketExtensionApproved, origin: Origin) -> list[Extension]:
+def _approved(event: TicketExtensionApproved, origin: Origin) -> list[ClaimExtension]:
     """One per grant. What makes no sense is left out: nothing ends later by it."""
     ticket, extension = event.ticket, event.extension
     target = ticket.target(extension.target_id) if extension else None
@@ -85,7 +85,7 @@ def _approved(event: TicketExtensionApproved, origin: Origin) -> list[Extension]
         return []
     named = [grant for grant in ticket.grants if grant.id in extension.grants]
     return [
-        Extension(
+        ClaimExtension(
             subject_id=extension.id,
             grant_id=grant.id,
             ticket_id=ticket.id,

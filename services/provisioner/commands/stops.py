@@ -12,7 +12,7 @@ from services.provisioner.domain.claims import Claim
 from services.provisioner.domain.remaining import Remaining, remaining
 from services.provisioner.store import assignments, claims, witnesses
 from services.provisioner.store.claims import ClaimKey
-from services.provisioner.store.witnesses import Stop
+from services.provisioner.store.witnesses import StoredStop
 from shared.context import Context
 from shared.contracts.access import EndCause
 from shared.contracts.documents import Account
@@ -48,7 +48,7 @@ async def stop_grants(context: Context, work: UnitOfWork, received: Received[Tic
     cause = CAUSES[type(event)]
     origin = context.origin(received, why=event.why or cause).by(event.actor)
     await witnesses.lock_ticket(work.conn, event.ticket.id)
-    stop = Stop(cause, event.actor, origin.why)
+    stop = StoredStop(cause, event.actor, origin.why)
     ids = [grant.id for grant in event.grants]
     for grant_id in ids:
         await witnesses.insert_stop(work.conn, grant_id, stop, now=origin.at)
@@ -72,7 +72,7 @@ async def revoke(
     origin = caller.origin(context.clock.now(), reason)
     if ticket_id is not None:
         await witnesses.lock_ticket(work.conn, ticket_id)
-        stop = Stop(cause, caller.actor, reason)
+        stop = StoredStop(cause, caller.actor, reason)
         await witnesses.insert_stop(work.conn, ticket_id, stop, now=origin.at)
     keys = await claims.open_claims(work.conn, ticket_id=ticket_id, user_id=user_id, account_id=account_id)
     if not keys:

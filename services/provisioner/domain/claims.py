@@ -48,7 +48,7 @@ ASKED: Final = frozenset({_S.GRANTING, _S.ACTIVE})
 """AWS was asked, or is about to be: the deadline, the re-check and the fact are committed."""
 
 
-class ExtensionState(StrEnum):
+class ClaimExtensionState(StrEnum):
     WAITING = "waiting"
     """For its claim, its witness or the policy."""
     EXTENDED = "extended"
@@ -56,7 +56,7 @@ class ExtensionState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Extension:
+class ClaimExtension:
     """A later end for one claim, as ticket says it was approved."""
 
     subject_id: str
@@ -77,7 +77,7 @@ class Extension:
     requester: str
     """User id."""
     received_at: datetime
-    state: ExtensionState = ExtensionState.WAITING
+    state: ClaimExtensionState = ClaimExtensionState.WAITING
     code: str | None = None
     detail: str = ""
     decided_at: datetime | None = None
@@ -85,7 +85,7 @@ class Extension:
 
     @property
     def waits(self) -> bool:
-        return self.state is ExtensionState.WAITING
+        return self.state is ClaimExtensionState.WAITING
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Claim:
     credentials_until: datetime | None = None
     extension_id: str | None = None
     """The approval subject that its end comes from, once it was extended."""
-    extensions: tuple[Extension, ...] = ()
+    extensions: tuple[ClaimExtension, ...] = ()
     """Those that wait, and those that were decided in this step; the nearest end first."""
 
     @property
@@ -144,11 +144,11 @@ class Claim:
         return SubjectKind.TARGET, self.subject_id
 
     @property
-    def waiting(self) -> tuple[Extension, ...]:
+    def waiting(self) -> tuple[ClaimExtension, ...]:
         """Its extensions that are not decided yet."""
         return tuple(extension for extension in self.extensions if extension.waits)
 
-    def extended_by(self, extension: Extension) -> "Claim":
+    def extended_by(self, extension: ClaimExtension) -> "Claim":
         """As it would be with the later end; whether its approval holds is to be judged anew."""
         return replace(
             self,

@@ -12,7 +12,7 @@ from typing import Final
 from services.provisioner.domain import lifecycle
 from services.provisioner.domain.assignments import Assignment, CallKind, Observed, Op, move
 from services.provisioner.domain.claims import ASKED, NOT_OURS, Claim, ClaimState
-from services.provisioner.domain.rechecks import NotYet, Passed, Refused, Verdict
+from services.provisioner.domain.rechecks import NotYet, Passed, RecheckRefused, Verdict
 from services.provisioner.domain.sentences import sentence_of
 from services.provisioner.domain.timing import Timing
 from shared.contracts.access import EndCause
@@ -79,7 +79,7 @@ def start_claims(
     waiting: dict[str, str] = {}
     for claim in assignment.starting(origin.at):
         verdict = verdicts[claim.id]
-        if isinstance(verdict, Refused):
+        if isinstance(verdict, RecheckRefused):
             steps.append(lifecycle.refuse(claim, origin, code=verdict.code, detail=verdict.detail))
         elif isinstance(verdict, NotYet):
             waiting[claim.id] = verdict.why

@@ -11,8 +11,8 @@ from datetime import datetime
 from services.provisioner.domain import lifecycle
 from services.provisioner.domain.alarms import extension_alarm
 from services.provisioner.domain.assignments import Assignment, move
-from services.provisioner.domain.claims import ASKED, Claim, ClaimState, Extension, ExtensionState
-from services.provisioner.domain.rechecks import Known, NotYet, Refused, Verdict, recheck
+from services.provisioner.domain.claims import ASKED, Claim, ClaimExtension, ClaimExtensionState, ClaimState
+from services.provisioner.domain.rechecks import Known, NotYet, RecheckRefused, Verdict, recheck
 from shared.contracts.access import AccessExtensionFailed
 from shared.contracts.change import Change, Origin
 
@@ -41,10 +41,10 @@ def judge(assignment: Assignment, waiting: Waiting) -> Change[Assignment]:
     return change
 
 
-def fail_without_claim(extension: Extension, origin: Origin) -> Change[Extension]:
+def fail_without_claim(extension: ClaimExtension, origin: Origin) -> Change[ClaimExtension]:
     """The approval that it extends never came: there is nothing that could end later."""
     after = replace(
-        extension, state=ExtensionState.FAILED, code="no_claim", detail=NO_CLAIM, decided_at=origin.at
+        extension, state=ClaimExtensionState.FAILED, code="no_claim", detail=NO_CLAIM, decided_at=origin.at
     )
     fact = AccessExtensionFailed(
         **(origin.because(NO_CLAIM).fields() | {"cause": extension.cause}),
@@ -65,9 +65,9 @@ def fail_without_claim(extension: Extension, origin: Origin) -> Change[Extension
     return Change(after, (fact,), (alert,) if alert else ())
 
 
-def _judge_one(claim: Claim, extension: Extension, waiting: Waiting) -> Change[Claim]:
+def _judge_one(claim: Claim, extension: ClaimExtension, waiting: Waiting) -> Change[Claim]:
     verdict = _verdict(claim, extension, waiting)
-    if isinstance(verdict, Refused):
+    if isinstance(verdict, RecheckRefused):
         return lifecycle.fail_extension(
             claim, extension, waiting.origin, code=verdict.code, detail=verdict.detail
         )
@@ -76,31 +76,31 @@ def _judge_one(claim: Claim, extension: Extension, waiting: Waiting) -> Change[C
     return lifecycle.extend(claim, extension, waiting.origin)
 
 
-def _verdict(claim: Claim, extension: Extension, waiting: Waiting) -> Verdict:
+def _verdict(claim: Claim, extension: ClaimExtension, waiting: Waiting) -> Verdict:
     if refusal := _unfit(claim, extension, waiting.origin.at):
         return refusal
     known = waiting.known[extension.subject_id, extension.grant_id]
     if known.witness is None:
         overdue = extension.received_at <= waiting.overdue
-        return Refused("no_witness", UNCONFIRMED) if overdue else NotYet(UNCONFIRMED)
+        return RecheckRefused("no_witness", UNCONFIRMED) if overdue else NotYet(UNCONFIRMED)
     if not _is_vouched_for(claim):
         return NotYet("the approval of the access itself is still to be judged")
     return recheck(claim.extended_by(extension), known, None)
 
 
-def _unfit(claim: Claim, extension: Extension, now: datetime) -> Refused | None:
+def _unfit(claim: Claim, extension: ClaimExtension, now: datetime) -> RecheckRefused | None:
     """What no policy and no witness would change."""
     if not claim.is_open:
-        return Refused(*lifecycle.why_over(claim))
+        return RecheckRefused(*lifecycle.why_over(claim))
     if now >= claim.ends_at:
-        return Refused("too_late", lifecycle.TOO_LATE)
+        return RecheckRefused("too_late", lifecycle.TOO_LATE)
     if extension.revision != claim.revision:
-        return Refused(
+        return RecheckRefused(
             "revision_mismatch",
             f"it extends revision {extension.revision}; what is given is revision {claim.revision}",
         )
     if extension.ends_at <= claim.ends_at:
-        return Refused("not_longer", "the access ends no earlier than that already")
+        return RecheckRefused("not_longer", "the access ends no earlier than that already")
     return None
 
 

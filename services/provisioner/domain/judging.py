@@ -12,7 +12,7 @@ from services.provisioner.domain.claims import Claim, ClaimState
 from services.provisioner.domain.rechecks import (
     NotYet,
     Passed,
-    Refused,
+    RecheckRefused,
     Witness,
     approval_verdict,
     content_of,
@@ -60,6 +60,6 @@ def _judge_one(
     parties = [sibling.user_id for sibling in siblings]
     holds = approval_verdict(claim, witness, snapshot, parties=parties, now=origin.at)
     for verdict in (same, holds):
-        if isinstance(verdict, Refused):
+        if isinstance(verdict, RecheckRefused):
             return lifecycle.refuse(claim, origin, code=verdict.code, detail=verdict.detail)
     return lifecycle.schedule(claim, origin, approval_holds=isinstance(holds, Passed))

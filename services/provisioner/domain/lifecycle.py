@@ -12,9 +12,9 @@ from services.provisioner.domain.claims import (
     ASKED,
     TRANSITIONS,
     Claim,
+    ClaimExtension,
+    ClaimExtensionState,
     ClaimState,
-    Extension,
-    ExtensionState,
 )
 from shared.contracts import access
 from shared.contracts.access import EndCause
@@ -198,7 +198,7 @@ def mark_overdue(claim: Claim, origin: Origin, *, last_error: str) -> Change[Cla
     return Change(after, (fact,))
 
 
-def extend(claim: Claim, extension: Extension, origin: Origin) -> Change[Claim]:
+def extend(claim: Claim, extension: ClaimExtension, origin: Origin) -> Change[Claim]:
     """Approved, witnessed and re-checked: the end moves, and nothing else. Never of a claim that is over."""
     if claim.state not in EXTENDABLE or not origin.at < claim.ends_at < extension.ends_at:
         raise Bug(
@@ -207,7 +207,7 @@ def extend(claim: Claim, extension: Extension, origin: Origin) -> Change[Claim]:
         )
     until = extension.ends_at + claim.session_duration
     after = replace(
-        _settle(claim, extension, origin, state=ExtensionState.EXTENDED).extended_by(extension),
+        _settle(claim, extension, origin, state=ClaimExtensionState.EXTENDED).extended_by(extension),
         approval_holds=True,
         credentials_until=until if claim.granted_at else None,
     )
@@ -223,10 +223,10 @@ def extend(claim: Claim, extension: Extension, origin: Origin) -> Change[Claim]:
 
 
 def fail_extension(
-    claim: Claim, extension: Extension, origin: Origin, *, code: str, detail: str
+    claim: Claim, extension: ClaimExtension, origin: Origin, *, code: str, detail: str
 ) -> Change[Claim]:
     """The end stays as it is, or as it was."""
-    after = _settle(claim, extension, origin, state=ExtensionState.FAILED, code=code, detail=detail)
+    after = _settle(claim, extension, origin, state=ClaimExtensionState.FAILED, code=code, detail=detail)
     fact = _fact(
         access.AccessExtensionFailed,
         after,
@@ -258,10 +258,10 @@ def _fail_extensions(claim: Claim, origin: Origin) -> Change[Claim]:
 
 def _settle(
     claim: Claim,
-    extension: Extension,
+    extension: ClaimExtension,
     origin: Origin,
     *,
-    state: ExtensionState,
+    state: ClaimExtensionState,
     code: str | None = None,
     detail: str = "",
 ) -> Claim:
@@ -270,7 +270,7 @@ def _settle(
     return replace(_next_version(claim), extensions=tuple(others))
 
 
-def _caused(origin: Origin, extension: Extension) -> Origin:
+def _caused(origin: Origin, extension: ClaimExtension) -> Origin:
     return replace(origin, cause=origin.cause or extension.cause)
 
 

@@ -29,7 +29,7 @@ class Passed:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RecheckRefused:
     """Final: the claim fails with this code and AWS is never asked."""
 
     code: str
@@ -43,7 +43,7 @@ class NotYet:
     why: str
 
 
-Verdict = Passed | Refused | NotYet
+Verdict = Passed | RecheckRefused | NotYet
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def witness_verdict(*, witness: str | None, asked: str, content: str) -> Verdict
     if witness is None:
         return NotYet(_NOT_HEARD)
     if len({witness, asked, content}) != 1:
-        return Refused(
+        return RecheckRefused(
             "witness_mismatch", "what ticket asks for is not what the approval service says was approved"
         )
     return Passed()
@@ -152,29 +152,33 @@ def approval_verdict(
         duration=max(claim.duration_asked, claim.ends_at - claim.starts_at),
         now=now,
     )
-    return Passed() if why is None else Refused("witness_invalid", f"its approval does not hold: {why}")
+    return (
+        Passed() if why is None else RecheckRefused("witness_invalid", f"its approval does not hold: {why}")
+    )
 
 
-def _witness(claim: Claim, known: Known) -> Refused | None:
+def _witness(claim: Claim, known: Known) -> RecheckRefused | None:
     if claim.instance != known.instance:
-        return Refused("instance_unknown", f"it is for the instance {claim.instance}, not {known.instance}")
+        return RecheckRefused(
+            "instance_unknown", f"it is for the instance {claim.instance}, not {known.instance}"
+        )
     if known.witness is None:
-        return Refused("no_witness", "the approval service's own word is missing")
+        return RecheckRefused("no_witness", "the approval service's own word is missing")
     verdict = witness_verdict(witness=known.witness, asked=claim.content_hash, content=known.content)
-    return verdict if isinstance(verdict, Refused) else None
+    return verdict if isinstance(verdict, RecheckRefused) else None
 
 
-def _account(claim: Claim, known: Known, live: Live | None) -> Refused | None:
+def _account(claim: Claim, known: Known, live: Live | None) -> RecheckRefused | None:
     if known.account is None or (live is not None and live.account_state is None):
-        return Refused("account_unknown", f"account {claim.account_id} is not in the organisation")
+        return RecheckRefused("account_unknown", f"account {claim.account_id} is not in the organisation")
     states = {known.account.state, live.account_state if live else None} - {None, "ACTIVE"}
     if states:
-        return Refused("account_not_active", f"account {claim.account_id} is {states.pop()}")
+        return RecheckRefused("account_not_active", f"account {claim.account_id} is {states.pop()}")
     if known.registered_account is None:
-        return Refused("account_not_registered", f"account {claim.account_id} is no longer registered")
+        return RecheckRefused("account_not_registered", f"account {claim.account_id} is no longer registered")
     special = known.account.management or known.account.delegated_administrator
     if special and not known.registered_account.protected_override:
-        return Refused(
+        return RecheckRefused(
             "account_protected",
             f"account {claim.account_id} is the management or a delegated administrator's account by now, "
             "and was registered as neither",
@@ -182,15 +186,17 @@ def _account(claim: Claim, known: Known, live: Live | None) -> Refused | None:
     return None
 
 
-def _set(claim: Claim, known: Known) -> Refused | None:
+def _set(claim: Claim, known: Known) -> RecheckRefused | None:
     if known.permission_set is None:
-        return Refused("set_unknown", f"permission set {claim.set_id} does not exist any more")
+        return RecheckRefused("set_unknown", f"permission set {claim.set_id} does not exist any more")
     if known.registered_set is None:
-        return Refused("set_not_registered", f"permission set {claim.set_id} is no longer registered")
+        return RecheckRefused("set_not_registered", f"permission set {claim.set_id} is no longer registered")
     if known.permission_set.digest != claim.set_digest:
-        return Refused("set_changed", "the permission set allows something else than when it was approved")
+        return RecheckRefused(
+            "set_changed", "the permission set allows something else than when it was approved"
+        )
     if known.permission_set.has_long_sessions and not known.registered_set.long_session_acknowledged:
-        return Refused(
+        return RecheckRefused(
             "session_too_long",
             f"sessions of permission set {claim.set_id} outlive the end of access by more than an hour, "
             "which nobody has accepted",
@@ -198,12 +204,12 @@ def _set(claim: Claim, known: Known) -> Refused | None:
     return None
 
 
-def _person(claim: Claim, known: Known, live: Live | None) -> Refused | None:
+def _person(claim: Claim, known: Known, live: Live | None) -> RecheckRefused | None:
     if known.user is None or (live is not None and live.user_enabled is None):
-        return Refused("user_unknown", f"user {claim.user_id} is not in the Identity Store any more")
+        return RecheckRefused("user_unknown", f"user {claim.user_id} is not in the Identity Store any more")
     if not known.user.enabled or (live is not None and not live.user_enabled):
-        return Refused("user_disabled", f"user {claim.user_id} is disabled")
+        return RecheckRefused("user_disabled", f"user {claim.user_id} is disabled")
     if not known.may_request.allowed:
         rules = f" ({', '.join(known.may_request.rules)})" if known.may_request.rules else ""
-        return Refused("not_permitted", f"the policy does not allow it any more{rules}")
+        return RecheckRefused("not_permitted", f"the policy does not allow it any more{rules}")
     return None

@@ -26,7 +26,7 @@ from shared.context import Context
 from shared.contracts.change import Origin
 from shared.foundation.shapes import ACCOUNT_ID, Body, exactly_one
 from shared.http.access import PERSON, Caller, requires
-from shared.http.idempotency import Answer
+from shared.http.idempotency import StoredAnswer
 from shared.http.names import account_id_of, user_id_of
 from shared.http.pages import NameCursor, Page, cut
 from shared.http.parameters import AccountIdFilter, Limit, TicketIdFilter, UserIdFilter
@@ -151,7 +151,7 @@ def _add_engine(routes: APIRouter, context: Context, inventory: InventorySync) -
         return OperationsShown(**{**found, **named})
 
 
-def show_revoked(snapshot: Snapshot, result: Revoked) -> Answer:
+def show_revoked(snapshot: Snapshot, result: Revoked) -> StoredAnswer:
     note = (
         "nothing was live" + (_STOPPED_LATER if result.stops_later else "") if result.nothing_live else None
     )
@@ -160,9 +160,9 @@ def show_revoked(snapshot: Snapshot, result: Revoked) -> Answer:
         remaining=[AssignmentRemaining(**with_names(snapshot, asdict(one))) for one in result.remaining],
         note=note,
     )
-    return Answer(200, shown.model_dump(mode="json"))
+    return StoredAnswer(200, shown.model_dump(mode="json"))
 
 
-def show_sync(result: SyncResult) -> Answer:
+def show_sync(result: SyncResult) -> StoredAnswer:
     shown = SyncShown(changed=len(result.changed), removed=len(result.removed), held=result.held)
-    return Answer(200, shown.model_dump(mode="json"))
+    return StoredAnswer(200, shown.model_dump(mode="json"))

@@ -78,7 +78,7 @@ class SyncShown(Shown):
     held: str | None
 
 
-class Engine(Shown):
+class EngineShown(Shown):
     """Who changes AWS at this moment."""
 
     holder: str
@@ -109,7 +109,7 @@ class Failing(AssignmentNamed):
 class OperationsShown(Shown):
     """The engine at work."""
 
-    engine: Engine | None
+    engine: EngineShown | None
     active: bool
     grants: dict[str, int] = Field(description="how many grants are in which state")
     due: int

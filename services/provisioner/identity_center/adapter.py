@@ -10,10 +10,10 @@ from typing import Any, Self
 from services.provisioner.domain.assignments import CallKind
 from services.provisioner.driver import (
     AssignmentKey,
+    AwsPrincipal,
     Confirm,
-    Principal,
+    DriverProblem,
     Priority,
-    Problem,
     Request,
     UserStatus,
 )
@@ -86,7 +86,7 @@ class IdentityCenter(InventoryReads):
 
     async def holders(
         self, account_id: str, set_arn: str, *, priority: Priority = "verify"
-    ) -> frozenset[Principal]:
+    ) -> frozenset[AwsPrincipal]:
         """Who holds the set on the account now, as AWS's list shows it (which may lag behind)."""
         instance = await self.instance()
         found = self._calls.rows(
@@ -97,7 +97,7 @@ class IdentityCenter(InventoryReads):
             AccountId=account_id,
             PermissionSetArn=set_arn,
         )
-        return frozenset([Principal(row["PrincipalType"], row["PrincipalId"]) async for row in found])
+        return frozenset([AwsPrincipal(row["PrincipalType"], row["PrincipalId"]) async for row in found])
 
     async def create(self, key: AssignmentKey, *, confirm: Confirm | None = None) -> Request:
         """Ask for an assignment; sent once. The answer proves nothing but that AWS took the request.
@@ -143,7 +143,7 @@ class IdentityCenter(InventoryReads):
                 DESCRIBE_USER, priority=priority, IdentityStoreId=store, UserId=user_id
             )
         except IdentityCenterError as error:
-            if error.problem is Problem.NOT_FOUND:
+            if error.problem is DriverProblem.NOT_FOUND:
                 return None
             raise
         return UserStatus(enabled=rows.enabled(answer))
@@ -153,7 +153,7 @@ class IdentityCenter(InventoryReads):
         try:
             answer = await self._calls.send(DESCRIBE_ACCOUNT, priority=priority, AccountId=account_id)
         except IdentityCenterError as error:
-            if error.problem is Problem.NOT_FOUND:
+            if error.problem is DriverProblem.NOT_FOUND:
                 return None
             raise
         return rows.state(answer["Account"])

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from prometheus_client import Counter, Histogram
 
-from services.provisioner.driver import Confirm, Priority, Problem
+from services.provisioner.driver import Confirm, DriverProblem, Priority
 from services.provisioner.identity_center.api_operations import APIS, Api, ApiOperation
 from services.provisioner.identity_center.problems import from_client_error, from_sdk_error
 from services.provisioner.identity_center.types import Credentials, IdentityCenterError, Limiter
@@ -71,7 +71,7 @@ class Calls:
                 return
             if await self._session.get_credentials() is None:
                 raise IdentityCenterError(
-                    Problem.DENIED, "NoCredentials", detail="give the process a role or AWS_* variables"
+                    DriverProblem.DENIED, "NoCredentials", detail="give the process a role or AWS_* variables"
                 )
             async with AsyncExitStack() as stack:
                 for api in APIS:
@@ -131,7 +131,9 @@ class Calls:
                 return
             if token == previous:
                 raise IdentityCenterError(
-                    Problem.TRANSIENT, "TokenRepeated", detail=f"{operation.name} gave the same page twice"
+                    DriverProblem.TRANSIENT,
+                    "TokenRepeated",
+                    detail=f"{operation.name} gave the same page twice",
                 )
 
     async def _client(self, stack: AsyncExitStack, api: Api, *, attempts: int) -> Any:
@@ -163,7 +165,7 @@ def _session(credentials: Credentials | None) -> Any:
 
 def _failed(operation: ApiOperation, error: IdentityCenterError, started: float) -> IdentityCenterError:
     _measure(operation, error.problem.value, started)
-    if error.problem is not Problem.NOT_FOUND:  # an answer like another: no boundary, no such user
+    if error.problem is not DriverProblem.NOT_FOUND:  # an answer like another: no boundary, no such user
         log.info(
             "aws call failed",
             operation=operation.name,

@@ -22,44 +22,44 @@ from botocore.exceptions import (
     SSLError,
 )
 
-from services.provisioner.driver import Problem
+from services.provisioner.driver import DriverProblem
 from services.provisioner.identity_center.types import IdentityCenterError
 
-CODES: Final[Mapping[str, Problem]] = {
-    "ThrottlingException": Problem.THROTTLED,
-    "Throttling": Problem.THROTTLED,
-    "TooManyRequestsException": Problem.THROTTLED,
-    "RequestLimitExceeded": Problem.THROTTLED,
-    "ConflictException": Problem.CONFLICT,
-    "ConcurrentModificationException": Problem.CONFLICT,
-    "ResourceNotFoundException": Problem.NOT_FOUND,
-    "AccountNotFoundException": Problem.NOT_FOUND,
-    "OrganizationalUnitNotFoundException": Problem.NOT_FOUND,
-    "ParentNotFoundException": Problem.NOT_FOUND,
-    "TargetNotFoundException": Problem.NOT_FOUND,
-    "AccessDeniedException": Problem.DENIED,
-    "AccessDenied": Problem.DENIED,
-    "AccessDeniedForDependencyException": Problem.DENIED,
-    "UnrecognizedClientException": Problem.DENIED,
-    "InvalidClientTokenId": Problem.DENIED,
-    "ExpiredTokenException": Problem.DENIED,
-    "InvalidSignatureException": Problem.DENIED,
-    "IncompleteSignatureException": Problem.DENIED,
-    "MissingAuthenticationTokenException": Problem.DENIED,
-    "OptInRequired": Problem.DENIED,
-    "AWSOrganizationsNotInUseException": Problem.DENIED,
-    "ServiceQuotaExceededException": Problem.QUOTA,
-    "ConstraintViolationException": Problem.QUOTA,
-    "ValidationException": Problem.INVALID,
-    "InvalidInputException": Problem.INVALID,
-    "SerializationException": Problem.INVALID,
-    "UnknownOperationException": Problem.INVALID,
-    "UnsupportedAPIEndpointException": Problem.INVALID,
-    "InternalServerException": Problem.TRANSIENT,
-    "InternalFailure": Problem.TRANSIENT,
-    "ServiceException": Problem.TRANSIENT,
-    "ServiceUnavailable": Problem.TRANSIENT,
-    "ServiceUnavailableException": Problem.TRANSIENT,
+CODES: Final[Mapping[str, DriverProblem]] = {
+    "ThrottlingException": DriverProblem.THROTTLED,
+    "Throttling": DriverProblem.THROTTLED,
+    "TooManyRequestsException": DriverProblem.THROTTLED,
+    "RequestLimitExceeded": DriverProblem.THROTTLED,
+    "ConflictException": DriverProblem.CONFLICT,
+    "ConcurrentModificationException": DriverProblem.CONFLICT,
+    "ResourceNotFoundException": DriverProblem.NOT_FOUND,
+    "AccountNotFoundException": DriverProblem.NOT_FOUND,
+    "OrganizationalUnitNotFoundException": DriverProblem.NOT_FOUND,
+    "ParentNotFoundException": DriverProblem.NOT_FOUND,
+    "TargetNotFoundException": DriverProblem.NOT_FOUND,
+    "AccessDeniedException": DriverProblem.DENIED,
+    "AccessDenied": DriverProblem.DENIED,
+    "AccessDeniedForDependencyException": DriverProblem.DENIED,
+    "UnrecognizedClientException": DriverProblem.DENIED,
+    "InvalidClientTokenId": DriverProblem.DENIED,
+    "ExpiredTokenException": DriverProblem.DENIED,
+    "InvalidSignatureException": DriverProblem.DENIED,
+    "IncompleteSignatureException": DriverProblem.DENIED,
+    "MissingAuthenticationTokenException": DriverProblem.DENIED,
+    "OptInRequired": DriverProblem.DENIED,
+    "AWSOrganizationsNotInUseException": DriverProblem.DENIED,
+    "ServiceQuotaExceededException": DriverProblem.QUOTA,
+    "ConstraintViolationException": DriverProblem.QUOTA,
+    "ValidationException": DriverProblem.INVALID,
+    "InvalidInputException": DriverProblem.INVALID,
+    "SerializationException": DriverProblem.INVALID,
+    "UnknownOperationException": DriverProblem.INVALID,
+    "UnsupportedAPIEndpointException": DriverProblem.INVALID,
+    "InternalServerException": DriverProblem.TRANSIENT,
+    "InternalFailure": DriverProblem.TRANSIENT,
+    "ServiceException": DriverProblem.TRANSIENT,
+    "ServiceUnavailable": DriverProblem.TRANSIENT,
+    "ServiceUnavailableException": DriverProblem.TRANSIENT,
 }
 """What is not here is TRANSIENT with a 5xx status and INVALID otherwise."""
 
@@ -77,12 +77,12 @@ def from_client_error(error: ClientError) -> IdentityCenterError:
     fault = answer.get("Error", {})
     code, detail = str(fault.get("Code", "Unknown")), str(fault.get("Message", ""))[:_DETAIL_LIMIT]
     status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
-    problem = CODES.get(code, Problem.TRANSIENT if status >= 500 else Problem.INVALID)
+    problem = CODES.get(code, DriverProblem.TRANSIENT if status >= 500 else DriverProblem.INVALID)
     if code.startswith("KMS") or str(answer.get("Reason", "")).startswith("KMS_"):
-        problem = Problem.KMS
-    elif problem is Problem.THROTTLED and _SLOTS_FULL.search(detail):
+        problem = DriverProblem.KMS
+    elif problem is DriverProblem.THROTTLED and _SLOTS_FULL.search(detail):
         # AWS has one code for both of its limits; only the sentence tells them apart.
-        problem = Problem.SLOTS_FULL
+        problem = DriverProblem.SLOTS_FULL
     return IdentityCenterError(problem, code, detail=detail, ambiguous=status >= 500)
 
 
@@ -90,11 +90,11 @@ def from_sdk_error(error: Exception) -> IdentityCenterError:
     """No answer was understood: the call was not sent, or nobody knows what became of it."""
     code, detail = type(error).__name__, str(error)[:_DETAIL_LIMIT]
     if isinstance(error, ParamValidationError):
-        return IdentityCenterError(Problem.INVALID, code, detail=detail)
+        return IdentityCenterError(DriverProblem.INVALID, code, detail=detail)
     if isinstance(error, _NO_CREDENTIALS):
-        return IdentityCenterError(Problem.DENIED, code, detail=detail)
+        return IdentityCenterError(DriverProblem.DENIED, code, detail=detail)
     sent = not isinstance(error, (*_NEVER_SENT, CredentialRetrievalError)) and not _refused(error)
-    return IdentityCenterError(Problem.TRANSIENT, code, detail=detail, ambiguous=sent)
+    return IdentityCenterError(DriverProblem.TRANSIENT, code, detail=detail, ambiguous=sent)
 
 
 def _refused(error: Exception) -> bool:

@@ -5,7 +5,7 @@ Every list is read to its last page. What disappears while it is being read answ
 
 from typing import Any
 
-from services.provisioner.driver import Priority, Problem
+from services.provisioner.driver import DriverProblem, Priority
 from services.provisioner.identity_center import rows
 from services.provisioner.identity_center.api_operations import (
     DESCRIBE_ORGANIZATION,
@@ -51,7 +51,7 @@ class InventoryReads:
             chosen = [row for row in found if self._wanted in {None, row["InstanceArn"]}]
             if len(chosen) != 1:
                 raise IdentityCenterError(
-                    Problem.INVALID,
+                    DriverProblem.INVALID,
                     "InstanceUnclear",
                     detail=f"{len(chosen)} instances fit; name one of "
                     f"{sorted(row['InstanceArn'] for row in found)} in the settings",
@@ -127,7 +127,7 @@ class InventoryReads:
                 described=(await self._calls.send(DESCRIBE_SET, priority=_READ, **scope))["PermissionSet"],
             )
         except IdentityCenterError as error:
-            if error.problem is Problem.NOT_FOUND:
+            if error.problem is DriverProblem.NOT_FOUND:
                 return None
             raise
         return rows.permission_set(parts)
@@ -137,7 +137,7 @@ class InventoryReads:
         try:
             answer = await self._calls.send(GET_BOUNDARY, priority=_READ, **scope)
         except IdentityCenterError as error:
-            if error.problem is Problem.NOT_FOUND:
+            if error.problem is DriverProblem.NOT_FOUND:
                 return None
             raise
         found: rows.Row | None = answer.get("PermissionsBoundary") or None
@@ -168,6 +168,6 @@ class InventoryReads:
         try:
             return tuple(sorted({str(row["MemberId"]["UserId"]) async for row in found}))
         except IdentityCenterError as error:
-            if error.problem is Problem.NOT_FOUND:
+            if error.problem is DriverProblem.NOT_FOUND:
                 return None
             raise

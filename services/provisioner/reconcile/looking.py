@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from services.provisioner.domain.assignments import Assignment, Observed
 from services.provisioner.domain.rechecks import Live
-from services.provisioner.driver import DriverError, Principal, Priority, Problem
+from services.provisioner.driver import AwsPrincipal, DriverError, DriverProblem, Priority
 from services.provisioner.reconcile.parts import EngineParts
 from shared.contracts.documents import PermissionSet
 from shared.foundation.errors import Bug
@@ -31,11 +31,11 @@ async def look(parts: EngineParts, assignment: Assignment, *, beginning: bool) -
             priority=_priority(assignment, beginning=beginning),
         )
     except DriverError as error:
-        if error.problem is not Problem.NOT_FOUND:
+        if error.problem is not DriverProblem.NOT_FOUND:
             raise
         principals = frozenset()
     groups = frozenset(principal.id for principal in principals if principal.kind == "GROUP")
-    return Seen(Principal("USER", assignment.user_id) in principals, live, groups)
+    return Seen(AwsPrincipal("USER", assignment.user_id) in principals, live, groups)
 
 
 def set_arn(parts: EngineParts, assignment: Assignment) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from services.provisioner.domain.assignments import Assignment, Op
 from services.provisioner.domain.timing import Timing
-from services.provisioner.driver import Directory, Driver, DriverError, Problem
+from services.provisioner.driver import AwsDirectory, Driver, DriverError, DriverProblem
 from services.provisioner.lease import Lease
 from services.provisioner.limits import TokenBucket
 from services.provisioner.reconcile.unread import Unread
@@ -27,7 +27,7 @@ class EngineParts:
 
     context: Context
     driver: Driver
-    directory: Directory
+    directory: AwsDirectory
     lease: Lease
     bucket: TokenBucket
     timing: Timing
@@ -58,5 +58,5 @@ class EngineParts:
 
     def slow_down_if_throttled(self, error: DriverError) -> None:
         """Others share AWS's quota: when it says we are too fast we are, whatever we counted."""
-        if error.problem is Problem.THROTTLED:
+        if error.problem is DriverProblem.THROTTLED:
             self.bucket.slow_down()

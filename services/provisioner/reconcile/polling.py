@@ -11,7 +11,7 @@ from typing import Final
 
 from services.provisioner.domain import call_outcomes
 from services.provisioner.domain.assignments import CallKind
-from services.provisioner.driver import AssignmentKey, DriverError, Problem, Request
+from services.provisioner.driver import AssignmentKey, DriverError, DriverProblem, Request
 from services.provisioner.reconcile.parts import EngineParts, Outcome
 from services.provisioner.store import assignments
 from services.provisioner.store.schedule import InFlight
@@ -52,7 +52,7 @@ async def _finish(parts: EngineParts, flight: InFlight, request_id: str) -> None
     try:
         request = await parts.driver.follow(flight.op.kind, request_id)
     except DriverError as error:
-        if error.problem is not Problem.NOT_FOUND:
+        if error.problem is not DriverProblem.NOT_FOUND:
             raise
         await _save(parts, flight, None)
         return

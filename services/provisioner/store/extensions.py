@@ -3,7 +3,7 @@
 from datetime import datetime
 from functools import partial
 
-from services.provisioner.domain.claims import SERVICE, Claim, Extension
+from services.provisioner.domain.claims import SERVICE, Claim, ClaimExtension
 from services.provisioner.store.claims import ClaimKey
 from services.provisioner.store.commit_log import log_fact
 from services.provisioner.store.rows import extension_of
@@ -14,7 +14,7 @@ from shared.database.unit_of_work import UnitOfWork
 from shared.messaging import outbox
 
 
-async def insert(conn: Conn, extension: Extension) -> None:
+async def insert(conn: Conn, extension: ClaimExtension) -> None:
     """The first one is kept: an extension said again, even with another end, changes nothing."""
     await conn.execute(
         """
@@ -43,7 +43,7 @@ async def insert(conn: Conn, extension: Extension) -> None:
     )
 
 
-async def update(conn: Conn, extension: Extension) -> None:
+async def update(conn: Conn, extension: ClaimExtension) -> None:
     """Decided: nothing follows."""
     await conn.execute(
         """
@@ -59,7 +59,7 @@ async def update(conn: Conn, extension: Extension) -> None:
     )
 
 
-async def save_without_claim(work: UnitOfWork, change: Change[Extension]) -> None:
+async def save_without_claim(work: UnitOfWork, change: Change[ClaimExtension]) -> None:
     """One that is decided before there is a claim; the ticket is locked."""
     await update(work.conn, change.state)
     await outbox.append(work.conn, SERVICE, *change.events)
@@ -69,7 +69,7 @@ async def save_without_claim(work: UnitOfWork, change: Change[Extension]) -> Non
             work.after_commit(partial(log_fact, fact))
 
 
-async def waiting_for(conn: Conn, claim: Claim) -> tuple[Extension, ...]:
+async def waiting_for(conn: Conn, claim: Claim) -> tuple[ClaimExtension, ...]:
     """What waits for a claim that is not stored yet, the nearest end first, as whole_claim has it."""
     rows = await conn.fetch(
         """
@@ -97,7 +97,7 @@ async def claims_waited_for(conn: Conn, ticket_id: str) -> list[ClaimKey]:
     return [ClaimKey(row["id"], row["assignment_id"]) for row in rows]
 
 
-async def without_claim(conn: Conn, ticket_id: str, *, received_by: datetime) -> list[Extension]:
+async def without_claim(conn: Conn, ticket_id: str, *, received_by: datetime) -> list[ClaimExtension]:
     """Extensions that have waited for their claim for too long; another ticket's grant is none of theirs."""
     rows = await conn.fetch(
         """

@@ -5,7 +5,7 @@ from typing import Any
 import asyncpg
 
 from services.provisioner.domain.assignments import Assignment, Observed, Op
-from services.provisioner.domain.claims import Claim, ClaimState, Extension, ExtensionState
+from services.provisioner.domain.claims import Claim, ClaimExtension, ClaimExtensionState, ClaimState
 from shared.contracts.access import EndCause
 
 
@@ -27,7 +27,7 @@ def claim_of(row: asyncpg.Record) -> Claim:
     return Claim(**fields)
 
 
-def extension_of(row: asyncpg.Record) -> Extension:
+def extension_of(row: asyncpg.Record) -> ClaimExtension:
     fields: dict[str, Any] = dict(row)
-    fields["state"] = ExtensionState(fields["state"])
-    return Extension(**fields)
+    fields["state"] = ClaimExtensionState(fields["state"])
+    return ClaimExtension(**fields)

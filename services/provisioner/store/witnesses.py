@@ -12,7 +12,7 @@ from shared.database.pool import Conn
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StoredStop:
     """Somebody stopped a grant (or a whole ticket) before its approval got here."""
 
     cause: EndCause
@@ -76,7 +76,7 @@ async def lock_ticket(conn: Conn, ticket_id: str) -> None:
     await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7302))", ticket_id)
 
 
-async def insert_stop(conn: Conn, stopped_id: str, stop: Stop, *, now: datetime) -> None:
+async def insert_stop(conn: Conn, stopped_id: str, stop: StoredStop, *, now: datetime) -> None:
     """Remember a stop for good; the first one is kept."""
     await conn.execute(
         """
@@ -91,12 +91,14 @@ async def insert_stop(conn: Conn, stopped_id: str, stop: Stop, *, now: datetime)
     )
 
 
-async def find_stop(conn: Conn, *, grant_id: str, ticket_id: str) -> Stop | None:
+async def find_stop(conn: Conn, *, grant_id: str, ticket_id: str) -> StoredStop | None:
     """The stop of a grant, or of its whole ticket."""
     row = await conn.fetchrow(
         "SELECT cause, actor, why FROM stop WHERE id = ANY($1) ORDER BY stopped_at LIMIT 1",
         [grant_id, ticket_id],
     )
     return (
-        None if row is None else Stop(EndCause(row["cause"]), Actor.model_validate(row["actor"]), row["why"])
+        None
+        if row is None
+        else StoredStop(EndCause(row["cause"]), Actor.model_validate(row["actor"]), row["why"])
     )

@@ -48,7 +48,7 @@ class Ending:
 
 
 @dataclass(frozen=True)
-class Remaining:
+class RemainingGrant:
     """A live grant that the person keeps, and why."""
 
     grant_id: str
@@ -62,7 +62,7 @@ class Termination:
 
     ending: tuple[Ending, ...]
     withdrawn_targets: tuple[str, ...]
-    remains: tuple[Remaining, ...]
+    remains: tuple[RemainingGrant, ...]
     credentials_until: datetime | None
     """Credentials that were issued already may live until then."""
 
@@ -125,7 +125,7 @@ def outcome(ticket: Ticket, selection: Selection, stops: Sequence[Stop]) -> Term
         ending=tuple(Ending(ticket_id, grant.id, grant.beneficiary) for ticket_id, grant in grants),
         withdrawn_targets=tuple(target for one in stops for target in one.targets),
         remains=tuple(
-            Remaining(grant.id, grant.beneficiary, why)
+            RemainingGrant(grant.id, grant.beneficiary, why)
             for grant in ticket.live
             if (why := _why_it_remains(grant, selection))
         ),

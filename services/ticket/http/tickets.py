@@ -20,7 +20,7 @@ from shared.contracts.ticket import Target, Ticket, TicketState
 from shared.contracts.windows import WindowAsked
 from shared.foundation.shapes import Body, exactly_one
 from shared.http.access import PERSON, Caller, requires
-from shared.http.idempotency import Answer
+from shared.http.idempotency import StoredAnswer
 from shared.http.names import Name, account_id_of
 from shared.http.openapi import WITHOUT_KEY, success
 from shared.http.pages import IdCursor, Page, cut
@@ -232,15 +232,15 @@ def _add_endings(routes: APIRouter, context: Context) -> None:
         )
 
 
-def show_submitted(ticket: Ticket) -> Answer:
+def show_submitted(ticket: Ticket) -> StoredAnswer:
     headers = {"ETag": etag(ticket.version), "Location": f"/v1/tickets/{ticket.id}"}
-    return Answer(201, TicketShown.of(ticket).model_dump(mode="json"), headers)
+    return StoredAnswer(201, TicketShown.of(ticket).model_dump(mode="json"), headers)
 
 
-def show_changed(ticket: Ticket) -> Answer:
-    return Answer(200, TicketShown.of(ticket).model_dump(mode="json"), {"ETag": etag(ticket.version)})
+def show_changed(ticket: Ticket) -> StoredAnswer:
+    return StoredAnswer(200, TicketShown.of(ticket).model_dump(mode="json"), {"ETag": etag(ticket.version)})
 
 
-def show_termination(ended: Termination) -> Answer:
+def show_termination(ended: Termination) -> StoredAnswer:
     """Accepted, not done: the provisioner reports when the access is gone."""
-    return Answer(202, TerminationShown.of(ended).model_dump(mode="json"))
+    return StoredAnswer(202, TerminationShown.of(ended).model_dump(mode="json"))
