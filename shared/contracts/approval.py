@@ -129,6 +129,23 @@ class RejectionCode(StrEnum):
     UNAPPROVABLE = "unapprovable"
 
 
+class ExtensionEnd(StrEnum):
+    """Why a later end that was asked for is not to come; where a review said no, with its code."""
+
+    REJECTED = RejectionCode.REJECTED.value
+    NO_RULE = RejectionCode.NO_RULE.value
+    UNAPPROVABLE = RejectionCode.UNAPPROVABLE.value
+    TIMED_OUT = "timed_out"
+    WITHDRAWN = "withdrawn"
+    STOPPED = "stopped"
+    """Somebody ended some of the access."""
+
+    @property
+    def was_decided(self) -> bool:
+        """Whether a review said no; else nobody decided, or nobody had to any more."""
+        return self.value in {code.value for code in RejectionCode}
+
+
 class ReviewRejected(ReviewFact):
     TYPE: ClassVar[str] = "review.rejected.v1"
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 
 from pydantic import AwareDatetime
 
-from shared.contracts.approval import RejectionCode
+from shared.contracts.approval import ExtensionEnd
 from shared.contracts.description import Description
 from shared.contracts.event import About, Contract, Event, Revisions
 from shared.contracts.people import Person
@@ -127,23 +127,6 @@ class ExtensionState(StrEnum):
     """Dropped, or the access was stopped."""
     FAILED = "failed"
     """Approved, and no end could be moved; `code` says why."""
-
-
-class ExtensionEnd(StrEnum):
-    """Why a later end that was asked for is not to come; where a review said no, with its code."""
-
-    REJECTED = RejectionCode.REJECTED.value
-    NO_RULE = RejectionCode.NO_RULE.value
-    UNAPPROVABLE = RejectionCode.UNAPPROVABLE.value
-    TIMED_OUT = "timed_out"
-    WITHDRAWN = "withdrawn"
-    STOPPED = "stopped"
-    """Somebody ended some of the access."""
-
-    @property
-    def was_decided(self) -> bool:
-        """Whether a review said no; else nobody decided, or nobody had to any more."""
-        return self.value in {code.value for code in RejectionCode}
 
 
 class Extension(Contract):

@@ -10,13 +10,12 @@ from services.audit.domain.mapping import LARGEST, Product, Record, Untranslatab
 from services.audit.domain.ocsf import milliseconds
 from services.audit.domain.registry import REGISTRY
 from shared.contracts.access import AccessExtended, AccessExtensionFailed, AccessGranted
-from shared.contracts.approval import ReviewDecided
+from shared.contracts.approval import ExtensionEnd, ReviewDecided
 from shared.contracts.configuration import AuditRead, AuthzDenied, facts_of
 from shared.contracts.documents import AccessScope, ApprovalRule, RegisteredAccount
 from shared.contracts.event import Actor, Event
 from shared.contracts.notification import NotificationSent
 from shared.contracts.ticket import (
-    ExtensionEnd,
     TicketExtensionRejected,
     TicketExtensionRequested,
     TicketRevised,

@@ -11,6 +11,7 @@ from services.notifier.domain.content import Addresses, Content
 from services.notifier.domain.notice import Notice, mailing_of
 from services.notifier.domain.wording import window_text
 from shared.contracts import access, ticket
+from shared.contracts.approval import ExtensionEnd
 from shared.contracts.event import Event
 from shared.contracts.windows import Window
 from shared.foundation.clock import ManualClock
@@ -99,13 +100,11 @@ def test_extension_that_ended_with_a_stop_is_mailed_to_those_whose_access_goes_o
     whole = extended_ticket(beneficiaries=people, grants=(ann, eve))
     both = whole.extensions[0].model_copy(update={"grants": (ann.id, eve.id)})
     whole = whole.model_copy(update={"extensions": (both,)})
-    stopped = ticket_fact(ticket.TicketExtensionRejected, whole, code=ticket.ExtensionEnd.STOPPED)
+    stopped = ticket_fact(ticket.TicketExtensionRejected, whole, code=ExtensionEnd.STOPPED)
     assert mailed(stopped) == {"eve"}
     assert "What goes on ends as planned." in content(snapshot, None, stopped).lead
     alone = extended_ticket(grants=(ann,))
-    assert (
-        mailed(ticket_fact(ticket.TicketExtensionRejected, alone, code=ticket.ExtensionEnd.STOPPED)) == set()
-    )
+    assert mailed(ticket_fact(ticket.TicketExtensionRejected, alone, code=ExtensionEnd.STOPPED)) == set()
 
 
 # what approvers read

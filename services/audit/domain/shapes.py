@@ -19,8 +19,8 @@ from services.audit.domain.ocsf import (
     present,
     user,
 )
+from shared.contracts.approval import ExtensionEnd
 from shared.contracts.documents import DOCUMENTS, ApprovalRule, RuleStage
-from shared.contracts.ticket import ExtensionEnd
 
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~.]+@[A-Za-z0-9-]+\.[A-Za-z0-9.-]+")
 _ENTITY_OF_KIND: Final = {

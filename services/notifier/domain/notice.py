@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.contracts import access, approval, ticket
+from shared.contracts.approval import ExtensionEnd
 from shared.contracts.event import Event
 from shared.contracts.people import Person
 from shared.contracts.ticket import Ticket
@@ -130,7 +131,7 @@ def _extension_parties(event: Event, _known: Ticket | None) -> tuple[Recipient, 
     if not isinstance(event, ticket.ExtensionFact) or extension is None:
         return ()
     concerned = [grant for grant in event.ticket.grants if grant.id in extension.grants]
-    if isinstance(event, ticket.TicketExtensionRejected) and event.code is ticket.ExtensionEnd.STOPPED:
+    if isinstance(event, ticket.TicketExtensionRejected) and event.code is ExtensionEnd.STOPPED:
         return _each_once(*_holders(event.ticket, [grant for grant in concerned if _goes_on(grant)]))
     asking = (event.ticket.requester, extension.requested_by)
     return _each_once(*asking, *_holders(event.ticket, concerned))

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from services.notifier.domain.content import Tone
 from services.notifier.domain.notice import Template
 from shared.contracts import access
-from shared.contracts.ticket import ExtensionEnd, TicketExtensionRejected, TicketFact
+from shared.contracts.approval import ExtensionEnd
+from shared.contracts.ticket import TicketExtensionRejected, TicketFact
 
 
 @dataclass(frozen=True)

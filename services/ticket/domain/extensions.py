@@ -14,11 +14,10 @@ from services.ticket.domain.transition import (
     with_latest_credentials,
 )
 from shared.contracts import access
-from shared.contracts.approval import ReviewApproved, ReviewRejected
+from shared.contracts.approval import ExtensionEnd, ReviewApproved, ReviewRejected
 from shared.contracts.change import Change, Origin
 from shared.contracts.ticket import (
     Extension,
-    ExtensionEnd,
     ExtensionState,
     GrantState,
     Ticket,
