@@ -3,12 +3,15 @@
 The same types are published by whichever service owns the document, refused the call or was operated.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from shared.contracts.documents import DOCUMENTS, Document
 from shared.contracts.event import About, Event
+
+_ACCOUNT_ID: Final = re.compile(r"[0-9]{12}")
 
 
 class ConfigurationFact(Event):
@@ -23,9 +26,9 @@ class ConfigurationFact(Event):
 
     @property
     def about(self) -> About:
-        """The account that was registered, or those that a scope or rule names by id, before or after."""
+        """The account whose document it is, or those that a scope or rule names by id, before or after."""
         kind, _, document_id = self.document.partition("/")
-        if kind == "registered_account":
+        if DOCUMENTS[kind].AWS_ID and _ACCOUNT_ID.fullmatch(document_id):
             return About(account_ids=(document_id,))
         selectors = [str(body.get("accounts", "")) for body in (self.before, self.after) if body]
         named = {one.removeprefix("acct:") for one in selectors if one.startswith("acct:")}

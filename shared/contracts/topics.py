@@ -110,7 +110,7 @@ TOPICS: Final = {
             1,
             "compact",
             _ALL,
-            "registered accounts and sets, set groups, access scopes",
+            "registered accounts and sets, set groups, access scopes, sensitive marks",
         ),
         Topic(
             RULES,

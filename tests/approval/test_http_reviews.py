@@ -4,6 +4,7 @@ import pytest
 
 from services.approval.background import refresh_reviews
 from services.approval.domain.review import Review
+from shared.configuration.kinds.sensitive_mark import SensitiveMark
 from shared.contracts.configuration import AuthzDenied
 from shared.contracts.documents import Group
 from shared.foundation.clock import ManualClock, new_id
@@ -11,7 +12,7 @@ from shared.runtime.service import Service
 from tests.approval.builders import put_documents, replace_rules, target, ticket
 from tests.approval.requests import Desk
 from tests.support import organisation as org
-from tests.support.harness import said
+from tests.support.harness import publish, said
 
 
 async def listed(desk: Desk, who: str, **params: object) -> list[str]:
@@ -40,6 +41,7 @@ async def test_show_review_has_stages_votes_and_who_may_decide(desk: Desk) -> No
     await desk.decide("carl", review.id, comment="go ahead")
     answer = await desk.get("dora", f"/v1/reviews/{review.id}")
     assert (answer.status_code, answer.headers["ETag"]) == (200, '"4"')
+    assert answer.json()["sensitive"] == []
     body = answer.json()
     assert [(one["state"], one["approvals"]) for one in body["stage_list"]] == [("met", 1), ("open", 0)]
     assert [(vote["voter"]["user_name"], vote["comment"]) for vote in body["votes"]] == [("carl", "go ahead")]
@@ -49,6 +51,16 @@ async def test_show_review_has_stages_votes_and_who_may_decide(desk: Desk) -> No
         "prod-payments", "Administrator", "PT1H",
     )  # fmt: skip
     assert "proof" not in body["votes"][0]
+
+
+async def test_review_shows_the_marks_of_its_account_and_its_set(desk: Desk, service: Service) -> None:
+    (review,) = await desk.submitted()
+    publish(service.context.policy, SensitiveMark(id=org.P, why="Holds the card numbers"))
+    whole = (await desk.get("carl", f"/v1/reviews/{review.id}")).json()
+    (listed_one,) = (await desk.get("carl", "/v1/reviews")).json()["items"]
+    for shown in (whole, listed_one):
+        (mark,) = shown["sensitive"]
+        assert (mark["id"], mark["name"], mark["why"]) == (org.P, "prod-payments", "Holds the card numbers")
 
 
 async def test_show_closed_review_has_nobody_to_decide(desk: Desk) -> None:

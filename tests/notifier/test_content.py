@@ -25,6 +25,7 @@ from services.notifier.domain.notice import (
 )
 from services.notifier.domain.sentences import NEVER_GRANTED, WORDS
 from services.notifier.domain.wording import subject_of, window_text
+from shared.configuration.kinds.sensitive_mark import SensitiveMark
 from shared.contracts import access, approval, ticket
 from shared.contracts.event import Event
 from shared.contracts.windows import Window, WindowAsked
@@ -49,6 +50,7 @@ from tests.notifier.facts import (
     wide_ticket,
 )
 from tests.support.harness import NOW, ready_tables
+from tests.support.organisation import ADMIN, P
 
 PAGES = Addresses("https://jit.example.com/", "https://pages.example.com/")
 NO_PAGES = Addresses("https://jit.example.com/")
@@ -417,3 +419,17 @@ def test_times_and_spans_are_short_and_say_utc() -> None:
     assert [span(timedelta(seconds=n)) for n in (0, 10, 60, 5400, 90_000)] == [
         "0 s", "10 s", "1 min", "1 h 30 min", "1 d 1 h",
     ]  # fmt: skip
+
+
+def test_approvers_mail_shows_the_marks_of_account_and_set_with_their_sentences(world: Snapshot) -> None:
+    marked = world.replace(
+        SensitiveMark(id=P, why="Holds the card numbers"), SensitiveMark(id=ADMIN, why="May do everything")
+    )
+    shown = values(content(stage_opened(), marked, a_ticket()))
+    assert shown["Sensitive account"] == ("Holds the card numbers",)
+    assert shown["Sensitive set"] == ("May do everything",)
+    others = [stage_opened(review_id=f"review-{number}") for number in range(2)]
+    several = content(others[0], marked, a_ticket(), others[1])
+    text = str(several.sections)
+    assert "Holds the card numbers" in text
+    assert "May do everything" in text

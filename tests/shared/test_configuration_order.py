@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from shared.configuration.kind import Kind
 from shared.configuration.kinds.every import KINDS
+from shared.configuration.kinds.sensitive_mark import SensitiveMark
 from shared.configuration.order import NARROWS, NEITHER, WIDENS, Direction, all_of, reverse
 from shared.contracts.documents import (
     AccessScope,
@@ -106,6 +107,9 @@ DOCUMENTS: dict[str, Any] = {
     ),
     "scope": scopes("x"),
     "rule": rules("x"),
+    "sensitive_mark": st.builds(
+        SensitiveMark, id=st.just(ACCOUNTS[0]), why=st.sampled_from(("card numbers", "all keys"))
+    ),
 }
 """A document of each kind that is to change. A new kind needs a line here."""
 

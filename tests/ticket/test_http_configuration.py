@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from local.issuer import DevelopmentIssuer
+from shared.configuration.kinds.sensitive_mark import SensitiveMark
+from shared.contracts.configuration import facts_of
 from shared.contracts.documents import Account, PermissionSet
 from shared.database.pool import create_pool, transaction
 from shared.documents import document_store
@@ -13,7 +15,7 @@ from shared.runtime.service import Service
 from tests.support import organisation as org
 from tests.support.harness import NOW, publish, said, service_database
 from tests.support.http import api
-from tests.ticket.test_http import SCOPE
+from tests.ticket.test_http import BODY, SCOPE
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +188,26 @@ async def test_plan_of_a_registration_knows_the_guard_rails(
 ) -> None:
     planned = await plan(service, issuer, f"/v1/accounts/{account_id}", {"labels": {}})
     assert [one["code"] for one in planned["problems"]] == codes
+
+
+async def test_sensitive_mark_is_made_for_what_there_is_and_shown_in_previews(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    path = f"/v1/sensitive-marks/{org.P}"
+    why = {"why": "Holds the card numbers"}
+    assert (await plan(service, issuer, path, why))["order"] == "narrows"
+    async with api(service, issuer, "root") as client:
+        unknown = await client.put("/v1/sensitive-marks/123456789012", json=why)
+        assert [one["code"] for one in unknown.json()["errors"]] == ["marked_unknown"]
+        leaky = await client.put(path, json={"why": "password=correct-horse"})
+        assert [one["code"] for one in leaky.json()["errors"]] == ["looks_secret"]
+        assert (await client.put("/v1/sensitive-marks/prod", json=why)).status_code == 422
+        made = await client.put(path, json=why)
+    assert (made.status_code, made.json()["name"]) == (201, "prod-payments")
+    (fact,) = await said(service, facts_of(SensitiveMark).registered)
+    assert fact.about.account_ids == (org.P,)
+    publish(service.context.policy, SensitiveMark(id=org.P, **why))
+    async with api(service, issuer, "ann") as client:
+        shown = (await client.post("/v1/tickets/preview", json=BODY)).json()
+    assert [(one["id"], one["why"]) for one in shown["targets"][0]["sensitive"]] == [(org.P, why["why"])]
+    assert (await plan(service, issuer, path, None))["order"] == "widens"

@@ -94,6 +94,7 @@ def _add_one(routes: APIRouter, context: Context) -> None:
         snapshot, now = context.policy.snapshot(), context.clock.now()
         return ReviewWhole.of(
             review,
+            snapshot,
             you_may_decide=eligibility.may_decide(snapshot, review, caller.user_id, now),
             deciders=eligibility.deciders(snapshot, review, now),
             electorate=eligibility.electorate_now(snapshot, review, now),
@@ -162,4 +163,5 @@ def _show_decision(review: Review) -> StoredAnswer:
 
 
 def _shown(context: Context, caller: Caller, review: Review) -> ReviewShown:
-    return ReviewShown.of(review, you_may_decide=_may_decide(context, caller, review))
+    may_decide = _may_decide(context, caller, review)
+    return ReviewShown.of(review, context.policy.snapshot(), you_may_decide=may_decide)

@@ -5,12 +5,14 @@ from datetime import datetime
 from typing import Any, Literal, Self
 
 from services.approval.domain.review import Electorate, Review, ReviewState
+from shared.configuration.kinds.sensitive_mark import SensitiveMarkShown, marks_shown
 from shared.contracts.approval import RejectionCode, Stage, Vote
 from shared.contracts.description import Description
 from shared.contracts.people import Person
 from shared.contracts.subject import ApprovalSubject, SubjectKind
 from shared.contracts.windows import Window, WindowAsked
 from shared.foundation.shapes import Shown
+from shared.policy.snapshot import Snapshot
 from shared.text.durations import Duration
 
 StageState = Literal["met", "refused", "open", "waiting", "void"]
@@ -84,10 +86,12 @@ class ReviewShown(Description, Shown):
     unapprovable_since: datetime | None
     """Since when too few people are left to approve it: an administrator has to add approvers."""
     you_may_decide: bool
+    sensitive: list[SensitiveMarkShown]
+    """Marks of its account and its set, as they are now."""
 
     @classmethod
-    def of(cls, review: Review, *, you_may_decide: bool) -> Self:
-        return cls(**_summary(review), you_may_decide=you_may_decide)
+    def of(cls, review: Review, snapshot: Snapshot, *, you_may_decide: bool) -> Self:
+        return cls(**_summary(review, snapshot), you_may_decide=you_may_decide)
 
 
 class ReviewWhole(ReviewShown):
@@ -102,6 +106,7 @@ class ReviewWhole(ReviewShown):
     def of(
         cls,
         review: Review,
+        snapshot: Snapshot,
         *,
         you_may_decide: bool,
         deciders: Sequence[Person] = (),
@@ -110,7 +115,7 @@ class ReviewWhole(ReviewShown):
         """`electorate` says which approvals of an open review count; a closed one is shown without."""
         counting = review.votes if electorate is None else review.counting(electorate)
         return cls(
-            **_summary(review),
+            **_summary(review, snapshot),
             you_may_decide=you_may_decide,
             stage_list=[
                 _stage(review, number, one, counting) for number, one in enumerate(review.stages, start=1)
@@ -149,7 +154,7 @@ def _open_stage(review: Review) -> int | None:
     return review.stage if review.state is ReviewState.OPEN else None
 
 
-def _summary(review: Review) -> dict[str, Any]:
+def _summary(review: Review, snapshot: Snapshot) -> dict[str, Any]:
     subject = review.subject
     return {
         "id": review.id,
@@ -180,6 +185,7 @@ def _summary(review: Review) -> dict[str, Any]:
         "stages": len(review.stages),
         "auto_approved_by": review.auto_approved_by,
         "window": review.approved_window,
+        "sensitive": marks_shown(subject.account_id, subject.set_id, snapshot),
         **dict(subject.description()),
     }
 

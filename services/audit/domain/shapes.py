@@ -26,7 +26,6 @@ _ADDRESS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~.]+@[A-Za-z0-9-]+\.
 _ENTITY_OF_KIND: Final = {
     "registered_account": "AWS Account",
     "registered_set": "AWS Permission Set",
-    "set_group": "JIT Set Group",
     "scope": "JIT Access Scope",
     "rule": "JIT Approval Rule",
 }
@@ -206,9 +205,14 @@ def _document(fields: Json, state: str) -> Json:
     body = fields.get(state)
     data = None if body is None else _known(kind, body)
     described = entity(
-        document_id, _ENTITY_OF_KIND[kind], data=data, version=data.get("revision") if data else None
+        document_id, _entity_type(kind), data=data, version=data.get("revision") if data else None
     )
     return {**described, **present(name=fields.get("name") or None)}
+
+
+def _entity_type(kind: str) -> str:
+    """Kinds that AWS has a name for, or that have had another one; else the kind's own."""
+    return _ENTITY_OF_KIND.get(kind) or f"JIT {kind.replace('_', ' ').title()}"
 
 
 def _known(kind: str, body: Json) -> Json:

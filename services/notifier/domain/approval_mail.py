@@ -30,6 +30,7 @@ from services.notifier.domain.wording import (
     described,
     subject_of,
 )
+from shared.configuration.kinds.sensitive_mark import SensitiveMark
 from shared.contracts.approval import EarlierRejection, OtherGrant, ReviewStageOpened
 from shared.contracts.documents import Account, OrganizationalUnit, PermissionSet, RegisteredAccount
 from shared.contracts.subject import ApprovalSubject, SubjectKind
@@ -188,7 +189,7 @@ def _listed(review: _Review, shared: Sequence[ContentRow], documents: Documents)
         return item(f"target {stage.target_id}", [row("Review", review.id), its_stage])
     own = [one for one in _request(subject) if one not in shared]
     account = [one for one in _account(subject, documents) if one and one.label != "Name"]
-    attention = [one for one in _set(subject, documents) if one and one.label == "Attention"]
+    attention = [one for one in _set(subject, documents) if one and one.label in _NOTED]
     rows = [row("Review", review.id), its_stage, *own, *account, *attention, *_time(subject)]
     return item(access_name(subject), rows)
 
@@ -226,6 +227,7 @@ def _account(subject: ApprovalSubject, documents: Documents) -> list[ContentRow 
     registered = documents.get(RegisteredAccount, subject.account_id)
     return [
         row("Name", f"{cut(subject.account_name, 120)} ({subject.account_id})"),
+        _sensitive("Sensitive account", subject.account_id, documents),
         row("Unit", " / ".join(_unit_names(account, documents))) if account else None,
         row("Labels", *_pairs(registered.labels)) if registered else None,
         row("Tags", *_pairs(account.tags)) if account else None,
@@ -236,11 +238,23 @@ def _set(subject: ApprovalSubject, documents: Documents) -> list[ContentRow | No
     found = documents.get(PermissionSet, subject.set_id)
     return [
         row("Name", subject.set_name),
+        _sensitive(_SENSITIVE_SET, subject.set_id, documents),
         row("Description", found.description) if found else None,
         row("It allows", *at_most(found.summary, DETAILS)) if found else None,
         row("Session", f"{span(subject.session_duration)} at most"),
         row("Attention", _CHANGED) if found and found.digest != subject.set_digest else None,
     ]
+
+
+_SENSITIVE_SET = "Sensitive set"
+_NOTED = frozenset({_SENSITIVE_SET, "Attention"})
+"""What is said of a set beside each of several reviews; the rest is said once."""
+
+
+def _sensitive(label: str, marked: str, documents: Documents) -> ContentRow | None:
+    """Why an administrator marked it, if one did."""
+    mark = documents.get(SensitiveMark, marked)
+    return row(label, mark.why) if mark else None
 
 
 _CHANGED = (

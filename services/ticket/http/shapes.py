@@ -8,6 +8,7 @@ from pydantic import Field, computed_field
 
 from services.ticket.domain.plan import Plan, PlannedTarget
 from services.ticket.domain.termination import Termination
+from shared.configuration.kinds.sensitive_mark import SensitiveMarkShown, marks_shown
 from shared.contracts.people import Person
 from shared.contracts.ticket import Ticket
 from shared.foundation.shapes import Shown
@@ -64,6 +65,7 @@ class StagePlanned(Shown):
 class TargetPlanned(Shown):
     account: AccountNamed
     set: SetAllowing
+    sensitive: list[SensitiveMarkShown] = Field(description="marks of its account and its set")
     allowed_by: list[str] = Field(description="ids of the access scopes")
     auto_approved_by: str | None = Field(description="the rule that approves it without votes")
     stages: list[StagePlanned]
@@ -144,6 +146,7 @@ def _target(target: PlannedTarget, snapshot: Snapshot) -> TargetPlanned:
             allows=list(permission_set.summary),
             session_duration=permission_set.session_duration,
         ),
+        sensitive=marks_shown(target.account.id, permission_set.id, snapshot),
         allowed_by=list(target.allowed_by),
         auto_approved_by=target.choice.auto_approved_by,
         stages=[
