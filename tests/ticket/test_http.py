@@ -92,7 +92,7 @@ async def test_submit_of_a_good_request_is_created_and_told(
         ({"reason": "restart \u202e the workers"}, "/reason", "character_refused"),
         ({"reason": "restart \x07 the workers"}, "/reason", "character_refused"),
         ({"beneficiaries": ["nobody"]}, "/beneficiaries/0", "beneficiary_unknown"),
-        ({"beneficiaries": ["gone"]}, "/beneficiaries/0", "beneficiary_disabled"),
+        ({"beneficiaries": ["gone"]}, "/beneficiaries/0", "beneficiary_unknown"),
         ({"targets": [{"account": "123"}]}, "/targets/0/account", "account_not_registered"),
         ({"targets": [{"account": ""}]}, "/targets/0/account", "too_short"),
         ({"targets": [{"account": org.P}]}, "/targets/0", "set_or_group"),

@@ -173,6 +173,33 @@ async def test_submit_in_names_stores_ids_and_lists_by_name(
         assert (ticket["id"] in [one["id"] for one in listed.json()["items"]]) == found
 
 
+async def test_preview_tells_who_may_not_look_for_people_nothing_of_them(ann: httpx2.AsyncClient) -> None:
+    """Whether somebody is there, disabled or not there: only what was written comes back."""
+    told = []
+    for text in ("bob", "bob@example.com", "user-bob", "gone", "nobody"):
+        answer = await ann.post("/v1/tickets/preview", json=body(beneficiaries=["ann", text]))
+        shown = answer.json()
+        assert [one["user_name"] for one in shown["beneficiaries"]] == ["ann", text]
+        assert shown["beneficiaries"][1] == {
+            "user_id": "",
+            "user_name": text,
+            "display_name": "",
+            "email": None,
+        }
+        told.append(answer.text.replace(text, "somebody"))
+        submitted = await ann.post("/v1/tickets", json=body(beneficiaries=[text]))
+        assert [one["code"] for one in submitted.json()["errors"]] == ["beneficiary_unknown"]
+    assert len(set(told)) == 1
+
+
+async def test_preview_tells_who_may_look_for_people_of_them(
+    service: Service, issuer: DevelopmentIssuer
+) -> None:
+    async with api(service, issuer, "bob") as bob:
+        answer = await bob.post("/v1/tickets/preview", json=body(beneficiaries=["ann"]))
+    assert [one["user_id"] for one in answer.json()["beneficiaries"]] == ["user-ann"]
+
+
 async def test_list_by_a_name_that_is_none_is_refused_with_the_nearest(
     service: Service, ann: httpx2.AsyncClient
 ) -> None:

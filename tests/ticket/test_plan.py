@@ -71,8 +71,9 @@ def test_plan_of_an_allowed_request_names_rules_and_approvers(world: Snapshot) -
         ({"targets": ()}, [("/targets", "no_targets")]),
         ({"asked": WindowAsked(duration=HOUR + timedelta(seconds=1))}, [("/targets/0", "not_permitted")]),
         ({"beneficiaries": ("nobody",)}, [("/beneficiaries/0", "beneficiary_unknown")]),
-        ({"beneficiaries": ("ann", "gone")}, [("/beneficiaries/1", "beneficiary_disabled")]),
-        ({"beneficiaries": ("bob",)}, [("/targets/0", "not_permitted")]),  # ann may not order for others
+        ({"who": "bob", "beneficiaries": ("ann", "gone")}, [("/beneficiaries/1", "beneficiary_disabled")]),
+        ({"beneficiaries": ("ann", "gone")}, [("/beneficiaries/1", "beneficiary_unknown")]),
+        ({"beneficiaries": ("bob",)}, [("/beneficiaries/0", "beneficiary_unknown")]),  # ann finds nobody
         ({"who": "bob", "beneficiaries": ("carl",)}, [("/targets/0", "not_permitted")]),  # carl has no right
         ({"who": "bob", "beneficiaries": ("ann", "bob")}, []),
         ({"who": "eve", "targets": ((org.P, org.READ),)}, [("/targets/0", "denied")]),

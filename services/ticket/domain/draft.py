@@ -53,18 +53,48 @@ class Pair:
     """The group's id."""
 
 
-def find_people(draft: Draft, names: NameReader) -> tuple[list[User], list[FieldError]]:
+@dataclass(frozen=True)
+class People:
+    """Whom a request names as beneficiaries."""
+
+    known: tuple[User, ...]
+    strangers: tuple[str, ...] = ()
+    """As the requester wrote them, who may not look for people: whether they are there is not said."""
+    problems: tuple[FieldError, ...] = ()
+
+
+def find_people(draft: Draft, names: NameReader) -> People:
     """Beneficiaries, each exactly one enabled user; named twice counts once."""
     if not draft.beneficiaries:
-        return [draft.requester], []
-    people: dict[str, User] = {}
-    problems = []
+        return People((draft.requester,))
+    known: dict[str, User] = {}
+    strangers: list[str] = []
+    problems: list[FieldError] = []
     for index, text in enumerate(draft.beneficiaries):
-        user, found = _find_person(text, f"/beneficiaries/{index}", names)
+        field = f"/beneficiaries/{index}"
+        if _is_stranger(text, names):
+            strangers.append(text)
+            problems.append(_stranger(text, field))
+            continue
+        user, found = _find_person(text, field, names)
         problems += found
         if user is not None:
-            people[user.id] = user
-    return list(people.values()), problems
+            known[user.id] = user
+    return People(tuple(known.values()), tuple(strangers), tuple(problems))
+
+
+def _is_stranger(text: str, names: NameReader) -> bool:
+    """Whether it means nobody whom the requester could list, whoever is there."""
+    found = names.resolve(User, text)
+    return not names.sees(User, found if isinstance(found, str) else "")
+
+
+def _stranger(text: str, field: str) -> FieldError:
+    return FieldError(
+        field,
+        "beneficiary_unknown",
+        f"there is no user {text} for whom you may request; nor may you look for any",
+    )
 
 
 def _find_person(text: str, field: str, names: NameReader) -> tuple[User | None, list[FieldError]]:

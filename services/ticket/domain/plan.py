@@ -42,6 +42,8 @@ class Plan:
 
     requester: User
     beneficiaries: tuple[User, ...]
+    strangers: tuple[str, ...]
+    """Further ones, as the requester wrote them, of whom nothing may be said; each is a problem."""
     targets: tuple[PlannedTarget, ...]
     asked: WindowAsked
     length: timedelta
@@ -65,9 +67,10 @@ def decide(
 ) -> Plan:
     """The plan of a draft whose texts and window were checked: people, targets, rights, stages."""
     names = NameReader(snapshot, draft.requester.id, now)
-    people, people_problems = find_people(draft, names)
+    named = find_people(draft, names)
+    people = named.known
     pairs, pair_problems = expand(draft.targets, names, limits)
-    problems = [*problems, *people_problems, *pair_problems]
+    problems = [*problems, *named.problems, *pair_problems]
     if len(people) * len(pairs) > limits.most_grants:
         problems.append(_too_many(len(people) * len(pairs), limits))
         pairs = []
@@ -81,7 +84,8 @@ def decide(
     problems += _check_reference_given(draft, planned)
     return Plan(
         requester=draft.requester,
-        beneficiaries=tuple(people),
+        beneficiaries=people,
+        strangers=named.strangers,
         targets=tuple(planned),
         asked=asked,
         length=length,

@@ -35,7 +35,8 @@ def require_acceptable(plan: Plan) -> None:
 
 def _denied_by(plan: Plan) -> Denied | None:
     """A request somebody has no right to is a fact; a typing error is not."""
-    if not any(problem.code in {"denied", "not_permitted"} for problem in plan.problems):
+    refused = any(problem.code in {"denied", "not_permitted"} for problem in plan.problems)
+    if not refused and not plan.strangers:
         return None
     targets = ", ".join(f"{target.permission_set.id} on {target.account.id}" for target in plan.targets)
     return Denied("request", plan.requester.id, object_id=targets)

@@ -79,7 +79,9 @@ class TicketPlanShown(Shown):
     duration: Duration | None = Field(description="null where the end is not after the start")
     starts_at: datetime | None
     ends_at: datetime | None
-    beneficiaries: list[Person]
+    beneficiaries: list[Person] = Field(
+        description="of whom you may not look for, no more than what you wrote, as `user_name`"
+    )
     targets: list[TargetPlanned]
 
     @classmethod
@@ -90,7 +92,10 @@ class TicketPlanShown(Shown):
             duration=plan.length if plan.length > timedelta(0) else None,
             starts_at=plan.asked.starts_at,
             ends_at=plan.asked.ends_at,
-            beneficiaries=[Person.of(user) for user in plan.beneficiaries],
+            beneficiaries=[
+                *(Person.of(user) for user in plan.beneficiaries),
+                *(Person(user_id="", user_name=text) for text in plan.strangers),
+            ],
             targets=[_target(target, snapshot) for target in plan.targets],
         )
 
