@@ -234,6 +234,27 @@ async def test_mails_of_one_ticket_keep_their_order_while_one_is_refused(post: P
         assert heads == ["Request submitted", "Request approved", "Access granted"]
 
 
+URGENT = {
+    "terminated": lambda: ticket_fact(ticket.TicketTerminated, a_ticket(version=2), at=NOW + 2 * SECOND),
+    "revoked": lambda: access_fact(access.AccessRevoked, at=NOW + 2 * SECOND),
+    "revoke_overdue": lambda: access_fact(access.AccessRevokeOverdue, at=NOW + 2 * SECOND),
+}
+
+
+@pytest.mark.parametrize("kind", URGENT)
+async def test_urgent_mail_waits_for_no_earlier_one_that_is_refused(post: Post, kind: str) -> None:
+    await post.take(ticket_fact())
+    post.box.refuse(451, times=1, recipient="ann@example.com")
+    await post.send_all()
+    await post.take(access_fact(at=NOW + SECOND))
+    await post.take(URGENT[kind]())
+    await post.send_all()
+    assert len(post.to("ann")) == 1
+    sent = await post.rows("recipient, template, state")
+    assert (user_id("ann"), kind, "sent") in sent
+    assert (user_id("ann"), "granted", "pending") in sent
+
+
 async def test_access_fact_before_its_ticket_is_told_when_the_ticket_is_known(post: Post) -> None:
     await post.take(access_fact(at=NOW + SECOND))
     assert await post.send_all() == []

@@ -130,6 +130,25 @@ async def test_mail_waits_for_further_facts_only_where_there_can_be_any(post: Po
     assert len(await post.send_all()) == 2
 
 
+@pytest.mark.parametrize("kind", ["terminated", "revoked", "revoke_overdue"])
+async def test_urgent_mail_does_not_wait_for_further_facts(post: Post, kind: str) -> None:
+    whole = wide_ticket(TARGETS)
+    await post.take(ticket_fact(whole=whole))
+    await post.send_all()
+    after = whole.model_copy(update={"version": 2})
+    urgent = {
+        "terminated": ticket_fact(
+            ticket.TicketTerminated, after, at=NOW + SECOND, target_ids=("t1",), grant_ids=("g1",)
+        ),
+        "revoked": per_target(access.AccessRevoked, SECOND, 1)[0].model_copy(
+            update={"cause_of_end": access.EndCause.TERMINATED}
+        ),
+        "revoke_overdue": per_target(access.AccessRevokeOverdue, SECOND, 1)[0],
+    }
+    await deliver(post.service, urgent[kind])
+    assert len(await post.send_all()) == 2
+
+
 async def test_mail_gathers_no_longer_than_the_longest_wait(post: Post) -> None:
     await deliver(post.service, ticket_fact(whole=wide_ticket(TARGETS)))
     await post.send_all()

@@ -9,6 +9,7 @@ and revoked follow within seconds), `ticket.extension_approved` (whether the end
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from shared.contracts import access, approval, ticket
 from shared.contracts.approval import ExtensionEnd
@@ -41,6 +42,10 @@ class Template(StrEnum):
     RELEASED = "released"
     REVOKE_OVERDUE = "revoke_overdue"
     CLOSED = "closed"
+
+
+URGENT: Final = frozenset({Template.TERMINATED, Template.REVOKED, Template.REVOKE_OVERDUE})
+"""These wait for no earlier mail of the ticket, which may be refused for hours."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,12 @@ def version_needed(event: Event) -> int:
 
 
 def more_may_follow(event: Event, known: Ticket | None, user_id: str) -> bool:
-    """Whether another fact of this kind about the ticket may concern the person: their mail waits for it."""
+    """Whether another fact of this kind about the ticket may concern the person: their mail waits for it.
+
+    What somebody stopped, and what is late, is told at once.
+    """
+    if _is_told_at_once(event):
+        return False
     if isinstance(event, ticket.TicketFact):
         return len(event.grants) < len(event.ticket.grants) or len(event.targets) < len(event.ticket.targets)
     if known is None:
@@ -113,6 +123,12 @@ def more_may_follow(event: Event, known: Ticket | None, user_id: str) -> bool:
         everything = user_id == known.requester.user_id
         return sum(everything or grant.beneficiary == user_id for grant in known.grants) > 1
     return len(known.targets) > 1
+
+
+def _is_told_at_once(event: Event) -> bool:
+    if isinstance(event, access.AccessRevoked):
+        return access.is_stop(event.cause_of_end)
+    return isinstance(event, ticket.TicketTerminated | access.AccessRevokeOverdue)
 
 
 def _parties(event: Event, _known: Ticket | None) -> tuple[Recipient, ...]:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.notifier.domain.delivery import Again, Delivery, GivenUp, Settlement, State
-from services.notifier.domain.notice import Notice, Recipient, Template
+from services.notifier.domain.notice import URGENT, Notice, Recipient, Template
 from services.notifier.store import notices
 from shared.contracts.change import Change
 from shared.database.pool import Conn
@@ -97,7 +97,7 @@ async def claim(conn: Conn, *, now: datetime, leased_until: datetime) -> Deliver
     """The next delivery that is due and nobody's, or None. From now on it takes no further facts.
 
     SKIP LOCKED: two senders never wait for each other. NOT EXISTS: no mail overtakes an earlier one of
-    the same ticket to the same person, also not while that one waits for its next attempt.
+    the same ticket to the same person, also not while that one waits for its next attempt; urgent ones do.
     """
     row = await conn.fetchrow(
         """
@@ -106,12 +106,12 @@ async def claim(conn: Conn, *, now: datetime, leased_until: datetime) -> Deliver
             SELECT due.id FROM delivery AS due
             WHERE due.state = 'pending' AND due.next_attempt_at <= $1
               AND (due.leased_until IS NULL OR due.leased_until <= $1)
-              AND NOT EXISTS (
+              AND (due.template = ANY($3) OR NOT EXISTS (
                   SELECT 1 FROM delivery AS earlier
                   WHERE earlier.ticket_id = due.ticket_id AND earlier.recipient = due.recipient
                     AND earlier.state = 'pending'
                     AND (earlier.happened_at, earlier.id) < (due.happened_at, due.id)
-              )
+              ))
             ORDER BY due.next_attempt_at, due.id LIMIT 1 FOR UPDATE OF due SKIP LOCKED
         )
         RETURNING d.id, d.ticket_id, d.template, d.recipient, d.snapshot, d.message_id, d.attempts,
@@ -119,6 +119,7 @@ async def claim(conn: Conn, *, now: datetime, leased_until: datetime) -> Deliver
         """,
         now,
         leased_until,
+        [template.value for template in URGENT],
     )
     if row is None:
         return None
