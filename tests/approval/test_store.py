@@ -29,6 +29,7 @@ from tests.support.waiting import until
         "DELETE FROM review_voter",
         "DELETE FROM review",
         "DELETE FROM stop",
+        "UPDATE stop SET revision = 0",
         "DELETE FROM ticket",
         "TRUNCATE review CASCADE",
         "DROP TABLE vote",

@@ -15,7 +15,7 @@ CREATE TABLE stop (
     ticket_id text NOT NULL REFERENCES ticket,
     why       text NOT NULL,
     at        timestamptz NOT NULL,
-    PRIMARY KEY (kind, id)
+    PRIMARY KEY (kind, id, revision) -- only added: nothing lowers a revision or takes a stop back
 );
 CREATE INDEX stop_of_ticket ON stop (ticket_id);
 
@@ -133,8 +133,8 @@ SELECT
     ) AS whole
 FROM review r;
 
-GRANT SELECT, INSERT, UPDATE ON ticket, stop, review TO :app;
-GRANT SELECT, INSERT ON vote, review_voter, review_party TO :app;
+GRANT SELECT, INSERT, UPDATE ON ticket, review TO :app;
+GRANT SELECT, INSERT ON stop, vote, review_voter, review_party TO :app;
 GRANT SELECT, INSERT, DELETE ON review_approver, live_grant TO :app;
 GRANT UPDATE (ends_at) ON live_grant TO :app;
 GRANT SELECT ON whole_review TO :app;

@@ -1,6 +1,6 @@
 """SQL of what was stopped in a ticket: targets, grants, extensions. The rule is in domain/stops.py.
 
-Rows are only added, and a target's revision only grows. Under the lock of the ticket's row.
+Rows are only added: of a target the highest revision counts. Under the lock of the ticket's row.
 """
 
 from datetime import datetime
@@ -21,16 +21,17 @@ async def add(conn: Conn, ticket_id: str, stops: Stops, *, why: str, at: datetim
     await conn.executemany(
         """
         INSERT INTO stop (kind, id, revision, ticket_id, why, at) VALUES ($1, $2, $3, $4, $5, $6)
-        ON CONFLICT (kind, id) DO UPDATE
-        SET revision = excluded.revision, why = excluded.why, at = excluded.at
-        WHERE stop.revision < excluded.revision
+        ON CONFLICT DO NOTHING
         """,
         [(*row, ticket_id, why, at) for row in rows],
     )
 
 
 async def load(conn: Conn, ticket_id: str) -> Stops:
-    rows = await conn.fetch("SELECT kind, id, revision FROM stop WHERE ticket_id = $1", ticket_id)
+    rows = await conn.fetch(
+        "SELECT kind, id, max(revision) AS revision FROM stop WHERE ticket_id = $1 GROUP BY kind, id",
+        ticket_id,
+    )
     return Stops(
         targets={row["id"]: row["revision"] for row in rows if row["kind"] == "target"},
         grants=frozenset(row["id"] for row in rows if row["kind"] == "grant"),
