@@ -38,6 +38,12 @@ D = TypeVar("D", bound=Document)
 PATIENCE: Final = timedelta(minutes=1)
 """How long documents as new as an earlier decision's are waited for: a forged word may name any revision."""
 
+
+def is_to_come(decided_at: datetime, *, now: datetime) -> bool:
+    """Whether a decision says it was made later than any difference of clocks explains: it was not."""
+    return decided_at - now >= PATIENCE
+
+
 _NOBODY: Final = Answer(allowed=False, code="NO_RULE")
 _BY_ROLE_ALONE: Final = frozenset({"terminate", "ops.read", "ops.write"})
 """What takes access away or mends the bus: a role's constant rows decide before everything is read."""
@@ -143,9 +149,10 @@ class Snapshot:
     def is_as_new_as(self, wanted: Revisions, *, decided_at: datetime | None = None, now: datetime) -> bool:
         """Whether an earlier decision, made on `wanted`, may be judged by these documents.
 
-        With `decided_at`, when it was made, newer ones are waited for PATIENCE long and no longer.
+        With `decided_at`, when it was made, newer ones are waited for PATIENCE long and no longer. A moment
+        to come has not been waited for: see `is_to_come`.
         """
-        waited = decided_at is not None and abs(now - decided_at) >= PATIENCE
+        waited = decided_at is not None and now - decided_at >= PATIENCE
         return waited or self.revisions.covers(wanted)
 
     def registered_account(self, account_id: str) -> RegisteredAccount | None:

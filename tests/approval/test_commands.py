@@ -1,5 +1,5 @@
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -32,6 +32,7 @@ from shared.documents.tables import Tables
 from shared.foundation.clock import ManualClock, new_id
 from shared.foundation.errors import NotReady
 from shared.policy.policy import Policy
+from shared.policy.snapshot import PATIENCE
 from shared.runtime.service import Service
 from tests.approval.builders import HOUR, put_documents, replace_rules, revised, target, ticket, with_state
 from tests.support import organisation as org
@@ -53,8 +54,9 @@ def fact_of(
     )
 
 
-async def submit(service: Service, of: Ticket, *, event_id: str | None = None) -> None:
-    await deliver(service, fact_of(TicketSubmitted, of), event_id=event_id)
+async def submit(service: Service, of: Ticket, *, event_id: str | None = None, at: datetime = NOW) -> None:
+    fact = fact_of(TicketSubmitted, of).model_copy(update={"at": at})
+    await deliver(service, fact, event_id=event_id)
 
 
 async def stop(
@@ -191,11 +193,35 @@ async def test_submit_while_the_tables_are_not_ready_decides_nothing_and_is_trie
     assert await published(service) == [ReviewOpened, ReviewStageOpened]
 
 
-async def test_submit_decided_on_newer_documents_than_are_here_waits_for_them(service: Service) -> None:
+async def test_submit_on_newer_documents_waits_for_them_but_not_for_ever(
+    service: Service, clock: ManualClock
+) -> None:
+    """A forged one may name a revision that never comes: it must not hold up those behind it."""
     ahead = Revisions(rules=service.context.policy.known().revisions.rules + 1)
+    of = ticket(revisions=ahead)
     with pytest.raises(NotReady) as caught:
-        await submit(service, ticket(revisions=ahead))
+        await submit(service, of)
     assert caught.value.code == "tables_behind"
+    clock.advance(PATIENCE)
+    await submit(service, of, at=clock.now() - PATIENCE)
+    assert await published(service) == [ReviewOpened, ReviewStageOpened]
+
+
+async def test_submit_from_a_time_to_come_opens_nothing_and_holds_up_nobody(service: Service) -> None:
+    ahead = Revisions(rules=10**9)
+    await submit(service, ticket(revisions=ahead), at=NOW + timedelta(days=1))
+    assert await published(service) == []
+
+
+async def test_submit_waits_while_the_documents_here_are_stale(
+    service: Service, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.context.policy, "_stale_after", HOUR)
+    clock.advance(2 * HOUR)
+    assert service.context.policy.stale
+    with pytest.raises(NotReady):
+        await submit(service, ticket(), at=clock.now())
+    assert await published(service) == []
 
 
 async def test_stage_opened_counts_other_live_grants_of_the_beneficiaries(service: Service) -> None:
@@ -346,7 +372,9 @@ async def test_refresh_after_the_rule_is_gone_rejects_for_lack_of_one(service: S
     assert (new.state, new.code) == (ReviewState.REJECTED, "no_rule")
 
 
-async def test_refresh_leaves_a_review_alone_that_was_opened_on_newer_documents(service: Service) -> None:
+async def test_refresh_leaves_a_review_alone_that_was_just_opened_on_newer_documents(
+    service: Service,
+) -> None:
     of = ticket()
     await submit(service, of)
     await service.context.pool.execute(

@@ -118,6 +118,19 @@ async def test_approval_while_the_policy_is_not_read_is_tried_again(
     assert len(await said(service, TicketApproved)) == 1
 
 
+async def test_approval_while_the_documents_are_stale_is_tried_again(
+    service: Service, clock: ManualClock, ticket: Ticket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vote must not count by rules that may have been withdrawn since."""
+    monkeypatch.setattr(service.context.policy, "_stale_after", HOUR)
+    event = review_approved(ticket, ticket.targets[0], at=NOW)
+    clock.advance(2 * HOUR)
+    assert service.context.policy.stale
+    with pytest.raises(NotReady):
+        await deliver(service, event)
+    assert await said(service, TicketApproved) == []
+
+
 async def test_approval_on_newer_documents_waits_for_them_but_not_for_ever(
     service: Service, clock: ManualClock, ticket: Ticket
 ) -> None:
@@ -138,7 +151,7 @@ async def test_approval_dated_in_the_future_is_not_waited_for(
     """Its date is its sender's word: it must not hold up those behind it until that moment has passed."""
     far = Revisions(rules=10**9)
     later = clock.now() + PATIENCE
-    event = review_approved(ticket, ticket.targets[0], at=later, votes=(), revisions=far)
+    event = review_approved(ticket, ticket.targets[0], at=later, revisions=far)
     await deliver(service, event)
     assert [alert.key for alert in service.context.alerts.active] == [f"approval_invalid/{event.review_id}"]
     assert (await now_of(service, ticket)).state == "pending"

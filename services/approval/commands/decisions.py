@@ -67,8 +67,8 @@ def _visible(snapshot: Snapshot, caller: Caller, review: Review | None, origin: 
 
 def _check_rules(context: Context, snapshot: Snapshot, review: Review) -> None:
     """A vote counts under the rules of now: what they no longer ask for is reopened, not voted on."""
-    for wanted in review.decided_on:
-        context.policy.snapshot(wanted)
+    for wanted, decided_at in review.decided_on:
+        context.policy.snapshot(wanted, decided_at=decided_at)
     if outdated(review, eligibility.rules_now(snapshot, review.subject)):
         raise Conflict(
             "the approval rules have just changed; the review is being opened again under the new ones",

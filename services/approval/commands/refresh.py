@@ -70,7 +70,7 @@ def _snapshot_for(context: Context, review: Review) -> Snapshot | None:
     """None once it timed out, and if it was opened on newer documents: who lags would turn it back."""
     if not review.waits(context.clock.now()):
         return None
-    return context.policy.snapshot_if_ready(*review.decided_on)
+    return context.policy.snapshot_if_ready(*(revisions for revisions, _ in review.decided_on))
 
 
 def _deciders(review: Review, electorate: Electorate) -> frozenset[str]:

@@ -32,7 +32,8 @@ from shared.contracts.ticket import (
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import new_id
 from shared.messaging.envelope import Received
-from shared.policy.snapshot import Snapshot
+from shared.observability.logs import logger
+from shared.policy.snapshot import Snapshot, is_to_come
 
 STOPS: Final[Mapping[type[TicketFact], str]] = {
     TicketWithdrawn: "the ticket was withdrawn",
@@ -43,6 +44,8 @@ STOPS: Final[Mapping[type[TicketFact], str]] = {
     TicketClosed: "the ticket is closed",
 }
 """Facts after which what they name needs no review, and how the void says it."""
+
+log = logger("reviews")
 
 
 async def open_reviews(
@@ -55,7 +58,8 @@ async def open_reviews(
     await reviews.lock_ticket(work.conn, ticket.id, version=ticket.version)
     because = origin.because("the target was asked for again, in a new revision")
     await _stop(work, ticket, Stops.superseded(pending), because)
-    await _begin_reviews(context, work, ticket, [ticket.subject_of(target) for target in pending], origin)
+    subjects = [ticket.subject_of(target) for target in pending]
+    await _begin_reviews(context, work, received.event, subjects, origin)
 
 
 async def open_extension_review(
@@ -67,22 +71,30 @@ async def open_extension_review(
     if subject is None or extension is None or extension.state is not ExtensionState.PENDING:
         return
     await reviews.lock_ticket(work.conn, ticket.id, version=ticket.version)
-    origin = context.origin(received)
-    await _begin_reviews(context, work, ticket, [subject], origin)
+    await _begin_reviews(context, work, received.event, [subject], context.origin(received))
 
 
 async def _begin_reviews(
-    context: Context, work: UnitOfWork, ticket: Ticket, subjects: Collection[ApprovalSubject], origin: Origin
+    context: Context,
+    work: UnitOfWork,
+    fact: TicketFact,
+    subjects: Collection[ApprovalSubject],
+    origin: Origin,
 ) -> None:
     """Open a review for each subject that was neither stopped nor reviewed yet.
 
-    Raises NotReady, to be tried again, until the documents here are at least those of the submit.
+    Raises NotReady, to be tried again, until the documents here are fresh and at least those of the submit;
+    a forged one may name any, so not for ever. One from a time to come is not opened, and times out.
     """
+    ticket = fact.ticket
+    if is_to_come(fact.at, now=origin.at):
+        log.error("asked for at a time to come", ticket=ticket.id, at=str(fact.at))
+        return
     stopped = await stops.load(work.conn, ticket.id)
     for subject in subjects:
         if stopped.cover(subject) or await reviews.is_reviewed(work.conn, subject):
             continue
-        snapshot = context.policy.snapshot(ticket.revisions)
+        snapshot = context.policy.snapshot(ticket.revisions, decided_at=fact.at, purpose="write")
         await begin_review(work, snapshot, subject, ticket_version=ticket.version, origin=origin)
 
 

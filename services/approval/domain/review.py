@@ -131,9 +131,12 @@ class Review(Contract):
         )
 
     @property
-    def decided_on(self) -> tuple[Revisions, ...]:
-        """The documents it was opened on and those of each vote: who knows older ones must not judge it."""
-        return (self.revisions, *(vote.revisions for vote in self.votes))
+    def decided_on(self) -> tuple[tuple[Revisions, datetime], ...]:
+        """The documents it was opened on and those of each vote, with when that was.
+
+        Who knows older ones must not judge it.
+        """
+        return (self.revisions, self.opened_at), *((vote.revisions, vote.at) for vote in self.votes)
 
 
 def people_of(vote: Vote) -> tuple[str, ...]:

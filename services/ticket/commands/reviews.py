@@ -9,12 +9,14 @@ from shared.contracts.subject import ApprovalSubject
 from shared.contracts.ticket import Ticket
 from shared.database.unit_of_work import UnitOfWork
 from shared.messaging.envelope import Received
+from shared.policy.snapshot import is_to_come
 
 
 async def approve(context: Context, work: UnitOfWork, received: Received[ReviewApproved]) -> None:
     """A review approved what was asked for here, by votes that are enough by the policy here.
 
-    Raises NotReady, to be tried again, while the documents here are not complete or too old to tell.
+    Raises NotReady, to be tried again, while the documents here are not complete, stale, refused, or older
+    than those it was decided on.
     """
     review, now = received.event, context.clock.now()
     if (found := await _waiting(work, review)) is None:
@@ -22,8 +24,12 @@ async def approve(context: Context, work: UnitOfWork, received: Received[ReviewA
     ticket, subject = found
     if not reviews.is_as_asked(subject, review):
         change = reviews.refuse_content(ticket, review)
+    elif is_to_come(review.at, now=now):
+        change = reviews.refuse_votes(
+            ticket, review, f"it says it was decided at {review.at}, later than now"
+        )
     else:
-        snapshot = context.policy.snapshot(review.revisions, decided_at=review.at)
+        snapshot = context.policy.snapshot(review.revisions, decided_at=review.at, purpose="write")
         if why := reviews.why_invalid(subject, review, snapshot, now=now):
             change = reviews.refuse_votes(ticket, review, why)
         else:
