@@ -4,6 +4,7 @@ One way for every kind; what a document may say is its declaration's (kind.py). 
 far as it can without writing.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +99,10 @@ async def plan(context: Context, kind: Kind[Any], document_id: str, body: Any | 
         raise not_there(kind, document_id)
     after = None if body is None else kind.make(document_id, body, situation)
     problems = [] if after is None else kind.problems(after, situation)
+    if after is not None and not re.search(kind.id_pattern, document_id):
+        problems.append(
+            FieldError(kind.id_name, "wrong_form", "this id does not have the right form to be put")
+        )
     if used_up:
         problems.append(FieldError(kind.id_name, "id_reused", document_store.ID_REUSED))
     return _planned(kind, before, after, problems, situation.snapshot)

@@ -136,6 +136,17 @@ async def test_plan_says_what_would_change_and_whether_it_narrows(
     assert await said(service) == []
 
 
+async def test_plan_of_an_id_that_cannot_be_put_says_so(service: Service, issuer: DevelopmentIssuer) -> None:
+    shown = (await get(service, issuer, "root", "/v1/scopes/prod-admin")).json()
+    whole = {name: value for name, value in shown.items() if name not in {"id", "revision"}}
+    path = "/v1/scopes/ends-with-a-dash-"
+    async with api(service, issuer, "root") as client:
+        put = await client.put(path, json=whole)
+    (problem,) = [one for one in put.json()["errors"] if one["code"] == "wrong_form"]
+    planned = await plan(service, issuer, path, whole)
+    assert problem["code"] in {one["code"] for one in planned["problems"]}
+
+
 async def test_plan_of_a_removal_is_a_plan_without_a_body(
     service: Service, issuer: DevelopmentIssuer
 ) -> None:
