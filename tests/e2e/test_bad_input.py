@@ -80,7 +80,7 @@ REFUSED: list[tuple[str, Change, str]] = [
     ("secret in the reason", lambda _: {"reason": "key is AKIAIOSFODNN7EXAMPLE, thanks"}, "looks_secret"),
     ("secret in the reference", lambda _: {"reference": "password=correct-horse"}, "looks_secret"),
     ("unknown beneficiary", lambda _: {"beneficiaries": ["nobody.atall"]}, "beneficiary_unknown"),
-    ("disabled beneficiary", lambda _: {"beneficiaries": ["leaver"]}, "beneficiary_disabled"),
+    ("disabled beneficiary", lambda _: {"beneficiaries": ["leaver"]}, "beneficiary_unknown"),
     ("for others without the right", lambda _: {"beneficiaries": ["bob"]}, "not_permitted"),
     (
         "denied by a scope",
