@@ -10,17 +10,22 @@ from shared.contracts.event import Contract
 
 
 class Description(Contract):
-    """All fields are optional: a fact of earlier days has none of the later ones."""
+    """All fields are optional: a fact of earlier days has none of the later ones.
+
+    The lengths are for readers of the schema; the ticket service refuses what is longer.
+    """
 
     reference: str | None = Field(
         default=None,
         description="a name elsewhere, one line of at most 200 characters",
         examples=["INC-4711"],
+        json_schema_extra={"maxLength": 200},
     )
     link: str | None = Field(
         default=None,
         description="where the work is described: an https address of at most 500 characters",
         examples=["https://changes.example.com/CHG-4711"],
+        json_schema_extra={"maxLength": 500},
     )
 
     def description(self) -> "Description":

@@ -8,7 +8,8 @@ import pytest
 from cli.api import api_document
 from services.approval.http.reviews import DecisionBody
 from services.provisioner.http.grants import Revocation
-from services.ticket.domain.window import LONGEST_REASON, LONGEST_REFERENCE, SHORTEST_REASON
+from services.ticket.domain.description import LONGEST_LINK, LONGEST_REFERENCE
+from services.ticket.domain.window import LONGEST_REASON
 from services.ticket.settings import TicketSettings
 from shared.contracts.documents import AccessScope, ApprovalRule, RuleStage
 from shared.foundation.errors import Invalid
@@ -30,9 +31,9 @@ def field(model: str, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("model", "name", "key", "limit"),
     [
-        ("TicketBody", "reason", "minLength", SHORTEST_REASON),
         ("TicketBody", "reason", "maxLength", LONGEST_REASON),
         ("TicketBody", "reference", "maxLength", LONGEST_REFERENCE),
+        ("TicketBody", "link", "maxLength", LONGEST_LINK),
         ("TargetBody", "account", "maxLength", LONGEST),
         ("TargetBody", "set", "maxLength", LONGEST),
     ],

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from services.provisioner.domain.claims import SERVICE
 from services.provisioner.domain.inventory import (
     KINDS,
     Difference,
@@ -16,14 +15,13 @@ from services.provisioner.domain.inventory import (
     confirm,
     mass_disappearance,
 )
-from services.provisioner.store.inventory import take_turns
+from services.provisioner.store.inventory import note_confirmed, take_turns
 from shared.context import Context
 from shared.contracts.change import Alert, Origin
 from shared.contracts.documents import Document
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 from shared.documents import document_store
-from shared.messaging import outbox
 from shared.observability.logs import logger
 
 VANISH_SHARE: Final = 0.05
@@ -64,7 +62,7 @@ async def store_inventory(
         work.after_commit(partial(log.error, "inventory held", reason=held))
         return SyncResult(held=held)
     if held and confirmed is not None:
-        await outbox.append(work.conn, SERVICE, confirm(difference, held, confirmed))
+        await note_confirmed(work.conn, confirm(difference, held, confirmed))
     result = await _write(context, work.conn, difference)
     work.clear("inventory_held")
     work.after_commit(partial(_announce, context, result))
