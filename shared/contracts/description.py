@@ -4,28 +4,31 @@ Tickets, approval subjects, requests and reviews have these fields by inheriting
 keeps them together. A new one is a field here; services/ticket/domain/description.py says what it may hold.
 """
 
+from typing import Final
+
 from pydantic import Field
 
 from shared.contracts.event import Contract
 
+LONGEST_REFERENCE: Final = 200
+LONGEST_LINK: Final = 500
+"""Characters. The ticket service says so of what comes in; a fact is read whatever it holds."""
+
 
 class Description(Contract):
-    """All fields are optional: a fact of earlier days has none of the later ones.
-
-    The lengths are for readers of the schema; the ticket service refuses what is longer.
-    """
+    """All fields are optional: a fact of earlier days has none of the later ones."""
 
     reference: str | None = Field(
         default=None,
-        description="a name elsewhere, one line of at most 200 characters",
+        description=f"a name elsewhere, one line of at most {LONGEST_REFERENCE} characters",
         examples=["INC-4711"],
-        json_schema_extra={"maxLength": 200},
+        json_schema_extra={"maxLength": LONGEST_REFERENCE},
     )
     link: str | None = Field(
         default=None,
-        description="where the work is described: an https address of at most 500 characters",
+        description=f"where the work is described: an https address of at most {LONGEST_LINK} characters",
         examples=["https://changes.example.com/CHG-4711"],
-        json_schema_extra={"maxLength": 500},
+        json_schema_extra={"maxLength": LONGEST_LINK},
     )
 
     def description(self) -> "Description":

@@ -8,9 +8,9 @@ import pytest
 from cli.api import api_document
 from services.approval.http.reviews import DecisionBody
 from services.provisioner.http.grants import Revocation
-from services.ticket.domain.description import LONGEST_LINK, LONGEST_REFERENCE
 from services.ticket.domain.window import LONGEST_REASON
 from services.ticket.settings import TicketSettings
+from shared.contracts.description import LONGEST_LINK, LONGEST_REFERENCE
 from shared.contracts.documents import AccessScope, ApprovalRule, RuleStage
 from shared.foundation.errors import Invalid
 from shared.http.access import parse_revision
@@ -31,6 +31,7 @@ def field(model: str, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("model", "name", "key", "limit"),
     [
+        ("TicketBody", "reason", "minLength", 1),  # the most that holds under any setting
         ("TicketBody", "reason", "maxLength", LONGEST_REASON),
         ("TicketBody", "reference", "maxLength", LONGEST_REFERENCE),
         ("TicketBody", "link", "maxLength", LONGEST_LINK),

@@ -6,11 +6,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from services.ticket.domain.window import looks_secret
-from shared.contracts.description import Description
+from shared.contracts.description import LONGEST_LINK, LONGEST_REFERENCE, Description
 from shared.foundation.errors import FieldError
 
-LONGEST_REFERENCE: Final = 200
-LONGEST_LINK: Final = 500
 _ADDRESS: Final = re.compile(r"https://[!#-;=?-\[\]_a-z~]+")
 """What an address may be written with: ASCII, so that no letter looks like another and none hides."""
 
