@@ -196,9 +196,10 @@ async def test_request_only_the_requester_of_the_access_could_decide_is_unapprov
 
 
 async def test_approval_is_passed_on_with_its_hash_and_moves_no_end_yet(
-    service: Service, ticket: Ticket
+    service: Service, clock: ManualClock, ticket: Ticket
 ) -> None:
     asked = await extended(service, ticket)
+    clock.advance(10 * MINUTE)
     review, event_id = review_approved(asked, asked.extensions[0], at=NOW + 10 * MINUTE), new_id()
     for _ in range(2):
         await deliver(service, review, event_id=event_id)
