@@ -81,7 +81,7 @@ REFUSED: list[tuple[str, Change, str]] = [
     ("secret in the reference", lambda _: {"reference": "password=correct-horse"}, "looks_secret"),
     ("unknown beneficiary", lambda _: {"beneficiaries": ["nobody.atall"]}, "beneficiary_unknown"),
     ("disabled beneficiary", lambda _: {"beneficiaries": ["leaver"]}, "beneficiary_unknown"),
-    ("for others without the right", lambda _: {"beneficiaries": ["bob"]}, "not_permitted"),
+    ("for others without the right", lambda _: {"beneficiaries": ["bob"]}, "beneficiary_unknown"),
     (
         "denied by a scope",
         lambda it: {"targets": [it.target("payments-prod", "Administrator")], "duration": "PT1H"},

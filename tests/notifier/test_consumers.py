@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from services.notifier import consumers
+from services.notifier.background import loops
 from services.notifier.background.loops import run_sender
 from services.notifier.background.sending import send_next
-from services.notifier.commands import background
 from services.notifier.domain.delivery import Outcome
 from services.notifier.domain.notice import TABLE
 from services.notifier.email.smtp import Mailer
@@ -84,9 +84,7 @@ async def test_stop_lets_the_mail_under_way_be_sent_and_recorded(post: Post) -> 
 
     await post.take(ticket_fact(whole=a_ticket(requester=person("ann"))))
     slow = Slow(post.settings.smtp, within=post.settings.mail_send_within)
-    sending = asyncio.create_task(
-        background._uninterrupted(send_next(post.context, slow, settings=post.settings))
-    )
+    sending = asyncio.create_task(loops._uninterrupted(send_next(post.context, slow, settings=post.settings)))
     await begun.wait()
     sending.cancel()
     await asyncio.sleep(0)
@@ -105,7 +103,7 @@ async def test_stop_while_sending_fails_is_still_a_stop(post: Post) -> None:
         await go.wait()
         raise OSError("the database went away")
 
-    working = asyncio.create_task(background._uninterrupted(failing()))
+    working = asyncio.create_task(loops._uninterrupted(failing()))
     await asyncio.sleep(0)
     working.cancel()
     await asyncio.sleep(0)
