@@ -50,7 +50,12 @@ def test_a_failed_installation_says_so_and_is_begun_again_the_next_time(tmp_path
 
 def test_ctrl_c_ends_the_installation_and_its_dots(tmp_path: Path) -> None:
     make = installing(tmp_path, "sleep 30")
-    time.sleep(1.5)
+    assert make.stdout is not None
+    shown = ""
+    while not shown.endswith("two ."):
+        more = make.stdout.read(1)
+        assert more, f"ended early: {shown}"
+        shown += more
     began = time.monotonic()
     os.killpg(make.pid, signal.SIGINT)
     make.communicate(timeout=20)  # returns when the last process that could write has ended

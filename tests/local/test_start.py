@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,19 +98,33 @@ def test_the_database_takes_another_port_when_its_choice_is_taken(
         server.stop()
 
 
+class Dots(io.StringIO):
+    """Says when a dot was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = threading.Event()
+
+    def write(self, text: str) -> int:
+        if text == ".":
+            self.seen.set()
+        return super().write(text)
+
+
 def test_a_step_that_holds_everything_up_still_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_module, "_EVERY_S", 0.01)
-    shown = io.StringIO()
+    shown = Dots()
     with Progress(shown) as progress:
         progress.step("first")
-        time.sleep(0.1)
+        assert shown.seen.wait(10)
         progress.step("second")
         progress.done()
-        time.sleep(0.1)
+        shown.seen.clear()
+        assert not shown.seen.wait(0.1), "no dots once everything is done"
     first, second = shown.getvalue().splitlines()
-    assert first.startswith("  first ..")
+    assert first.startswith("  first .")
     assert first.endswith(" s")
-    assert second.startswith("  second  0"), "no dots once everything is done"
+    assert second.startswith("  second  0")
 
 
 @pytest.mark.e2e
