@@ -67,7 +67,7 @@ async def _nothing_left(running: Running, permission_set: str, accounts: list[st
 @together
 async def test_race_of_votes_counts_each_person_once(running: Running) -> None:
     async def race() -> None:
-        account = running.spare_account("standard")
+        account = running.spare_account("infrastructure")
         ticket = await running.submit("ann", (account, "Administrator"), duration="PT1H")
         (review,) = await running.waiting_reviews("carl", ticket["id"])
         path = f"/v1/reviews/{review['id']}/decisions"
