@@ -8,6 +8,7 @@ import asyncio
 import json
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from aiohttp import web
@@ -50,6 +51,7 @@ class Exchange:
     params: dict[str, Any] = field(default_factory=dict)
 
 
+@cache
 def load_services() -> dict[str, Service]:
     """By target prefix. Reads botocore's models, which takes a moment."""
     sso = sso_sets.OPERATIONS | sso_provisioning.OPERATIONS | sso_assignments.OPERATIONS

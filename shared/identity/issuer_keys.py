@@ -7,9 +7,11 @@ Keys come from the issuer's key set only, never from a token. A token can make u
 import asyncio
 import base64
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 import httpx2
@@ -101,7 +103,9 @@ class IssuerKeys:
             )
 
     async def _fetch(self) -> Any:
-        async with httpx2.AsyncClient(timeout=_FETCH_SECONDS, follow_redirects=False) as client:
+        async with httpx2.AsyncClient(
+            timeout=_FETCH_SECONDS, follow_redirects=False, verify=_trusted_roots()
+        ) as client:
             url = self._jwks_url or await self._discover(client)
             return await _get_json(client, url)
 
@@ -113,6 +117,12 @@ class IssuerKeys:
         if not isinstance(url, str) or (self._https_only and not url.startswith("https://")):
             raise KeysUnusable("the discovery document names no jwks_uri that may be used")
         return url
+
+
+@cache
+def _trusted_roots() -> ssl.SSLContext:
+    """Loading them takes longer than fetching the keys."""
+    return httpx2.create_ssl_context()
 
 
 async def _get_json(client: httpx2.AsyncClient, url: str) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 
 import asyncpg
 import uvicorn
@@ -119,7 +120,6 @@ class Service:
         self._broker: KafkaBroker | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._problem: str | None = "starting"
-        self.app = self._make_app()
 
     def _make_context(self, name: str, settings: ServiceSettings, process: Process) -> Context:
         stale_after = timedelta(seconds=settings.table_stale_after_s)
@@ -139,7 +139,8 @@ class Service:
             record=self._parts.record or record,
         )
 
-    def _make_app(self) -> FastAPI:
+    @cached_property
+    def app(self) -> FastAPI:
         app = FastAPI(
             title=f"JIT {self.name}",
             version="1",

@@ -1,22 +1,20 @@
 """The approval service on its own database, with the small organisation and a clock that is told the time."""
 
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 from pydantic import SecretStr
 
 from local.issuer import DevelopmentIssuer
 from services.approval.__main__ import build
 from services.approval.settings import ApprovalSettings
-from shared.database.pool import Conn, transaction
+from shared.database.pool import transaction
 from shared.documents import document_store
 from shared.foundation.clock import ManualClock
 from shared.runtime.service import Process, Service
 from tests.approval.requests import Desk
 from tests.support import organisation
-from tests.support.harness import NOW, ready_tables, service_database, with_pool
+from tests.support.harness import NO_DOCUMENTS, NOW, empty, ready_tables, service_database, with_pool
 from tests.support.http import trusted
 
 
@@ -26,23 +24,19 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture(scope="session")
-async def database(admin_dsn: str) -> AsyncIterator[tuple[str, Conn]]:
-    """The service's DSN, and a connection that may empty its tables: its own role cannot take a vote back."""
+async def approval_dsn(admin_dsn: str) -> AsyncIterator[str]:
     async with service_database(admin_dsn, "approval") as dsn:
-        owner = await asyncpg.connect(admin_dsn, database=urlsplit(dsn).path.lstrip("/"))
-        yield dsn, owner
-        await owner.close()
+        yield dsn
 
 
 @pytest.fixture
 async def service(
-    database: tuple[str, Conn], clock: ManualClock, issuer: DevelopmentIssuer
+    admin_dsn: str, approval_dsn: str, clock: ManualClock, issuer: DevelopmentIssuer
 ) -> AsyncIterator[Service]:
-    dsn, owner = database
-    await owner.execute(EMPTY)
+    await empty(admin_dsn, approval_dsn, *TABLES, reset=NO_DOCUMENTS)
     settings = ApprovalSettings(
         env="development",
-        database_url=SecretStr(dsn),
+        database_url=SecretStr(approval_dsn),
         issuers=(trusted(issuer),),
         role_admin=tuple(organisation.ROLES["admin"]),
         role_auditor=tuple(organisation.ROLES["auditor"]),
@@ -53,11 +47,10 @@ async def service(
         yield built
 
 
-EMPTY = """
-    TRUNCATE ticket, stop, review, vote, review_voter, review_approver, review_party, live_grant, document,
-        outbox, inbox, idempotency_key;
-    UPDATE document_counter SET revision = 0, count = 0, digest = decode(repeat('00', 32), 'hex');
-"""
+TABLES = (
+    "ticket", "stop", "review", "vote", "review_voter", "review_approver", "review_party", "live_grant",
+    "document", "outbox", "inbox", "idempotency_key",
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -177,9 +177,12 @@ async def test_read_that_cannot_be_recorded_shows_nothing(
     log: Service, aud: AsyncClient, admin_dsn: str, audit_dsn: str, path: str
 ) -> None:
     owner = await as_owner(admin_dsn, audit_dsn)
-    await owner.execute("REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM jit_audit_app")
-    await owner.close()
-    answer = await aud.get(path)
+    await owner.execute("REVOKE EXECUTE ON FUNCTION append FROM jit_audit_app")
+    try:
+        answer = await aud.get(path)
+    finally:
+        await owner.execute("GRANT EXECUTE ON FUNCTION append TO jit_audit_app")
+        await owner.close()
     assert (answer.status_code, answer.json()["code"]) == (503, "reading_unrecorded")
     assert TICKET_ID not in answer.text
     assert answer.headers["Retry-After"]

@@ -1,8 +1,6 @@
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 
 from local.issuer import DevelopmentIssuer
@@ -15,7 +13,7 @@ from shared.foundation.settings import SmtpSettings
 from shared.runtime.service import Process
 from tests.notifier.post import Post
 from tests.support import organisation
-from tests.support.harness import NOW, ready_tables, service_database, with_pool
+from tests.support.harness import NOW, empty, ready_tables, service_database, with_pool
 from tests.support.http import issuer_server, trusted
 
 
@@ -28,10 +26,8 @@ async def notifier_dsn(admin_dsn: str) -> AsyncIterator[str]:
 @pytest.fixture
 async def empty_dsn(notifier_dsn: str, admin_dsn: str) -> str:
     """The app role's DSN of a database without content; the app role itself may not delete."""
-    conn = await asyncpg.connect(urlsplit(admin_dsn)._replace(path=urlsplit(notifier_dsn).path).geturl())
-    await conn.execute("TRUNCATE delivery_notice, delivery, notice, known_ticket")
-    await conn.execute("TRUNCATE inbox, outbox, idempotency_key")
-    await conn.close()
+    own = ("delivery_notice", "delivery", "notice", "known_ticket")
+    await empty(admin_dsn, notifier_dsn, *own, "inbox", "outbox", "idempotency_key")
     return notifier_dsn
 
 

@@ -27,7 +27,7 @@ from shared.runtime.service import Process, Service
 from tests.support import organisation as org
 from tests.support.harness import NOW, publish, ready_tables, said, with_pool
 from tests.support.http import api, issuer_server, trusted
-from tests.support.provisioner_lab import Lab, Premises, connected, empty, laboratory
+from tests.support.provisioner_lab import Lab, Premises, begin_anew, connected, laboratory
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevelopmentIssu
 @pytest.fixture
 async def service(shared_premises: Premises, issuer: DevelopmentIssuer) -> AsyncIterator[Service]:
     """On the small organisation of the policy tests, with ann's, bob's and eve's grants in its database."""
-    await empty(shared_premises.admin_dsn, shared_premises.dsn)
+    await begin_anew(shared_premises.admin_dsn, shared_premises.dsn)
     shared_premises.aws.reset()
     clock = shared_premises.aws_clock.clock = ManualClock(NOW)
     settings = ProvisionerSettings(

@@ -30,6 +30,9 @@ from tests.support import organisation
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 """A Monday morning; where every manual clock starts."""
 
+NO_DOCUMENTS = "UPDATE document_counter SET revision = 0, count = 0, digest = decode(repeat('00', 32), 'hex')"
+"""What belongs to an emptied table of documents."""
+
 _PASSWORD = "test"
 
 EventT = TypeVar("EventT", bound=Event)
@@ -48,6 +51,17 @@ async def service_database(admin_dsn: str, service: str) -> AsyncIterator[str]:
         conn = await asyncpg.connect(admin_dsn)
         await conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await conn.close()
+
+
+async def empty(admin_dsn: str, dsn: str, *tables: str, reset: str = "") -> None:
+    """Leave nothing in these tables, whatever guards them, and run `reset`. No service's role can do that.
+
+    DELETE, since TRUNCATE makes new files: that takes longer than most tests.
+    """
+    conn = await asyncpg.connect(urlsplit(admin_dsn)._replace(path=urlsplit(dsn).path).geturl())
+    await conn.execute("SET session_replication_role = replica")  # no foreign keys, no triggers
+    await conn.execute(f"{'; '.join(f'DELETE FROM {table}' for table in tables)}; {reset}")
+    await conn.close()
 
 
 def ready_tables(clock: ManualClock, documents: Mapping[str, Sequence[Document]] | None = None) -> Tables:

@@ -4,9 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
-import asyncpg
 from pydantic import SecretStr
 
 from services.provisioner.commands.inventory import SyncResult
@@ -18,16 +16,13 @@ from shared.foundation.clock import ManualClock
 from shared.foundation.settings import KafkaSettings, ServiceSettings
 from shared.policy.policy import Policy
 from shared.runtime.service import Parts, Process, Service
-from tests.support.harness import NOW, with_pool
+from tests.support.harness import NO_DOCUMENTS, NOW, empty, with_pool
 
 
 @asynccontextmanager
 async def provisioner_context(admin_dsn: str, dsn: str) -> AsyncIterator[Context]:
     """On `dsn`, emptied of documents first (which the app role must not do)."""
-    conn = await asyncpg.connect(urlsplit(admin_dsn)._replace(path=urlsplit(dsn).path).geturl())
-    await conn.execute("TRUNCATE document, outbox; UPDATE document_counter SET revision = 0, count = 0")
-    await conn.execute("UPDATE document_counter SET digest = decode(repeat('00', 32), 'hex')")
-    await conn.close()
+    await empty(admin_dsn, dsn, "document", "outbox", reset=NO_DOCUMENTS)
     settings = ServiceSettings(env="development", database_url=SecretStr(dsn))
     clock = ManualClock(NOW)
     process = Process(clock, empty_tables(clock))

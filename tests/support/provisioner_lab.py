@@ -9,9 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-import asyncpg
 from pydantic import SecretStr
 
 from services.provisioner.__main__ import Replica, assemble, build
@@ -31,7 +29,7 @@ from shared.messaging import inbox
 from shared.messaging.envelope import Received
 from shared.runtime.service import Process, Service
 from simulator.server import Simulator
-from tests.support.harness import NOW, mark, ready_tables, said, with_pool
+from tests.support.harness import NOW, empty, mark, ready_tables, said, with_pool
 from tests.support.organisation import numbered
 from tests.support.provisioner_facts import OtherServices
 
@@ -39,7 +37,10 @@ ACCOUNTS = ("orders-prod", "orders-dev", "sandbox-01", "sandbox-02", "management
 SETS = ("ReadOnly", "Administrator", "BreakGlass", "Developer")
 PEOPLE = ("ann", "bob", "eve", "leaver")
 APPROVERS = ("carl", "dora")
-EMPTIED = "claim, assignment, extension, witness, stop, outbox, inbox, idempotency_key, subject_binding"
+EMPTIED = (
+    "claim", "assignment", "extension", "witness", "stop",
+    "outbox", "inbox", "idempotency_key", "subject_binding",
+)  # fmt: skip
 
 FactT = TypeVar("FactT", bound=AccessFact)
 
@@ -251,7 +252,7 @@ async def premises(admin_dsn: str, dsn: str) -> AsyncIterator[Premises]:
 @asynccontextmanager
 async def laboratory(shared: Premises, **settings: Any) -> AsyncIterator[Lab]:
     """An emptied database, a fresh organisation with operations of 2 to 4 seconds, no rate limit."""
-    await empty(shared.admin_dsn, shared.dsn)
+    await begin_anew(shared.admin_dsn, shared.dsn)
     clock = shared.aws_clock.clock = ManualClock(NOW)
     shared.aws.reset()
     shared.aws.change_settings(rate_per_second={})
@@ -274,12 +275,10 @@ async def laboratory(shared: Premises, **settings: Any) -> AsyncIterator[Lab]:
             await lab.close()
 
 
-async def empty(admin_dsn: str, dsn: str) -> None:
-    """As a new database; the app role may not do that."""
-    conn = await asyncpg.connect(urlsplit(admin_dsn)._replace(path=urlsplit(dsn).path).geturl())
-    await conn.execute(f"TRUNCATE {EMPTIED} CASCADE")
-    await conn.execute("UPDATE lease SET holder = 'nobody', epoch = 0, deadline = 'epoch'")
-    await conn.close()
+async def begin_anew(admin_dsn: str, dsn: str) -> None:
+    """As a new database."""
+    lease = "UPDATE lease SET holder = 'nobody', epoch = 0, deadline = 'epoch'"
+    await empty(admin_dsn, dsn, *EMPTIED, reset=lease)
 
 
 def organisation_of(aws: Simulator) -> dict[str, list[doc.Document]]:

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
 from prometheus_client import Counter, Histogram
 
@@ -152,7 +154,7 @@ class Calls:
 
 def _session(credentials: Credentials | None) -> Any:
     core = get_session()
-    core.get_component("data_loader").search_paths.insert(0, str(MODELS))
+    core.register_component("data_loader", _models())
     if credentials is None:
         return aioboto3.Session(botocore_session=core)
     return aioboto3.Session(
@@ -161,6 +163,12 @@ def _session(credentials: Credentials | None) -> Any:
         aws_session_token=credentials.session_token,
         botocore_session=core,
     )
+
+
+@cache
+def _models() -> Loader:
+    """Ours before botocore's. Shared, since it keeps what it has read."""
+    return create_loader(str(MODELS))
 
 
 def _failed(operation: ApiOperation, error: IdentityCenterError, started: float) -> IdentityCenterError:
