@@ -11,7 +11,9 @@ from services.provisioner.inventory.reading import HalfRead
 from services.provisioner.inventory.sync import InventorySync
 from shared.context import Context
 from shared.contracts import documents as doc
+from shared.contracts.documents import Marker
 from shared.foundation.clock import ManualClock
+from shared.messaging.outbox import MARKER_TYPE
 from simulator import organizations
 from simulator.server import Simulator
 from tests.support.aws import adapter, operations, simulated_aws
@@ -64,6 +66,16 @@ async def test_sync_of_the_shipped_organisation_stores_all_of_it(
     assert (result.removed, result.held) == ((), None)
     assert len(result.changed) == await published(context)
     assert sync.last_read == NOW
+
+
+async def test_sync_makes_a_copy_usable_at_once_and_not_with_the_next_marker(
+    sync: InventorySync, context: Context
+) -> None:
+    result = await sync.sync_once(context)
+    (marker,) = await context.pool.fetch("SELECT id, payload FROM outbox WHERE type = $1", MARKER_TYPE)
+    said = Marker.model_validate_json(marker["payload"])
+    assert (said.count, said.revision) == (len(result.changed), max(one.revision for one in result.changed))
+    assert marker["id"] == await context.pool.fetchval("SELECT max(id) FROM outbox"), "after what it counts"
 
 
 async def test_sync_reads_accounts_with_units_tags_state_and_flags(

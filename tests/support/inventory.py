@@ -14,6 +14,7 @@ from shared.documents import document_store
 from shared.documents.tables import Tables
 from shared.foundation.clock import ManualClock
 from shared.foundation.settings import KafkaSettings, ServiceSettings
+from shared.messaging.outbox import MARKER_TYPE
 from shared.policy.policy import Policy
 from shared.runtime.service import Parts, Process, Service
 from tests.support.harness import NO_DOCUMENTS, NOW, empty, with_pool
@@ -42,7 +43,7 @@ async def stored(context: Context, cls: type[doc.Document]) -> dict[str, Any]:
 
 async def published(context: Context) -> int:
     """How many documents were ever handed to the relay."""
-    count: int = await context.pool.fetchval("SELECT count(*) FROM outbox")
+    count: int = await context.pool.fetchval("SELECT count(*) FROM outbox WHERE type <> $1", MARKER_TYPE)
     return count
 
 

@@ -94,7 +94,10 @@ async def _write(context: Context, conn: Conn, difference: Difference) -> SyncRe
     gone = [document.model_copy(update={"deleted": True}) for document in difference.removed]
     if not after and not gone:
         return SyncResult()
-    written = await document_store.put(conn, context.service, *after, *gone, at=context.clock.now())
+    now = context.clock.now()
+    written = await document_store.put(conn, context.service, *after, *gone, at=now)
+    # Nobody may rely on a directory before a marker says it is complete; the next in turn is 10 s away.
+    await document_store.publish_marker(conn, context.service, at=now)
     return SyncResult(tuple(written[: len(after)]), tuple(written[len(after) :]))
 
 
