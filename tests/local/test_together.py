@@ -1,5 +1,6 @@
 """Tests begun together: all that were selected, at once, and no other."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,9 @@ def run(folder: Path, *arguments: str) -> tuple[str, str]:
     file.write_text(_FILE)
     command = [sys.executable, "-m", "pytest", str(file), "-q", "-p", "no:cacheprovider"]
     command += ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # loading them is most of a run
+    command += ["-p", "pytest_asyncio.plugin", "-p", "pytest_timeout"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     return done.stdout, (folder / "begun").read_text()
 
 
