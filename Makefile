@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV ?= .venv
-JOBS ?= 2
+JOBS ?= 3
 PYTEST_ARGS ?=
 POSTGRES ?=
 ARGS ?=
@@ -19,7 +19,7 @@ help: ## List these targets
 run: venv-local ## Run all of JIT here, with a stand-in for AWS (ARGS="--port 9000" and so on)
 	@echo "Starting JIT"; exec $(BIN)/python -m local $(ARGS)
 
-test: venv-dev ## Run every test that needs no container (PYTEST_ARGS, JOBS=2)
+test: venv-dev ## Run every test that needs no container (PYTEST_ARGS, JOBS=3)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not compose" $(PYTEST_ARGS)
 
 test-more: venv-dev clients ## The tests that draw samples, with large ones: properties, schemathesis, clients

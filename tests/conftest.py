@@ -4,7 +4,6 @@ Everything else is in tests/support.
 """
 
 import gc
-import os
 from collections.abc import Iterator
 
 import hypothesis
@@ -13,10 +12,8 @@ import pytest
 from local.issuer import DevelopmentIssuer
 from shared.observability import logs
 from tests.support.http import issuer_server
+from tests.support.sampling import MORE
 from tests.support.servers import database_server
-
-MORE = os.environ.get("JIT_TEST_MORE") == "1"
-"""Large samples: `make test-more`. Otherwise small ones, the same each time."""
 
 hypothesis.settings.register_profile("small", max_examples=60, deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("large", max_examples=3000, deadline=None, database=None)

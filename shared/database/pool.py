@@ -38,6 +38,7 @@ async def create_pool(dsn: str, *, size: int) -> Pool:
         min_size=1,
         max_size=size,
         init=_register_json,
+        reset=_leave_as_it_is,
         command_timeout=30,
         server_settings={
             "application_name": "jit",
@@ -51,6 +52,13 @@ async def create_pool(dsn: str, *, size: int) -> Pool:
 
 async def _register_json(conn: "asyncpg.Connection[asyncpg.Record]") -> None:
     await conn.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+async def _leave_as_it_is(_conn: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Nothing outlives a transaction here: no SET, session lock, cursor or LISTEN.
+
+    asyncpg's own reset was a third of all statements.
+    """
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import os
 import subprocess
 import sys
 import threading
@@ -23,9 +22,9 @@ from tests.architecture.route_roles import EVERYBODY
 from tests.architecture.test_routes import build
 from tests.support.harness import NOW, service_database, with_pool
 from tests.support.http import trusted
+from tests.support.sampling import MORE
 
 pytestmark = pytest.mark.more
-MORE: Final = os.environ.get("JIT_TEST_MORE") == "1"
 PEOPLE: Final = sorted(EVERYBODY) if MORE else ["root"]
 PHASES: Final = "examples,coverage,fuzzing,stateful" if MORE else "examples,fuzzing"
 EXAMPLES: Final = 25 if MORE else 3

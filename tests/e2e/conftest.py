@@ -1,4 +1,4 @@
-"""One running stack for all e2e tests of a session; tests that stop it start their own."""
+"""One running stack for all e2e tests of a process; tests that stop it start their own."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,9 +19,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(TIMEOUT_S))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def running() -> AsyncIterator[Running]:
-    """The five services, seeded and ready. Tests take accounts that no other test uses."""
+    """The five services, seeded and ready. Tests take accounts that no other test uses.
+
+    Stopped with the last e2e test: five idle services cost what others could use.
+    """
     with data_folder() as data:
         async with running_stack(data) as made:
             yield made

@@ -5,8 +5,6 @@ before and after each commit of something written. (Dying inside a transaction i
 After each death everything in memory is thrown away and a new engine begins from the database.
 """
 
-import math
-import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,20 +20,13 @@ from shared.contracts.windows import Window
 from shared.database.pool import Pool
 from shared.messaging.envelope import Received
 from tests.support.provisioner_lab import Lab, Premises, laboratory
+from tests.support.sampling import some
 
 pytestmark = pytest.mark.more
 MUTATING = ("create", "delete")
 CALLS = (*MUTATING, "holders", "follow", "outstanding", "user", "account_state")
-MORE = os.environ.get("JIT_TEST_MORE") == "1"
-EVERY = 1 if MORE else 4
-"""At which steps a life is broken off: at each in `make test-more`, at some in `make test`."""
 SETTLED = timedelta(seconds=40)
 """From the end of a window to the disappearance, with operations of 4 s and two deaths."""
-
-
-def some(lives: int) -> int:
-    """How many of so many lives are tried here: all in `make test-more`."""
-    return lives if MORE else math.ceil(lives / EVERY)
 
 
 class Killed(BaseException):
@@ -239,7 +230,7 @@ async def places_of_single_life(shared: Premises) -> int:
 async def test_crash_once_at_every_step_of_a_grant_leaves_nothing_behind(shared_premises: Premises) -> None:
     places = await places_of_single_life(shared_premises)
     assert places > 40, "the fuse is not where the engine passes: look at Fuse and FusedPool"
-    for kill_at in range(1, places + 1, EVERY):
+    for kill_at in some(range(1, places + 1)):
         fuse = Fuse(kill_at)
         async with laboratory(shared_premises) as lab:
             await single_life(lab, shared_premises, fuse)
@@ -249,7 +240,7 @@ async def test_crash_once_at_every_step_of_a_grant_leaves_nothing_behind(shared_
 async def test_crash_twice_in_a_row_leaves_nothing_behind(shared_premises: Premises) -> None:
     places = await places_of_single_life(shared_premises)
     chosen = random.Random(20260302)
-    for first in chosen.sample(range(1, places), some(12)):
+    for first in some(chosen.sample(range(1, places), 12)):
         async with laboratory(shared_premises) as lab:
             await single_life(lab, shared_premises, Fuse(first, first + chosen.randint(1, 6)))
 
@@ -260,7 +251,7 @@ async def test_crash_around_a_faulty_operation_leaves_nothing_behind(
     shared_premises: Premises, operation: str, fault: str
 ) -> None:
     chosen = random.Random(f"{operation}/{fault}")
-    for kill_at in chosen.sample(range(5, 45), some(4)):
+    for kill_at in some(chosen.sample(range(5, 45), 4)):
         async with laboratory(shared_premises) as lab:
             lab.aws.change_settings(list_lag_seconds=4)
             lab.aws.fault(operation=operation, kind=fault, partial=fault == "fail_async", times=1)
@@ -275,7 +266,7 @@ async def test_crash_while_two_claims_overlap_never_takes_the_access_of_the_long
     shared_premises: Premises,
 ) -> None:
     chosen = random.Random("overlap")
-    for kill_at in chosen.sample(range(1, 60), some(8)):
+    for kill_at in some(chosen.sample(range(1, 60), 8)):
         async with laboratory(shared_premises) as lab:
             await lab.approve(lab.ticket(seconds=15))
             longer = await lab.approve(lab.ticket(seconds=45))
@@ -290,7 +281,7 @@ async def test_crash_with_a_creation_longer_than_its_window_leaves_nothing_behin
     shared_premises: Premises,
 ) -> None:
     chosen = random.Random("long creation")
-    for kill_at in chosen.sample(range(1, 40), some(5)):
+    for kill_at in some(chosen.sample(range(1, 40), 5)):
         async with laboratory(shared_premises) as lab:
             lab.aws.fault(operation="CreateAccountAssignment", kind="duration", seconds=30, times=1)
             ticket = await lab.approve(lab.ticket(seconds=10))
@@ -350,7 +341,7 @@ async def test_crash_at_every_step_of_an_extension_never_outlives_the_end_last_p
 ) -> None:
     places = await places_of_extended_life(shared_premises)
     assert places > 20, "the fuse is not where the extension passes: look at deliver"
-    for kill_at in range(1, places + 1, EVERY):
+    for kill_at in some(range(1, places + 1)):
         fuse = Fuse(kill_at)
         async with laboratory(shared_premises) as lab:
             await extended_life(lab, shared_premises, fuse, before_the_end=8)
@@ -362,7 +353,7 @@ async def test_crash_of_an_extension_that_races_the_end_never_outlives_the_end_l
     shared_premises: Premises, before_the_end: float
 ) -> None:
     """A death costs half a second: some come in time, some do not, and each says which."""
-    for kill_at in range(1, 9, EVERY):
+    for kill_at in some(range(1, 9)):
         fuse = Fuse(kill_at, kill_at + 1)
         async with laboratory(shared_premises) as lab:
             await extended_life(lab, shared_premises, fuse, before_the_end=before_the_end)

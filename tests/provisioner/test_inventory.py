@@ -16,7 +16,7 @@ from shared.foundation.clock import ManualClock
 from shared.messaging.outbox import MARKER_TYPE
 from simulator import organizations
 from simulator.server import Simulator
-from tests.support.aws import adapter, operations, simulated_aws
+from tests.support.aws import adapter, operations, shrink, simulated_aws
 from tests.support.harness import NOW, service_database
 from tests.support.inventory import alerts, changed_keys, empty_tables, provisioner_context, published, stored
 from tests.support.waiting import until
@@ -25,6 +25,7 @@ from tests.support.waiting import until
 @pytest.fixture
 async def aws() -> AsyncIterator[Simulator]:
     async with simulated_aws() as simulator:
+        shrink(simulator)
         yield simulator
 
 
@@ -168,7 +169,7 @@ async def test_run_syncs_at_once_and_when_wanted(
 ) -> None:
     task = asyncio.create_task(sync.run(context))
     try:
-        await until(lambda: published_at_least(context, 400))
+        await until(lambda: published_at_least(context, 1))
         before = await published(context)
         aws.edit(action="disable_user", user="ann")
         sync.wanted.set()

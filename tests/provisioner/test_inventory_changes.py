@@ -11,7 +11,7 @@ from shared.contracts.change import Origin
 from shared.contracts.configuration import InventoryConfirmed
 from shared.foundation.errors import NotReady
 from simulator.server import Simulator
-from tests.support.aws import adapter, simulated_aws
+from tests.support.aws import adapter, shrink, simulated_aws
 from tests.support.facts import somebody
 from tests.support.harness import NOW, service_database
 from tests.support.inventory import alerts, changed_keys, provisioner_context, published, stored
@@ -20,6 +20,7 @@ from tests.support.inventory import alerts, changed_keys, provisioner_context, p
 @pytest.fixture
 async def aws() -> AsyncIterator[Simulator]:
     async with simulated_aws() as simulator:
+        shrink(simulator)
         yield simulator
 
 
@@ -187,15 +188,13 @@ async def test_sync_where_they_are_back_clears_the_hold(
     assert await confirmations(context) == [], "what nobody was asked about is no fact"
 
 
-@pytest.mark.parametrize(("vanish", "held"), [(5, False), (6, False), (7, True)])
+@pytest.mark.parametrize(("vanish", "held"), [(14, False), (15, False), (16, True)])
 async def test_sync_holds_above_the_share_and_not_at_it(
     aws: Simulator, sync: InventorySync, context: Context, vanish: int, held: bool
 ) -> None:
     await sync.sync_once(context)
-    management = aws.directory.management
-    members = [account for account in aws.directory.accounts if account != management]
-    for account in members[:vanish]:
-        del aws.directory.accounts[account]
+    for user in list(aws.directory.users)[:vanish]:
+        aws.edit(action="delete_user", user=user)
     assert ((await sync.sync_once(context)).held is not None) == held
 
 
