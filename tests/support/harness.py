@@ -7,6 +7,7 @@ outbox. The e2e tests use the real corridor instead.
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -18,7 +19,7 @@ from shared.contracts.documents import Document, Marker
 from shared.contracts.event import Event
 from shared.contracts.registry import EVENTS
 from shared.database.migrate import app_role_of, migrate_database
-from shared.database.pool import create_pool
+from shared.database.pool import Conn, Pool, create_pool
 from shared.documents.tables import Tables
 from shared.foundation.clock import ManualClock, new_id
 from shared.foundation.settings import KafkaSettings
@@ -38,6 +39,24 @@ _PASSWORD = "test"
 EventT = TypeVar("EventT", bound=Event)
 
 
+@dataclass
+class Connections:
+    """To one service's database: what was opened stays, since connecting costs more than most tests do."""
+
+    pool: Pool | None = None
+    owner: Conn | None = None
+
+    async def close(self) -> None:
+        if self.pool is not None:
+            await self.pool.close()
+        if self.owner is not None:
+            await self.owner.close()
+
+
+_open: dict[str, Connections] = {}
+"""By the app role's DSN, of every database that a `service_database` has made and not dropped."""
+
+
 @asynccontextmanager
 async def service_database(admin_dsn: str, service: str) -> AsyncIterator[str]:
     """A new database of one service, migrated; the DSN is its app role's. Dropped at the end."""
@@ -45,9 +64,12 @@ async def service_database(admin_dsn: str, service: str) -> AsyncIterator[str]:
     await migrate_database(admin_dsn, service, database=name, password=_PASSWORD)
     parts = urlsplit(admin_dsn)
     host = f"{parts.hostname}:{parts.port or 5432}"
+    dsn = urlunsplit(("postgresql", f"{app_role_of(service)}:{_PASSWORD}@{host}", f"/{name}", "", ""))
+    _open[dsn] = Connections()
     try:
-        yield urlunsplit(("postgresql", f"{app_role_of(service)}:{_PASSWORD}@{host}", f"/{name}", "", ""))
+        yield dsn
     finally:
+        await _open.pop(dsn).close()
         conn = await asyncpg.connect(admin_dsn)
         await conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await conn.close()
@@ -58,10 +80,14 @@ async def empty(admin_dsn: str, dsn: str, *tables: str, reset: str = "") -> None
 
     DELETE, since TRUNCATE makes new files: that takes longer than most tests.
     """
-    conn = await asyncpg.connect(urlsplit(admin_dsn)._replace(path=urlsplit(dsn).path).geturl())
-    await conn.execute("SET session_replication_role = replica")  # no foreign keys, no triggers
-    await conn.execute(f"{'; '.join(f'DELETE FROM {table}' for table in tables)}; {reset}")
-    await conn.close()
+    connections = _open[dsn]
+    if connections.owner is None:
+        owner = urlsplit(admin_dsn)._replace(path=urlsplit(dsn).path).geturl()
+        connections.owner = await asyncpg.connect(owner)
+        await connections.owner.execute(
+            "SET session_replication_role = replica"
+        )  # no foreign keys, no triggers
+    await connections.owner.execute(f"{'; '.join(f'DELETE FROM {table}' for table in tables)}; {reset}")
 
 
 def ready_tables(clock: ManualClock, documents: Mapping[str, Sequence[Document]] | None = None) -> Tables:
@@ -106,13 +132,15 @@ def publish(policy: Policy, *documents: Document) -> None:
 @asynccontextmanager
 async def with_pool(service: Service) -> AsyncIterator[Service]:
     """Give a service its database without starting consumers or relay."""
-    pool = await create_pool(service.settings.database_url.get_secret_value(), size=4)
-    service.context.set_pool(pool)
+    dsn = service.settings.database_url.get_secret_value()
+    connections = _open[dsn]
+    if connections.pool is None:
+        connections.pool = await create_pool(dsn, size=4)
+    service.context.set_pool(connections.pool)
     try:
         yield service
     finally:
         service.context.set_pool(None)
-        await pool.close()
 
 
 def received(event: EventT, *, event_id: str | None = None, source: str | None = None) -> Received[EventT]:

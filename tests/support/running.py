@@ -29,7 +29,7 @@ from tests.support.person import Person
 
 PATIENCE_S = 90.0
 """How long anything is waited for; seconds are usual, a loaded machine takes its time."""
-EVERY_S = 0.1
+EVERY_S = 0.25
 DEVELOPERS_SETS = ("Developer", "PowerUser", "DatabaseAdmin", "SystemAdmin")
 """What no scope of the demo denies ann anywhere outside production."""
 OPERATIONS = "operations@example.com"
