@@ -40,8 +40,8 @@ missing_required_header.enabled = false
 # Waited for, for two seconds: only what is there already.
 "header.Jit-Min-Revision" = "catalog=0"
 [[operations]]
-# A preview answers 200 and names what is wrong: that is what it is for.
-include-path = "/v1/tickets/preview"
+# A preview and a plan answer 200 and name what is wrong: that is what they are for.
+include-path-regex = "(/v1/tickets/preview|/plan)$"
 checks.negative_data_rejection.enabled = false
 """
 
