@@ -3,11 +3,16 @@
 The text under a field is its description in the OpenAPI document.
 """
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Strict
 
 ACCOUNT_ID: Final = r"^[0-9]{12}$"
+
+Flag: TypeAlias = Annotated[bool, Strict()]
+"""true or false in a body: "no" and 0 are mistakes, and must not be guessed at."""
+Count: TypeAlias = Annotated[int, Strict()]
+"""A whole number in a body; a string of digits is none."""
 
 
 class Body(BaseModel):

@@ -24,7 +24,7 @@ from services.provisioner.http.shapes import (
 from services.provisioner.inventory.sync import InventorySync
 from shared.context import Context
 from shared.contracts.change import Origin
-from shared.foundation.shapes import ACCOUNT_ID, Body, exactly_one
+from shared.foundation.shapes import ACCOUNT_ID, Body, Flag, exactly_one
 from shared.http.access import PERSON, Caller, requires
 from shared.http.idempotency import StoredAnswer
 from shared.http.names import account_id_of, user_id_of
@@ -59,7 +59,7 @@ class Revocation(Body):
 
 
 class Sync(Body):
-    confirm: bool = Field(default=False, examples=[False])
+    confirm: Flag = Field(default=False, examples=[False])
     """Believe AWS although a large part of the inventory is gone: somebody has looked."""
 
 

@@ -6,7 +6,7 @@ from shared.configuration.kind import Kind, Situation
 from shared.configuration.order import NEITHER, Direction, presence, smaller
 from shared.contracts.documents import PermissionSet, RegisteredSet
 from shared.foundation.errors import FieldError
-from shared.foundation.shapes import Body, Shown
+from shared.foundation.shapes import Body, Flag, Shown
 from shared.policy.snapshot import Snapshot
 from shared.text.durations import Duration, format_duration
 
@@ -16,7 +16,7 @@ SET_ID = r"^ps-[a-z0-9]{1,32}$"
 class SetBody(Body):
     """A permission set's registration."""
 
-    long_session_acknowledged: bool = Field(
+    long_session_acknowledged: Flag = Field(
         default=False,
         description="you know that credentials outlive the end of access by more than an hour",
         examples=[True],

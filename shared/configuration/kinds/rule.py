@@ -20,7 +20,7 @@ from shared.configuration.order import (
 )
 from shared.contracts.documents import ApprovalRule, RuleStage
 from shared.foundation.errors import FieldError
-from shared.foundation.shapes import Body, Shown
+from shared.foundation.shapes import Body, Count, Flag, Shown
 from shared.policy.validation import validate_rule
 from shared.text.durations import Duration
 from shared.text.texts import Line
@@ -32,8 +32,8 @@ class StageBody(Body):
     approvers: list[Subject] = Field(
         max_length=100, description="user:<id> or group:<id>", examples=[["group:group-owners-prod"]]
     )
-    needed: int = Field(default=1, ge=1, le=100)
-    denials: int = Field(default=1, ge=1, le=100)
+    needed: Count = Field(default=1, ge=1, le=100)
+    denials: Count = Field(default=1, ge=1, le=100)
 
 
 class RuleBody(Body):
@@ -43,11 +43,11 @@ class RuleBody(Body):
     accounts: AccountSelector
     sets: SetSelector
     stages: list[StageBody] = Field(default=[], max_length=20)
-    always: bool = Field(default=False, description="its stages are added whatever other rule applies")
+    always: Flag = Field(default=False, description="its stages are added whatever other rule applies")
     auto_approve_up_to: Duration | None = Field(
         default=None, description="approves without votes up to this length"
     )
-    reference_required: bool = Field(
+    reference_required: Flag = Field(
         default=False, description="a request under it has to name a change, an incident or the like"
     )
 
