@@ -27,7 +27,7 @@ from tests.support.sampling import MORE
 pytestmark = pytest.mark.more
 PEOPLE: Final = sorted(EVERYBODY) if MORE else ["root"]
 PHASES: Final = "examples,coverage,fuzzing,stateful" if MORE else "examples,fuzzing"
-EXAMPLES: Final = 25 if MORE else 3
+EXAMPLES: Final = 25 if MORE else 1
 CONFIG: Final = """
 [checks]
 # 503 is documented: not ready, try again.
