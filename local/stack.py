@@ -73,6 +73,8 @@ class Options:
     """What of the simulator is set differently."""
     organisation: Path = SHIPPED
     """What AWS looks like at the first start."""
+    fetch_wait_ms: int = 50
+    """The mock cluster does not wake a waiting fetch: this is the latency of a hop, and its idle cost."""
 
     @property
     def ports(self) -> dict[str, int]:
@@ -196,8 +198,7 @@ def _settings(
         "alerts_mail_to": ("operations@example.com",),
         "aws_endpoint": simulator.url,
         "pool_size": 4,
-        # The mock cluster does not wake a waiting fetch: this is the latency of a hop, and its idle cost.
-        "kafka": KafkaSettings(bootstrap=tuple(bootstrap.split(",")), fetch_wait_ms=50),
+        "kafka": KafkaSettings(bootstrap=tuple(bootstrap.split(",")), fetch_wait_ms=options.fetch_wait_ms),
         "smtp": SmtpSettings(host=LOOPBACK, port=box.port, sender="jit@example.com"),
     }
 

@@ -37,7 +37,7 @@ BRIEF_SET = "QueueOperator"
 SHARED_ADDRESS = "shared@example.com"
 """The mail address of two people: eve and rita."""
 
-BRIEFEST_S, LONGEST_BRIEF_S = 16.0, 60.0
+BRIEFEST_S, LONGEST_BRIEF_S = 20.0, 60.0
 
 _PROVISIONER: Mapping[str, Any] = {
     "settle_checks": 2,
@@ -98,6 +98,7 @@ async def running_stack(
             kafka=kafka,
             settings=_settings(port, other),
             simulator=_SIMULATOR,
+            fetch_wait_ms=100,  # several stacks idle at once
         )
         made = await exits.enter_async_context(stack(options))
         client = httpx2.AsyncClient(base_url=made.url, timeout=PATIENCE_S)
@@ -106,7 +107,7 @@ async def running_stack(
 
 
 def _brief(start_s: float) -> timedelta:
-    """A start takes some 6 s on an idle machine, where a ticket is granted in two, or in ten beside others."""
+    """A start takes some 6 s on an idle machine, where a ticket is granted in two; in ten beside others."""
     return timedelta(seconds=round(min(max(BRIEFEST_S, start_s * 2.5), LONGEST_BRIEF_S)))
 
 
