@@ -167,7 +167,7 @@ def when(running: Running, place: tuple[str, str], event: str) -> datetime:
 @together
 async def test_extension_moves_the_end_and_everybody_says_so(running: Running) -> None:
     """Bob asked for ann's access and she asks for more: he may not decide on it, though he is an approver."""
-    window = max(running.brief, timedelta(seconds=40))  # a busy machine decides within it too
+    window = max(running.brief, timedelta(seconds=30))  # a busy machine decides within it too
     access, owner = await live(running, of="bob", duration=window), running.approver_of_development()
     asked = await access.ask(longer=LATER)
     (review,) = await running.waiting_reviews(owner, access.id)

@@ -66,7 +66,6 @@ def test_all_tests_of_a_file_are_begun_together_and_fail_for_themselves(tmp_path
 
 
 def test_only_what_was_selected_is_begun(tmp_path: Path) -> None:
-    assert run(tmp_path, "-k", "test_a or test_b")[1] == "a b"
-    shown, begun = run(tmp_path, "-k", "test_b")
-    assert "1 passed, 2 deselected" in shown
-    assert begun == "b"
+    shown, begun = run(tmp_path, "-k", "test_a or test_b")
+    assert "2 passed, 1 deselected" in shown
+    assert begun == "a b"
