@@ -7,7 +7,7 @@ it judges.
 import subprocess
 import sys
 
-BENCHES = (
+BENCHES: tuple[tuple[str, ...], ...] = (
     ("bench.policy",),
     ("bench.hop",),
     ("bench.approval",),
@@ -18,7 +18,7 @@ LONGEST_S = 900
 
 
 def main() -> int:
-    failed = []
+    failed = list[str]()
     for module, *arguments in BENCHES:
         print(f"-- {module}", file=sys.stderr, flush=True)
         done = subprocess.run([sys.executable, "-m", module, *arguments], timeout=LONGEST_S, check=False)

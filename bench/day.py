@@ -110,7 +110,7 @@ async def put_demo(running: Fleet) -> None:
         reply = await root.call(method, path, body, headers)
         return _Answer(reply.status, reply.body, reply.headers)
 
-    await seed_demo(call, running.organisation)
+    await seed_demo(call, running.organisation, done=running.folder / "seeded")
 
 
 class _Answer:

@@ -19,14 +19,23 @@ from functools import partial
 
 from shared.context import Context
 from shared.contracts import topics
-from shared.contracts.configuration import AccountChanged
+from shared.contracts.configuration import ConfigurationFact
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import Clock, ManualClock
 from shared.messaging.consumer import Subscription
 from shared.messaging.envelope import Received
 from shared.observability import logs
 from shared.runtime.service import Parts, Process, Service
-from tests.support.corridor import Note, create_topics, effect_database, effects, say, settings_for, unique
+from tests.support.corridor import (
+    ACCOUNT_FACTS,
+    Note,
+    create_topics,
+    effect_database,
+    effects,
+    say,
+    settings_for,
+    unique,
+)
 from tests.support.harness import NOW, ready_tables
 from tests.support.kafka_server import KafkaServerUnavailable, real_kafka
 from tests.support.servers import Broker, broker, embedded_postgres
@@ -48,12 +57,15 @@ class Stopwatch:
     def subscriptions(self, context: Context) -> list[Subscription]:
         note = Note(context, answers=False)
 
-        async def handle(work: UnitOfWork, received: Received[AccountChanged]) -> None:
+        async def handle(work: UnitOfWork, received: Received[ConfigurationFact]) -> None:
             await note(work, received)
             number = received.event.revision
-            work.after_commit(lambda: self.handled.setdefault(number, time.perf_counter()))
+            work.after_commit(partial(self._note, number))
 
-        return [Subscription(topics.TICKET, {AccountChanged: handle})]
+        return [Subscription(topics.TICKET, {ACCOUNT_FACTS.changed: handle})]
+
+    def _note(self, number: int) -> None:
+        self.handled.setdefault(number, time.perf_counter())
 
     def hops_ms(self) -> list[float]:
         """Sorted, without the first ones, which meet cold connections and caches."""

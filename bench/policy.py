@@ -143,7 +143,7 @@ def measure(decide: Callable[[AskedT], bool], asks: Sequence[AskedT]) -> tuple[l
     return answers, times
 
 
-def compare(count: int, *, asks: int = ASKS, seed: int = 1) -> dict[str, float | int | str | bool]:
+def compare(count: int, *, asks: int = ASKS, seed: int = 1) -> dict[str, float | int | str | bool | None]:
     """One line of figures; raises AssertionError if the two disagree on any question."""
     rng = random.Random(seed)
     organisation = Organisation.make(rng)

@@ -34,7 +34,7 @@ def lose_events() -> None:
         await conn.execute("UPDATE outbox SET sent_at = now() WHERE id = ANY($1::bigint[])", lost)
         return await original(self, conn, *more)
 
-    Relay._send_batch = losing  # type: ignore[method-assign]  # noqa: SLF001
+    Relay._send_batch = losing  # type: ignore[method-assign, assignment]  # noqa: SLF001
 
 
 def skip_read_back() -> None:
@@ -49,7 +49,7 @@ def skip_read_back() -> None:
     def accepted(row: Any, request_id: str, now: Any, timing: Any) -> Any:  # noqa: ARG001 (as the original)
         return replace(call_outcomes.succeeded(row, now), request_id=request_id)
 
-    looking.look = believing
+    looking.look = believing  # type: ignore[assignment]
     call_outcomes.accepted = accepted
 
 
