@@ -209,3 +209,15 @@ async def test_the_pool_speaks_json_utc_and_gives_up_on_locks(dsn: str) -> None:
     assert await pool.fetchval("SHOW timezone") == "UTC"
     assert await pool.fetchval("SHOW lock_timeout") == "10s"
     await pool.close()
+
+
+async def test_a_transaction_left_open_is_rolled_back_before_the_connection_is_lent_again(dsn: str) -> None:
+    """Ours are never left open; what resets nothing else must still not hand one on."""
+    pool = await create_pool(dsn, size=1)
+    async with pool.acquire() as conn:
+        await conn.execute("BEGIN")
+        await conn.execute("INSERT INTO effect (key, number) VALUES ('left open', 1)")
+    async with pool.acquire() as conn:
+        assert not conn.is_in_transaction()
+        assert await conn.fetchval("SELECT count(*) FROM effect WHERE key = 'left open'") == 0
+    await pool.close()
