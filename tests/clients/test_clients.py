@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.pages import ROOT
 from tests.support.running import Running
+from tests.support.sampling import MORE
 from tests.support.stack import data_folder, running_stack
 
 HERE: Final = Path(__file__).parent
@@ -23,9 +24,7 @@ PYTHON: Final = ROOT / ".venv-clients/bin"
 
 pytestmark = [
     pytest.mark.more,
-    pytest.mark.skipif(
-        os.environ.get("JIT_TEST_MORE") != "1", reason="generated clients are tried by make test-more"
-    ),
+    pytest.mark.skipif(not MORE, reason="generated clients are tried by make test-more"),
 ]
 
 
