@@ -13,9 +13,12 @@ from typing import Literal, Protocol
 from services.provisioner.domain.assignments import CallKind
 
 RequestStatus = Literal["IN_PROGRESS", "SUCCEEDED", "FAILED"]
-Priority = Literal["revoke", "verify", "cut", "grant", "poll", "drift", "catalog"]
+Priority = Literal["revoke", "poll", "verify", "cut", "create", "grant", "drift", "catalog"]
 """What a call is for, most urgent first: what takes access away goes before what gives it, and that before
-looking around. The rate limiter lets calls through in this order."""
+looking around. The rate limiter lets calls through in this order.
+
+Polling comes early, because it frees slots and accounts and sees deletions that failed. A creation holds a
+slot while it waits, so it goes before the looks of those that hold none."""
 
 Confirm = Callable[[], Awaitable[None]]
 

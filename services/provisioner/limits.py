@@ -7,7 +7,7 @@ import asyncio
 import heapq
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final, get_args
 
@@ -100,43 +100,72 @@ class TokenBucket:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Room for one operation on an account."""
+
+    account_id: str
+    kind: CallKind
+
+
 @dataclass
 class Slots:
     """Who may have an operation outstanding: so many in all, fewer for creations, one per account.
 
-    A slot is taken before the visit that may need it and kept until the operation has ended.
+    A slot is reserved before the visit that may need it, taken right before the call, and kept until the
+    operation has ended. Deletions take no notice of what creations have only reserved: a visit that waits
+    for AWS's answers before it can create holds no deletion up.
     """
 
     total: int
     for_grants: int
-    _held: dict[int, tuple[str, CallKind]] = field(default_factory=dict)
+    _reserved: dict[int, Slot] = field(default_factory=dict)
+    _taken: dict[int, Slot] = field(default_factory=dict)
 
-    def take(self, assignment_id: int, account_id: str, kind: CallKind) -> bool:
-        """False when there is no room; deletions may use all slots, so they never wait for creations."""
-        if any(account == account_id for account, _ in self._held.values()):
+    def reserve(self, assignment_id: int, account_id: str, kind: CallKind) -> bool:
+        """False when there is no room for it now."""
+        mine = Slot(account_id, kind)
+        if not self._room(mine, [*self._taken.values(), *self._in_the_way(kind)]):
             return False
-        creating = sum(held == "create" for _, held in self._held.values())
-        if len(self._held) >= self.total or (kind == "create" and creating >= self.for_grants):
+        self._reserved[assignment_id] = mine
+        return True
+
+    def take(self, assignment_id: int) -> bool:
+        """Make a reservation good; False where there is none, or where deletions were faster."""
+        mine = self._reserved.get(assignment_id)
+        if mine is None or not self._room(mine, self._taken.values()):
             return False
-        self._held[assignment_id] = (account_id, kind)
+        self._taken[assignment_id] = self._reserved.pop(assignment_id)
         self._measure()
         return True
 
     def release(self, assignment_id: int) -> None:
-        self._held.pop(assignment_id, None)
+        self._reserved.pop(assignment_id, None)
+        self._taken.pop(assignment_id, None)
         self._measure()
 
     def correct(self, in_flight: Iterable[tuple[int, str, CallKind]], *, visiting: set[int]) -> None:
         """Agree with what is stored, after a start, a takeover or a crash in between."""
-        stored = {assignment_id: (account, kind) for assignment_id, account, kind in in_flight}
-        taken = {key: held for key, held in self._held.items() if key in visiting}
-        self._held = stored | taken
+        stored = {assignment_id: Slot(account, kind) for assignment_id, account, kind in in_flight}
+        taken = {key: slot for key, slot in self._taken.items() if key in visiting}
+        self._reserved = {key: slot for key, slot in self._reserved.items() if key in visiting}
+        self._taken = stored | taken
         self._measure()
+
+    def _in_the_way(self, kind: CallKind) -> list[Slot]:
+        """What is only reserved and yet counts."""
+        return [slot for slot in self._reserved.values() if kind == "create" or slot.kind == "delete"]
+
+    def _room(self, mine: Slot, others: Collection[Slot]) -> bool:
+        if any(slot.account_id == mine.account_id for slot in others):
+            return False
+        creating = sum(slot.kind == "create" for slot in others)
+        return len(others) < self.total and (mine.kind == "delete" or creating < self.for_grants)
 
     def _measure(self) -> None:
         kinds: tuple[CallKind, ...] = ("create", "delete")
         for kind in kinds:
-            _SLOTS_IN_USE.labels(kind).set(sum(held == kind for _, held in self._held.values()))
+            _SLOTS_IN_USE.labels(kind).set(sum(slot.kind == kind for slot in self._taken.values()))
 
 
 @dataclass

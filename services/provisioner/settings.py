@@ -35,7 +35,8 @@ class ProvisionerSettings(ServiceSettings):
     grant_slots: int = Field(default=7, ge=1)
     """How many of these creations may take, so that a deletion never waits for a burst of grants."""
     concurrency: int = Field(default=32, ge=1, le=200)
-    """Assignments looked after at once; more than slots, since reading back needs none."""
+    """Assignments looked after at once; more than slots, since reading back needs none. As many again where
+    access is taken away."""
 
     witness_wait_s: float = Field(default=60.0, gt=0)
     """Seconds the approval service may take to confirm what ticket says; the bus delivers within one."""

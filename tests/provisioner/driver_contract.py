@@ -208,7 +208,7 @@ class DriverContract:
         deleted: Request = await rig.driver.delete(key)
         await rig.driver.follow("delete", deleted.request_id)
         await rig.driver.outstanding("delete")
-        assert rig.priorities == ["drift", "grant", "revoke", "poll", "poll"]
+        assert rig.priorities == ["drift", "create", "revoke", "poll", "poll"]
 
 
 async def holds(rig: Rig, key: AssignmentKey) -> bool:

@@ -267,7 +267,12 @@ def test_decide_created_but_not_listed_is_waited_for_and_then_repeated(
 @pytest.mark.parametrize(("attempt", "gives_up"), [(4, False), (5, True)])
 def test_decide_gives_up_creating_after_so_many_attempts(attempt: int, gives_up: bool) -> None:
     tired = row(
-        observed=Observed.DOUBTFUL, attempt=attempt, last_code="failed", last_error="internal", **OURS
+        desired="present",
+        observed=Observed.DOUBTFUL,
+        attempt=attempt,
+        last_code="failed",
+        last_error="internal",
+        **OURS,
     )
     decision = decided(tired, GRANTING, claim(id="grant-2"), found=False)
     if gives_up:
@@ -540,7 +545,7 @@ def test_end_fails_every_extension_that_waits_after_its_own_facts(state: ClaimSt
 
 # what becomes of calls
 
-CREATING = row(op=Op("create", NOW), **OURS)
+CREATING = row(op=Op("create", NOW), desired="present", **OURS)
 DELETING = row(op=Op("delete", NOW), **OURS)
 SOFT = ("throttled", "slots_full", "conflict")
 FINAL = ("not_found", "denied", "quota", "invalid", "kms")

@@ -161,7 +161,7 @@ async def test_every_call_and_page_asks_the_limiter_with_its_priority(aws: Simul
         await centre.outstanding("delete")
         await centre.user(wanted.user_id)
         await centre.accounts()
-    assert asked == ["poll", "grant", "verify", "revoke", "poll", "grant", *["catalog"] * 6]
+    assert asked == ["poll", "create", "verify", "revoke", "poll", "grant", *["catalog"] * 6]
     assert len(asked) == len(operations(aws))
 
 

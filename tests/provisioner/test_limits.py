@@ -3,6 +3,7 @@ import math
 
 import pytest
 
+from services.provisioner.domain.assignments import CallKind
 from services.provisioner.limits import PRIORITIES, Slots, TokenBucket
 
 
@@ -62,9 +63,11 @@ async def test_take_in_a_queue_goes_by_priority_then_by_arrival(time: Time) -> N
         await limited.take(name.rstrip("12"))
         served.append(name)
 
-    waiting = ["catalog1", "drift1", "grant1", "poll1", "grant2", "cut1", "verify1", "revoke1"]
+    waiting = ["catalog1", "drift1", "grant1", "create1", "grant2", "cut1", "verify1", "poll1", "revoke1"]
     await asyncio.gather(*(want(name) for name in waiting))
-    assert served == ["revoke1", "verify1", "cut1", "grant1", "grant2", "poll1", "drift1", "catalog1"]
+    assert served == [
+        "revoke1", "poll1", "verify1", "cut1", "create1", "grant1", "grant2", "drift1", "catalog1",
+    ]  # fmt: skip
 
 
 async def test_take_with_an_unknown_priority_is_a_bug(time: Time) -> None:
@@ -99,36 +102,78 @@ async def test_slow_down_halves_the_rate_for_half_a_minute(time: Time) -> None:
     assert limited.rate == 16
 
 
+def use(slots: Slots, number: int, account: str, kind: CallKind) -> bool:
+    """Reserve a slot and take it."""
+    return slots.reserve(number, account, kind) and slots.take(number)
+
+
 def test_slots_leave_room_for_deletions() -> None:
     slots = Slots(10, 7)
-    assert all(slots.take(n, f"account-{n}", "create") for n in range(7))
-    assert not slots.take(7, "account-7", "create")
-    assert all(slots.take(n, f"account-{n}", "delete") for n in range(7, 10))
-    assert not slots.take(10, "account-10", "delete")
+    assert all(use(slots, n, f"account-{n}", "create") for n in range(7))
+    assert not slots.reserve(7, "account-7", "create")
+    assert all(use(slots, n, f"account-{n}", "delete") for n in range(7, 10))
+    assert not slots.reserve(10, "account-10", "delete")
     slots.release(0)
-    assert slots.take(10, "account-10", "delete")
-    assert not slots.take(11, "account-11", "delete")
+    assert use(slots, 10, "account-10", "delete")
+    assert not slots.reserve(11, "account-11", "delete")
 
 
 def test_deletions_may_take_every_slot() -> None:
     slots = Slots(10, 7)
-    assert all(slots.take(n, f"account-{n}", "delete") for n in range(10))
-    assert not slots.take(10, "account-10", "create")
+    assert all(use(slots, n, f"account-{n}", "delete") for n in range(10))
+    assert not slots.reserve(10, "account-10", "create")
 
 
-def test_account_has_one_operation_at_a_time() -> None:
+@pytest.mark.parametrize("kind", ["create", "delete"])
+def test_account_has_one_operation_at_a_time(kind: CallKind) -> None:
     slots = Slots(10, 7)
-    assert slots.take(1, "account", "create")
-    assert not slots.take(2, "account", "delete")
+    assert use(slots, 1, "account", "create")
+    assert not slots.reserve(2, "account", kind)
     slots.release(1)
-    assert slots.take(2, "account", "delete")
+    assert use(slots, 2, "account", kind)
+
+
+def test_creations_reserve_no_more_slots_than_they_may_take() -> None:
+    slots = Slots(10, 2)
+    assert [slots.reserve(n, f"account-{n}", "create") for n in range(3)] == [True, True, False]
+    assert not slots.reserve(4, "account-0", "create")
+
+
+def test_deletion_takes_the_account_that_a_creation_has_only_reserved() -> None:
+    slots = Slots(10, 7)
+    assert slots.reserve(1, "account", "create")
+    assert use(slots, 2, "account", "delete")
+    assert not slots.take(1)
+    slots.release(2)
+    assert slots.take(1), "the reservation still stands"
+
+
+def test_deletions_take_the_slots_that_creations_have_only_reserved() -> None:
+    slots = Slots(2, 2)
+    assert all(slots.reserve(n, f"account-{n}", "create") for n in range(2))
+    assert all(use(slots, n, f"account-{n}", "delete") for n in range(2, 4))
+    assert not slots.take(0)
+
+
+def test_creation_does_not_reserve_what_a_deletion_has_reserved() -> None:
+    slots = Slots(10, 7)
+    assert slots.reserve(1, "account", "delete")
+    assert not slots.reserve(2, "account", "create")
+
+
+def test_slot_that_was_not_reserved_is_not_taken() -> None:
+    assert not Slots(10, 7).take(1)
 
 
 def test_slots_are_corrected_by_what_is_stored_but_keep_what_is_just_begun() -> None:
     slots = Slots(10, 7)
-    slots.take(1, "a", "create")
-    slots.take(2, "b", "create")
-    slots.correct([(3, "c", "delete")], visiting={2})
-    assert not slots.take(4, "b", "create")
-    assert not slots.take(4, "c", "create")
-    assert slots.take(4, "a", "create")
+    assert use(slots, 1, "a", "create")
+    assert use(slots, 2, "b", "create")
+    assert slots.reserve(5, "d", "create")
+    assert slots.reserve(6, "e", "create")
+    slots.correct([(3, "c", "delete")], visiting={2, 6})
+    assert not slots.reserve(4, "b", "create")
+    assert not slots.reserve(4, "c", "create")
+    assert not slots.reserve(4, "e", "create")
+    assert slots.reserve(4, "a", "create")
+    assert slots.reserve(7, "d", "create")

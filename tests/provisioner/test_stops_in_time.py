@@ -1,52 +1,19 @@
 """A stop that is committed while a creation waits for its turn: AWS is not asked."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 from shared.contracts import access
+from tests.support.aws_turns import queued
 from tests.support.provisioner_lab import Lab
 
 S = timedelta(seconds=1)
 CREATE, DELETE = "CreateAccountAssignment", "DeleteAccountAssignment"
 
 
-class Queue:
-    """The rate limit of the lab: the call after so many of one priority waits until `go` is set."""
-
-    def __init__(self, priority: str, *, after: int) -> None:
-        self._priority, self._left = priority, after
-        self.waiting, self.go = asyncio.Event(), asyncio.Event()
-
-    async def __call__(self, priority: str) -> None:
-        if priority != self._priority:
-            return
-        self._left -= 1
-        if self._left == -1:
-            self.waiting.set()
-            await self.go.wait()
-
-
-@contextmanager
-def queued(lab: Lab, priority: str, *, after: int) -> Iterator[Queue]:
-    calls = lab.current.identity_center._calls
-    before, queue = calls._limiter, Queue(priority, after=after)
-
-    async def limiter(asked: str) -> None:
-        await queue(asked)
-        await before(asked)
-
-    calls._limiter = limiter
-    try:
-        yield queue
-    finally:
-        calls._limiter = before
-
-
 async def test_create_whose_claim_was_stopped_while_it_waited_for_its_turn_is_not_sent(lab: Lab) -> None:
     ticket = await lab.approve(lab.ticket(seconds=600))
-    with queued(lab, "grant", after=3) as queue:  # the user, the account, the list; then the creation
+    with queued(lab, "create") as queue:
         stepping = asyncio.ensure_future(lab.run(0))
         await queue.waiting.wait()
         assert await lab.story() == ["scheduled", "granting"]
@@ -61,7 +28,7 @@ async def test_create_whose_claim_was_stopped_while_it_waited_for_its_turn_is_no
 
 async def test_create_whose_window_ended_while_it_waited_for_its_turn_is_not_sent(lab: Lab) -> None:
     await lab.approve(lab.ticket(seconds=10))
-    with queued(lab, "grant", after=3) as queue:
+    with queued(lab, "create") as queue:
         stepping = asyncio.ensure_future(lab.run(0))
         await queue.waiting.wait()
         lab.clock.advance(4 * S)
@@ -77,7 +44,7 @@ async def test_create_whose_window_ended_while_it_waited_for_its_turn_is_not_sen
 async def test_create_that_another_claim_still_wants_is_sent_after_its_turn(lab: Lab) -> None:
     stopped = await lab.approve(lab.ticket(seconds=600))
     await lab.approve(lab.ticket(seconds=300))
-    with queued(lab, "grant", after=3) as queue:
+    with queued(lab, "create") as queue:
         stepping = asyncio.ensure_future(lab.run(0))
         await queue.waiting.wait()
         await lab.take(lab.stop(stopped))
@@ -91,7 +58,7 @@ async def test_create_that_another_claim_still_wants_is_sent_after_its_turn(lab:
 async def test_create_that_waited_longer_than_the_lease_is_not_sent(lab: Lab) -> None:
     """The database is asked in between, which may take its time: the lease is checked after that."""
     await lab.approve(lab.ticket(seconds=600))
-    with queued(lab, "grant", after=3) as queue:
+    with queued(lab, "create") as queue:
         stepping = asyncio.ensure_future(lab.run(0))
         await queue.waiting.wait()
         lab.clock.advance(6 * S)

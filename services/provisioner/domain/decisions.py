@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from services.provisioner.domain import lifecycle
-from services.provisioner.domain.assignments import Assignment, CallKind, Observed, Op, move
+from services.provisioner.domain.assignments import Assignment, CallKind, Desired, Observed, Op, move
 from services.provisioner.domain.claims import ASKED, NOT_OURS, Claim, ClaimState
 from services.provisioner.domain.rechecks import NotYet, Passed, RecheckRefused, Verdict
 from services.provisioner.domain.sentences import sentence_of
@@ -124,17 +124,21 @@ def _keep(assignment: Assignment, step: Step) -> Change[Assignment]:
     # Whoever was not kept by another must be read for: the assignment stays due.
     unread = not held and assignment.in_state(ClaimState.REVOKING)
     after = replace(
-        assignment,
-        desired="present" if held else "absent",
+        _turned(assignment, "present" if held else "absent"),
         next_at=step.now if unread else assignment.next_change(step.now, without=step.waiting),
     )
     return _release(after, step)
 
 
+def _turned(assignment: Assignment, desired: Desired) -> Assignment:
+    """Attempts to make it do not count against taking it away, nor the other way round."""
+    attempt = assignment.attempt if assignment.desired == desired else 0
+    return replace(assignment, desired=desired, attempt=attempt)
+
+
 def _towards_present(assignment: Assignment, reading: Reading, step: Step) -> Change[Assignment]:
     seen = replace(
-        assignment,
-        desired="present",
+        _turned(assignment, "present"),
         verified_at=step.now,
         absent_seen=0,
         absent_first=None,
@@ -209,11 +213,11 @@ def _give_up(assignment: Assignment, step: Step) -> Change[Assignment]:
             for claim in assignment.holding(step.now)
         ],
     )
-    return replace(failed, state=replace(failed.state, desired="absent", attempt=0, next_at=step.now))
+    return replace(failed, state=replace(_turned(failed.state, "absent"), next_at=step.now))
 
 
 def _towards_absent(assignment: Assignment, reading: Reading, step: Step) -> Change[Assignment]:
-    seen = replace(assignment, desired="absent", verified_at=step.now)
+    seen = replace(_turned(assignment, "absent"), verified_at=step.now)
     if reading.found and not seen.ever_operated:
         again = seen.next_change(step.now, without=step.waiting)
         return _release(replace(seen, observed=Observed.PRESENT, pre_existing=True, next_at=again), step)

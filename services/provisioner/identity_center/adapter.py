@@ -105,7 +105,7 @@ class IdentityCenter(InventoryReads):
         `confirm` is asked right before the send, and stops it by raising.
         """
         answer = await self._calls.send(
-            CREATE_ASSIGNMENT, priority="grant", confirm=confirm, **await self._target(key)
+            CREATE_ASSIGNMENT, priority="create", confirm=confirm, **await self._target(key)
         )
         return _request("create", answer["AccountAssignmentCreationStatus"])
 

@@ -6,7 +6,9 @@ slow call holds nobody up; `step` does one round and waits for it, for tests and
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from services.provisioner.domain.decisions import likely_call
@@ -28,6 +30,14 @@ _HOLD_BACK = timedelta(seconds=5)
 log = logger("engine")
 
 
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """One that is going on."""
+
+    task: asyncio.Task[None]
+    urgent: bool
+
+
 class Engine:
     """One per process. `nudge` says that something may be due; it costs nothing if not."""
 
@@ -44,7 +54,7 @@ class Engine:
         self._concurrency = concurrency
         self._nudged = asyncio.Event()
         self._sleep = sleep or self._sleep_until_nudged
-        self._visits: dict[int, asyncio.Task[None]] = {}
+        self._visits: dict[int, _Visit] = {}
         self._poll: asyncio.Task[None] | None = None
         self._polled_at: datetime | None = None
         self._held_back: dict[int, datetime] = {}
@@ -102,21 +112,27 @@ class Engine:
         return min(_TIMER_S, (next_due - now).total_seconds())
 
     def _begin(self, due: Due, now: datetime) -> None:
-        """A visit, if there is room and the slot it may need is free."""
-        if due.id in self._visits or len(self._visits) >= self._concurrency:
+        """A visit, if there is room and the slot it may need is free.
+
+        Those that take access away have room of their own: others may wait long for a turn with AWS.
+        """
+        alike = sum(visit.urgent == due.urgent for visit in self._visits.values())
+        if due.id in self._visits or alike >= self._concurrency:
             return
         if self._held_back.get(due.id, now) > now:
             return
         self._held_back.pop(due.id, None)
         call = likely_call(wanted=due.wanted, observed=due.observed)
-        if call is not None and not self.slots.take(due.id, due.account_id, call):
+        if call is not None and not self.slots.reserve(due.id, due.account_id, call):
             return
-        self._visits[due.id] = self._start(self._visit(due.id, may_send=call is not None))
+        self._visits[due.id] = _Visit(self._start(self._visit(due.id)), due.urgent)
 
-    async def _visit(self, assignment_id: int, *, may_send: bool) -> None:
+    async def _visit(self, assignment_id: int) -> None:
         in_flight = False
         try:
-            in_flight = await visit(self.parts, assignment_id, may_send=may_send)
+            in_flight = await visit(
+                self.parts, assignment_id, take_slot=partial(self.slots.take, assignment_id)
+            )
             await self.parts.context.alerts.clear(f"visit/{assignment_id}")
         except LeaseLost as error:
             log.warning("visit given up", assignment=assignment_id, reason=str(error))
@@ -175,7 +191,7 @@ class Engine:
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         polling = [self._poll] if self._poll is not None and not self._poll.done() else []
-        return [*self._visits.values(), *polling]
+        return [*(visit.task for visit in self._visits.values()), *polling]
 
     async def _sleep_until_nudged(self, seconds: float) -> None:
         try:

@@ -1,6 +1,7 @@
 """What AWS says about one assignment at this moment. Reads, decides nothing."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from services.provisioner.domain.assignments import Assignment, Observed
 from services.provisioner.domain.rechecks import Live
@@ -8,6 +9,8 @@ from services.provisioner.driver import AwsPrincipal, DriverError, DriverProblem
 from services.provisioner.reconcile.parts import EngineParts
 from shared.contracts.documents import PermissionSet
 from shared.foundation.errors import Bug
+
+_PERHAPS_MADE: Final = frozenset({Observed.CREATED, Observed.DOUBTFUL, Observed.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,14 @@ async def _live(parts: EngineParts, assignment: Assignment) -> Live:
 
 
 def _priority(assignment: Assignment, *, beginning: bool) -> Priority:
-    """A look that comes before a deletion goes before those that confirm one."""
-    if assignment.closed_at is not None:
+    """A look that comes before a deletion goes before those that confirm one.
+
+    What a creation of ours may have made is not left unlooked at behind grants that wait for their turn:
+    its claim may end meanwhile.
+    """
+    if assignment.closed_at is not None and not beginning:
         return "drift"
     if beginning or assignment.desired == "present":
-        return "grant"
+        made = assignment.ever_operated and assignment.observed in _PERHAPS_MADE
+        return "verify" if made else "grant"
     return "verify" if assignment.observed in {Observed.DELETED, Observed.ABSENT} else "revoke"

@@ -4,6 +4,7 @@ Level-triggered and killable anywhere: whatever is interrupted is found again by
 polling.py. Every transaction begins with the fence, and none is open while AWS is called.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -23,8 +24,11 @@ from shared.contracts.change import Change
 from shared.database.unit_of_work import UnitOfWork
 
 
-async def visit(parts: EngineParts, assignment_id: int, *, may_send: bool) -> bool:
-    """One step for one assignment; whether an operation of ours is in flight after it."""
+async def visit(parts: EngineParts, assignment_id: int, *, take_slot: Callable[[], bool]) -> bool:
+    """One step for one assignment; whether an operation of ours is in flight after it.
+
+    `take_slot` is asked once AWS was read: without a slot nothing is sent, and the assignment stays due.
+    """
     assignment, beginning = await _first_look(parts, assignment_id)
     if assignment.op is not None:
         return True
@@ -36,7 +40,7 @@ async def visit(parts: EngineParts, assignment_id: int, *, may_send: bool) -> bo
             await _could_not_look(parts, assignment, error)
             return False
         await parts.unread.succeeded(parts.context.alerts, assignment)
-    after = await _decide(parts, assignment_id, seen, may_send=may_send)
+    after = await _decide(parts, assignment_id, seen, take_slot=take_slot)
     if after is not None and after.op is not None:
         await send(parts, after)
     return after is None or after.op is not None
@@ -68,7 +72,7 @@ async def _could_not_look(parts: EngineParts, assignment: Assignment, error: Dri
 
 
 async def _decide(
-    parts: EngineParts, assignment_id: int, seen: Seen | None, *, may_send: bool
+    parts: EngineParts, assignment_id: int, seen: Seen | None, *, take_slot: Callable[[], bool]
 ) -> Assignment | None:
     """Decide on what is true now, under the lock, and write it ahead of any call.
 
@@ -78,7 +82,7 @@ async def _decide(
         before = await assignments.lock_one(work.conn, assignment_id)
         if before.op is not None:
             return None
-        change = await _change(parts, work, before, seen, may_send=may_send)
+        change = await _change(parts, work, before, seen, may_send=take_slot())
         await assignments.save(work, before, change)
         return change.state
 

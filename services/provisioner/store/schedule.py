@@ -22,6 +22,11 @@ class Due:
     revoking: bool
     """A claim that ended waits for it."""
 
+    @property
+    def urgent(self) -> bool:
+        """Access may have to be taken away: it waits for no visit that is not for that."""
+        return self.revoking and not self.wanted
+
 
 @dataclass(frozen=True, slots=True)
 class InFlight:

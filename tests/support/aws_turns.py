@@ -1,0 +1,39 @@
+"""Calls of a lab's engine that wait for their turn with AWS, as they do at its rate limit."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.support.provisioner_lab import Lab
+
+
+class Queue:
+    """The rate limit of the lab: the call after so many of one priority waits until `go` is set."""
+
+    def __init__(self, priority: str, *, after: int = 0) -> None:
+        self._priority, self._left = priority, after
+        self.waiting, self.go = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, priority: str) -> None:
+        if priority != self._priority:
+            return
+        self._left -= 1
+        if self._left == -1:
+            self.waiting.set()
+            await self.go.wait()
+
+
+@contextmanager
+def queued(lab: Lab, priority: str, *, after: int = 0) -> Iterator[Queue]:
+    calls = lab.current.identity_center._calls
+    before, queue = calls._limiter, Queue(priority, after=after)
+
+    async def limiter(asked: str) -> None:
+        await queue(asked)
+        await before(asked)
+
+    calls._limiter = limiter
+    try:
+        yield queue
+    finally:
+        calls._limiter = before
