@@ -22,8 +22,8 @@ from shared.contracts import topics
 from shared.contracts.configuration import ConfigurationFact
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import Clock, ManualClock
-from shared.messaging.consumer import Subscription
 from shared.messaging.envelope import Received
+from shared.messaging.subscription import Subscription
 from shared.observability import logs
 from shared.runtime.service import Parts, Process, Service
 from tests.support.corridor import (

@@ -69,7 +69,7 @@ class Checkpoint:
     async def _quiet(self) -> bool:
         """Nothing waits, is in hand or fails; what cannot be known is not quiet."""
         for service in self._services:
-            if service.problem() or any(consumer.lag() != 0 for consumer in service.consumers):
+            if service.problem() or not service.consumer.caught_up():
                 return False
             async with service.context.pool.acquire() as conn:
                 waiting, _ = await relay.backlog(conn, now=service.context.clock.now())

@@ -1,13 +1,13 @@
 """What a command, a route or a background task of a service may reach. Made by shared/runtime/service.py."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 from shared.contracts.change import Origin
 from shared.contracts.event import Actor, Event
-from shared.database.pool import Conn, Pool
+from shared.database.pool import Pool
 from shared.database.unit_of_work import Hook, UnitOfWork, unit_of_work
 from shared.documents.tables import Tables
 from shared.foundation.clock import Clock
@@ -30,12 +30,15 @@ class Context:
     alerts: Alerts
     tables: Tables
     verifier: TokenVerifier
-    record: Callable[[Conn, Event], Awaitable[None]]
+    record: Callable[[UnitOfWork, Event], None]
     """Where facts go that are not part of a command: the outbox, or the log itself in the audit service."""
     bindings: Bindings = field(default_factory=Bindings, repr=False)
     """Which subjects this service's database is known to hold."""
-    nudge: Hook = lambda: None
-    """Tells the background tasks of this process that rows have changed; for `UnitOfWork.after_commit`."""
+    nudge: Callable[..., None] = lambda *_ids: None
+    """Tells the background tasks of this process that rows have changed, those with these ids where they can
+    use them; for `UnitOfWork.after_commit`."""
+    wake_relay: Hook = lambda: None
+    """Tells the relay of this process that there is something to send."""
     _pool: Pool | None = field(default=None, repr=False)
 
     @property
@@ -48,7 +51,7 @@ class Context:
 
     def unit_of_work(self) -> AbstractAsyncContextManager[UnitOfWork]:
         """A transaction for one command or several; see shared/database/unit_of_work.py."""
-        return unit_of_work(self.pool, self.alerts)
+        return unit_of_work(self.pool, self.alerts, wake_relay=self.wake_relay)
 
     @property
     def has_pool(self) -> bool:

@@ -18,7 +18,7 @@ from shared.contracts.ticket import (
     TicketRevised,
     TicketSubmitted,
 )
-from shared.messaging.consumer import Handler, Subscription
+from shared.messaging.subscription import Handler, Subscription
 
 
 def subscriptions(context: Context) -> list[Subscription]:

@@ -7,7 +7,7 @@ from services.audit.domain.mapping import Product
 from services.audit.settings import AuditSettings
 from services.audit.store import SERVICE
 from shared.contracts.event import Event
-from shared.database.pool import Conn
+from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.environment import load
 from shared.runtime.service import Parts, Process, Service, serve
 
@@ -16,8 +16,8 @@ def build(settings: AuditSettings | None = None, *, process: Process | None = No
     settings = settings or load(AuditSettings)
     product = Product(settings.instance, _release(), settings.audit_org_id)
 
-    async def record(conn: Conn, event: Event) -> None:
-        await commands.record(service.context, conn, event, product=product)
+    def record(work: UnitOfWork, event: Event) -> None:
+        commands.record(service.context, work, event, product=product)
 
     service = Service(
         SERVICE,
@@ -26,6 +26,7 @@ def build(settings: AuditSettings | None = None, *, process: Process | None = No
             routers=lambda context: [http.router(context)],
             subscriptions=lambda context: consumers.subscriptions(context, product),
             record=record,
+            linger_s=0.15,
         ),
         process=process,
     )

@@ -5,18 +5,21 @@ by id and source, so it is the inbox here: rows of the shared one are forgotten 
 not take a replayed fact twice even years later.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from prometheus_client import Counter, Gauge
 
 from services.audit import store
 from services.audit.domain.mapping import Product, Record, Untranslatable, translate, untranslated
-from services.audit.store import SERVICE
+from services.audit.store import SERVICE, Numbered
 from shared.context import Context
 from shared.contracts.change import Alert, Change
 from shared.contracts.configuration import AuditRead
 from shared.contracts.event import Event
-from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import new_id
 from shared.foundation.errors import Denied, NotFound
@@ -33,16 +36,12 @@ log = logger("audit")
 async def keep(context: Context, work: UnitOfWork, received: Received[Any], *, product: Product) -> None:
     """Append one fact from a topic; a known one changes nothing."""
     envelope = received.envelope
-    change = _translated(received.event, event_id=envelope.id, source=envelope.source, product=product)
-    await _save(context, work, change)
+    _collect(context, work, received.event, event_id=envelope.id, source=envelope.source, product=product)
 
 
-async def record(context: Context, conn: Conn, event: Event, *, product: Product) -> None:
-    """Append a fact of this service, in the caller's transaction; it has no topic to go through."""
-    work = UnitOfWork(conn)
-    await _save(context, work, _translated(event, event_id=new_id(), source=SERVICE, product=product))
-    for alert in work.alerts:  # the caller's transaction has no place for them
-        await context.alerts.raise_alert(key=alert.key, summary=alert.summary, detail=alert.detail, once=True)
+def record(context: Context, work: UnitOfWork, event: Event, *, product: Product) -> None:
+    """Append a fact of this service, in the caller's unit of work; it has no topic to go through."""
+    _collect(context, work, event, event_id=new_id(), source=SERVICE, product=product)
 
 
 async def note_reading(
@@ -58,7 +57,7 @@ async def note_reading(
         query=query,
         returned=returned,
     )
-    await context.record(work.conn, fact)
+    context.record(work, fact)
 
 
 async def admit(context: Context, caller: Caller, ticket_id: str) -> bool:
@@ -84,11 +83,33 @@ def no_trail(denied: Denied | None = None) -> NotFound:
     )
 
 
-async def _save(context: Context, work: UnitOfWork, change: Change[Record]) -> None:
-    sequence = await store.save(work, change, at=context.clock.now())
-    if sequence is not None:
-        APPENDED.labels(change.state.code).inc()
-        LAST_SEQUENCE.set(sequence)
+def _collect(
+    context: Context, work: UnitOfWork, event: Event, *, event_id: str, source: str, product: Product
+) -> None:
+    """All facts of one unit of work are appended together, right before its commit."""
+    change = _translated(event, event_id=event_id, source=source, product=product)
+    work.collect(_append, _ToAppend(context.clock.now(), change))
+
+
+@dataclass(frozen=True, slots=True)
+class _ToAppend:
+    at: datetime
+    change: Change[Record]
+
+
+async def _append(work: UnitOfWork, collected: Sequence[_ToAppend]) -> None:
+    appended = await store.save(work, [one.change.state for one in collected], at=collected[-1].at)
+    kept = {id(one.record) for one in appended}
+    for one in collected:
+        if id(one.change.state) in kept:
+            work.alert(*one.change.alerts)
+    work.after_commit(partial(_count, appended))
+
+
+def _count(appended: Sequence[Numbered]) -> None:
+    for one in appended:
+        APPENDED.labels(one.record.code).inc()
+        LAST_SEQUENCE.set(one.place.sequence)
 
 
 def _translated(event: Event, *, event_id: str, source: str, product: Product) -> Change[Record]:

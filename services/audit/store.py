@@ -1,14 +1,15 @@
 """SQL that writes the log, and that loads for a decision.
 
-`save` is the way in: a record, its number and its publication are one transaction. Nothing else can write.
+`save` is the way in: records, their numbers and their publication are one transaction. Nothing else writes.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid5
 
 from services.audit.domain.mapping import Record
-from shared.contracts.change import Change
 from shared.contracts.topics import AUDIT_OCSF
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
@@ -17,53 +18,79 @@ from shared.messaging import outbox
 SERVICE: Final = "audit"
 
 
-async def save(work: UnitOfWork, change: Change[Record], *, at: datetime) -> int | None:
-    """Append and publish a record, under the head's lock: the sequence follows the order of commits.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record goes."""
 
-    The record's number; None when the log has the fact, and then nothing happens.
+    sequence: int
+    published_id: str
+    """The event's own id, which readers tell records by; only the first fact of a reused id can have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A record with its place: what is stored and published."""
+
+    record: Record
+    place: Place
+
+
+async def save(work: UnitOfWork, records: Sequence[Record], *, at: datetime) -> list[Numbered]:
+    """Append and publish records, under the head's lock: the sequence follows the order of commits.
+
+    Those that the log did not have, which alone are written.
     """
-    record = change.state
-    sequence = await next_sequence(work.conn, record.event_id, record.source)
-    if sequence is None:
-        return None
-    published_id = await _published_id(work.conn, record)
-    kept = record.to_bytes(sequence, at)
-    await append(work.conn, record, sequence=sequence, recorded_at=at, ocsf=kept)
-    await outbox.append_raw(
-        work.conn,
-        SERVICE,
-        topic=AUDIT_OCSF,
-        key=record.key,
-        event_id=published_id,
-        type_name=f"audit.{record.code}.v1",
-        value=kept,
-        at=at,
+    places = await next_places(work.conn, records)
+    fresh = [Numbered(record, place) for record, place in zip(records, places, strict=True) if place]
+    if not fresh:
+        return []
+    kept = [one.record.to_bytes(one.place.sequence, at) for one in fresh]
+    await append(work.conn, fresh, recorded_at=at, ocsf=kept)
+    for one, value in zip(fresh, kept, strict=True):
+        outbox.append_raw(
+            work,
+            SERVICE,
+            topic=AUDIT_OCSF,
+            key=one.record.key,
+            event_id=one.place.published_id,
+            type_name=f"audit.{one.record.code}.v1",
+            value=value,
+            at=at,
+        )
+    return fresh
+
+
+async def next_places(conn: Conn, records: Sequence[Record]) -> list[Place | None]:
+    """Lock the head until the transaction ends; each event's place, None for one that is in the log."""
+    rows = await conn.fetch(
+        "SELECT sequence, id_taken FROM next_sequences($1, $2)",
+        [record.event_id for record in records],
+        [record.source for record in records],
     )
-    work.alert(*change.alerts)
-    return sequence
+    return [
+        None if row["sequence"] is None else Place(row["sequence"], _published_id(record, row["id_taken"]))
+        for record, row in zip(records, rows, strict=True)
+    ]
 
 
-async def next_sequence(conn: Conn, event_id: str, source: str) -> int | None:
-    """Lock the head until the transaction ends; the event's number, or None when it is in the log."""
-    number: int | None = await conn.fetchval("SELECT next_sequence($1, $2)", event_id, source)
-    return number
-
-
-async def append(conn: Conn, record: Record, *, sequence: int, recorded_at: datetime, ocsf: bytes) -> None:
-    """Write one record under the number `next_sequence` gave. Raises where the database disagrees."""
+async def append(
+    conn: Conn, numbered: Sequence[Numbered], *, recorded_at: datetime, ocsf: Sequence[bytes]
+) -> None:
+    """Write records under the numbers `next_places` gave. Raises where the database disagrees."""
+    records = [one.record for one in numbered]
     await conn.execute(
         "SELECT append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        sequence,
-        record.event_id,
-        record.source,
-        record.code,
-        record.ticket_id,
-        record.actor_id,
-        list(record.account_ids),
-        list(record.party_ids),
-        record.occurred_at,
+        [one.place.sequence for one in numbered],
+        [record.event_id for record in records],
+        [record.source for record in records],
+        [record.code for record in records],
+        [record.ticket_id for record in records],
+        [record.actor_id for record in records],
+        [record.account_ids for record in records],
+        [record.party_ids for record in records],
+        [record.occurred_at for record in records],
         recorded_at,
-        ocsf,
+        list(ocsf),
     )
 
 
@@ -77,9 +104,5 @@ async def is_party(conn: Conn, ticket_id: str, user_id: str) -> bool:
     return found
 
 
-async def _published_id(conn: Conn, record: Record) -> str:
-    """The event's own id, which readers tell records by; only the first fact of a reused id can have it."""
-    taken = await conn.fetchval(
-        "SELECT EXISTS (SELECT FROM audit_event WHERE event_id = $1)", record.event_id
-    )
-    return str(uuid5(UUID(record.event_id), record.source)) if taken else record.event_id
+def _published_id(record: Record, id_taken: bool) -> str:
+    return str(uuid5(UUID(record.event_id), record.source)) if id_taken else record.event_id

@@ -25,6 +25,7 @@ def build(settings: NotifierSettings | None = None, *, process: Process | None =
         routers=lambda context: [http.router(context, settings)],
         subscriptions=lambda context: consumers.subscriptions(context, settings),
         background=background,
+        linger_s=0.1,
     )
     service = Service("notifier", settings, parts, process=process)
     service.context.nudge = nudge.set

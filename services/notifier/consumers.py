@@ -11,7 +11,7 @@ from shared.contracts.access import AccessFact
 from shared.contracts.approval import ReviewFact
 from shared.contracts.event import Event
 from shared.contracts.ticket import TicketFact
-from shared.messaging.consumer import Handler, Subscription
+from shared.messaging.subscription import Handler, Subscription
 
 
 def subscriptions(context: Context, settings: NotifierSettings) -> list[Subscription]:

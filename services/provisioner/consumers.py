@@ -13,7 +13,7 @@ from shared.contracts import topics
 from shared.contracts.approval import ReviewApproved
 from shared.contracts.event import Event
 from shared.contracts.ticket import TicketApproved, TicketExtensionApproved
-from shared.messaging.consumer import Handler, Subscription
+from shared.messaging.subscription import Handler, Subscription
 
 
 def subscriptions(context: Context) -> list[Subscription]:

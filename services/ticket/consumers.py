@@ -6,7 +6,7 @@ from services.ticket.commands import grants, reviews
 from shared.context import Context
 from shared.contracts import access, topics
 from shared.contracts.approval import ReviewApproved, ReviewRejected
-from shared.messaging.consumer import Subscription
+from shared.messaging.subscription import Subscription
 
 
 def subscriptions(context: Context) -> list[Subscription]:

@@ -141,14 +141,12 @@ async def _save(
     origin = caller.origin(context.clock.now())
     expected = 0 if before is None else before.revision
     try:
-        (stored,) = await document_store.put(
-            work.conn, context.service, document, at=origin.at, expected=expected
-        )
+        (stored,) = await document_store.put(work, context.service, document, at=origin.at, expected=expected)
     except Conflict as error:
         if error.code == "document_changed":
             raise changed(document.key) from error
         raise
-    await outbox.append(work.conn, context.service, _fact(kind, before, stored, origin))
+    outbox.append(work, context.service, _fact(kind, before, stored, origin))
     return stored
 
 

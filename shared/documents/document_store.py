@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from shared.contracts.documents import DOCUMENTS, Document, Marker
 from shared.database.pool import Conn
+from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.errors import Conflict, NotFound
 from shared.messaging import outbox
 
@@ -27,13 +28,14 @@ async def get(conn: Conn, cls: type[DocumentT], document_id: str) -> DocumentT |
 
 
 async def put(
-    conn: Conn, service: str, *documents: DocumentT, at: datetime, expected: int | None = None
+    work: UnitOfWork, service: str, *documents: DocumentT, at: datetime, expected: int | None = None
 ) -> list[DocumentT]:
     """Store new states and publish them; returns them with their revisions.
 
     `expected` guards an edit: the revision the caller read (0 where it expects none to be there).
     A deleted id of ours cannot come back; what AWS names may.
     """
+    conn = work.conn
     counter = await conn.fetchrow("SELECT revision, count, digest FROM document_counter FOR UPDATE")
     assert counter is not None, "document_counter has its one row from migration 0001"  # noqa: S101
     revision, count = counter["revision"], counter["count"]
@@ -47,7 +49,7 @@ async def put(
         digest ^= (before.fingerprint if before else 0) ^ after.fingerprint
         count += (not after.deleted) - (before is not None and not before.deleted)
         await _save(conn, after)
-        await outbox.append_document(conn, service, after, at=at)
+        outbox.append_document(work, service, after, at=at)
         stored.append(after)
     await conn.execute(
         "UPDATE document_counter SET revision = $1, count = $2, digest = $3",
@@ -58,9 +60,9 @@ async def put(
     return stored
 
 
-async def publish_marker(conn: Conn, service: str, *, at: datetime) -> Marker:
-    """State what a complete copy looks like, in order with the documents. Needs a transaction."""
-    counter = await conn.fetchrow("SELECT revision, count, digest FROM document_counter FOR UPDATE")
+async def publish_marker(work: UnitOfWork, service: str, *, at: datetime) -> Marker:
+    """State what a complete copy looks like, in order with the documents."""
+    counter = await work.conn.fetchrow("SELECT revision, count, digest FROM document_counter FOR UPDATE")
     assert counter is not None, "document_counter has its one row from migration 0001"  # noqa: S101
     marker = Marker(
         owner=service,
@@ -69,19 +71,19 @@ async def publish_marker(conn: Conn, service: str, *, at: datetime) -> Marker:
         digest=counter["digest"].hex(),
         at=at,
     )
-    await outbox.append_marker(conn, service, marker)
+    outbox.append_marker(work, service, marker)
     return marker
 
 
-async def republish(conn: Conn, service: str, *, at: datetime) -> int:
+async def republish(work: UnitOfWork, service: str, *, at: datetime) -> int:
     """Publish every document again as it is, deleted ones too; at start and on demand.
 
     A reader that knows a document's revision ignores the repetition.
     """
-    await conn.execute("SELECT 1 FROM document_counter FOR UPDATE")
-    rows = await conn.fetch("SELECT kind, body FROM document ORDER BY revision")
+    await work.conn.execute("SELECT 1 FROM document_counter FOR UPDATE")
+    rows = await work.conn.fetch("SELECT kind, body FROM document ORDER BY revision")
     for row in rows:
-        await outbox.append_document(conn, service, DOCUMENTS[row["kind"]].model_validate(row["body"]), at=at)
+        outbox.append_document(work, service, DOCUMENTS[row["kind"]].model_validate(row["body"]), at=at)
     return len(rows)
 
 

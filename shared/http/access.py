@@ -19,7 +19,6 @@ from shared.contracts.configuration import AuthzDenied
 from shared.contracts.documents import User
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.people import Person
-from shared.database.pool import transaction
 from shared.foundation.errors import Denied, Forbidden, Invalid, JitError
 from shared.http.addresses import Network, client_address
 from shared.http.idempotency import RequestKey
@@ -194,7 +193,7 @@ async def record_denial(context: Context, request: Request, error: JitError) -> 
         object_id=error.denied.object_id,
     )
     try:
-        async with transaction(context.pool) as conn:
-            await context.record(conn, fact)
+        async with context.unit_of_work() as work:
+            context.record(work, fact)
     except Exception:
         log.exception("a refusal could not be recorded", code=error.code, verb=error.denied.verb)

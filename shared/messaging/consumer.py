@@ -1,71 +1,270 @@
 """The consumer factory: the only place where subscribers are made, and what makes them lossless.
 
-FastStream's defaults lose messages. Here offsets are committed after the handler's transaction; what
-can never be handled (not JSON, wrong shape, wrong owner, no headers) is parked in `dead_letter` with
-an alert; what fails is tried again in place for ever, with an alert and with a back-off of its partition
-alone, because the next event of that ticket may be its revoke. Unknown event types are counted and skipped.
+FastStream's defaults lose messages. Here one subscriber reads all topics of a service; a record that comes
+alone waits for nobody, and what is at hand with it is handled in the same transaction (batch.py). Offsets of
+processed records are committed a few times a second. What fails is tried again in place for ever, with an
+alert and with a back-off of its partition alone.
 """
 
+import asyncio
+import contextlib
 import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 from aiokafka.structs import TopicPartition
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
-from opentelemetry.trace import SpanKind
-from structlog.contextvars import bound_contextvars
 
 from shared.contracts import topics
-from shared.contracts.event import Event
-from shared.database.pool import Pool
-from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import Clock
 from shared.foundation.settings import KafkaSettings
-from shared.messaging import inbox, kafka
-from shared.messaging.backoff import Backoff
-from shared.messaging.dead_letters import park
-from shared.messaging.envelope import (
-    Envelope,
-    Received,
-    Undecodable,
-    event_class,
-    read_body,
-    read_envelope,
-    read_headers,
-)
-from shared.observability import metrics, tracing
+from shared.messaging import kafka
+from shared.messaging.batch import Batches, Begin, Failure
+from shared.messaging.failing import Failing
+from shared.messaging.progress import COMMIT_EVERY_S, Progress
+from shared.messaging.subscription import Outcome, Subscription
 from shared.observability.alerts import Alerts
 from shared.observability.logs import logger
 
-Handler: TypeAlias = Callable[[UnitOfWork, Received[Any]], Awaitable[None]]
-"""A command for one event type, called with the unit of work and the event. The consumer has claimed the
-event in that unit and commits it, so that the effect happens once or not at all."""
-
-Claim: TypeAlias = Callable[..., Awaitable[bool]]
-"""Whether an event is handled for the first time, asked in the transaction that has the effect."""
-
-Begin: TypeAlias = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
-
-Outcome: TypeAlias = Literal["handled", "skipped", "parked"]
+BATCH: Final = 64
+LINGERS: Final = 3
+"""The client fetches more of a partition only once what it has of it was taken."""
+LET_GO_WITHIN_S: Final = 2.0
+"""How long a rebalance waits for the batch in hand, so that its next reader need not repeat it."""
+COMMIT_WITHIN_S: Final = 3.0
 
 log = logger("consumer")
 
 
-@dataclass(frozen=True)
-class Subscription:
-    """One topic and what to do with its events. Types that are not in the table are skipped."""
+@dataclass
+class Consumer:
+    """One per service. `run` is the whole of what happens to records that came together."""
 
-    topic: str
-    handlers: Mapping[type[Event], Handler]
-    otherwise: Handler | None = None
-    """For the audit log, which takes every known type."""
-    claim: Claim = inbox.first_time
-    """The audit log is its own inbox and replaces this."""
+    service: str
+    subscriptions: Sequence[Subscription]
+    batches: Batches
+    alerts: Alerts
+    linger_s: float = 0.0
+    """How long the first record waits for more: it spares work where nobody waits for the effect."""
+    stop_within_s: float = 20.0
+    failing: Failing = field(init=False)
+    progress: Progress = field(default_factory=Progress)
+    _in_hand: Counter[str] = field(default_factory=Counter)
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _broker: KafkaBroker | None = None
+    _subscriber: Any = None
+    _committing: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self._idle.set()
+        self.failing = Failing(self.service, self.alerts, lambda: self._client)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        return tuple(subscription.topic for subscription in self.subscriptions)
+
+    async def start(self, settings: KafkaSettings) -> None:
+        """Join the group and read. Raises what the broker raises, and leaves nothing behind then."""
+        self._stopping.clear()
+        broker = make_broker(self.service, settings)
+        self._subscribe(broker, settings)
+        try:
+            await broker.start()
+        except BaseException:
+            await broker.stop()
+            raise
+        self._broker = broker
+        self._committing = asyncio.create_task(self._keep_committing())
+
+    async def stop(self) -> None:
+        """Finish the batch in hand, if it does in time, commit what is processed, and leave the group."""
+        self._stopping.set()
+        self.failing.backoff.stop()
+        if self._broker is None:
+            return
+        await self._settle(self.stop_within_s)
+        if self._committing is not None:
+            self._committing.cancel()
+        broker, self._broker = self._broker, None
+        await broker.stop()
+
+    def assigned(self) -> bool:
+        """Whether this member really has partitions and reads them; a started consumer may have none."""
+        client = self._client
+        reading = any(not task.done() for task in getattr(self._subscriber, "tasks", ()))
+        return client is not None and reading and bool(client.assignment())
+
+    def lag(self) -> dict[str, int] | None:
+        """Records not yet handled, by topic, over our partitions, those in hand and failing ones included.
+
+        None until every partition was looked at. The client's position is already behind the records in
+        hand; that of a failing one is set back to it.
+        """
+        client = self._client
+        if client is None or not client.assignment():
+            return None
+        total = Counter({topic: self._in_hand[topic] for topic in self.topics})
+        for partition in client.assignment():
+            end, position = client.highwater(partition), _position(client, partition)
+            if end is None or position is None:
+                return None
+            total[partition.topic] += max(0, end - position)
+        return dict(total)
+
+    def caught_up(self) -> bool:
+        """Whether everything that has arrived is handled."""
+        lag = self.lag() if self.topics else {}
+        return lag is not None and not any(lag.values())
+
+    async def run(self, records: Sequence[ConsumerRecord]) -> None:
+        """Handle, park or hold back: a record that fails is sought back to, with its partition paused."""
+        failures = await self.batches.handle(records)
+        failed = {_partition(failure.record): failure.record.offset for failure in failures}
+        for record in records:
+            if record.offset < failed.get(_partition(record), record.offset + 1):
+                self.progress.note(record)
+                await self.failing.clear(record)
+        for failure in failures:
+            await self.failing.hold(failure)
+
+    async def replay(self, record: ConsumerRecord) -> Outcome:
+        """Handle a parked record once more, now; raises what the handler raises."""
+        return await self.batches.handle_one(record)
+
+    async def let_go(self, partitions: set[TopicPartition]) -> None:
+        """Of partitions that another member may get: commit how far they are, the batch in hand too."""
+        if partitions:
+            await self._settle(LET_GO_WITHIN_S)
+        self.progress.forget(partitions)
+
+    @property
+    def _client(self) -> Any:
+        """The client under FastStream's subscriber; None before the start and after the stop."""
+        return getattr(self._subscriber, "consumer", None)
+
+    def _subscribe(self, broker: KafkaBroker, settings: KafkaSettings) -> None:
+        """Register with the broker, with the settings that do not lose messages."""
+        self._subscriber = broker.subscriber(
+            *self.topics,
+            group_id=self.service,
+            ack_policy=AckPolicy.MANUAL,
+            auto_offset_reset="earliest",
+            # All partitions of one number at one member: a ticket's facts of all topics meet in its batches.
+            partition_assignment_strategy=[RangePartitionAssignor],
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=max(300, settings.session_timeout_ms // 10),
+            max_poll_interval_ms=300_000,
+            fetch_max_wait_ms=settings.fetch_wait_ms,
+            no_reply=True,
+            listener=_Rebalances(self),
+            parser=_tolerant_parser,
+            decoder=_the_record,
+        )
+        self._subscriber(self._take)
+
+    async def _take(self, first: ConsumerRecord) -> None:
+        """FastStream hands over one record; what has come with it joins it.
+
+        The batch is at work only once it is complete: taking more waits for a rebalance that is under way,
+        and that must not wait for us.
+        """
+        self._in_hand[first.topic] += 1
+        try:
+            records = await self._gather(first)
+            if not self._stopping.is_set():
+                self._idle.clear()
+                await self._surely_run(records)
+        finally:
+            self._in_hand.clear()
+            self._idle.set()
+
+    async def _surely_run(self, records: Sequence[ConsumerRecord]) -> None:
+        """Nothing may be left out because of a bug: what it stands for is read again."""
+        try:
+            await self.run(records)
+        except Exception as error:  # noqa: BLE001 (FastStream would go on behind these records)
+            firsts = {_partition(record): record for record in reversed(records)}
+            for record in firsts.values():
+                await self.failing.hold(Failure(record, error))
+
+    async def _gather(self, first: ConsumerRecord) -> list[ConsumerRecord]:
+        """Lingers only where there is room for more: who is behind waits for nothing."""
+        records = [first, *await self._drain(BATCH - 1)]
+        for _ in range(LINGERS if self.linger_s else 0):
+            if len(records) < BATCH:
+                await self._linger(self.linger_s / LINGERS)
+                records += await self._drain(BATCH - len(records))
+        self._in_hand = Counter(record.topic for record in records)
+        return records
+
+    async def _linger(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    async def _drain(self, most: int) -> list[ConsumerRecord]:
+        """What the client has fetched already, without waiting."""
+        if (client := self._client) is None or most <= 0:
+            return []
+        try:
+            more = await client.getmany(timeout_ms=0, max_records=most)
+        except (KafkaError, ConsumerStoppedError) as error:  # told again to FastStream's own loop
+            log.debug("nothing more at hand", service=self.service, error=type(error).__name__)
+            return []
+        return [record for records in more.values() for record in records]
+
+    async def _settle(self, within_s: float) -> None:
+        """The batch in hand comes to its end, and what is processed is committed; bounded."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._idle.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(COMMIT_WITHIN_S):
+                await self._commit()
+
+    async def _keep_committing(self) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_EVERY_S)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        """What cannot be committed now is later, or is delivered again to whoever has the partition then."""
+        if (client := self._client) is None:
+            return
+        try:
+            await self.progress.commit(client)
+        except KafkaError as error:
+            log.warning(
+                "offsets not committed", service=self.service, error=f"{type(error).__name__}: {error}"
+            )
+
+
+def make_consumer(
+    service: str,
+    subscriptions: Sequence[Subscription],
+    *,
+    clock: Clock,
+    alerts: Alerts,
+    begin: Begin,
+    linger_s: float = 0.0,
+) -> Consumer:
+    """Raises ValueError for a topic named twice, or one this service is not a reader of (no ACL lets it)."""
+    wanted = [subscription.topic for subscription in subscriptions]
+    for topic in wanted:
+        if wanted.count(topic) > 1:
+            raise ValueError(f"{service} subscribes twice to {topic}: put its handlers into one table")
+        if service not in topics.TOPICS[topic].readers:
+            raise ValueError(f"{service} is not a reader of {topic}: add it to shared/contracts/topics.py")
+    by_topic = {subscription.topic: subscription for subscription in subscriptions}
+    batches = Batches(service, by_topic, begin=begin, clock=clock)
+    return Consumer(service, tuple(subscriptions), batches, alerts, linger_s)
 
 
 def make_broker(service: str, settings: KafkaSettings) -> KafkaBroker:
@@ -76,7 +275,8 @@ def make_broker(service: str, settings: KafkaSettings) -> KafkaBroker:
         client_id=f"jit-{service}",
         consumer_only=True,
         allow_auto_create_topics=False,
-        graceful_timeout=30,
+        # Its own wait for the handler comes after ours.
+        graceful_timeout=0.1,
         request_timeout_ms=40_000,
         apply_types=False,
         # Given one, FastStream installs no handler of its own that prints two lines for each message.
@@ -85,214 +285,8 @@ def make_broker(service: str, settings: KafkaSettings) -> KafkaBroker:
     )
 
 
-@dataclass
-class Consumer:
-    """A subscription at work. `run_record` is the whole of what happens to one record."""
-
-    service: str
-    subscription: Subscription
-    pool: Callable[[], Pool]
-    clock: Clock
-    alerts: Alerts
-    begin: Begin
-    backoff: Backoff = field(default_factory=Backoff)
-    _failures: dict[tuple[str, int, int], int] = field(default_factory=dict)
-    _in_hand: int = 0
-    _subscriber: Any = None
-
-    @property
-    def topic(self) -> str:
-        return self.subscription.topic
-
-    def subscribe(self, broker: KafkaBroker, settings: KafkaSettings) -> None:
-        """Register with the broker, with the settings that do not lose messages."""
-        self._subscriber = broker.subscriber(
-            self.topic,
-            group_id=f"{self.service}.{self.topic}",
-            ack_policy=AckPolicy.NACK_ON_ERROR,
-            auto_offset_reset="earliest",
-            session_timeout_ms=settings.session_timeout_ms,
-            heartbeat_interval_ms=max(300, settings.session_timeout_ms // 10),
-            max_poll_interval_ms=300_000,
-            fetch_max_wait_ms=settings.fetch_wait_ms,
-            no_reply=True,
-            listener=_Rebalances(self),
-            parser=_tolerant_parser,
-            decoder=_the_record,
-        )
-        self._subscriber(self.run_record)
-
-    def assigned(self) -> bool:
-        """Whether this member really has partitions and reads them; a started consumer may have none."""
-        client = self._client
-        reading = any(not task.done() for task in getattr(self._subscriber, "tasks", ()))
-        return client is not None and reading and bool(client.assignment())
-
-    def stop(self) -> None:
-        """Try nothing again; records that failed stay where they are."""
-        self.backoff.stop()
-
-    async def keep_only(self, partitions: set[TopicPartition]) -> None:
-        """Forget the waits, and of partitions that another member has now the failures and their alerts."""
-        self.backoff.release(self._client, partitions)
-        for place in [place for place in self._failures if TopicPartition(*place[:2]) not in partitions]:
-            del self._failures[place]
-            await self.alerts.clear(_alert_key(*place[:2]))
-
-    def lag(self) -> int | None:
-        """Records not yet handled, over our partitions, the one in hand and failing ones included.
-
-        None until every partition was looked at. The client's position is already behind the record in
-        hand; that of a failing one is set back to it.
-        """
-        client = self._client
-        if client is None or not client.assignment():
-            return None
-        total = self._in_hand
-        for partition in client.assignment():
-            end, position = client.highwater(partition), _position(client, partition)
-            if end is None or position is None:
-                return None
-            total += max(0, end - position)
-        return total
-
-    async def run_record(self, record: ConsumerRecord) -> None:
-        """Handle, park or raise. A raise seeks back to the record (NACK) with its partition paused.
-
-        The commit after any other record takes every partition's position; that is why nothing may be
-        awaited between the last line here and FastStream's seek.
-        """
-        place = (record.topic, record.partition, record.offset)
-        self._in_hand += 1
-        try:
-            await self._handle(record)
-        except Exception as error:
-            attempt = self._failures[place] = self._failures.get(place, 0) + 1
-            await self._report_failure(record, attempt, error)
-            self.backoff.hold(self._client, TopicPartition(*place[:2]), attempt=attempt)
-            raise
-        finally:
-            self._in_hand -= 1
-        if self._failures.pop(place, 0):
-            await self.alerts.clear(_alert_key(record.topic, record.partition))
-
-    async def replay(self, record: ConsumerRecord) -> Outcome:
-        """Handle a parked record once more, now; raises what the handler raises."""
-        return await self._handle(record)
-
-    @property
-    def _client(self) -> Any:
-        """The client under FastStream's subscriber; None before the start and after the stop."""
-        return getattr(self._subscriber, "consumer", None)
-
-    async def _handle(self, record: ConsumerRecord) -> Outcome:
-        try:
-            envelope = read_envelope(read_headers(record.headers))
-            self._check_owner(envelope)
-            cls = event_class(envelope)
-            handler = self._handler_for(cls)
-            if cls is None or handler is None:
-                return self._count(envelope.type if cls else "unknown", "skipped")
-            event = read_body(cls, record.value)
-        except Undecodable as error:
-            return await self._park(record, error)
-        return await self._call(handler, Received(event, envelope))
-
-    def _handler_for(self, cls: type[Event] | None) -> Handler | None:
-        return self.subscription.handlers.get(cls, self.subscription.otherwise) if cls else None
-
-    def _check_owner(self, envelope: Envelope) -> None:
-        topic = topics.TOPICS[self.topic]
-        if envelope.source != topic.owner:
-            raise Undecodable(
-                f"ce_source is {envelope.source!r}, but {topic.name} belongs to {topic.owner}: "
-                "forged or misrouted"
-            )
-        if event_class(envelope) and not topic.takes(envelope.type):
-            raise Undecodable(
-                f"{envelope.type} is not {topic.owner}'s to say on {topic.name}: forged or misrouted"
-            )
-
-    async def _call(self, handler: Handler, received: Received[Any]) -> Outcome:
-        envelope = received.envelope
-        started = time.perf_counter()
-        with (
-            bound_contextvars(service=self.service, ticket=envelope.subject, event=envelope.type),
-            tracing.span(f"{self.service} {envelope.type}", carrier=envelope.carrier, kind=SpanKind.CONSUMER),
-        ):
-            async with self.begin() as work:
-                if await self.subscription.claim(work.conn, received, now=self.clock.now()):
-                    await handler(work, received)
-        metrics.HANDLING.labels(self.service, envelope.type).observe(time.perf_counter() - started)
-        return self._count(envelope.type, "handled")
-
-    async def _park(self, record: ConsumerRecord, error: Undecodable) -> Outcome:
-        await park(self.pool(), record, error=str(error), now=self.clock.now())
-        log.error(
-            "record parked",
-            service=self.service,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            error=str(error),
-        )
-        await self.alerts.raise_alert(
-            key=f"dead_letter/{record.topic}/{record.partition}/{record.offset}",
-            summary=f"{self.service}: a message on {record.topic} was parked",
-            detail=f"partition {record.partition}, offset {record.offset}: {error}. "
-            f"See GET /v1/ops/{self.service}/dead-letters.",
-            once=True,
-        )
-        return self._count("undecodable", "parked")
-
-    async def _report_failure(self, record: ConsumerRecord, attempt: int, error: Exception) -> None:
-        metrics.CONSUMED.labels(self.service, self.topic, "failing", "retried").inc()
-        log.error(
-            "handler failed, will be retried",
-            service=self.service,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            attempt=attempt,
-            exc_info=error,
-        )
-        if attempt >= 3:
-            await self.alerts.raise_alert(
-                key=_alert_key(record.topic, record.partition),
-                summary=f"{self.service}: an event on {record.topic} fails and is retried",
-                detail=f"partition {record.partition}, offset {record.offset}, attempt {attempt}: "
-                f"{type(error).__name__}: {error}",
-            )
-
-    def _count(self, type_name: str, outcome: Outcome) -> Outcome:
-        metrics.CONSUMED.labels(self.service, self.topic, type_name, outcome).inc()
-        return outcome
-
-
-def make_consumers(
-    service: str,
-    subscriptions: Sequence[Subscription],
-    *,
-    pool: Callable[[], Pool],
-    clock: Clock,
-    alerts: Alerts,
-    begin: Begin,
-) -> list[Consumer]:
-    """One consumer per topic: FastStream silently drops all but the first of several.
-
-    Raises ValueError for a topic named twice, or one this service is not a reader of (no ACL lets it).
-    """
-    wanted = [subscription.topic for subscription in subscriptions]
-    for topic in wanted:
-        if wanted.count(topic) > 1:
-            raise ValueError(f"{service} subscribes twice to {topic}: put its handlers into one table")
-        if service not in topics.TOPICS[topic].readers:
-            raise ValueError(f"{service} is not a reader of {topic}: add it to shared/contracts/topics.py")
-    return [Consumer(service, subscription, pool, clock, alerts, begin) for subscription in subscriptions]
-
-
-def _alert_key(topic: str, partition: int) -> str:
-    return f"handler/{topic}/{partition}"
+def _partition(record: ConsumerRecord) -> TopicPartition:
+    return TopicPartition(record.topic, record.partition)
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka publishes no types
@@ -301,11 +295,11 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka p
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
 
-    async def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
-        """Nothing: the record at hand is finished, and inboxes serialise it with its next reader."""
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        await self._consumer.let_go(set(revoked))
 
-    async def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
-        await self._consumer.keep_only(set(assigned))
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        await self._consumer.failing.keep_only(set(assigned))
 
 
 _Parser: TypeAlias = Callable[[ConsumerRecord], Awaitable[KafkaMessage]]

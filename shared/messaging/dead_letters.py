@@ -6,12 +6,12 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 
-from shared.database.pool import Conn, Pool
+from shared.database.pool import Conn
 from shared.foundation.clock import new_id
 from shared.foundation.errors import NotFound
 
 
-async def park(pool: Pool, record: ConsumerRecord, *, error: str, now: datetime) -> None:
+async def park(conn: Conn, record: ConsumerRecord, *, error: str, now: datetime) -> None:
     """Store a record with its coordinates; headers are base64, since they may be anything.
 
     PostgreSQL has no NUL in text: one in a name must not keep the record from being parked.
@@ -20,7 +20,7 @@ async def park(pool: Pool, record: ConsumerRecord, *, error: str, now: datetime)
         [name.replace("\0", "\ufffd"), None if value is None else base64.b64encode(value).decode()]
         for name, value in record.headers
     ]
-    await pool.execute(
+    await conn.execute(
         """
         INSERT INTO dead_letter (id, topic, partition, "offset", key, value, headers, error, parked_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING

@@ -1,16 +1,19 @@
 """The outbox: an event exists if and only if the transaction that caused it committed.
 
-`append` is called inside a command's transaction; shared/messaging/relay.py sends the rows, in order. Nothing
-else in the project publishes.
+`append` is called inside a command's unit of work, which writes all its rows before it commits;
+shared/messaging/relay.py sends them, in order. Nothing else in the project publishes.
 """
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from shared.contracts import topics
 from shared.contracts.documents import Document, Marker
 from shared.contracts.event import Contract, Event
 from shared.database.pool import Conn
+from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import new_id
 from shared.foundation.errors import Bug
 from shared.messaging.envelope import headers_for
@@ -24,30 +27,28 @@ def document_type(kind: str) -> str:
     return f"document.{kind}.v1"
 
 
-async def append(conn: Conn, service: str, *events: Event) -> list[str]:
-    """Store facts for sending, in this order, within the caller's transaction; return their ids.
+def append(work: UnitOfWork, service: str, *events: Event) -> list[str]:
+    """Facts to be sent in this order, stored right before the caller's commit; returns their ids.
 
-    The caller must hold the aggregate's row lock, so that ids follow the order of commits per key.
+    The caller must hold the aggregate's row lock, so that the rows' ids follow the order of commits per key.
     """
     topic = topics.events_topic(service)
     return [
-        await _insert(
-            conn, service, topic=topic, key=event.subject, type_name=event.TYPE, body=event, at=event.at
-        )
+        _collect(work, service, topic=topic, key=event.subject, type_name=event.TYPE, body=event, at=event.at)
         for event in events
     ]
 
 
-async def append_document(conn: Conn, service: str, document: Document, *, at: datetime) -> str:
-    """Store a document's new state for sending; only shared/documents/document_store.py calls this."""
+def append_document(work: UnitOfWork, service: str, document: Document, *, at: datetime) -> str:
+    """A document's new state, to be sent; only shared/documents/document_store.py calls this."""
     topic = topics.documents_topic(service)
     if document.kind not in topics.TOPICS[topic].kinds:
         raise Bug(
             f"{service} wrote a {document.kind}, which belongs to another service; this is a bug",
             code="document_owner",
         )
-    return await _insert(
-        conn,
+    return _collect(
+        work,
         service,
         topic=topic,
         key=document.key,
@@ -57,9 +58,9 @@ async def append_document(conn: Conn, service: str, document: Document, *, at: d
     )
 
 
-async def append_marker(conn: Conn, service: str, marker: Marker) -> str:
-    return await _insert(
-        conn,
+def append_marker(work: UnitOfWork, service: str, marker: Marker) -> str:
+    return _collect(
+        work,
         service,
         topic=topics.documents_topic(service),
         key=f"marker/{service}",
@@ -69,8 +70,8 @@ async def append_marker(conn: Conn, service: str, marker: Marker) -> str:
     )
 
 
-async def append_raw(
-    conn: Conn,
+def append_raw(
+    work: UnitOfWork,
     service: str,
     *,
     topic: str,
@@ -80,10 +81,11 @@ async def append_raw(
     value: bytes,
     at: datetime,
 ) -> None:
-    """Store bytes that are already a public format (OCSF); the owner of the topic only."""
+    """Bytes that are already a public format (OCSF); the owner of the topic only."""
     _check_owner(service, topic)
     headers = headers_for(event_id=event_id, type_name=type_name, subject=key, source=service, time=at)
-    await conn.execute(_INSERT, event_id, topic, key, type_name, value, headers, at)
+    work.collect(_insert, (event_id, topic, key, type_name, value, headers, at))
+    work.after_commit(work.wake_relay)
 
 
 async def replay(conn: Conn, since: datetime) -> int:
@@ -109,18 +111,33 @@ _UNSEND = """
 """
 _INSERT = """
     INSERT INTO outbox (event_id, topic, key, type, payload, headers, created_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    SELECT event_id, topic, key, type, payload, headers, created_at FROM unnest(
+        $1::uuid[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::jsonb[], $7::timestamptz[]
+    ) WITH ORDINALITY AS row (event_id, topic, key, type, payload, headers, created_at, place)
+    ORDER BY place
 """
 
 
-async def _insert(
-    conn: Conn, service: str, *, topic: str, key: str, type_name: str, body: Contract, at: datetime
+def _collect(
+    work: UnitOfWork, service: str, *, topic: str, key: str, type_name: str, body: Contract, at: datetime
 ) -> str:
-    _check_owner(service, topic)
     event_id = new_id()
-    headers = headers_for(event_id=event_id, type_name=type_name, subject=key, source=service, time=at)
-    await conn.execute(_INSERT, event_id, topic, key, type_name, body.model_dump_json().encode(), headers, at)
+    append_raw(
+        work,
+        service,
+        topic=topic,
+        key=key,
+        event_id=event_id,
+        type_name=type_name,
+        value=body.model_dump_json().encode(),
+        at=at,
+    )
     return event_id
+
+
+async def _insert(work: UnitOfWork, rows: Sequence[tuple[Any, ...]]) -> None:
+    """In one statement; ids are given in the order of the rows."""
+    await work.conn.execute(_INSERT, *map(list, zip(*rows, strict=True)))
 
 
 def _check_owner(service: str, topic: str) -> None:

@@ -2,7 +2,8 @@
 
 The active relay is the one that holds a session advisory lock on its own connection; the others wait.
 Several active relays (SKIP LOCKED) reorder, so that is not done. A crash between send and mark repeats
-rows in the same order; inboxes drop them. It is woken by NOTIFY and looks once a second anyway.
+rows in the same order; inboxes drop them. It is woken by this process's commits and by NOTIFY, and looks
+once a second anyway. What was sent is marked by the statement that reads the next.
 """
 
 import asyncio
@@ -26,6 +27,9 @@ BATCH = 200
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 5.0
 STOP_WITHIN_S = 5.0
+REST_S = 1.0
+MARK_WITHIN_S = 0.2
+"""What was sent is not left unmarked for longer, though nothing more is to be sent."""
 
 _KEEPALIVE = {
     "application_name": "jit-relay",
@@ -81,11 +85,14 @@ class Relay:
                 self.state = "active"
                 metrics.RELAY_ACTIVE.labels(self._service).set(1)
                 await conn.add_listener("outbox", self.wake)
+                sent: list[int] = []
                 while True:
                     self._wake.clear()
-                    if not await self._send_batch(conn, producer, lost):
-                        await self._rest()
+                    rows = await self._mark_and_read(conn, sent)
+                    sent = await _send(rows, producer, lost)
                     self._worked = True
+                    if len(rows) < BATCH:
+                        await self._rest(MARK_WITHIN_S if sent else REST_S)
         finally:
             # Terminate rather than close: a hung server must not keep us from starting again.
             conn.terminate()
@@ -95,33 +102,39 @@ class Relay:
             self.state = "standby"
             await asyncio.sleep(0.5)
 
-    async def _rest(self) -> None:
+    async def _rest(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
-    async def _send_batch(self, conn: Conn, producer: AIOKafkaProducer, lost: asyncio.Event) -> int:
-        rows = await conn.fetch(
-            "SELECT id, topic, key, payload, headers FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1",
+    async def _mark_and_read(self, conn: Conn, sent: list[int]) -> Sequence[asyncpg.Record]:
+        """Exactly these are sent: a lower id may have committed since, so no range says which."""
+        rows: Sequence[asyncpg.Record] = await conn.fetch(
+            """
+            WITH marked AS (UPDATE outbox SET sent_at = $2 WHERE id = ANY($1::bigint[]))
+            SELECT id, topic, key, payload, headers FROM outbox
+            WHERE sent_at IS NULL AND id <> ALL($1::bigint[]) ORDER BY id LIMIT $3
+            """,
+            sent,
+            self._clock.now(),
             BATCH,
         )
-        if not rows:
-            return 0
-        # One batch is in flight per partition, so the order of these sends is the order in Kafka.
-        sent = [
-            await producer.send(
-                row["topic"], value=row["payload"], key=row["key"].encode(), headers=_encode(row["headers"])
-            )
-            for row in rows
-        ]
-        await _all_of(sent, unless=lost)
-        await conn.execute(
-            "UPDATE outbox SET sent_at = $2 WHERE id = ANY($1::bigint[])",
-            [row["id"] for row in rows],
-            self._clock.now(),
+        metrics.OUTBOX_SENT.labels(self._service).inc(len(sent))
+        return rows
+
+
+async def _send(rows: Sequence[asyncpg.Record], producer: AIOKafkaProducer, lost: asyncio.Event) -> list[int]:
+    """The ids of what the broker has acknowledged: of all these rows, or there is an error."""
+    # One batch is in flight per partition, so the order of these sends is the order in Kafka.
+    sent = [
+        await producer.send(
+            row["topic"], value=row["payload"], key=row["key"].encode(), headers=_encode(row["headers"])
         )
-        metrics.OUTBOX_SENT.labels(self._service).inc(len(rows))
-        return len(rows)
+        for row in rows
+    ]
+    if sent:
+        await _all_of(sent, unless=lost)
+    return [row["id"] for row in rows]
 
 
 @contextlib.asynccontextmanager

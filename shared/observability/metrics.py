@@ -17,6 +17,15 @@ HANDLING = Histogram(
     ["service", "type"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
 )
+BATCH_SIZE = Histogram(
+    "jit_batch_records",
+    "Records handled in one transaction",
+    ["service"],
+    buckets=(1, 2, 4, 8, 16, 32, 64),
+)
+BATCHES_BROKEN = Counter(
+    "jit_batches_broken_total", "Batches that were taken one by one because a record failed", ["service"]
+)
 CONSUMER_LAG = Gauge("jit_consumer_lag", "Records between the position and the end", ["service", "topic"])
 
 TABLES_READY = Gauge("jit_tables_ready", "1 while every marker verifies", ["service"])

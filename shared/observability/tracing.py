@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from opentelemetry import propagate, trace
+from opentelemetry.context import attach, detach
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -17,8 +18,28 @@ def configure(*, service: str, endpoint: str | None) -> None:
         return
     provider = TracerProvider(resource=Resource.create({"service.name": f"jit-{service}"}))
     if endpoint:
+        global _exported  # noqa: PLW0603 (the tracer is the process's, and so is this)
+        _exported = True
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
     trace.set_tracer_provider(provider)
+
+
+_exported = False
+"""Whether anybody will see the spans of this process."""
+
+
+@contextmanager
+def continued(name: str, *, carrier: Mapping[str, str], kind: SpanKind) -> Iterator[None]:
+    """The carrier's trace goes on in here; with a span of its own where somebody will see it."""
+    if _exported:
+        with span(name, carrier=carrier, kind=kind):
+            yield
+        return
+    token = attach(propagate.extract(carrier))
+    try:
+        yield
+    finally:
+        detach(token)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from shared.context import Context
 from shared.contracts.configuration import OperationRequested
 from shared.contracts.topics import COMPACTED
-from shared.database.pool import Conn, transaction
+from shared.database.pool import transaction
 from shared.database.unit_of_work import UnitOfWork
 from shared.documents import document_store
 from shared.foundation.errors import Conflict
@@ -27,7 +27,8 @@ from shared.http.pages import IdCursor, Page, cut
 from shared.http.parameters import Limit
 from shared.http.writes import write
 from shared.messaging import dead_letters, outbox
-from shared.messaging.consumer import Consumer, Outcome
+from shared.messaging.consumer import Consumer
+from shared.messaging.subscription import Outcome
 from shared.observability.logs import logger
 from shared.text.moments import Moment
 
@@ -84,9 +85,9 @@ class AlertShown(Shown):
     since: datetime
 
 
-def operations_router(context: Context, consumers: list[Consumer]) -> APIRouter:
+def operations_router(context: Context, consumer: Consumer) -> APIRouter:
     router = APIRouter(prefix=f"/v1/ops/{context.service}", tags=[f"{context.service} operations"])
-    _add_letters(router, context, consumers)
+    _add_letters(router, context, consumer)
     _add_sending_again(router, context)
     _add_alerts(router, context)
     return router
@@ -96,7 +97,7 @@ def operations_router(context: Context, consumers: list[Consumer]) -> APIRouter:
 _LOOKING, _MENDING = requires("ops.read", stale_ok=True), requires("ops.write", stale_ok=True)
 
 
-def _add_letters(router: APIRouter, context: Context, consumers: list[Consumer]) -> None:
+def _add_letters(router: APIRouter, context: Context, consumer: Consumer) -> None:
     service = context.service
 
     @router.get("/dead-letters", dependencies=[_LOOKING], operation_id=f"list_{service}_dead_letters")
@@ -118,11 +119,10 @@ def _add_letters(router: APIRouter, context: Context, consumers: list[Consumer])
         """Handle a parked record as if it had just arrived; if that still cannot be, it is parked anew."""
         async with context.pool.acquire() as conn:
             record = await dead_letters.find(conn, str(letter_id))
-        consumer = next((one for one in consumers if one.topic == record.topic), None)
-        if consumer is None:
+        if record.topic not in consumer.topics:
             raise Conflict(f"nothing here reads {record.topic} any more", code="topic_not_read")
-        async with transaction(context.pool) as conn:
-            await _note(context, conn, caller, "dead_letter.replay", detail=str(letter_id))
+        async with context.unit_of_work() as work:
+            _note(context, work, caller, "dead_letter.replay", detail=str(letter_id))
         outcome = await _replay(consumer, record)
         async with transaction(context.pool) as conn:
             await dead_letters.mark_replayed(conn, str(letter_id), now=context.clock.now())
@@ -142,7 +142,7 @@ def _add_sending_again(router: APIRouter, context: Context) -> None:
         """Send everything since a moment again; readers drop what they know."""
 
         async def command(work: UnitOfWork) -> OutboxReplayed:
-            await _note(context, work.conn, caller, "outbox.replay", detail=f"since {body.since.isoformat()}")
+            _note(context, work, caller, "outbox.replay", detail=f"since {body.since.isoformat()}")
             return OutboxReplayed(marked=await outbox.replay(work.conn, body.since))
 
         return await write(context, caller, command, _accepted)
@@ -173,10 +173,10 @@ def _add_alerts(router: APIRouter, context: Context) -> None:
 
 
 async def _republish(context: Context, caller: Caller, work: UnitOfWork) -> DocumentsRepublished:
-    await _note(context, work.conn, caller, "documents.republish")
+    _note(context, work, caller, "documents.republish")
     now = context.clock.now()
-    count = await document_store.republish(work.conn, context.service, at=now)
-    await document_store.publish_marker(work.conn, context.service, at=now)
+    count = await document_store.republish(work, context.service, at=now)
+    await document_store.publish_marker(work, context.service, at=now)
     return DocumentsRepublished(documents=count)
 
 
@@ -184,8 +184,8 @@ def _accepted(result: BaseModel) -> StoredAnswer:
     return StoredAnswer(202, result.model_dump(mode="json"))
 
 
-async def _note(context: Context, conn: Conn, caller: Caller, operation: str, *, detail: str = "") -> None:
-    """Who had what done, in the caller's transaction."""
+def _note(context: Context, work: UnitOfWork, caller: Caller, operation: str, *, detail: str = "") -> None:
+    """Who had what done, in the caller's unit of work."""
     fact = OperationRequested(
         subject=caller.user_id,
         actor=caller.actor,
@@ -195,7 +195,7 @@ async def _note(context: Context, conn: Conn, caller: Caller, operation: str, *,
         operation=operation,
         detail=detail,
     )
-    await context.record(conn, fact)
+    context.record(work, fact)
 
 
 async def _replay(consumer: Consumer, record: ConsumerRecord) -> Outcome:

@@ -10,12 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 
 import asyncpg
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI
-from faststream.kafka import KafkaBroker
 from structlog.contextvars import bound_contextvars
 
 from shared.configuration.kinds.every import kinds_of
@@ -23,8 +22,9 @@ from shared.configuration.routes import router as configuration_router
 from shared.context import Context
 from shared.contracts import topics
 from shared.contracts.event import Event
-from shared.database.pool import LOST_DATABASE, Conn, create_pool, transaction
+from shared.database.pool import LOST_DATABASE, create_pool
 from shared.database.schema import missing_migrations
+from shared.database.unit_of_work import UnitOfWork
 from shared.documents import document_store
 from shared.documents.tables import Tables
 from shared.foundation.clock import Clock, ManualClock
@@ -37,8 +37,9 @@ from shared.http.parameters import known_parameters
 from shared.http.problems import BugGuard, install_errors
 from shared.identity.tokens import TokenVerifier
 from shared.messaging import kafka, outbox, retention
-from shared.messaging.consumer import Subscription, make_broker, make_consumers
+from shared.messaging.consumer import make_consumer
 from shared.messaging.relay import Relay
+from shared.messaging.subscription import Subscription
 from shared.observability import logs, metrics, tracing
 from shared.observability.alerts import make_alerts
 from shared.observability.logs import logger
@@ -66,8 +67,10 @@ class Parts:
 
     routers: Callable[[Context], Sequence[APIRouter]] = lambda _context: ()
     subscriptions: Callable[[Context], Sequence[Subscription]] = lambda _context: ()
+    linger_s: float = 0.0
+    """How long the first record that arrives waits for more; where nobody waits for its effect."""
     background: Callable[[Context], Sequence[Task]] = lambda _context: ()
-    record: Callable[[Conn, Event], Awaitable[None]] | None = None
+    record: Callable[[UnitOfWork, Event], None] | None = None
     """Where facts outside commands go, where it is not the outbox."""
     closing: Callable[[], Awaitable[None]] | None = None
     """Lets go of what the service itself opened (clients)."""
@@ -97,13 +100,13 @@ class Service:
         self._parts = parts
         self._own_tables = process.tables is None
         self.context = self._make_context(name, settings, process)
-        self.consumers = make_consumers(
+        self.consumer = make_consumer(
             name,
             parts.subscriptions(self.context),
-            pool=lambda: self.context.pool,
             clock=process.clock,
             alerts=self.context.alerts,
             begin=self.context.unit_of_work,
+            linger_s=parts.linger_s,
         )
         self.relay = Relay(
             service=name,
@@ -111,13 +114,13 @@ class Service:
             producer=lambda: kafka.producer(settings.kafka, client_id=f"jit-{name}-relay"),
             clock=process.clock,
         )
+        self.context.wake_relay = self.relay.wake
         self._watch = Watch(
             self.context,
             self.relay,
-            self.consumers,
+            self.consumer,
             tables=self._own_tables or process.watches_tables == name,
         )
-        self._broker: KafkaBroker | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._problem: str | None = "starting"
 
@@ -126,8 +129,8 @@ class Service:
         policy = Policy(settings.roles, clock=process.clock, stale_after=stale_after)
         tables = process.tables or Tables(policy=policy, settings=settings.kafka)
 
-        async def record(conn: Conn, event: Event) -> None:
-            await outbox.append(conn, name, event)
+        def record(work: UnitOfWork, event: Event) -> None:
+            outbox.append(work, name, event)
 
         return Context(
             service=name,
@@ -160,7 +163,7 @@ class Service:
         app.include_router(probes.router(self))
         for kind in kinds_of(self.name):
             app.include_router(configuration_router(self.context, kind))
-        for router in (*self._parts.routers(self.context), operations_router(self.context, self.consumers)):
+        for router in (*self._parts.routers(self.context), operations_router(self.context, self.consumer)):
             app.include_router(router)
         return app
 
@@ -182,12 +185,8 @@ class Service:
         """Consumers first, then background work and relay, then the pool; bounded."""
         self._problem = "stopping"
         await self._end(self._tasks[:1])  # what is still starting must not start while we stop
-        for consumer in self.consumers:
-            consumer.stop()
-        if self._broker is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._broker.stop(), STOP_WITHIN_S)
-            self._broker = None
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.consumer.stop(), STOP_WITHIN_S)
         await self._end(self._tasks)
         self._tasks.clear()
         if self._parts.closing is not None:
@@ -207,8 +206,8 @@ class Service:
         """Why this service cannot do its work right now; None when it can."""
         if self._problem:
             return self._problem
-        if lost := [consumer.topic for consumer in self.consumers if not consumer.assigned()]:
-            return f"no partitions of {', '.join(lost)} are assigned"
+        if self.consumer.topics and not self.consumer.assigned():
+            return f"no partitions of {', '.join(self.consumer.topics)} are assigned"
         if self.relay.state == "down":
             return "the relay neither holds its lock nor waits for it"
         if not self.context.policy.ready:
@@ -241,7 +240,8 @@ class Service:
         self._spawn("watch", self._watch.run)
         for task_name, run in self._parts.background(self.context):
             self._spawn(task_name, run)
-        await self._until_done("broker", self._start_consumers)
+        if self.consumer.topics:
+            await self._until_done("broker", partial(self.consumer.start, self.settings.kafka))
         self._problem = None
         log.info("service is up", service=self.name)
 
@@ -274,24 +274,10 @@ class Service:
         self.context.set_pool(pool)
 
     async def _republish(self) -> None:
-        async with transaction(self.context.pool) as conn:
+        async with self.context.unit_of_work() as work:
             now = self.context.clock.now()
-            await document_store.republish(conn, self.name, at=now)
-            await document_store.publish_marker(conn, self.name, at=now)
-
-    async def _start_consumers(self) -> None:
-        if not self.consumers:
-            return
-        broker = make_broker(self.name, self.settings.kafka)
-        for consumer in self.consumers:
-            consumer.subscribe(broker, self.settings.kafka)
-        self._broker = broker
-        try:
-            await broker.start()
-        except BaseException:
-            await broker.stop()
-            self._broker = None
-            raise
+            await document_store.republish(work, self.name, at=now)
+            await document_store.publish_marker(work, self.name, at=now)
 
     # staying up
 
@@ -345,8 +331,8 @@ class Service:
     async def _publish_markers(self) -> None:
         while True:
             await asyncio.sleep(MARKER_EVERY_S)
-            async with transaction(self.context.pool) as conn:
-                await document_store.publish_marker(conn, self.name, at=self.context.clock.now())
+            async with self.context.unit_of_work() as work:
+                await document_store.publish_marker(work, self.name, at=self.context.clock.now())
 
     async def _keep_clock(self) -> None:
         while True:

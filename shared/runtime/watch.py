@@ -4,7 +4,6 @@ Started by shared/runtime/service.py; ends up in metrics and operations alerts a
 """
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from shared.context import Context
@@ -22,13 +21,11 @@ UNREADY_AFTER = timedelta(seconds=60)
 class Watch:
     """One per service. `tables` is whether this service, not its process, answers for the documents."""
 
-    def __init__(
-        self, context: Context, sender: Relay, consumers: Sequence[Consumer], *, tables: bool
-    ) -> None:
+    def __init__(self, context: Context, sender: Relay, consumer: Consumer, *, tables: bool) -> None:
         self._context = context
         self._name = context.service
         self._relay = sender
-        self._consumers = consumers
+        self._consumer = consumer
         self._tables = tables
         self._head: int | None = None
         self._unready_since: datetime | None = None
@@ -44,7 +41,7 @@ class Watch:
 
     async def look(self) -> None:
         """Once over everything."""
-        self._look_at_consumers()
+        self._look_at_consumer()
         policy = self._context.policy
         metrics.TABLES_READY.labels(self._name).set(int(policy.ready))
         metrics.TABLES_AGE.labels(self._name).set(policy.age.total_seconds())
@@ -52,10 +49,9 @@ class Watch:
             await self._look_at_tables()
         await self._look_at_outbox()
 
-    def _look_at_consumers(self) -> None:
-        for consumer in self._consumers:
-            if (lag := consumer.lag()) is not None:
-                metrics.CONSUMER_LAG.labels(self._name, consumer.topic).set(lag)
+    def _look_at_consumer(self) -> None:
+        for topic, lag in (self._consumer.lag() or {}).items():
+            metrics.CONSUMER_LAG.labels(self._name, topic).set(lag)
 
     async def _look_at_outbox(self) -> None:
         async with self._context.pool.acquire() as conn:

@@ -8,7 +8,6 @@ from pydantic import SecretStr
 from local.issuer import DevelopmentIssuer
 from services.approval.__main__ import build
 from services.approval.settings import ApprovalSettings
-from shared.database.pool import transaction
 from shared.documents import document_store
 from shared.foundation.clock import ManualClock
 from shared.runtime.service import Process, Service
@@ -16,6 +15,7 @@ from tests.approval.requests import Desk
 from tests.support import organisation
 from tests.support.harness import NO_DOCUMENTS, NOW, empty, ready_tables, service_database, with_pool
 from tests.support.http import trusted
+from tests.support.units import unit
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ async def service(
         role_auditor=tuple(organisation.ROLES["auditor"]),
     )
     async with with_pool(build(settings, process=Process(clock, ready_tables(clock)))) as built:
-        async with transaction(built.context.pool) as conn:
-            await document_store.put(conn, "approval", *organisation.rules(), at=NOW)
+        async with unit(built.context.pool) as work:
+            await document_store.put(work, "approval", *organisation.rules(), at=NOW)
         yield built
 
 

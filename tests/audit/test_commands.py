@@ -12,7 +12,6 @@ from shared.contracts.configuration import AuthzDenied
 from shared.contracts.event import Event
 from shared.contracts.ticket import TicketApproved, TicketSubmitted
 from shared.contracts.topics import AUDIT_OCSF
-from shared.database.pool import transaction
 from shared.foundation.clock import ManualClock, new_id
 from shared.runtime.service import Service
 from tests.support import ocsf
@@ -144,14 +143,14 @@ async def test_record_own_fact_is_part_of_the_callers_transaction(service: Servi
     with pytest.raises(ZeroDivisionError):
         await _record_and_fail(service)
     assert await sequences(service) == []
-    async with transaction(service.context.pool) as conn:
-        await service.context.record(conn, example(AuthzDenied))
-        await service.context.record(conn, example(AuthzDenied))
+    async with service.context.unit_of_work() as work:
+        service.context.record(work, example(AuthzDenied))
+        service.context.record(work, example(AuthzDenied))
     assert await sequences(service) == [1, 2]
     assert [row["type"] for row in await published(service)] == ["audit.authz.denied.v1"] * 2
 
 
 async def _record_and_fail(service: Service) -> None:
-    async with transaction(service.context.pool) as conn:
-        await service.context.record(conn, example(AuthzDenied))
+    async with service.context.unit_of_work() as work:
+        service.context.record(work, example(AuthzDenied))
         raise ZeroDivisionError

@@ -12,7 +12,6 @@ from shared.contracts.event import Event
 from shared.contracts.registry import EVENTS
 from shared.contracts.ticket import TicketSubmitted
 from shared.foundation.clock import new_id
-from shared.messaging.consumer import Consumer
 from shared.messaging.envelope import headers_for
 from shared.runtime.service import Service
 from tests.support.audit_log import records, sequences
@@ -21,10 +20,6 @@ from tests.support.facts import contract_events, example
 RULE_FACTS = facts_of(ApprovalRule)
 
 CANARY = "c4n4ry-authorization"
-
-
-def consumer(service: Service, topic: str) -> Consumer:
-    return next(one for one in service.consumers if one.topic == topic)
 
 
 def from_kafka(
@@ -51,19 +46,19 @@ def test_subscriptions_are_all_topics_of_facts_that_audit_reads(service: Service
         for name, topic in topics.TOPICS.items()
         if "audit" in topic.readers and topic.cleanup == "delete"
     }
-    assert {one.topic for one in service.consumers} == facts
+    assert set(service.consumer.topics) == facts
 
 
 async def test_consume_known_types_from_their_topic_keeps_each(service: Service) -> None:
     places = [
         (topic, cls)
-        for topic in (one.topic for one in service.consumers)
+        for topic in service.consumer.topics
         for cls in contract_events()
         if topics.TOPICS[topic].takes(cls.TYPE)
     ]
     assert {cls for _, cls in places} == set(contract_events()) - {AuditRead}
     for topic, cls in places:
-        await consumer(service, topic).run_record(from_kafka(example(cls), topic))
+        await service.consumer.run([from_kafka(example(cls), topic)])
     kept = await records(service)
     assert [f"{record['metadata']['event_code']}.v1" for record in kept] == [cls.TYPE for _, cls in places]
     assert [record["metadata"]["product"]["feature"]["name"] for record in kept] == [
@@ -76,7 +71,7 @@ async def test_consume_fact_of_another_services_noun_is_parked_with_an_alert(ser
     assert {AccessGranted, TicketSubmitted, RULE_FACTS.changed, AuditRead} <= set(foreign)
     for offset, cls in enumerate(foreign):
         record = replace(from_kafka(example(cls), topics.NOTIFICATION), offset=offset)
-        await consumer(service, topics.NOTIFICATION).run_record(record)
+        await service.consumer.run([record])
     assert await sequences(service) == []
     assert await service.context.pool.fetchval("SELECT count(*) FROM dead_letter") == len(foreign)
     assert len(service.context.alerts.active) == len(foreign)
@@ -84,8 +79,8 @@ async def test_consume_fact_of_another_services_noun_is_parked_with_an_alert(ser
 
 async def test_consume_after_crash_before_offset_commit_absorbs_the_redelivery(service: Service) -> None:
     record = from_kafka(example(TicketSubmitted), topics.TICKET, event_id=new_id())
-    await consumer(service, topics.TICKET).run_record(record)
-    await consumer(service, topics.TICKET).run_record(record)
+    await service.consumer.run([record])
+    await service.consumer.run([record])
     assert await sequences(service) == [1]
 
 
@@ -93,14 +88,14 @@ async def test_consume_unknown_type_is_skipped(service: Service) -> None:
     event = example(TicketSubmitted)
     record = from_kafka(event, topics.TICKET, headers={"ce_type": "ticket.of_tomorrow.v9"})
     assert "ticket.of_tomorrow.v9" not in EVENTS
-    await consumer(service, topics.TICKET).run_record(record)
+    await service.consumer.run([record])
     assert await sequences(service) == []
     assert await service.context.pool.fetchval("SELECT count(*) FROM dead_letter") == 0
 
 
 async def test_consume_fact_of_wrong_owner_is_parked_and_not_logged(service: Service) -> None:
     record = from_kafka(example(TicketSubmitted), topics.TICKET, headers={"ce_source": "notifier"})
-    await consumer(service, topics.TICKET).run_record(record)
+    await service.consumer.run([record])
     assert await sequences(service) == []
     assert await service.context.pool.fetchval("SELECT count(*) FROM dead_letter") == 1
 
@@ -113,7 +108,7 @@ async def test_consume_secrets_in_headers_and_unknown_fields_reach_no_record(ser
     )
     value = (clean.value or b"").replace(b'"subject":', f'"token":"{CANARY}","subject":'.encode(), 1)
     assert CANARY.encode() in value
-    await consumer(service, topics.TICKET).run_record(_with_value(clean, value))
+    await service.consumer.run([_with_value(clean, value)])
     stored = await service.context.pool.fetchval("SELECT ocsf FROM audit_event")
     sent = await service.context.pool.fetchrow("SELECT payload, headers::text FROM outbox")
     for text in (stored, sent["payload"], str(sent["headers"]).encode()):

@@ -10,8 +10,9 @@ import pytest
 
 from services.audit import store
 from services.audit.domain.mapping import Record, translate
+from services.audit.store import Numbered, Place
 from shared.contracts.ticket import TicketSubmitted
-from shared.database.pool import transaction
+from shared.database.pool import create_pool, transaction
 from shared.foundation.clock import new_id
 from shared.runtime.service import Service
 from tests.support.audit_log import PRODUCT, as_owner, keep, records, sequences
@@ -37,8 +38,8 @@ REBUILDS = (
     "DROP TABLE audit_event",
     "ALTER TABLE audit_event DISABLE TRIGGER ALL",
     "ALTER TABLE audit_event DROP COLUMN ocsf",
-    "DROP FUNCTION next_sequence(uuid, text)",
-    "CREATE OR REPLACE FUNCTION next_sequence(event uuid, origin text) RETURNS bigint RETURN 1",
+    "DROP FUNCTION next_sequences(uuid[], text[])",
+    "CREATE OR REPLACE FUNCTION head_grows() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$",
     "CREATE TABLE audit_event_2 (sequence bigint)",
     "SET ROLE jit_audit_owner",
     "SET session_replication_role = replica",
@@ -54,9 +55,10 @@ async def written_log(admin_dsn: str) -> AsyncIterator[str]:
     """A log with one record, for statements that must not change it; the DSN of its app role."""
     made = record()
     async with service_database(admin_dsn, "audit") as dsn:
-        conn = await asyncpg.connect(dsn)
-        await store.append(conn, made, sequence=1, recorded_at=NOW, ocsf=made.to_bytes(1, NOW))
-        await conn.close()
+        pool = await create_pool(dsn, size=1)
+        async with pool.acquire() as conn:
+            await append(conn, made, sequence=1)
+        await pool.close()
         yield dsn
 
 
@@ -80,43 +82,92 @@ async def test_change_log_as_owner_is_refused_by_the_guards(
     await conn.close()
 
 
-async def test_next_sequence_of_known_event_is_none(service: Service) -> None:
-    event_id = new_id()
-    await keep(service, example(TicketSubmitted), event_id=event_id)
+async def test_next_places_are_one_for_each_fact_the_log_does_not_have(service: Service) -> None:
+    known, new = record(), record()
+    await keep(service, example(TicketSubmitted), event_id=known.event_id)
+    elsewhere = replace(known, source="approval")
     async with transaction(service.context.pool) as conn:
-        assert await store.next_sequence(conn, event_id, "ticket") is None
-        assert await store.next_sequence(conn, new_id(), "ticket") == 2
-        assert await store.next_sequence(conn, event_id, "approval") == 2
+        places = await store.next_places(conn, [new, known, elsewhere, new, record()])
+    assert [place and place.sequence for place in places] == [2, None, 3, None, 4]
+    published = [place.published_id for place in places if place]
+    assert published[0] == new.event_id
+    assert published[1] not in {known.event_id, new.event_id}
 
 
-@pytest.mark.parametrize("wrong", [0, 2, -1, 10**12])
-async def test_append_under_another_number_is_refused(service: Service, wrong: int) -> None:
-    made = record()
-    with pytest.raises(asyncpg.RestrictViolationError, match="not the next one"):
+async def test_next_places_of_one_id_from_two_sources_gives_it_to_the_first(service: Service) -> None:
+    first = record()
+    async with transaction(service.context.pool) as conn:
+        places = await store.next_places(conn, [first, replace(first, source="approval")])
+    assert [place and place.sequence for place in places] == [1, 2]
+    assert [place and place.published_id == first.event_id for place in places] == [True, False]
+
+
+@pytest.mark.parametrize("wrong", [[0], [2], [-1], [10**12], [1, 3], [2, 1], [1, 1], []])
+async def test_append_under_other_numbers_is_refused(service: Service, wrong: list[int]) -> None:
+    numbered = [Numbered(record(), Place(number, "")) for number in wrong]
+    with pytest.raises(asyncpg.RestrictViolationError, match="not the next ones"):
         async with transaction(service.context.pool) as conn:
-            await store.append(conn, made, sequence=wrong, recorded_at=NOW, ocsf=made.to_bytes(wrong, NOW))
+            await store.append(conn, numbered, recorded_at=NOW, ocsf=[_bytes(one) for one in numbered])
     assert await sequences(service) == []
+
+
+async def test_append_fact_that_is_known_is_refused(service: Service) -> None:
+    known = record()
+    await keep(service, example(TicketSubmitted), event_id=known.event_id)
+    with pytest.raises(asyncpg.RestrictViolationError, match="not the next ones"):
+        async with transaction(service.context.pool) as conn:
+            await append(conn, known, sequence=2)
 
 
 async def test_append_record_that_carries_another_sequence_is_refused(service: Service) -> None:
     made = record()
     with pytest.raises(asyncpg.RestrictViolationError, match="does not carry"):
         async with transaction(service.context.pool) as conn:
-            await store.append(conn, made, sequence=1, recorded_at=NOW, ocsf=made.to_bytes(2, NOW))
+            await append(conn, made, sequence=1, ocsf=made.to_bytes(2, NOW))
 
 
-async def test_append_record_that_carries_another_id_is_refused(service: Service) -> None:
-    made, other = record(), record()
-    with pytest.raises(asyncpg.RestrictViolationError, match="does not carry"):
-        async with transaction(service.context.pool) as conn:
-            await store.append(conn, made, sequence=1, recorded_at=NOW, ocsf=other.to_bytes(1, NOW))
+async def test_append_record_that_carries_another_id_is_refused_wherever_it_stands(service: Service) -> None:
+    numbered = [Numbered(record(), Place(number, "")) for number in (1, 2, 3)]
+    for wrong in range(3):
+        ocsf = [_bytes(one) for one in numbered]
+        ocsf[wrong] = record().to_bytes(wrong + 1, NOW)
+        with pytest.raises(asyncpg.RestrictViolationError, match="does not carry"):
+            async with transaction(service.context.pool) as conn:
+                await store.append(conn, numbered, recorded_at=NOW, ocsf=ocsf)
+    assert await sequences(service) == []
 
 
 async def test_append_record_that_carries_another_source_is_refused(service: Service) -> None:
     made = replace(record(), source="approval")
     with pytest.raises(asyncpg.RestrictViolationError, match="does not carry"):
         async with transaction(service.context.pool) as conn:
-            await store.append(conn, made, sequence=1, recorded_at=NOW, ocsf=made.to_bytes(1, NOW))
+            await append(conn, made, sequence=1)
+
+
+async def test_save_of_many_facts_at_once_keeps_each_once_in_order_and_publishes_them(
+    service: Service,
+) -> None:
+    known = record()
+    await keep(service, example(TicketSubmitted), event_id=known.event_id)
+    given = [record(), known, record(), record()]
+    given.append(given[0])
+    async with service.context.unit_of_work() as work:
+        saved = await store.save(work, given, at=NOW)
+    assert [one.record for one in saved] == [given[0], given[2], given[3]]
+    stored = await records(service)
+    assert [one["metadata"]["sequence"] for one in stored] == [1, 2, 3, 4]
+    rows = await service.context.pool.fetch("SELECT payload FROM outbox ORDER BY id")
+    assert [json.loads(row["payload"]) for row in rows] == stored
+
+
+async def append(conn: asyncpg.Connection, made: Record, *, sequence: int, ocsf: bytes | None = None) -> None:
+    """One record under that number; its own bytes if none are given."""
+    numbered = Numbered(made, Place(sequence, made.event_id))
+    await store.append(conn, [numbered], recorded_at=NOW, ocsf=[ocsf or _bytes(numbered)])
+
+
+def _bytes(numbered: Numbered) -> bytes:
+    return numbered.record.to_bytes(numbered.place.sequence, NOW)
 
 
 async def test_append_rolled_back_leaves_no_gap(service: Service) -> None:
@@ -148,5 +199,5 @@ async def test_is_party_knows_requester_and_beneficiary_only(service: Service) -
 
 async def _append_and_fail(service: Service, made: Record) -> None:
     async with transaction(service.context.pool) as conn:
-        await store.append(conn, made, sequence=1, recorded_at=NOW, ocsf=made.to_bytes(1, NOW))
+        await append(conn, made, sequence=1)
         raise ZeroDivisionError

@@ -10,7 +10,6 @@ import pytest
 
 from local.checkpoint import MARGIN, Checkpoint
 from shared.contracts import topics
-from shared.database.pool import transaction
 from shared.foundation.clock import EPOCH, ManualClock, new_id
 from shared.messaging import kafka, outbox
 from shared.messaging.envelope import Received, headers_for
@@ -26,6 +25,7 @@ from tests.support.corridor import (
 )
 from tests.support.harness import NOW, ready_tables
 from tests.support.servers import Broker, embedded_kafka
+from tests.support.units import unit
 from tests.support.waiting import until
 
 LOOK = timedelta(seconds=2)
@@ -50,8 +50,7 @@ class Run:
 
     async def quiet(self) -> None:
         """The first marker is out, the next one ten seconds away, and nothing waits to be handled."""
-        (consumer,) = self.service.consumers
-        await until(lambda: self.service.problem() is None and consumer.lag() == 0)
+        await until(lambda: self.service.problem() is None and self.service.consumer.caught_up())
         pool = self.service.context.pool
         await until(lambda: pool.fetchval("SELECT bool_and(sent_at IS NOT NULL) FROM outbox"))
 
@@ -72,9 +71,9 @@ class Run:
     async def sent(self, *hours: int) -> None:
         """Facts of so many hours ago that the broker once had."""
         pool = self.service.context.pool
-        async with transaction(pool) as conn:
+        async with unit(pool) as work:
             for ago in hours:
-                await outbox.append(conn, "ticket", fact("k", ago, at=NOW - timedelta(hours=ago)))
+                outbox.append(work, "ticket", fact("k", ago, at=NOW - timedelta(hours=ago)))
         await until(lambda: pool.fetchval("SELECT count(*) = 0 FROM outbox WHERE sent_at IS NULL"))
 
 
@@ -156,8 +155,8 @@ async def test_note_while_an_event_fails_is_kept_back_until_it_is_handled(run: R
 async def test_note_while_something_is_unsent_is_kept_back(run: Run) -> None:
     assert run.broker.mock is not None
     run.broker.mock.set_down()
-    async with transaction(run.service.context.pool) as conn:
-        await outbox.append(conn, "ticket", fact("k", 1))
+    async with unit(run.service.context.pool) as work:
+        outbox.append(work, "ticket", fact("k", 1))
     for _ in range(3):
         assert not await run.look()
     assert run.checkpoint.read() == EPOCH

@@ -20,7 +20,6 @@ from services.provisioner.settings import ProvisionerSettings
 from shared.contracts import access
 from shared.contracts import documents as doc
 from shared.contracts.configuration import InventoryConfirmed
-from shared.database.pool import transaction
 from shared.documents import document_store
 from shared.foundation.clock import ManualClock
 from shared.runtime.service import Process, Service
@@ -28,6 +27,7 @@ from tests.support import organisation as org
 from tests.support.harness import NOW, publish, ready_tables, said, with_pool
 from tests.support.http import api, issuer_server, trusted
 from tests.support.provisioner_lab import Lab, Premises, begin_anew, connected, laboratory
+from tests.support.units import unit
 
 
 @pytest.fixture(scope="module")
@@ -449,8 +449,8 @@ async def test_inventory_sync_that_is_confirmed_says_who_believed_it(
 ) -> None:
     async with reading(shared_premises, issuer) as (lab, client):
         users = [doc.User(id=f"gone-{number}", user_name=f"gone-{number}") for number in range(40)]
-        async with transaction(lab.context.pool) as conn:
-            await document_store.put(conn, "provisioner", *users, at=lab.context.clock.now())
+        async with unit(lab.context.pool) as work:
+            await document_store.put(work, "provisioner", *users, at=lab.context.clock.now())
         held = await client.post(SYNC, json={}, headers={"Idempotency-Key": "first"})
         assert "40 of " in held.json()["held"]
         assert await lab.said(InventoryConfirmed) == []

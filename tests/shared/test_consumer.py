@@ -5,12 +5,12 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.structs import TopicPartition
-from faststream.kafka import KafkaBroker
 
 from shared.contracts import topics
 from shared.contracts.configuration import facts_of
@@ -18,8 +18,9 @@ from shared.contracts.documents import ApprovalRule
 from shared.database.pool import Pool
 from shared.database.unit_of_work import UnitOfWork, unit_of_work
 from shared.foundation.clock import ManualClock, new_id
-from shared.messaging.consumer import Consumer, Subscription, make_broker, make_consumers
+from shared.messaging.consumer import BATCH, Consumer, make_consumer
 from shared.messaging.envelope import Received, headers_for
+from shared.messaging.subscription import Subscription
 from shared.observability.alerts import Alerts
 from tests.support.corridor import create_topics, fact, kafka_settings
 from tests.support.harness import NOW
@@ -28,7 +29,7 @@ from tests.support.waiting import until
 
 RULE_FACTS = facts_of(ApprovalRule)
 
-GROUP = f"ticket.{topics.APPROVAL}"
+GROUP = "ticket"
 Headers = list[tuple[str, bytes | None]]
 
 
@@ -50,24 +51,22 @@ class Reader:
         self.consumer = self.make()
 
     def make(self) -> Consumer:
-        subscription = Subscription(topics.APPROVAL, {RULE_FACTS.changed: self._handle})
-        (consumer,) = make_consumers(
+        consumer = make_consumer(
             "ticket",
-            [subscription],
-            pool=lambda: self.pool,
+            [Subscription(topics.APPROVAL, {RULE_FACTS.changed: self._handle})],
             clock=ManualClock(NOW),
             alerts=self.alerts,
             begin=lambda: unit_of_work(self.pool, self.alerts),
         )
-        consumer.backoff.sleep = self._pause
+        consumer.failing.backoff.sleep = self._pause
         return consumer
 
-    async def _handle(self, _work: UnitOfWork, received: Received[RULE_FACTS.changed]) -> None:
+    async def _handle(self, work: UnitOfWork, received: Received[RULE_FACTS.changed]) -> None:
         number = received.event.revision
         self.tried.append(number)
         if self.before is not None:
             await self.before(number)
-        self.handled.append(number)
+        work.after_commit(partial(self.handled.append, number))
 
     async def _pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -86,16 +85,12 @@ async def broker() -> AsyncIterator[Broker]:
 
 
 @asynccontextmanager
-async def consuming(consumer: Consumer, broker: Broker) -> AsyncIterator[KafkaBroker]:
-    settings = kafka_settings(broker)
-    client = make_broker("ticket", settings)
-    consumer.subscribe(client, settings)
-    await client.start()
+async def consuming(consumer: Consumer, broker: Broker) -> AsyncIterator[None]:
+    await consumer.start(kafka_settings(broker))
     try:
-        yield client
+        yield
     finally:
-        consumer.stop()
-        await client.stop()
+        await consumer.stop()
 
 
 @asynccontextmanager
@@ -109,6 +104,22 @@ async def sending(broker: Broker) -> AsyncIterator[Callable[..., Awaitable[None]
             )
 
         yield send
+
+
+async def send_together(broker: Broker, count: int, *, partitions: int = 1) -> None:
+    """Numbered facts that a reader finds at hand at once."""
+    async with AIOKafkaProducer(
+        bootstrap_servers=broker.servers, enable_idempotence=True, linger_ms=500, max_batch_size=900_000
+    ) as producer:
+        sent = []
+        for number in range(count):
+            value, headers = good(number)
+            sent.append(
+                await producer.send(
+                    topics.APPROVAL, value, key=b"k", partition=number % partitions, headers=headers
+                )
+            )
+        await asyncio.gather(*sent)
 
 
 def good(number: int, **other: bytes | None) -> tuple[bytes, Headers]:
@@ -198,13 +209,10 @@ async def test_unknown_and_unwanted_types_are_skipped_and_counted(pool: Pool, br
 
 async def test_a_failing_handler_is_retried_in_order_and_never_skipped(pool: Pool, broker: Broker) -> None:
     reader = Reader(pool)
-    fail = 12
 
     async def failing(number: int) -> None:
-        nonlocal fail
-        if number == 1 and fail:
-            fail -= 1
-            if fail == 8:
+        if number == 1 and len(reader.pauses) < 12:
+            if len(reader.pauses) >= 3:
                 (alert,) = reader.alerts.active
                 assert "fails and is retried" in alert.summary
             raise RuntimeError("the database is away")
@@ -214,7 +222,6 @@ async def test_a_failing_handler_is_retried_in_order_and_never_skipped(pool: Poo
         for number in range(3):
             await send(*good(number))
         await until(lambda: reader.handled == [0, 1, 2])
-    assert reader.tried == [0, *[1] * 13, 2]
     assert reader.pauses == pytest.approx(
         [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30, 30], abs=1e-9
     )
@@ -224,7 +231,7 @@ async def test_a_failing_handler_is_retried_in_order_and_never_skipped(pool: Poo
 async def test_the_pause_stays_bounded_however_often_it_failed(pool: Pool, broker: Broker) -> None:
     reader = Reader(pool)
     place = (topics.APPROVAL, 0, 0)
-    reader.consumer._failures[place] = 5000
+    reader.consumer.failing._attempts[place] = 5000
     reader.before = _always_failing
     async with sending(broker) as send, consuming(reader.consumer, broker):
         await send(*good(0))
@@ -253,7 +260,7 @@ async def test_no_alert_before_the_third_attempt(pool: Pool, broker: Broker) -> 
     assert reader.alerts.active == []
 
 
-async def test_the_offset_is_committed_after_the_handler_and_a_restart_resumes_there(
+async def test_only_what_is_processed_is_committed_and_a_restart_resumes_there(
     pool: Pool, broker: Broker
 ) -> None:
     reader = Reader(pool)
@@ -265,22 +272,145 @@ async def test_the_offset_is_committed_after_the_handler_and_a_restart_resumes_t
             await asyncio.Event().wait()
 
     reader.before = hold
+    reader.consumer.stop_within_s = 0.05
     async with sending(broker) as send:
-        settings = kafka_settings(broker)
-        client = make_broker("ticket", settings)
-        client.config.broker_config.graceful_timeout = 0.05
-        reader.consumer.subscribe(client, settings)
-        await client.start()
-        for number in range(3):
+        await reader.consumer.start(kafka_settings(broker))
+        await send(*good(0))
+        await until(lambda: reader.handled == [0])
+        for number in (1, 2):
             await send(*good(number))
         await until(held.is_set)
-        assert await committed(broker) == 1  # the one in hand is not committed
-        await client.stop()
+        await until_committed(broker, 1)  # the one in hand is not
+        await reader.consumer.stop()
         assert await committed(broker) == 1
         reader.before = None
         async with consuming(reader.make(), broker):
             await until(lambda: reader.handled == [0, 1, 2])
-    assert reader.tried == [0, 1, 1, 2]
+
+
+async def until_committed(broker: Broker, offset: int) -> None:
+    async def is_committed() -> bool:
+        return await committed(broker) == offset
+
+    await until(is_committed)
+
+
+async def test_offsets_are_committed_soon_without_a_stop(pool: Pool, broker: Broker) -> None:
+    reader = Reader(pool)
+    async with sending(broker) as send, consuming(reader.consumer, broker):
+        for number in range(5):
+            await send(*good(number))
+        await until(lambda: len(reader.handled) == 5)
+        await until_committed(broker, 5)
+
+
+async def test_what_comes_together_is_handled_in_one_transaction(pool: Pool, broker: Broker) -> None:
+    reader = Reader(pool)
+    together: list[list[ConsumerRecord]] = []
+    run = reader.consumer.run
+
+    async def noted(records: Any) -> None:
+        together.append(list(records))
+        await run(records)
+
+    reader.consumer.run = noted  # type: ignore[method-assign]
+    await send_together(broker, BATCH + 10, partitions=3)
+    async with consuming(reader.consumer, broker):
+        await until(lambda: len(reader.handled) == BATCH + 10)
+    assert max(len(batch) for batch in together) > 10
+    assert all(len(batch) <= BATCH for batch in together)
+    by_partition = [sorted(range(start, BATCH + 10, 3)) for start in range(3)]
+    assert [[n for n in reader.handled if n % 3 == start] for start in range(3)] == by_partition
+
+
+async def test_record_that_comes_alone_does_not_linger_behind_a_full_batch(
+    pool: Pool, broker: Broker
+) -> None:
+    reader = Reader(pool)
+    reader.consumer.linger_s = 3600
+    await send_together(broker, BATCH)
+    async with consuming(reader.consumer, broker):
+        await until(lambda: len(reader.handled) == BATCH)
+
+
+async def test_records_that_come_soon_after_the_first_join_it_where_it_lingers(
+    pool: Pool, broker: Broker
+) -> None:
+    reader = Reader(pool)
+    reader.consumer.linger_s = 1
+    sizes: list[int] = []
+    handle = reader.consumer.batches.handle
+
+    async def noted(records: Any) -> Any:
+        sizes.append(len(records))
+        return await handle(records)
+
+    reader.consumer.batches.handle = noted  # type: ignore[method-assign]
+    async with sending(broker) as send, consuming(reader.consumer, broker):
+        await until(reader.consumer.assigned)
+        for number in range(5):
+            await send(*good(number))
+        await until(lambda: len(reader.handled) == 5)
+    assert max(sizes) > 2
+
+
+async def test_a_bug_behind_the_handlers_leaves_no_record_out(pool: Pool, broker: Broker) -> None:
+    reader = Reader(pool)
+    run, broken = reader.consumer.run, 2
+
+    async def breaking(records: Any) -> None:
+        nonlocal broken
+        if broken:
+            broken -= 1
+            raise ZeroDivisionError
+        await run(records)
+
+    reader.consumer.run = breaking  # type: ignore[method-assign]
+    async with sending(broker) as send, consuming(reader.consumer, broker):
+        for number in range(4):
+            await send(*good(number))
+        await until(lambda: sorted(reader.handled) == [0, 1, 2, 3])
+
+
+async def test_a_rebalance_waits_for_the_batch_in_hand_and_commits_it(pool: Pool, broker: Broker) -> None:
+    reader = Reader(pool)
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(_number: int) -> None:
+        held.set()
+        await go_on.wait()
+
+    reader.before = hold
+    async with sending(broker) as send, consuming(reader.consumer, broker):
+        await send(*good(0))
+        await held.wait()
+        letting_go = asyncio.create_task(reader.consumer.let_go({TopicPartition(topics.APPROVAL, 0)}))
+        await asyncio.sleep(0.1)
+        assert not letting_go.done()
+        go_on.set()
+        await letting_go
+        assert await committed(broker) == 1
+
+
+async def test_a_rebalance_does_not_wait_for_a_batch_that_hangs(
+    pool: Pool, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.messaging.consumer.LET_GO_WITHIN_S", 0.05)
+    reader = Reader(pool)
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(_number: int) -> None:
+        held.set()
+        await go_on.wait()
+
+    reader.before = hold
+    async with sending(broker) as send, consuming(reader.consumer, broker):
+        await send(*good(0))
+        await held.wait()
+        await reader.consumer.let_go({TopicPartition(topics.APPROVAL, 0)})
+        assert await committed(broker) is None
+        go_on.set()
+        await until(lambda: reader.handled == [0])
 
 
 async def test_a_stop_does_not_wait_for_the_pause_of_a_failing_handler(pool: Pool, broker: Broker) -> None:
@@ -292,7 +422,7 @@ async def test_a_stop_does_not_wait_for_the_pause_of_a_failing_handler(pool: Poo
         pausing.set()
         await asyncio.Event().wait()
 
-    reader.consumer.backoff.sleep = long_pause
+    reader.consumer.failing.backoff.sleep = long_pause
     async with asyncio.timeout(20), sending(broker) as send, consuming(reader.consumer, broker):
         await send(*good(1))
         await until(pausing.is_set)
@@ -308,16 +438,16 @@ async def test_a_rebalance_ends_the_waits_and_what_stays_ours_is_tried_again(
     async def for_ever(_seconds: float) -> None:
         await asyncio.Event().wait()
 
-    reader.consumer.backoff.sleep = for_ever
+    reader.consumer.failing.backoff.sleep = for_ever
     bad = TopicPartition(topics.APPROVAL, 0)
     async with sending(broker) as send, consuming(reader.consumer, broker):
         client = reader.consumer._client
         await send(*good(1))
         await until(lambda: bad in client.paused())
-        await reader.consumer.keep_only(client.assignment())
+        await reader.consumer.failing.keep_only(client.assignment())
         await until(lambda: len(reader.tried) == 2 and bad in client.paused())
-        assert reader.consumer.lag() == 1
-    assert reader.consumer.backoff._waits == {}
+        assert reader.consumer.lag() == {topics.APPROVAL: 1}
+    assert reader.consumer.failing.backoff._waits == {}
     assert await committed(broker) is None
 
 
@@ -325,11 +455,11 @@ async def test_a_partition_that_another_member_has_takes_its_alert_with_it(pool:
     reader = Reader(pool)
     consumer = reader.consumer
     for partition in (0, 1):
-        consumer._failures[topics.APPROVAL, partition, 7] = 9
+        consumer.failing._attempts[topics.APPROVAL, partition, 7] = 9
         await reader.alerts.raise_alert(key=f"handler/{topics.APPROVAL}/{partition}", summary="s", detail="d")
-    await consumer.keep_only({TopicPartition(topics.APPROVAL, 1)})
+    await consumer.failing.keep_only({TopicPartition(topics.APPROVAL, 1)})
     assert [alert.key for alert in reader.alerts.active] == [f"handler/{topics.APPROVAL}/1"]
-    assert list(consumer._failures) == [(topics.APPROVAL, 1, 7)]
+    assert list(consumer.failing._attempts) == [(topics.APPROVAL, 1, 7)]
 
 
 async def test_assigned_knows_partitions_and_the_reading_task(pool: Pool, broker: Broker) -> None:
@@ -340,7 +470,8 @@ async def test_assigned_knows_partitions_and_the_reading_task(pool: Pool, broker
         await until(reader.consumer.assigned)
         await send(*good(1))
         await until(lambda: reader.handled == [1])
-        await until(lambda: reader.consumer.lag() == 0)
+        await until(lambda: reader.consumer.lag() == {topics.APPROVAL: 0})
+        assert reader.consumer.caught_up()
         (task,) = reader.consumer._subscriber.tasks
         task.cancel()
         await until(lambda: not reader.consumer.assigned())
@@ -350,16 +481,16 @@ async def test_consumers_of_a_topic_twice_or_of_one_not_theirs_are_refused(pool:
     alerts = Alerts(service="ticket", clock=ManualClock(NOW), channels=[])
 
     def make(*names: str) -> Any:
-        return make_consumers(
+        return make_consumer(
             "ticket",
             [Subscription(name, {}) for name in names],
-            pool=lambda: pool,
             clock=ManualClock(NOW),
             alerts=alerts,
             begin=lambda: unit_of_work(pool, alerts),
         )
 
-    assert len(make(topics.APPROVAL, topics.ACCESS)) == 2
+    assert make(topics.APPROVAL, topics.ACCESS).topics == (topics.APPROVAL, topics.ACCESS)
+    assert make().caught_up()
     with pytest.raises(ValueError, match="subscribes twice"):
         make(topics.APPROVAL, topics.APPROVAL)
     with pytest.raises(ValueError, match=r"not a reader of jit\.notification\.v1"):

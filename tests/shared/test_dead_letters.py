@@ -14,8 +14,9 @@ from shared.database.unit_of_work import UnitOfWork, unit_of_work
 from shared.foundation.clock import ManualClock, new_id
 from shared.foundation.errors import NotFound
 from shared.messaging import dead_letters
-from shared.messaging.consumer import Consumer, Subscription, make_consumers
+from shared.messaging.consumer import Consumer, make_consumer
 from shared.messaging.envelope import Received, headers_for
+from shared.messaging.subscription import Subscription
 from shared.observability.alerts import Alerts
 from tests.support.corridor import fact
 from tests.support.harness import NOW
@@ -47,21 +48,19 @@ def good_record(**other: bytes) -> ConsumerRecord:
 def consumer_of(pool: Pool, handler: Any) -> Consumer:
     clock = ManualClock(NOW)
     alerts = Alerts(service="ticket", clock=clock, channels=[])
-    (consumer,) = make_consumers(
+    return make_consumer(
         "ticket",
         [Subscription(topics.APPROVAL, {RULE_FACTS.changed: handler})],
-        pool=lambda: pool,
         clock=clock,
         alerts=alerts,
         begin=lambda: unit_of_work(pool, alerts),
     )
-    return consumer
 
 
 async def test_a_parked_record_comes_back_as_it_was(pool: Pool) -> None:
     original = record(b"\xff\0", (("a", b"\xff"), ("b", None), ("b", b"")))
-    await dead_letters.park(pool, original, error="why", now=NOW)
     async with pool.acquire() as conn:
+        await dead_letters.park(conn, original, error="why", now=NOW)
         (item,) = await dead_letters.page(conn, after=None, limit=10)
         found = await dead_letters.find(conn, item["id"])
     assert (found.value, found.headers, found.key) == (original.value, original.headers, original.key)

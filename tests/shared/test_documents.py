@@ -6,24 +6,25 @@ import pytest
 
 from shared.contracts import topics
 from shared.contracts.documents import DOCUMENTS, Marker, RegisteredAccount, RegisteredSet, SetGroup
-from shared.database.pool import Pool, transaction
+from shared.database.pool import Pool
 from shared.documents import document_store
 from shared.foundation.errors import Conflict, NotFound
 from shared.messaging import outbox
 from tests.support.harness import NOW
+from tests.support.units import unit
 
 
 async def put(
     pool: Pool, *given: RegisteredAccount | RegisteredSet, expected: int | None = None
 ) -> list[int]:
-    async with transaction(pool) as conn:
-        stored = await document_store.put(conn, "ticket", *given, at=NOW, expected=expected)
+    async with unit(pool) as work:
+        stored = await document_store.put(work, "ticket", *given, at=NOW, expected=expected)
     return [document.revision for document in stored]
 
 
 async def marker(pool: Pool) -> Marker:
-    async with transaction(pool) as conn:
-        return await document_store.publish_marker(conn, "ticket", at=NOW)
+    async with unit(pool) as work:
+        return await document_store.publish_marker(work, "ticket", at=NOW)
 
 
 async def published(pool: Pool) -> list[tuple[str, str]]:
@@ -108,8 +109,8 @@ async def test_republish_sends_every_document_again_as_it_is_deleted_ones_too(po
     await put(pool, account(1), account(2), account(3))
     await put(pool, account(2, deleted=True))
     await pool.execute("DELETE FROM outbox")
-    async with transaction(pool) as conn:
-        assert await document_store.republish(conn, "ticket", at=NOW) == 3
+    async with unit(pool) as work:
+        assert await document_store.republish(work, "ticket", at=NOW) == 3
     rows = await pool.fetch("SELECT payload FROM outbox ORDER BY id")
     again = [RegisteredAccount.model_validate_json(row["payload"]) for row in rows]
     assert [(one.id[-1], one.revision, one.deleted) for one in again] == [

@@ -13,20 +13,21 @@ from local.issuer import DevelopmentIssuer
 from shared.contracts import topics
 from shared.contracts.configuration import AuthzDenied, OperationRequested, facts_of
 from shared.contracts.documents import ApprovalRule, RegisteredAccount
-from shared.database.pool import Pool, transaction
+from shared.database.pool import Pool
 from shared.database.unit_of_work import UnitOfWork
 from shared.documents import document_store
 from shared.foundation.clock import ManualClock
 from shared.http.access import PERSON, requires
 from shared.messaging import dead_letters, outbox
-from shared.messaging.consumer import Subscription
 from shared.messaging.envelope import Received
+from shared.messaging.subscription import Subscription
 from shared.runtime.service import Parts, Process, Service
 from tests.shared.test_dead_letters import good_record, record
 from tests.support.corridor import fact, settings_for
 from tests.support.harness import NOW, ready_tables, said
 from tests.support.http import api, issuer_server, trusted
 from tests.support.organisation import user_id
+from tests.support.units import unit
 
 RULE_FACTS = facts_of(ApprovalRule)
 
@@ -142,9 +143,10 @@ async def test_an_unknown_letter_is_not_found(office: Office, pool: Pool) -> Non
 
 
 async def test_the_outbox_is_replayed_since_a_moment(office: Office, pool: Pool) -> None:
-    async with transaction(pool) as conn:
-        await outbox.append(conn, "ticket", fact("k", 1, at=NOW - timedelta(hours=2)), fact("k", 2, at=NOW))
-        await conn.execute("UPDATE outbox SET sent_at = $1", NOW)
+    async with unit(pool) as work:
+        outbox.append(work, "ticket", fact("k", 1, at=NOW - timedelta(hours=2)), fact("k", 2, at=NOW))
+        await work.write_collected()
+        await work.conn.execute("UPDATE outbox SET sent_at = $1", NOW)
     async with office.as_("root") as client:
         answer = await client.post("/v1/ops/ticket/outbox/replay", json={"since": NOW.isoformat()})
         assert (answer.status_code, answer.json()) == (202, {"marked": 1})
@@ -153,8 +155,8 @@ async def test_the_outbox_is_replayed_since_a_moment(office: Office, pool: Pool)
 
 
 async def test_documents_are_republished_with_a_marker(office: Office, pool: Pool) -> None:
-    async with transaction(pool) as conn:
-        await document_store.put(conn, "ticket", RegisteredAccount(id="1"), at=NOW)
+    async with unit(pool) as work:
+        await document_store.put(work, "ticket", RegisteredAccount(id="1"), at=NOW)
     await pool.execute("DELETE FROM outbox")
     async with office.as_("root") as client:
         answer = await client.post("/v1/ops/ticket/documents/republish")
@@ -218,7 +220,7 @@ async def test_a_refusal_is_a_fact(office: Office) -> None:
 async def test_a_refusal_stands_although_it_cannot_be_recorded(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(*_arguments: object) -> None:
+    def full(*_arguments: object) -> None:
         raise OSError("the disk is full")
 
     monkeypatch.setattr(office.service.context, "record", full)

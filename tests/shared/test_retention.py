@@ -5,13 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from shared.database.pool import Pool, transaction
+from shared.database.pool import Pool
 from shared.documents import document_store
 from shared.foundation.clock import ManualClock
 from shared.messaging import outbox, retention
 from shared.messaging.retention import purge
 from tests.support.corridor import fact, say
 from tests.support.harness import NOW
+from tests.support.units import unit
 from tests.support.waiting import until
 
 
@@ -19,21 +20,22 @@ from tests.support.waiting import until
 async def test_purge_forgets_what_is_past_its_retention_and_never_the_unsent(pool: Pool, batch: int) -> None:
     old = NOW - timedelta(days=46)
     await say(pool, "ticket", "unsent", 1)
-    async with transaction(pool) as conn:
-        await outbox.append(
-            conn, "ticket", fact("unsent", 2, at=old), fact("sent", 3, at=old), fact("new", 4, at=NOW)
+    async with unit(pool) as work:
+        outbox.append(
+            work, "ticket", fact("unsent", 2, at=old), fact("sent", 3, at=old), fact("new", 4, at=NOW)
         )
-        await document_store.publish_marker(conn, "ticket", at=NOW - timedelta(days=2))
-        await document_store.publish_marker(conn, "ticket", at=NOW)
-        await conn.execute("UPDATE outbox SET sent_at = $1 WHERE key <> 'unsent'", NOW)
-        await conn.execute(
+        await document_store.publish_marker(work, "ticket", at=NOW - timedelta(days=2))
+        await document_store.publish_marker(work, "ticket", at=NOW)
+        await work.write_collected()
+        await work.conn.execute("UPDATE outbox SET sent_at = $1 WHERE key <> 'unsent'", NOW)
+        await work.conn.execute(
             "INSERT INTO inbox (event_id, source, received_at) "
             "VALUES (gen_random_uuid(), 'ticket', $1), (gen_random_uuid(), 'ticket', $2)",
             old,
             NOW,
         )
         for key, at in (("a", old), ("b", NOW)):
-            await conn.execute(
+            await work.conn.execute(
                 "INSERT INTO idempotency_key (caller, key, request_hash, created_at) "
                 "VALUES ('c', $1, 'h', $2)",
                 key,
@@ -48,11 +50,12 @@ async def test_purge_forgets_what_is_past_its_retention_and_never_the_unsent(poo
 
 async def _old(pool: Pool, count: int) -> None:
     """Rows that were sent long ago."""
-    async with transaction(pool) as conn:
-        await outbox.append(
-            conn, "ticket", *(fact("k", number, at=NOW - timedelta(days=31)) for number in range(count))
+    async with unit(pool) as work:
+        outbox.append(
+            work, "ticket", *(fact("k", number, at=NOW - timedelta(days=31)) for number in range(count))
         )
-        await conn.execute("UPDATE outbox SET sent_at = $1", NOW)
+        await work.write_collected()
+        await work.conn.execute("UPDATE outbox SET sent_at = $1", NOW)
 
 
 async def test_purge_by_two_at_once_forgets_everything(pool: Pool) -> None:

@@ -16,16 +16,17 @@ from shared.contracts import topics
 from shared.contracts.configuration import facts_of
 from shared.contracts.documents import ApprovalRule
 from shared.database.migrate import migrate_database
-from shared.database.pool import Pool, transaction
+from shared.database.pool import Pool
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import Clock, ManualClock
 from shared.messaging import outbox
-from shared.messaging.consumer import Subscription
 from shared.messaging.envelope import Received
+from shared.messaging.subscription import Subscription
 from shared.runtime.service import Parts, Process, Service
 from tests.support.corridor import Note, create_topics, effects, fact, settings_for, tiny_service
 from tests.support.harness import NOW, ready_tables
 from tests.support.servers import Broker, embedded_kafka
+from tests.support.units import unit
 from tests.support.waiting import until
 
 RULE_FACTS = facts_of(ApprovalRule)
@@ -141,9 +142,10 @@ async def test_a_lost_broker_comes_back_and_nothing_is_lost(
 
 async def _answer(pool: Pool, number: int) -> None:
     """A fact on the approval topic; this database's own relay sends it, as the service hears no other."""
-    async with transaction(pool) as conn:
-        (event_id,) = await outbox.append(conn, "ticket", fact("k", number, service="approval"))
-        await conn.execute(
+    async with unit(pool) as work:
+        (event_id,) = outbox.append(work, "ticket", fact("k", number, service="approval"))
+        await work.write_collected()
+        await work.conn.execute(
             "UPDATE outbox SET topic = $2, headers = headers || $3 WHERE event_id = $1",
             event_id,
             topics.APPROVAL,
@@ -165,7 +167,7 @@ async def test_readyz_knows_a_consumer_without_partitions_and_a_relay_without_it
         assert service.problem() == "the relay neither holds its lock nor waits for it"
         service.relay.state = "standby"
         assert service.problem() is None
-        (task,) = service.consumers[0]._subscriber.tasks
+        (task,) = service.consumer._subscriber.tasks
         task.cancel()
         await until(lambda: service.problem() == "no partitions of jit.approval.v1 are assigned")
 

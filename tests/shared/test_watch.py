@@ -6,13 +6,14 @@ from datetime import timedelta
 import pytest
 
 from shared.contracts.documents import AccessScope
-from shared.database.pool import Pool, transaction
+from shared.database.pool import Pool
 from shared.foundation.clock import ManualClock
 from shared.messaging import outbox
 from shared.runtime.service import Parts, Process, Service
 from shared.runtime.watch import Watch
 from tests.support.corridor import fact, settings_for
 from tests.support.harness import NOW, ready_tables
+from tests.support.units import unit
 
 
 class Tower:
@@ -23,7 +24,7 @@ class Tower:
         self.tables = ready_tables(self.clock)
         self.service = Service("ticket", settings_for(dsn), Parts(), process=Process(self.clock, self.tables))
         self.service.context.set_pool(pool)
-        self.watch = Watch(self.service.context, self.service.relay, [], tables=True)
+        self.watch = Watch(self.service.context, self.service.relay, self.service.consumer, tables=True)
 
     async def look(self) -> list[str]:
         """Look once; the keys of the alerts that stand then."""
@@ -43,8 +44,8 @@ async def test_nothing_wrong_raises_nothing(tower: Tower) -> None:
 
 
 async def test_an_outbox_whose_head_does_not_move_is_stuck_until_it_does(tower: Tower, pool: Pool) -> None:
-    async with transaction(pool) as conn:
-        await outbox.append(conn, "ticket", fact("k", 1, at=NOW))
+    async with unit(pool) as work:
+        outbox.append(work, "ticket", fact("k", 1, at=NOW))
     assert await tower.look() == []
     tower.clock.advance(timedelta(seconds=31))
     assert await tower.look() == ["relay_stuck"]
@@ -55,9 +56,9 @@ async def test_an_outbox_whose_head_does_not_move_is_stuck_until_it_does(tower: 
 
 
 async def test_a_replay_of_old_rows_that_moves_is_not_stuck(tower: Tower, pool: Pool) -> None:
-    async with transaction(pool) as conn:
+    async with unit(pool) as work:
         for number in range(3):
-            await outbox.append(conn, "ticket", fact("k", number, at=NOW - timedelta(days=3)))
+            outbox.append(work, "ticket", fact("k", number, at=NOW - timedelta(days=3)))
     for _ in range(3):
         assert await tower.look() == []
         await pool.execute(

@@ -19,17 +19,18 @@ from shared.contracts import topics
 from shared.contracts.configuration import ConfigurationFact, facts_of
 from shared.contracts.documents import ApprovalRule, RegisteredAccount
 from shared.contracts.event import Actor
-from shared.database.pool import Conn, Pool, transaction
+from shared.database.pool import Conn, Pool
 from shared.database.unit_of_work import UnitOfWork
 from shared.documents.tables import Tables
 from shared.foundation.clock import Clock
 from shared.foundation.settings import KafkaSettings, ServiceSettings
-from shared.messaging import inbox, outbox
-from shared.messaging.consumer import Subscription
+from shared.messaging import outbox
 from shared.messaging.envelope import Received
+from shared.messaging.subscription import Subscription
 from shared.runtime.service import Parts, Process, Service
 from tests.support.harness import service_database
 from tests.support.servers import Broker
+from tests.support.units import unit
 
 RULE_FACTS = facts_of(ApprovalRule)
 ACCOUNT_FACTS = facts_of(RegisteredAccount)
@@ -62,8 +63,8 @@ def fact(
 
 async def say(pool: Pool, service: str, key: str, number: int) -> None:
     """Commit one fact, as a command would."""
-    async with transaction(pool) as conn:
-        await outbox.append(conn, service, fact(key, number, service=service))
+    async with unit(pool) as work:
+        outbox.append(work, service, fact(key, number, service=service))
 
 
 @dataclass
@@ -74,24 +75,19 @@ class Note:
     answers: bool
     before: Callable[[Received[Any]], Awaitable[None]] | None = None
     seen: list[tuple[str, int]] = field(default_factory=list)
-    """Every delivery, repeated ones too."""
+    """What it was called with, whether or not that committed."""
 
-    async def claim(self, conn: Conn, received: Received[Any], *, now: datetime) -> bool:
-        """The inbox's answer, with every delivery counted."""
+    async def __call__(self, work: UnitOfWork, received: Received[Any]) -> None:
         event = received.event
         self.seen.append((event.subject, event.revision))
         if self.before is not None:
             await self.before(received)
-        return await inbox.first_time(conn, received, now=now)
-
-    async def __call__(self, work: UnitOfWork, received: Received[Any]) -> None:
-        event = received.event
         await work.conn.execute(
             "INSERT INTO effect (key, number) VALUES ($1, $2)", event.subject, event.revision
         )
         if self.answers:
             service = self.context.service
-            await outbox.append(work.conn, service, fact(event.subject, event.revision, service=service))
+            outbox.append(work, service, fact(event.subject, event.revision, service=service))
 
 
 async def effects(pool: Pool | Conn) -> list[tuple[str, int]]:
@@ -151,7 +147,7 @@ def tiny_service(
             return []
         note = Note(context, answers, before)
         notes.append(note)
-        return [Subscription(hears, dict.fromkeys(SAYS.values(), note), claim=note.claim)]
+        return [Subscription(hears, dict.fromkeys(SAYS.values(), note))]
 
     service = Service(name, settings, Parts(subscriptions=subscriptions), process=Process(Clock(), tables))
     return service, notes

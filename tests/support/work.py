@@ -10,8 +10,8 @@ from shared.contracts.event import Actor, Event
 from shared.foundation.clock import new_id
 from shared.http.access import Caller
 from shared.identity.bindings import Principal
-from shared.messaging.consumer import Outcome
 from shared.messaging.envelope import headers_for
+from shared.messaging.subscription import Outcome
 from shared.runtime.service import Service
 from tests.support.organisation import user_id
 
@@ -26,8 +26,9 @@ def caller(service: Service, name: str) -> Caller:
 
 async def deliver(service: Service, event: Event, *, event_id: str | None = None) -> Outcome:
     """Hand an event to the consumer that reads it, as its owner sent it; raises what the command raises."""
-    consumer = next(one for one in service.consumers if topics.TOPICS[one.topic].takes(event.TYPE))
-    return await consumer.replay(record_of(consumer.topic, event, event_id=event_id))
+    consumer = service.consumer
+    topic = next(topic for topic in consumer.topics if topics.TOPICS[topic].takes(event.TYPE))
+    return await consumer.replay(record_of(topic, event, event_id=event_id))
 
 
 def record_of(topic: str, event: Event, *, event_id: str | None = None) -> ConsumerRecord:

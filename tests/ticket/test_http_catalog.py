@@ -8,13 +8,14 @@ import pytest
 from local.issuer import DevelopmentIssuer
 from shared.contracts.configuration import AuthzDenied
 from shared.contracts.documents import AccessScope
-from shared.database.pool import create_pool, transaction
+from shared.database.pool import create_pool
 from shared.documents import document_store
 from shared.foundation.clock import new_id
 from shared.runtime.service import Service
 from tests.support import organisation as org
 from tests.support.harness import NOW, publish, said, service_database
 from tests.support.http import api
+from tests.support.units import unit
 from tests.ticket.test_http import BODY, SCOPE
 
 BAD_ID = "old-"
@@ -25,8 +26,8 @@ async def ticket_dsn(admin_dsn: str) -> AsyncIterator[str]:
     """A database of its own, which holds the small organisation's catalog."""
     async with service_database(admin_dsn, "ticket") as dsn:
         pool = await create_pool(dsn, size=1)
-        async with transaction(pool) as conn:
-            await document_store.put(conn, "ticket", *org.catalog(), at=NOW)
+        async with unit(pool) as work:
+            await document_store.put(work, "ticket", *org.catalog(), at=NOW)
         await pool.close()
         yield dsn
 
@@ -51,9 +52,9 @@ async def test_scope_that_the_policy_could_not_hold_is_refused_before_it_is_stor
 @pytest.fixture
 async def refused(service: Service) -> AccessScope:
     """A scope of an earlier release that this policy does not take."""
-    async with transaction(service.context.pool) as conn:
+    async with unit(service.context.pool) as work:
         (stored,) = await document_store.put(
-            conn, "ticket", AccessScope(id=BAD_ID, **SCOPE, revision=0), at=NOW, expected=0
+            work, "ticket", AccessScope(id=BAD_ID, **SCOPE, revision=0), at=NOW, expected=0
         )
     assert isinstance(stored, AccessScope)
     publish(service.context.policy, stored)

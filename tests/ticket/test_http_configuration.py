@@ -9,12 +9,13 @@ from local.issuer import DevelopmentIssuer
 from shared.configuration.kinds.sensitive_mark import SensitiveMark
 from shared.contracts.configuration import facts_of
 from shared.contracts.documents import Account, PermissionSet
-from shared.database.pool import create_pool, transaction
+from shared.database.pool import create_pool
 from shared.documents import document_store
 from shared.runtime.service import Service
 from tests.support import organisation as org
 from tests.support.harness import NOW, publish, said, service_database
 from tests.support.http import api
+from tests.support.units import unit
 from tests.ticket.test_http import BODY, SCOPE
 
 
@@ -23,8 +24,8 @@ async def ticket_dsn(admin_dsn: str) -> AsyncIterator[str]:
     """A database of its own, which holds the small organisation's catalog."""
     async with service_database(admin_dsn, "ticket") as dsn:
         pool = await create_pool(dsn, size=1)
-        async with transaction(pool) as conn:
-            await document_store.put(conn, "ticket", *org.catalog(), at=NOW)
+        async with unit(pool) as work:
+            await document_store.put(work, "ticket", *org.catalog(), at=NOW)
         await pool.close()
         yield dsn
 

@@ -240,7 +240,7 @@ async def _add_vote(conn: Conn, review_id: str, number: int, vote: Vote) -> None
 
 async def _publish(work: UnitOfWork, change: Change[Review]) -> None:
     """Append the events, write down whom they name as approvers, and log each once it is committed."""
-    await outbox.append(work.conn, SERVICE, *change.events)
+    outbox.append(work, SERVICE, *change.events)
     work.alert(*change.alerts)
     for event in change.events:
         if isinstance(event, ReviewStageOpened):

@@ -62,8 +62,8 @@ async def store_inventory(
         work.after_commit(partial(log.error, "inventory held", reason=held))
         return SyncResult(held=held)
     if held and confirmed is not None:
-        await note_confirmed(work.conn, confirm(difference, held, confirmed))
-    result = await _write(context, work.conn, difference)
+        note_confirmed(work, confirm(difference, held, confirmed))
+    result = await _write(context, work, difference)
     work.clear("inventory_held")
     work.after_commit(partial(_announce, context, result))
     return result
@@ -89,15 +89,15 @@ async def preload(context: Context) -> int:
     return len(found)
 
 
-async def _write(context: Context, conn: Conn, difference: Difference) -> SyncResult:
+async def _write(context: Context, work: UnitOfWork, difference: Difference) -> SyncResult:
     after = list(difference.changed)
     gone = [document.model_copy(update={"deleted": True}) for document in difference.removed]
     if not after and not gone:
         return SyncResult()
     now = context.clock.now()
-    written = await document_store.put(conn, context.service, *after, *gone, at=now)
+    written = await document_store.put(work, context.service, *after, *gone, at=now)
     # Nobody may rely on a directory before a marker says it is complete; the next in turn is 10 s away.
-    await document_store.publish_marker(conn, context.service, at=now)
+    await document_store.publish_marker(work, context.service, at=now)
     return SyncResult(tuple(written[: len(after)]), tuple(written[len(after) :]))
 
 

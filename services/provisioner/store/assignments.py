@@ -85,7 +85,7 @@ async def save(work: UnitOfWork, before: Assignment, change: Change[Assignment])
                 await extensions.update(work.conn, extension)
     if replace(after, claims=()) != replace(before, claims=()):
         await _update_assignment(work.conn, after)
-    await outbox.append(work.conn, SERVICE, *change.events)
+    outbox.append(work, SERVICE, *change.events)
     work.alert(*change.alerts)
     work.after_commit(partial(log_change, before, change))
 

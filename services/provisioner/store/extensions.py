@@ -62,7 +62,7 @@ async def update(conn: Conn, extension: ClaimExtension) -> None:
 async def save_without_claim(work: UnitOfWork, change: Change[ClaimExtension]) -> None:
     """One that is decided before there is a claim; the ticket is locked."""
     await update(work.conn, change.state)
-    await outbox.append(work.conn, SERVICE, *change.events)
+    outbox.append(work, SERVICE, *change.events)
     work.alert(*change.alerts)
     for fact in change.events:
         if isinstance(fact, AccessFact):

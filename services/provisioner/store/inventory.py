@@ -3,6 +3,7 @@
 from services.provisioner.domain.claims import SERVICE
 from shared.contracts.configuration import InventoryConfirmed
 from shared.database.pool import Conn
+from shared.database.unit_of_work import UnitOfWork
 from shared.messaging import outbox
 
 
@@ -11,6 +12,6 @@ async def take_turns(conn: Conn) -> None:
     await conn.execute("SELECT 1 FROM document_counter FOR UPDATE")
 
 
-async def note_confirmed(conn: Conn, fact: InventoryConfirmed) -> None:
+def note_confirmed(work: UnitOfWork, fact: InventoryConfirmed) -> None:
     """Publish that somebody looked at a mass disappearance and confirmed it; no row keeps it."""
-    await outbox.append(conn, SERVICE, fact)
+    outbox.append(work, SERVICE, fact)

@@ -95,7 +95,7 @@ async def due_for_closing(conn: Conn, *, now: datetime, limit: int) -> list[str]
 
 
 async def _publish(work: UnitOfWork, before: Ticket | None, change: Change[Ticket]) -> None:
-    await outbox.append(work.conn, SERVICE, *change.events)
+    outbox.append(work, SERVICE, *change.events)
     work.alert(*change.alerts)
     work.after_commit(partial(_log, before, change))
 

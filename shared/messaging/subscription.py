@@ -1,0 +1,98 @@
+"""What a service listens to, and how a record is read for it: wanted, skipped or unreadable."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from aiokafka import ConsumerRecord
+
+from shared.contracts import topics
+from shared.contracts.event import Event
+from shared.database.unit_of_work import UnitOfWork
+from shared.messaging.envelope import (
+    Envelope,
+    Received,
+    Undecodable,
+    event_class,
+    read_body,
+    read_envelope,
+    read_headers,
+)
+
+Handler: TypeAlias = Callable[[UnitOfWork, Received[Any]], Awaitable[None]]
+"""A command for one event type, called with the unit of work and the event. The consumer has claimed the
+event in that unit and commits it, so that the effect happens once or not at all."""
+
+Outcome: TypeAlias = Literal["handled", "skipped", "parked"]
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """One topic and what to do with its events. Types that are not in the table are skipped."""
+
+    topic: str
+    handlers: Mapping[type[Event], Handler]
+    otherwise: Handler | None = None
+    """For the audit log, which takes every known type."""
+    own_inbox: bool = False
+    """The handler itself knows what it has had; the audit log does, and is asked every time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An event somebody here acts on."""
+
+    record: ConsumerRecord
+    received: Received[Any]
+    handler: Handler
+    own_inbox: bool
+
+    @property
+    def type(self) -> str:
+        return self.received.envelope.type
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Nobody here acts on it, or this release does not know its type."""
+
+    record: ConsumerRecord
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """It can never be handled as it is."""
+
+    record: ConsumerRecord
+    error: str
+
+
+Reading: TypeAlias = Wanted | Skipped | Unreadable
+
+
+def read(record: ConsumerRecord, subscription: Subscription) -> Reading:
+    """Pure; says what becomes of a record, whoever wrote it and whatever is in it."""
+    try:
+        envelope = read_envelope(read_headers(record.headers))
+        _check_owner(envelope, topics.TOPICS[subscription.topic])
+        cls = event_class(envelope)
+        handler = subscription.handlers.get(cls, subscription.otherwise) if cls else None
+        if cls is None or handler is None:
+            return Skipped(record, envelope.type if cls else "unknown")
+        event = read_body(cls, record.value)
+    except Undecodable as error:
+        return Unreadable(record, str(error))
+    return Wanted(record, Received(event, envelope), handler, subscription.own_inbox)
+
+
+def _check_owner(envelope: Envelope, topic: topics.Topic) -> None:
+    if envelope.source != topic.owner:
+        raise Undecodable(
+            f"ce_source is {envelope.source!r}, but {topic.name} belongs to {topic.owner}: "
+            "forged or misrouted"
+        )
+    if event_class(envelope) and not topic.takes(envelope.type):
+        raise Undecodable(
+            f"{envelope.type} is not {topic.owner}'s to say on {topic.name}: forged or misrouted"
+        )
