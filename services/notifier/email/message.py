@@ -4,15 +4,17 @@ The one place where strings become parts of a mail, and where they are made iner
 services/notifier/domain (what is said) and before services/notifier/email/smtp.py (which sends it).
 """
 
+import binascii
+import hashlib
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from email.errors import MessageError
+from email.header import Header
 from email.headerregistry import Address
-from email.message import EmailMessage
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime, parseaddr, quote
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
@@ -22,7 +24,11 @@ FOOTER = "Sent by JIT. Answers to this address are not read. All times are UTC."
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 LONGEST_NAME = 64
-"""Characters of a recipient's name; a name cannot be folded, and SMTP's lines end at 998 bytes."""
+"""Characters of a recipient's name; one in quotes cannot be folded, and SMTP's lines end at 998 bytes."""
+
+_LINE: Final = 76
+_NAME: Final = 40
+"""A longer one leaves its line to itself."""
 
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 """Control characters, what reorders or hides text (bidi controls, zero width), lone surrogates, private
@@ -52,23 +58,45 @@ def inert(text: str) -> str:
     return "".join(REPLACEMENT if unicodedata.category(char) in _UNSAFE else char for char in text)
 
 
-def compose(content: Content, headers: Headers) -> EmailMessage:
-    """The mail, ready to be sent. Raises `BadAddress` when it could never arrive."""
-    message = EmailMessage()
-    message["From"] = _sender(headers.sender)
-    message["To"] = _recipient(headers)
-    message["Subject"] = _header_text(content.subject)
-    message["Date"] = format_datetime(headers.at)
-    message["Message-ID"] = headers.message_id
-    message["In-Reply-To"] = headers.thread_id
-    message["References"] = headers.thread_id
-    message["List-Id"] = f"JIT tickets <tickets.{headers.domain}>"
-    message["Auto-Submitted"] = "auto-generated"
-    message["X-Auto-Response-Suppress"] = "All"
-    # Quoted-printable keeps every line under SMTP's limit, whatever somebody typed into a reason.
-    message.set_content(text_of(content), cte="quoted-printable")
-    message.add_alternative(html_of(content), subtype="html", cte="quoted-printable")
-    return message
+def compose(content: Content, headers: Headers) -> bytes:
+    """The mail as it is sent: ASCII but for an address that is not. Raises `BadAddress` when nobody is there.
+
+    Written here, since `email.message` takes ten times as long; tests read it with the standard parser.
+    """
+    # "=" is followed by a hexadecimal digit or a line's end in every part, so no part holds the boundary.
+    boundary = "=_" + hashlib.sha256(headers.message_id.encode()).hexdigest()[:32]
+    lines = [
+        f"From: {_mailbox(_sender(headers.sender))}",
+        f"To: {_mailbox(_recipient(headers))}",
+        f"Subject: {_encoded(_header_text(content.subject), after='Subject: ')}",
+        f"Date: {format_datetime(headers.at)}",
+        f"Message-ID: {headers.message_id}",
+        f"In-Reply-To: {headers.thread_id}",
+        f"References: {headers.thread_id}",
+        f"List-Id: JIT tickets <tickets.{headers.domain}>",
+        "Auto-Submitted: auto-generated",
+        "X-Auto-Response-Suppress: All",
+        "MIME-Version: 1.0",
+        f'Content-Type: multipart/alternative; boundary="{boundary}"',
+        "",
+        *_part(boundary, "plain", text_of(content)),
+        *_part(boundary, "html", html_of(content)),
+        f"--{boundary}--",
+        "",
+    ]
+    return "\r\n".join(lines).encode()
+
+
+def _part(boundary: str, subtype: str, text: str) -> list[str]:
+    """Quoted-printable keeps every line under SMTP's limit, whatever somebody typed into a reason."""
+    body = text.replace("\n", "\r\n").encode()
+    return [
+        f"--{boundary}",
+        f'Content-Type: text/{subtype}; charset="utf-8"',
+        "Content-Transfer-Encoding: quoted-printable",
+        "",
+        binascii.b2a_qp(body, istext=True).decode("ascii"),
+    ]
 
 
 def text_of(content: Content) -> str:
@@ -99,21 +127,39 @@ _TEMPLATES = Environment(
 
 
 def _header_text(text: str) -> str:
-    """Surprise: Python's headers decode encoded words in what is *assigned* to them.
+    """What readers take for an encoded word is none of ours.
 
-    A name such as `=?utf-8?q?=0d=0aBcc:_x?=` would become a line break and a new header.
+    A name such as `=?utf-8?q?=0d=0aBcc:_x?=` would become a line break and a new header in some of them.
     """
     return inert(text).replace("=?", "= ?")
 
 
+def _encoded(text: str, *, after: str) -> str:
+    """Header text as it is where it is short and plain, else as encoded words on lines that are short."""
+    if text.isascii() and text == text.strip() and len(after) + len(text) <= _LINE:
+        return text
+    return Header(text, "utf-8", maxlinelen=_LINE, header_name=after).encode(linesep="\r\n")
+
+
+def _mailbox(address: Address) -> str:
+    name = address.display_name
+    if not name:
+        return address.addr_spec
+    shown = f'"{quote(name)}"' if name.isascii() else _encoded(name, after="From: ")
+    return f"{shown}\r\n <{address.addr_spec}>" if len(shown) > _NAME else f"{shown} <{address.addr_spec}>"
+
+
 def _sender(sender: str) -> Address:
     name, address = parseaddr(sender)
-    return Address(display_name=name or "JIT", addr_spec=address)
+    return Address(display_name=_header_text(name) or "JIT", addr_spec=address)
 
 
 def _recipient(headers: Headers) -> Address:
     """Exactly one address; a list or a comment in it is refused, not sent."""
     try:
-        return Address(display_name=_header_text(headers.name[:LONGEST_NAME]), addr_spec=headers.address)
+        found = Address(display_name=_header_text(headers.name[:LONGEST_NAME]), addr_spec=headers.address)
     except (ValueError, IndexError, MessageError) as error:  # the parser's own ways of saying no
         raise BadAddress(f"the address cannot be used: {type(error).__name__}") from error
+    if found.addr_spec != headers.address:
+        raise BadAddress("the address cannot be used: it is more than an address")
+    return found

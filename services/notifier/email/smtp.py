@@ -6,7 +6,6 @@ A connection is kept for the next mail until it breaks. Never called while a tra
 import asyncio
 import socket
 from datetime import timedelta
-from email.message import EmailMessage
 from email.utils import parseaddr
 
 import aiosmtplib
@@ -23,7 +22,7 @@ class Mailer:
         self._within = within.total_seconds()
         self._client: aiosmtplib.SMTP | None = None
 
-    async def send(self, message: EmailMessage, address: str) -> Outcome:
+    async def send(self, message: bytes, address: str) -> Outcome:
         """Send to this one address. Ends within the time given, whatever the server does."""
         try:
             async with asyncio.timeout(self._within):
@@ -52,22 +51,25 @@ class Mailer:
         except (aiosmtplib.SMTPException, OSError):
             client.close()
 
-    async def _send(self, message: EmailMessage, address: str) -> Outcome:
+    async def _send(self, message: bytes, address: str) -> Outcome:
         """The table of answers.
 
         What is said before a recipient is named (greeting, login, sender) is about our server and our
         settings, never about this mail: it propagates, and is tried again.
         """
         client = await self._connected()
+        options = [] if message.isascii() else ["SMTPUTF8", "BODY=8BITMIME"]
+        if options and client.is_ehlo_or_helo_needed:
+            await client.ehlo()  # asks what the server can do, before any mail does
+        if options and not client.supports_extension("smtputf8"):
+            return Refused("the mail server cannot take this address: it does not know SMTPUTF8")
         try:
-            await client.send_message(message, sender=parseaddr(self._smtp.sender)[1], recipients=[address])
+            await client.sendmail(parseaddr(self._smtp.sender)[1], [address], message, mail_options=options)
         except aiosmtplib.SMTPRecipientsRefused as error:
             refusal = error.recipients[0]
             return _judge(refusal.code, refusal.message)
         except aiosmtplib.SMTPDataError as error:
             return _judge(error.code, error.message)
-        except aiosmtplib.SMTPNotSupported as error:
-            return Refused(f"the mail server cannot take this address: {error.message}")
         except ValueError as error:
             return Refused(f"the address cannot be used: {error}")
         return Accepted()
