@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from local.mailbox import Mail, Mailbox
-from services.notifier.background.sending import send_next
+from services.notifier.background.sending import send_due
 from services.notifier.domain.delivery import Outcome
 from services.notifier.email.smtp import Mailer
 from services.notifier.settings import NotifierSettings
@@ -41,9 +41,9 @@ class Post:
 
     async def send_all(self, mailer: Mailer | None = None) -> list[Outcome]:
         """Everything that is due now."""
-        outcomes = []
-        while outcome := await send_next(self.context, mailer or self.mailer, settings=self.settings):
-            outcomes.append(outcome)
+        outcomes: list[Outcome] = []
+        while some := await send_due(self.context, mailer or self.mailer, settings=self.settings):
+            outcomes += some
         return outcomes
 
     async def send_gathered(self) -> list[Outcome]:

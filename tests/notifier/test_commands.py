@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from services.notifier.background.loops import monitor
-from services.notifier.background.sending import NO_ADDRESS, send_next
+from services.notifier.background.sending import AT_ONCE, NO_ADDRESS, TOGETHER_WITHIN, send_due
 from services.notifier.domain.delivery import Accepted, Deferred, Outcome, Refused
 from services.notifier.email.smtp import Mailer
 from services.notifier.store import notices
@@ -174,7 +174,7 @@ async def test_kill_between_accept_and_record_repeats_the_same_message_id(post: 
     await post.take(ticket_fact(ticket.TicketClosed))
     mailer = dying(post)
     with pytest.raises(KeyboardInterrupt):
-        await send_next(post.context, mailer, settings=post.settings)
+        await send_due(post.context, mailer, settings=post.settings, most=1)
     await mailer.close()
     assert await post.send_all() == []
     post.clock.advance(post.settings.mail_lease)
@@ -207,11 +207,11 @@ async def test_sender_slower_than_its_lease_leaves_the_record_to_the_other(post:
     class Overtaken(Mailer):
         async def send(self, *args: object) -> Outcome:
             post.clock.advance(post.settings.mail_lease)
-            await send_next(post.context, post.mailer, settings=post.settings)
+            await send_due(post.context, post.mailer, settings=post.settings, most=1)
             return await super().send(*args)  # type: ignore[arg-type]
 
     slow = Overtaken(post.settings.smtp, within=post.settings.mail_send_within)
-    await send_next(post.context, slow, settings=post.settings)
+    await send_due(post.context, slow, settings=post.settings, most=1)
     await slow.close()
     assert len({mail.receipt.message_id for mail in post.box.mails()}) == 1
     assert len(await said(post.service, NotificationSent)) == 1
@@ -363,3 +363,46 @@ async def test_fact_that_is_no_news_makes_no_mail(post: Post, event: type[access
     await post.take(ticket_fact(ticket.TicketClosed))
     await post.take(access_fact(event))
     assert await post.rows("id") == []
+
+
+async def test_mails_that_are_due_together_are_claimed_and_settled_together(post: Post) -> None:
+    for number in range(AT_ONCE // 2):
+        await post.take(ticket_fact(whole=a_ticket(id=f"ticket-{number}")))
+    outcomes = await send_due(post.context, post.mailer, settings=post.settings)
+    assert outcomes == [Accepted()] * AT_ONCE
+    assert {row[0] for row in await post.rows("state")} == {"sent"}
+    assert len(await said(post.service, NotificationSent)) == AT_ONCE
+
+
+async def test_mails_behind_a_server_that_is_away_are_given_back_untried(post: Post) -> None:
+    for number in range(3):
+        await post.take(ticket_fact(whole=a_ticket(id=f"ticket-{number}")))
+    nowhere = Mailer(post.settings.smtp.model_copy(update={"port": 1}), within=post.settings.mail_send_within)
+    [outcome] = await send_due(post.context, nowhere, settings=post.settings)
+    assert isinstance(outcome, Deferred)
+    rows = await post.rows("attempts, leased_until, state")
+    assert sorted(rows) == [(0, None, "pending")] * 5 + [(1, None, "pending")]
+
+
+async def test_mails_behind_a_slow_one_are_given_back_and_sent_in_their_turn(post: Post) -> None:
+    for number in range(3):
+        await post.take(ticket_fact(whole=a_ticket(id=f"ticket-{number}")))
+
+    class Slow(Mailer):
+        async def send(self, *args: object) -> Outcome:
+            post.clock.advance(2 * TOGETHER_WITHIN)
+            return await super().send(*args)  # type: ignore[arg-type]
+
+    slow = Slow(post.settings.smtp, within=post.settings.mail_send_within)
+    assert await send_due(post.context, slow, settings=post.settings) == [Accepted()]
+    assert len(await post.send_all()) == 5
+    assert set(await post.rows("attempts, state")) == {(1, "sent")}
+    await slow.close()
+
+
+async def test_one_refused_mail_among_others_is_settled_by_itself(post: Post) -> None:
+    await post.take(ticket_fact())
+    post.box.refuse(550, times=1, recipient="ann@example.com")
+    outcomes = await send_due(post.context, post.mailer, settings=post.settings)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Accepted", "Refused"]
+    assert sorted(await post.rows("state, smtp_code")) == [("failed", 550), ("sent", None)]

@@ -8,7 +8,7 @@ import pytest
 from services.notifier import consumers
 from services.notifier.background import loops
 from services.notifier.background.loops import run_sender
-from services.notifier.background.sending import send_next
+from services.notifier.background.sending import send_due
 from services.notifier.domain.delivery import Outcome
 from services.notifier.domain.notice import TABLE
 from services.notifier.email.smtp import Mailer
@@ -84,7 +84,9 @@ async def test_stop_lets_the_mail_under_way_be_sent_and_recorded(post: Post) -> 
 
     await post.take(ticket_fact(whole=a_ticket(requester=person("ann"))))
     slow = Slow(post.settings.smtp, within=post.settings.mail_send_within)
-    sending = asyncio.create_task(loops._uninterrupted(send_next(post.context, slow, settings=post.settings)))
+    sending = asyncio.create_task(
+        loops._uninterrupted(send_due(post.context, slow, settings=post.settings, most=1))
+    )
     await begun.wait()
     sending.cancel()
     await asyncio.sleep(0)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from prometheus_client import Counter, Gauge
 
-from services.notifier.background.sending import send_next
+from services.notifier.background.sending import send_due
 from services.notifier.commands.notices import release_overdue
 from services.notifier.domain.delivery import Deferred, Outcome
 from services.notifier.email.smtp import Mailer
@@ -38,13 +38,13 @@ async def run_sender(context: Context, settings: NotifierSettings, nudge: asynci
     try:
         while True:
             nudge.clear()
-            outcome = await _send_when_ready(context, settings, mailer)
-            if isinstance(outcome, Deferred) and outcome.server:
+            outcomes = await _send_when_ready(context, settings, mailer)
+            if any(isinstance(outcome, Deferred) and outcome.server for outcome in outcomes):
                 # All others would fare the same: let the server be for a while, not once per waiting mail.
                 await asyncio.sleep(min(2**failures, LONGEST_PAUSE.total_seconds()))
                 failures = min(failures + 1, 10)
                 continue
-            if outcome is not None:
+            if outcomes:
                 failures = 0
                 continue
             await _uninterrupted(mailer.close())
@@ -78,14 +78,14 @@ async def monitor(context: Context, settings: NotifierSettings) -> None:
         await context.alerts.clear("undeliverable_mail")
 
 
-async def _send_when_ready(context: Context, settings: NotifierSettings, mailer: Mailer) -> Outcome | None:
+async def _send_when_ready(context: Context, settings: NotifierSettings, mailer: Mailer) -> list[Outcome]:
     """Without the inventory nobody's address is known: the mail waits for it rather than go astray."""
     if context.policy.snapshot_if_ready() is None:
-        return None
-    outcome = await _uninterrupted(send_next(context, mailer, settings=settings))
-    if outcome is not None:
+        return []
+    outcomes = await _uninterrupted(send_due(context, mailer, settings=settings))
+    for outcome in outcomes:
         MAILS.labels(type(outcome).__name__.lower()).inc()
-    return outcome
+    return outcomes
 
 
 async def _uninterrupted(work: Coroutine[Any, Any, ResultT]) -> ResultT:

@@ -1,11 +1,14 @@
-"""Deliveries become mails: claim one, send it outside of any transaction, save what became of it.
+"""Deliveries become mails: claim some, send them outside of any transaction, save what became of them.
 
 Level-triggered and leaderless: any number of senders in any number of replicas, woken by a nudge and by a
-timer. A row is sent twice only when a process dies between the server's "250" and our record of it; the
-repeat has the same Message-ID.
+timer. A mail is sent twice only when a process dies between the server's "250" and our record of it, which is
+made for all that were claimed together; the repeat has the same Message-ID.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
+from typing import Final
 
 from services.notifier.domain.composition import compose_content
 from services.notifier.domain.content import Addresses
@@ -16,7 +19,6 @@ from services.notifier.domain.delivery import (
     Outcome,
     Patience,
     Refused,
-    Settlement,
     settle,
     thread_id,
 )
@@ -25,28 +27,44 @@ from services.notifier.email.message import BadAddress, Headers, compose
 from services.notifier.email.smtp import Mailer
 from services.notifier.settings import NotifierSettings
 from services.notifier.store import deliveries
+from services.notifier.store.deliveries import Settled
 from shared.context import Context
-from shared.contracts.change import Change
 from shared.contracts.documents import User
-from shared.foundation.errors import Conflict
 from shared.observability.logs import logger
 
+AT_ONCE: Final = 10
+"""Mails claimed and settled together; their lease is as long as that of one."""
+TOGETHER_WITHIN: Final = timedelta(seconds=2)
+"""A slow server's mails are settled sooner: what is not settled would be repeated after a crash."""
 NO_ADDRESS = "neither the inventory nor the fact knows an address of this person"
 
 log = logger("notifier")
 
 
-async def send_next(context: Context, mailer: Mailer, *, settings: NotifierSettings) -> Outcome | None:
-    """Send the next mail that is due; None when there is none."""
+async def send_due(
+    context: Context, mailer: Mailer, *, settings: NotifierSettings, most: int = AT_ONCE
+) -> list[Outcome]:
+    """Send mails that are due, the oldest first; what became of each that was tried.
+
+    What there is no time for, or what would only meet a server that is away, is given back.
+    """
     now = context.clock.now()
+    lease = now + settings.mail_lease
     async with context.unit_of_work() as work:
-        delivery = await deliveries.claim(work.conn, now=now, leased_until=now + settings.mail_lease)
-    if delivery is None:
-        return None
-    address = _address(context, delivery)
-    outcome = await _send(context, mailer, delivery, address, settings)
-    await _settle(context, delivery, outcome, address, settings)
-    return outcome
+        claimed = await deliveries.claim(work.conn, now=now, leased_until=lease, most=most)
+    tried: list[tuple[Settled, Outcome]] = []
+    for number, delivery in enumerate(claimed):
+        spent = context.clock.now() - now
+        if number and spent > min(TOGETHER_WITHIN, settings.mail_lease - settings.mail_send_within):
+            break
+        address = _address(context, delivery)
+        outcome = await _send(context, mailer, delivery, address, settings)
+        tried.append((_settled(context, delivery, outcome, address, settings), outcome))
+        if isinstance(outcome, Deferred) and outcome.server:
+            break
+    if claimed:
+        await _save(context, tried, claimed[len(tried) :])
+    return [outcome for _, outcome in tried]
 
 
 async def _send(
@@ -79,25 +97,27 @@ def _address(context: Context, delivery: Delivery) -> str | None:
     return usable(user.email if user else None) or delivery.recipient.address
 
 
-async def _settle(
+def _settled(
     context: Context, delivery: Delivery, outcome: Outcome, address: str | None, settings: NotifierSettings
-) -> None:
+) -> Settled:
     origin = replace(context.origin(), cause=delivery.event_ids[0])
     patience = Patience(settings.mail_first_delay, settings.mail_longest_delay)
     change = settle(delivery, outcome, patience=patience, address=address, origin=origin)
-    try:
-        await _save(context, delivery, change, address)
-    except Conflict as error:  # we were slower than our lease; the other sender's record stands
-        log.warning("delivery settled by another sender", **_ids(context, delivery), error=error.detail)
-        return
-    _log(context, delivery, outcome)
+    return Settled(delivery, change, address)
 
 
 async def _save(
-    context: Context, delivery: Delivery, change: Change[Settlement], address: str | None
+    context: Context, tried: Sequence[tuple[Settled, Outcome]], untried: Sequence[Delivery]
 ) -> None:
+    """All in one transaction. Where we were slower than our lease the other sender's record stands."""
     async with context.unit_of_work() as work:
-        await deliveries.save(work, delivery, change, address=address, now=context.clock.now())
+        lost = await deliveries.save(work, [settled for settled, _ in tried], now=context.clock.now())
+        await deliveries.give_back(work.conn, untried)
+    for settled, outcome in tried:
+        if settled in lost:
+            log.warning("delivery settled by another sender", **_ids(context, settled.delivery))
+        else:
+            _log(context, settled.delivery, outcome)
 
 
 def _ids(context: Context, delivery: Delivery) -> dict[str, str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.notifier.domain.delivery import Again, Delivery, GivenUp, Settlement, State
+from services.notifier.domain.delivery import Again, Delivery, GivenUp, Sent, Settlement, State
 from services.notifier.domain.notice import URGENT, Notice, Recipient, Template
 from services.notifier.store import notices
 from shared.contracts.change import Change
@@ -25,6 +25,15 @@ class NewMail:
     recipient: Recipient
     message_id: str
     due_at: datetime
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of an attempt, at which address."""
+
+    delivery: Delivery
+    change: Change[Settlement]
+    address: str | None
 
 
 @dataclass(frozen=True)
@@ -93,16 +102,16 @@ async def gather(
     return [str(row["delivery_id"]) for row in rows]
 
 
-async def claim(conn: Conn, *, now: datetime, leased_until: datetime) -> Delivery | None:
-    """The next delivery that is due and nobody's, or None. From now on it takes no further facts.
+async def claim(conn: Conn, *, now: datetime, leased_until: datetime, most: int) -> list[Delivery]:
+    """The next deliveries that are due and nobody's. From now on they take no further facts.
 
     SKIP LOCKED: two senders never wait for each other. NOT EXISTS: no mail overtakes an earlier one of
     the same ticket to the same person, also not while that one waits for its next attempt; urgent ones do.
     """
-    row = await conn.fetchrow(
+    rows = await conn.fetch(
         """
         UPDATE delivery AS d SET leased_until = $2, attempts = d.attempts + 1
-        WHERE d.id = (
+        WHERE d.id IN (
             SELECT due.id FROM delivery AS due
             WHERE due.state = 'pending' AND due.next_attempt_at <= $1
               AND (due.leased_until IS NULL OR due.leased_until <= $1)
@@ -112,50 +121,66 @@ async def claim(conn: Conn, *, now: datetime, leased_until: datetime) -> Deliver
                     AND earlier.state = 'pending'
                     AND (earlier.happened_at, earlier.id) < (due.happened_at, due.id)
               ))
-            ORDER BY due.next_attempt_at, due.id LIMIT 1 FOR UPDATE OF due SKIP LOCKED
+            ORDER BY due.next_attempt_at, due.id LIMIT $4 FOR UPDATE OF due SKIP LOCKED
         )
         RETURNING d.id, d.ticket_id, d.template, d.recipient, d.snapshot, d.message_id, d.attempts,
-                  d.give_up_at, d.retried_by
+                  d.give_up_at, d.retried_by, d.happened_at
         """,
         now,
         leased_until,
         [template.value for template in URGENT],
+        most,
     )
-    if row is None:
-        return None
-    # A statement of its own: it sees what was gathered until the row was ours, the one above may not.
-    return _delivery(row, await notices.of_delivery(conn, row["id"]))
+    # A statement of its own: it sees what was gathered until the rows were ours, the one above may not.
+    about = await notices.of_deliveries(conn, [row["id"] for row in rows])
+    return [
+        _delivery(row, about[row["id"]])
+        for row in sorted(rows, key=lambda row: (row["happened_at"], row["id"]))
+    ]
 
 
-async def save(
-    work: UnitOfWork, delivery: Delivery, change: Change[Settlement], *, address: str | None, now: datetime
-) -> None:
-    """Record what became of an attempt. Raises `Conflict` when the lease was lost to another sender."""
-    settlement = change.state
-    again = settlement if isinstance(settlement, Again) else None
-    failure = settlement if isinstance(settlement, Again | GivenUp) else None
-    row = await work.conn.fetchval(
+async def give_back(conn: Conn, deliveries: Sequence[Delivery]) -> None:
+    """They were not tried: they are due as before, and this was no attempt."""
+    await conn.execute(
         """
-        UPDATE delivery
-        SET state = $3, leased_until = NULL, next_attempt_at = coalesce($4::timestamptz, next_attempt_at),
-            address = $5, smtp_code = $6, detail = $7,
-            settled_at = CASE WHEN $3 = 'pending' THEN NULL ELSE $8::timestamptz END
-        WHERE id = $1 AND attempts = $2 AND state = 'pending'
-        RETURNING id
+        UPDATE delivery AS d SET leased_until = NULL, attempts = d.attempts - 1
+        FROM unnest($1::uuid[], $2::int[]) AS given (id, attempt)
+        WHERE d.id = given.id AND d.attempts = given.attempt AND d.state = 'pending'
         """,
-        delivery.id,
-        delivery.attempt,
-        _state_after(settlement).value,
-        again.at if again else None,
-        address,
-        failure.code if failure else None,
-        failure.detail if failure else "",
+        [one.id for one in deliveries],
+        [one.attempt for one in deliveries],
+    )
+
+
+async def save(work: UnitOfWork, settled: Sequence[Settled], *, now: datetime) -> list[Settled]:
+    """Record what became of attempts; those whose lease was lost to another sender, whose record stands."""
+    rows = await work.conn.fetch(
+        """
+        UPDATE delivery AS d
+        SET state = given.state, leased_until = NULL,
+            next_attempt_at = coalesce(given.next_at, d.next_attempt_at),
+            address = given.address, smtp_code = given.smtp_code, detail = given.detail,
+            settled_at = CASE WHEN given.state = 'pending' THEN NULL ELSE $8::timestamptz END
+        FROM unnest($1::uuid[], $2::int[], $3::text[], $4::timestamptz[], $5::text[], $6::int[], $7::text[])
+            AS given (id, attempt, state, next_at, address, smtp_code, detail)
+        WHERE d.id = given.id AND d.attempts = given.attempt AND d.state = 'pending'
+        RETURNING d.id
+        """,
+        [one.delivery.id for one in settled],
+        [one.delivery.attempt for one in settled],
+        [_state_after(one.change.state).value for one in settled],
+        [one.change.state.at if isinstance(one.change.state, Again) else None for one in settled],
+        [one.address for one in settled],
+        [failure.code if (failure := _failure(one.change.state)) else None for one in settled],
+        [failure.detail if (failure := _failure(one.change.state)) else "" for one in settled],
         now,
     )
-    if row is None:
-        raise Conflict(f"the lease of delivery {delivery.id} was lost to another sender", code="lease_lost")
-    await outbox.append(work.conn, SERVICE, *change.events)
-    work.alert(*change.alerts)
+    kept = {str(row["id"]) for row in rows}
+    for one in settled:
+        if one.delivery.id in kept:
+            outbox.append(work, SERVICE, *one.change.events)
+            work.alert(*one.change.alerts)
+    return [one for one in settled if one.delivery.id not in kept]
 
 
 async def lock_state(conn: Conn, delivery_id: str) -> State | None:
@@ -195,6 +220,10 @@ async def backlog(conn: Conn, *, struggling_from: int) -> Backlog:
     )
     assert row is not None, "an aggregate without GROUP BY has one row"  # noqa: S101
     return Backlog(row["pending"], row["struggling"], row["oldest"], row["last_error"] or "")
+
+
+def _failure(settlement: Settlement) -> Again | GivenUp | None:
+    return None if isinstance(settlement, Sent) else settlement
 
 
 def _state_after(settlement: Settlement) -> State:

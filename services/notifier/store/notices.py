@@ -1,7 +1,9 @@
 """SQL of what mails are about: tickets as last known, and the facts that are mailed."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from services.notifier.domain.notice import Notice, version_needed
 from shared.contracts.registry import EVENTS
@@ -98,18 +100,21 @@ async def take_overdue(conn: Conn, *, received_before: datetime) -> list[Notice]
     return [read(row) for row in rows]
 
 
-async def of_delivery(conn: Conn, delivery_id: str) -> list[Notice]:
-    """What a mail is about, in the order in which things happened."""
+async def of_deliveries(conn: Conn, delivery_ids: Sequence[UUID]) -> dict[UUID, list[Notice]]:
+    """What each mail is about, in the order in which things happened."""
     rows = await conn.fetch(
         """
-        SELECT n.id, n.event_id, n.type, n.fact, n.ticket
+        SELECT link.delivery_id, n.id, n.event_id, n.type, n.fact, n.ticket
         FROM delivery_notice AS link JOIN notice AS n ON n.id = link.notice_id
-        WHERE link.delivery_id = $1
+        WHERE link.delivery_id = ANY($1)
         ORDER BY n.happened_at, n.received_at, n.id
         """,
-        delivery_id,
+        delivery_ids,
     )
-    return [read(row) for row in rows]
+    found: dict[UUID, list[Notice]] = {delivery_id: [] for delivery_id in delivery_ids}
+    for row in rows:
+        found[row["delivery_id"]].append(read(row))
+    return found
 
 
 def read(row: Any) -> Notice:
