@@ -37,10 +37,10 @@ class Replica:
     expiry: Expiry
     inventory: InventorySync
 
-    def nudge(self) -> None:
-        """Claims have changed."""
+    def nudge(self, *assignment_ids: int) -> None:
+        """Claims have changed: of these assignments, or of any."""
         self.expiry.nudge()
-        self.engine.nudge()
+        self.engine.nudge(*assignment_ids)
 
     def tasks(self, context: Context) -> list[Task]:
         return [

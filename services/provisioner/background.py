@@ -5,7 +5,8 @@ directly, so that revoking does not depend on the broker. It never calls AWS; co
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from services.provisioner.commands.ends import end_due, fail_unwitnessed, mark_overdue
 from services.provisioner.commands.extensions import postpone_broken, retry_extensions
@@ -18,6 +19,7 @@ from shared.observability.logs import logger
 
 _LONGEST_SLEEP_S = 5.0  # a claim that another replica stored is its business; this is for its crash
 _LOCKED_AGAIN_S = 0.02
+_AFTER_NUDGE_S = 1.0
 
 log = logger("expiry")
 
@@ -43,12 +45,26 @@ class Expiry:
 
     async def run(self) -> None:
         while True:
-            try:
-                pause = await self.step()
-            except DATABASE_AWAY as error:
-                log.warning("ends are waited for", error=f"{type(error).__name__}: {error}")
-                pause = 1.0
-            await self._sleep(pause)
+            await self._until_next_step(await self._guarded(self.step()))
+
+    async def _until_next_step(self, seconds: float) -> None:
+        """A nudge may bring an end that is sooner; what else it brings is looked for within a second."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + seconds
+        while (left := until - clock()) > 0:
+            await self._sleep(left)
+            if not self._changed.is_set():
+                continue
+            self._changed.clear()
+            next_end = await self._guarded(self._until_next_end())
+            until = min(until, clock() + min(next_end, _AFTER_NUDGE_S))
+
+    async def _guarded(self, work: Coroutine[Any, Any, float]) -> float:
+        try:
+            return await work
+        except DATABASE_AWAY as error:
+            log.warning("ends are waited for", error=f"{type(error).__name__}: {error}")
+            return 1.0
 
     async def step(self) -> float:
         """Seconds until the next look."""
@@ -59,6 +75,9 @@ class Expiry:
         await self._retry_extensions()
         # A nudge follows its commit: what was nudged for before this line is seen by the query after it.
         self._changed.clear()
+        return await self._until_next_end()
+
+    async def _until_next_end(self) -> float:
         async with self._context.pool.acquire() as conn:
             next_end = await schedule.next_end(conn)
         if next_end is None:

@@ -84,7 +84,7 @@ class Lab(OtherServices):
 
     async def _handle(self, work: UnitOfWork, event: Received[Any]) -> None:
         table = {cls: handler for one in subscriptions(self.context) for cls, handler in one.handlers.items()}
-        if await inbox.first_time(work.conn, event, now=self.now):
+        if await inbox.claim(work.conn, [event], now=self.now):
             await table[type(event.event)](work, event)
 
     async def approve(self, ticket: tk.Ticket) -> tk.Ticket:
@@ -211,7 +211,7 @@ class Lab(OtherServices):
         self._centres.append(centre)
         return centre
 
-    def _count_nudge(self) -> None:
+    def _count_nudge(self, *_ids: int) -> None:
         self.nudges += 1
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ Extensions that waited for either are carried out in the same transaction (exten
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from services.provisioner.commands.extensions import judge_extensions
@@ -49,7 +50,7 @@ async def record_approval(context: Context, work: UnitOfWork, received: Received
     for target in approved:
         await _judge(context, work, locked, target.subject_id, origin)
     await judge_extensions(context, work, event.ticket.id, cause=received.id)
-    work.after_commit(context.nudge)
+    work.after_commit(partial(context.nudge, *locked))
 
 
 async def record_witness(context: Context, work: UnitOfWork, received: Received[ReviewApproved]) -> None:
@@ -70,8 +71,8 @@ async def record_witness(context: Context, work: UnitOfWork, received: Received[
         locked = await _lock(conn, event.ticket_id, [claim.assignment_id for claim in siblings])
         origin = context.origin(received)
         await _judge(context, work, locked, event.subject_id, origin)
+        work.after_commit(partial(context.nudge, *locked))
     await judge_extensions(context, work, event.ticket_id, cause=received.id)
-    work.after_commit(context.nudge)
 
 
 async def _lock(conn: Conn, ticket_id: str, wanted: Sequence[int]) -> dict[int, Assignment]:

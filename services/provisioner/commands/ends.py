@@ -5,6 +5,7 @@ They need the database and nothing else: no policy, no broker, no AWS.
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from services.provisioner.domain import lifecycle
@@ -40,12 +41,13 @@ async def end_due(context: Context, work: UnitOfWork) -> int:
     origin = context.origin(why="its window is over")
     now = origin.at
     count = 0
-    for before in await assignments.load(work.conn, await schedule.lock_ended(work.conn, now=now)):
+    ids = await schedule.lock_ended(work.conn, now=now)
+    for before in await assignments.load(work.conn, ids):
         over = [claim for claim in before.claims if claim.is_open and claim.ends_at <= now]
         await assignments.save(work, before, end_claims_of(before, over, origin, cause=EndCause.EXPIRED))
         count += len(over)
     if count:
-        work.after_commit(context.nudge)
+        work.after_commit(partial(context.nudge, *ids))
     return count
 
 

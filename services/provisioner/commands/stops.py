@@ -5,6 +5,7 @@ They need the database and nothing else.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from services.provisioner.commands.ends import end_claims
@@ -54,7 +55,7 @@ async def stop_grants(context: Context, work: UnitOfWork, received: Received[Tic
         await witnesses.insert_stop(work.conn, grant_id, stop, now=origin.at)
     keys = await claims.open_claims(work.conn, grant_ids=ids)
     await end_claims(work, keys, origin, cause=cause)
-    work.after_commit(context.nudge)
+    work.after_commit(partial(context.nudge, *(key.assignment_id for key in keys)))
 
 
 async def revoke(
@@ -78,7 +79,7 @@ async def revoke(
     if not keys:
         _refuse_unknown(context, user_id=user_id, account_id=account_id)
     ended = await end_claims(work, keys, origin, cause=cause)
-    work.after_commit(context.nudge)
+    work.after_commit(partial(context.nudge, *(key.assignment_id for key in keys)))
     return Revoked(
         ended=tuple(ended),
         remaining=await _remaining(work.conn, keys),

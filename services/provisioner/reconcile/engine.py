@@ -1,11 +1,12 @@
 """The engine: finds what is due, begins visits within AWS's limits, and polls. Only the lease's holder acts.
 
-Woken by nudges and by a timer, and the same either way. `run` keeps visits going side by side, so that a
-slow call holds nobody up; `step` does one round and waits for it, for tests and for virtual time.
+Level-triggered: a round on a timer looks at everything, and a nudge only says what to look at sooner. `run`
+keeps visits going side by side, so that a slow call holds nobody up; `step` does one round and waits for it,
+for tests and for virtual time.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,6 +25,8 @@ from shared.observability.logs import logger
 
 _TIMER_S = 1.0
 _STANDBY_S = 0.25
+_BETWEEN_ROUNDS_S = 0.05
+"""However often it is nudged; what a nudge names is looked at at once."""
 _HOLD_BACK = timedelta(seconds=5)
 """A visit that failed for no reason we know is not repeated at once."""
 
@@ -39,7 +42,7 @@ class _Visit:
 
 
 class Engine:
-    """One per process. `nudge` says that something may be due; it costs nothing if not."""
+    """One per process."""
 
     def __init__(
         self,
@@ -47,26 +50,31 @@ class Engine:
         slots: Slots,
         *,
         concurrency: int,
-        sleep: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
         self.parts = parts
         self.slots = slots
         self._concurrency = concurrency
         self._nudged = asyncio.Event()
-        self._sleep = sleep or self._sleep_until_nudged
+        self._named: set[int] = set()
+        self._anything = False
+        self._crowded = False
+        """Something due could not begin since the last round: there may be room for it when a visit ends."""
         self._visits: dict[int, _Visit] = {}
         self._poll: asyncio.Task[None] | None = None
         self._polled_at: datetime | None = None
         self._held_back: dict[int, datetime] = {}
 
-    def nudge(self) -> None:
+    def nudge(self, *assignment_ids: int) -> None:
+        """These may be due, or without any: something may. It costs little if not."""
+        self._named.update(assignment_ids)
+        self._anything = self._anything or not assignment_ids
         self._nudged.set()
 
     async def run(self) -> None:
         """For ever; ends by cancellation, which takes the visits with it."""
         try:
             while True:
-                await self._sleep(await self._guarded_round())
+                await self._until_next_round(await self._guarded(self._round()))
         finally:
             await self.stop()
 
@@ -84,9 +92,22 @@ class Engine:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _guarded_round(self) -> float:
+    async def _until_next_round(self, seconds: float) -> None:
+        """Meanwhile begin what nudges name."""
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        while True:
+            soon = _BETWEEN_ROUNDS_S if self._anything else seconds
+            if (left := started + soon - clock()) <= 0:
+                return
+            await self._sleep_until_nudged(left)
+            self._nudged.clear()
+            if self._named:
+                await self._guarded(self._begin_named())
+
+    async def _guarded(self, work: Coroutine[Any, Any, float]) -> float:
         try:
-            return await self._round()
+            return await work
         except DATABASE_AWAY as error:
             log.warning("the engine waits for the database", error=f"{type(error).__name__}: {error}")
             return _TIMER_S
@@ -94,6 +115,8 @@ class Engine:
     async def _round(self) -> float:
         """Begin what can begin; the seconds until there may be more to do, if nobody nudges."""
         self._nudged.clear()
+        self._named.clear()
+        self._anything = self._crowded = False
         if not self.parts.lease.held:
             return _STANDBY_S
         now = self.parts.now
@@ -111,19 +134,29 @@ class Engine:
             return _TIMER_S
         return min(_TIMER_S, (next_due - now).total_seconds())
 
+    async def _begin_named(self) -> float:
+        ids, self._named = self._named, set()
+        if self.parts.lease.held:
+            now = self.parts.now
+            async with self.parts.context.pool.acquire() as conn:
+                due = await schedule.due_among(conn, ids, now=now)
+            for candidate in due:
+                self._begin(candidate, now)
+        return _TIMER_S
+
     def _begin(self, due: Due, now: datetime) -> None:
         """A visit, if there is room and the slot it may need is free.
 
         Those that take access away have room of their own: others may wait long for a turn with AWS.
         """
         alike = sum(visit.urgent == due.urgent for visit in self._visits.values())
-        if due.id in self._visits or alike >= self._concurrency:
-            return
-        if self._held_back.get(due.id, now) > now:
+        if due.id in self._visits or self._held_back.get(due.id, now) > now:
             return
         self._held_back.pop(due.id, None)
         call = likely_call(wanted=due.wanted, observed=due.observed)
-        if call is not None and not self.slots.reserve(due.id, due.account_id, call):
+        full = alike >= self._concurrency
+        if full or (call is not None and not self.slots.reserve(due.id, due.account_id, call)):
+            self._crowded = True
             return
         self._visits[due.id] = _Visit(self._start(self._visit(due.id)), due.urgent)
 
@@ -151,7 +184,7 @@ class Engine:
             self._visits.pop(assignment_id, None)
             if not in_flight:
                 self.slots.release(assignment_id)
-            self.nudge()
+            self.nudge(*(() if self._crowded else (assignment_id,)))
 
     def _begin_poll(self, flights: list[InFlight], now: datetime) -> None:
         polling = self._poll is not None and not self._poll.done()

@@ -1,7 +1,9 @@
 """What AWS says about one assignment at this moment. Reads, decides nothing."""
 
+import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from services.provisioner.domain.assignments import Assignment, Observed
 from services.provisioner.domain.rechecks import Live
@@ -11,6 +13,20 @@ from shared.contracts.documents import PermissionSet
 from shared.foundation.errors import Bug
 
 _PERHAPS_MADE: Final = frozenset({Observed.CREATED, Observed.DOUBTFUL, Observed.UNKNOWN})
+
+
+FirstT = TypeVar("FirstT")
+SecondT = TypeVar("SecondT")
+
+
+async def together(first: Awaitable[FirstT], second: Awaitable[SecondT]) -> tuple[FirstT, SecondT]:
+    """Both at once; an error of either is raised once both have ended, so that no call is left alone."""
+    one, other = await asyncio.gather(first, second, return_exceptions=True)
+    if isinstance(one, BaseException):
+        raise one
+    if isinstance(other, BaseException):
+        raise other
+    return one, other
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +42,12 @@ class Seen:
 
 async def look(parts: EngineParts, assignment: Assignment, *, beginning: bool) -> Seen:
     """Read AWS; an account or set that is not there holds no assignment."""
-    live = await _live(parts, assignment) if beginning else None
-    try:
-        principals = await parts.driver.holders(
-            assignment.account_id,
-            set_arn(parts, assignment),
-            priority=_priority(assignment, beginning=beginning),
-        )
-    except DriverError as error:
-        if error.problem is not DriverProblem.NOT_FOUND:
-            raise
-        principals = frozenset()
+    holders = _holders(parts, assignment, priority=_priority(assignment, beginning=beginning))
+    live = None
+    if beginning:
+        principals, live = await together(holders, _live(parts, assignment))
+    else:
+        principals = await holders
     groups = frozenset(principal.id for principal in principals if principal.kind == "GROUP")
     return Seen(AwsPrincipal("USER", assignment.user_id) in principals, live, groups)
 
@@ -54,9 +65,23 @@ def set_arn(parts: EngineParts, assignment: Assignment) -> str:
     return permission_set.arn
 
 
+async def _holders(
+    parts: EngineParts, assignment: Assignment, *, priority: Priority
+) -> frozenset[AwsPrincipal]:
+    try:
+        return await parts.driver.holders(
+            assignment.account_id, set_arn(parts, assignment), priority=priority
+        )
+    except DriverError as error:
+        if error.problem is not DriverProblem.NOT_FOUND:
+            raise
+        return frozenset()
+
+
 async def _live(parts: EngineParts, assignment: Assignment) -> Live:
-    user = await parts.directory.user(assignment.user_id)
-    state = await parts.directory.account_state(assignment.account_id)
+    user, state = await together(
+        parts.directory.user(assignment.user_id), parts.directory.account_state(assignment.account_id)
+    )
     return Live(user_enabled=user.enabled if user else None, account_state=state)
 
 

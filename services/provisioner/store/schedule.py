@@ -1,5 +1,6 @@
 """SQL that finds what is due: for the engine's visits and polls, and for the expiry producer."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -45,16 +46,24 @@ async def due_assignments(conn: Conn, *, now: datetime) -> list[Due]:
     """
     rows = await conn.fetch(
         """
-        WITH candidate AS (
-            (SELECT a.id FROM claim c JOIN assignment a ON a.id = c.assignment_id
-             WHERE c.state = 'revoking' AND a.next_at <= $1 AND a.op_kind IS NULL
-             ORDER BY c.ended_at LIMIT 500)
-            UNION
-            (SELECT id FROM assignment WHERE next_at <= $1 AND op_kind IS NULL ORDER BY next_at LIMIT 500)
-        )
+        (SELECT a.id FROM claim c JOIN assignment a ON a.id = c.assignment_id
+         WHERE c.state = 'revoking' AND a.next_at <= $1 AND a.op_kind IS NULL
+         ORDER BY c.ended_at LIMIT 500)
+        UNION
+        (SELECT id FROM assignment WHERE next_at <= $1 AND op_kind IS NULL ORDER BY next_at LIMIT 500)
+        """,
+        now,
+    )
+    return await due_among(conn, [row["id"] for row in rows], now=now) if rows else []
+
+
+async def due_among(conn: Conn, ids: Collection[int], *, now: datetime) -> list[Due]:
+    """What of these is due and has no operation in flight; what takes access away first."""
+    rows = await conn.fetch(
+        """
         SELECT a.id, a.account_id, a.observed,
             coalesce(c.wanted, false) AS wanted, coalesce(c.revoking, false) AS revoking
-        FROM candidate JOIN assignment a ON a.id = candidate.id
+        FROM assignment a
         LEFT JOIN LATERAL (
             SELECT bool_or(state IN ('scheduled', 'granting', 'active')
                            AND starts_at <= $1 AND $1 < ends_at) AS wanted,
@@ -63,9 +72,11 @@ async def due_assignments(conn: Conn, *, now: datetime) -> list[Due]:
             WHERE assignment_id = a.id
                 AND state IN ('waiting', 'scheduled', 'granting', 'active', 'revoking')
         ) c ON true
+        WHERE a.id = ANY($2) AND a.next_at <= $1 AND a.op_kind IS NULL
         ORDER BY coalesce(c.wanted, false), NOT coalesce(c.revoking, false), a.next_at
         """,
         now,
+        list(ids),
     )
     return [
         Due(row["id"], row["account_id"], Observed(row["observed"]), row["wanted"], row["revoking"])
