@@ -27,6 +27,7 @@ from shared.database.migrate import SERVICES, app_role_of, database_of, migrate_
 from shared.foundation.settings import KafkaSettings
 from shared.messaging import kafka
 from simulator.directory import Directory
+from simulator.directory_file import SHIPPED
 from simulator.server import Simulator
 from tests.support.kafka_server import KafkaServer
 
@@ -158,8 +159,12 @@ async def fleet(
     service_settings: Mapping[str, Mapping[str, str]],
     commands: Mapping[str, tuple[str, ...]] | None = None,
     seed: int = 0,
+    world: Path = SHIPPED,
 ) -> AsyncIterator[Fleet]:
-    """Everything up and ready. `commands` replaces how a service is started (to put a fault in)."""
+    """Everything up and ready. `commands` replaces how a service is started (to put a fault in).
+
+    `world` is the file of the simulated organisation.
+    """
     async with AsyncExitStack() as running:
         server = await running.enter_async_context(postgres(folder / "pg", durable=False))
         broker = await asyncio.to_thread(KafkaServer, folder / "kafka")
@@ -168,10 +173,10 @@ async def fleet(
         running.callback(broker.stop)
         box = await running.enter_async_context(mailbox(folder / "mailbox"))
         issuer = running.enter_context(_issuer(folder / "issuer"))
-        simulator_url = running.enter_context(_simulator(folder, simulator_settings, seed))
+        simulator_url = running.enter_context(_simulator(folder, simulator_settings, seed, world))
         await migrate_databases(server.admin_dsn, passwords=dict.fromkeys(SERVICES, PASSWORD))
         await kafka.create_topics(KafkaSettings(bootstrap=(broker.bootstrap,)), replication=1)
-        organisation = Simulator().directory
+        organisation = Simulator(organisation=world).directory
         client = await running.enter_async_context(httpx2.AsyncClient(timeout=10))
         common = _environment(broker, box, issuer, simulator_url, organisation)
         services = {}
@@ -240,7 +245,7 @@ def _issuer(data: Path) -> Any:
 
 
 @contextmanager
-def _simulator(folder: Path, settings: Mapping[str, Any], seed: int) -> Any:
+def _simulator(folder: Path, settings: Mapping[str, Any], seed: int, world: Path) -> Any:
     """AWS's stand-in as its own process, which nobody kills: AWS is not ours to kill."""
     (port,) = free_ports(1)
     process = spawn(
@@ -252,6 +257,8 @@ def _simulator(folder: Path, settings: Mapping[str, Any], seed: int) -> Any:
             str(port),
             "--seed",
             str(seed),
+            "--organisation",
+            str(world),
             "--settings",
             json.dumps(settings),
         ],

@@ -62,6 +62,12 @@ class KafkaServer:
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self._port}"
 
+    @property
+    def process_id(self) -> int:
+        """Of the broker that runs now."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Return when the broker answers a metadata request with itself; two to four seconds."""
         if self._process is not None:
