@@ -119,7 +119,6 @@ async def _wave(running: Fleet, pairs: list[Pair], *, rate: float) -> dict[str, 
     await _ask(running, pairs)
     reviews = await _open_reviews(running, len(pairs))
     await _until_drained(running)
-    await running.simulate("DELETE", "/calls")
     idle = await _idle(running)
     before, begun = await _cpu(running), time.time()
     answered = await _vote(running, reviews, rate)
