@@ -7,7 +7,7 @@ page, so that pages do not shrink.
 from collections.abc import Awaitable, Callable
 
 from services.approval.domain.review import Review, ReviewState
-from shared.database.pool import Conn
+from shared.database.pool import Conn, planned_anew
 
 Fetch = Callable[[str | None, int], Awaitable[list[Review]]]
 """Rows after an id, at most so many, in the list's order."""
@@ -28,17 +28,18 @@ async def reviews_of_ticket(conn: Conn, ticket_id: str) -> list[Review]:
 
 async def waiting_for(conn: Conn, user_id: str, *, after: str | None, limit: int) -> list[Review]:
     """Open reviews whose open stage may wait for this person, oldest first."""
-    rows = await conn.fetch(
-        """
-        SELECT w.whole FROM review_approver a
-        JOIN whole_review w ON w.id = a.review_id AND w.stage = a.stage
-        WHERE a.user_id = $1 AND w.state = 'open' AND ($2::text IS NULL OR w.id > $2)
-        ORDER BY w.id LIMIT $3
-        """,
-        user_id,
-        after,
-        limit,
-    )
+    async with planned_anew(conn):
+        rows = await conn.fetch(
+            """
+            SELECT w.whole FROM review_approver a
+            JOIN whole_review w ON w.id = a.review_id AND w.stage = a.stage
+            WHERE a.user_id = $1 AND w.state = 'open' AND ($2::text IS NULL OR w.id > $2)
+            ORDER BY w.id LIMIT $3
+            """,
+            user_id,
+            after,
+            limit,
+        )
     return [Review.model_validate(row["whole"]) for row in rows]
 
 
@@ -46,22 +47,23 @@ async def reviews_with(
     conn: Conn, user_id: str, *, state: ReviewState | None, before: str | None, limit: int
 ) -> list[Review]:
     """Reviews this person is or was a party, an approver or a voter of, newest first."""
-    rows = await conn.fetch(
-        """
-        SELECT whole FROM whole_review
-        WHERE id IN (
-                SELECT review_id FROM review_party WHERE user_id = $1
-                UNION SELECT review_id FROM review_approver WHERE user_id = $1
-                UNION SELECT review_id FROM review_voter WHERE person = $1
-            )
-            AND ($2::text IS NULL OR state = $2) AND ($3::text IS NULL OR id < $3)
-        ORDER BY id DESC LIMIT $4
-        """,
-        user_id,
-        state,
-        before,
-        limit,
-    )
+    async with planned_anew(conn):
+        rows = await conn.fetch(
+            """
+            SELECT whole FROM whole_review
+            WHERE id IN (
+                    SELECT review_id FROM review_party WHERE user_id = $1
+                    UNION SELECT review_id FROM review_approver WHERE user_id = $1
+                    UNION SELECT review_id FROM review_voter WHERE person = $1
+                )
+                AND ($2::text IS NULL OR state = $2) AND ($3::text IS NULL OR id < $3)
+            ORDER BY id DESC LIMIT $4
+            """,
+            user_id,
+            state,
+            before,
+            limit,
+        )
     return [Review.model_validate(row["whole"]) for row in rows]
 
 
@@ -69,16 +71,17 @@ async def all_reviews(
     conn: Conn, *, state: ReviewState | None, before: str | None, limit: int
 ) -> list[Review]:
     """Everybody's reviews, newest first; for those who may read every ticket."""
-    rows = await conn.fetch(
-        """
-        SELECT whole FROM whole_review
-        WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR id < $2)
-        ORDER BY id DESC LIMIT $3
-        """,
-        state,
-        before,
-        limit,
-    )
+    async with planned_anew(conn):
+        rows = await conn.fetch(
+            """
+            SELECT whole FROM whole_review
+            WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR id < $2)
+            ORDER BY id DESC LIMIT $3
+            """,
+            state,
+            before,
+            limit,
+        )
     return [Review.model_validate(row["whole"]) for row in rows]
 
 

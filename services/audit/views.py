@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from shared.database.pool import Conn
+from shared.database.pool import Conn, planned_anew
 
 
 @dataclass(frozen=True)
@@ -43,39 +43,41 @@ class Item:
 
 async def page(conn: Conn, filters: Filters, piece: Range, *, limit: int) -> list[Item]:
     """The first matching records of the piece, in the order of the log."""
-    rows = await conn.fetch(
-        """
-        SELECT sequence, ocsf FROM audit_event
-        WHERE sequence > $1 AND sequence <= $2
-            AND ($3::text IS NULL OR ticket_id = $3)
-            AND ($4::text IS NULL OR actor_id = $4)
-            AND ($5::text IS NULL OR account_ids @> ARRAY[$5])
-            AND ($6::text IS NULL OR event_code = $6)
-            AND ($7::timestamptz IS NULL OR occurred_at >= $7)
-            AND ($8::timestamptz IS NULL OR occurred_at < $8)
-        ORDER BY sequence LIMIT $9
-        """,
-        *_arguments(filters, piece),
-        limit,
-    )
+    async with planned_anew(conn):
+        rows = await conn.fetch(
+            """
+            SELECT sequence, ocsf FROM audit_event
+            WHERE sequence > $1 AND sequence <= $2
+                AND ($3::text IS NULL OR ticket_id = $3)
+                AND ($4::text IS NULL OR actor_id = $4)
+                AND ($5::text IS NULL OR account_ids @> ARRAY[$5])
+                AND ($6::text IS NULL OR event_code = $6)
+                AND ($7::timestamptz IS NULL OR occurred_at >= $7)
+                AND ($8::timestamptz IS NULL OR occurred_at < $8)
+            ORDER BY sequence LIMIT $9
+            """,
+            *_arguments(filters, piece),
+            limit,
+        )
     return [Item(row["sequence"], row["ocsf"]) for row in rows]
 
 
 async def count(conn: Conn, filters: Filters, piece: Range) -> int:
     """How many records `page` would give in all; the same conditions."""
-    found: int = await conn.fetchval(
-        """
-        SELECT count(*) FROM audit_event
-        WHERE sequence > $1 AND sequence <= $2
-            AND ($3::text IS NULL OR ticket_id = $3)
-            AND ($4::text IS NULL OR actor_id = $4)
-            AND ($5::text IS NULL OR account_ids @> ARRAY[$5])
-            AND ($6::text IS NULL OR event_code = $6)
-            AND ($7::timestamptz IS NULL OR occurred_at >= $7)
-            AND ($8::timestamptz IS NULL OR occurred_at < $8)
-        """,
-        *_arguments(filters, piece),
-    )
+    async with planned_anew(conn):
+        found: int = await conn.fetchval(
+            """
+            SELECT count(*) FROM audit_event
+            WHERE sequence > $1 AND sequence <= $2
+                AND ($3::text IS NULL OR ticket_id = $3)
+                AND ($4::text IS NULL OR actor_id = $4)
+                AND ($5::text IS NULL OR account_ids @> ARRAY[$5])
+                AND ($6::text IS NULL OR event_code = $6)
+                AND ($7::timestamptz IS NULL OR occurred_at >= $7)
+                AND ($8::timestamptz IS NULL OR occurred_at < $8)
+            """,
+            *_arguments(filters, piece),
+        )
     return found
 
 

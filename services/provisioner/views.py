@@ -7,7 +7,7 @@ from typing import Any, Final
 from services.provisioner.domain.claims import Claim
 from services.provisioner.domain.sentences import sentence_of
 from services.provisioner.store.rows import claim_of
-from shared.database.pool import Conn
+from shared.database.pool import Conn, planned_anew
 
 GRANT_FIELDS: Final = (
     "id",
@@ -49,21 +49,22 @@ async def grants(
     limit: int,
 ) -> list[dict[str, Any]]:
     """Newest first (ids are sortable by time); `after` is the last id of the page before."""
-    rows = await conn.fetch(
-        """
-        SELECT c AS whole FROM whole_claim c
-        WHERE ($1::text IS NULL OR c.user_id = $1) AND ($2::text IS NULL OR c.ticket_id = $2)
-            AND ($3::text IS NULL OR c.account_id = $3) AND ($4::text[] IS NULL OR c.state = ANY($4))
-            AND ($5::text IS NULL OR c.id < $5)
-        ORDER BY c.id DESC LIMIT $6
-        """,
-        user_id,
-        ticket_id,
-        account_id,
-        None if states is None else list(states),
-        after,
-        limit,
-    )
+    async with planned_anew(conn):
+        rows = await conn.fetch(
+            """
+            SELECT c AS whole FROM whole_claim c
+            WHERE ($1::text IS NULL OR c.user_id = $1) AND ($2::text IS NULL OR c.ticket_id = $2)
+                AND ($3::text IS NULL OR c.account_id = $3) AND ($4::text[] IS NULL OR c.state = ANY($4))
+                AND ($5::text IS NULL OR c.id < $5)
+            ORDER BY c.id DESC LIMIT $6
+            """,
+            user_id,
+            ticket_id,
+            account_id,
+            None if states is None else list(states),
+            after,
+            limit,
+        )
     return [shown(claim_of(row["whole"])) for row in rows]
 
 

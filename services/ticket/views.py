@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from shared.contracts.ticket import Target, Ticket
-from shared.database.pool import Conn
+from shared.database.pool import Conn, planned_anew
 
 
 @dataclass(frozen=True)
@@ -32,24 +32,23 @@ async def earlier_revisions(
     conn: Conn, ticket_id: str, *, before: str | None = None, limit: int = 50
 ) -> list[Target]:
     """Targets of a ticket as they were asked for before, the last first; `before` is a subject's id."""
-    found = await conn.fetch(
-        """
-        SELECT whole FROM whole_target
-        WHERE ticket_id = $1 AND NOT current AND ($2::uuid IS NULL OR subject_id < $2)
-        ORDER BY subject_id DESC LIMIT $3
-        """,
-        ticket_id,
-        before,
-        limit,
-    )
+    async with planned_anew(conn):
+        found = await conn.fetch(
+            """
+            SELECT whole FROM whole_target
+            WHERE ticket_id = $1 AND NOT current AND ($2::uuid IS NULL OR subject_id < $2)
+            ORDER BY subject_id DESC LIMIT $3
+            """,
+            ticket_id,
+            before,
+            limit,
+        )
     return [Target.model_validate(row["whole"]) for row in found]
 
 
 async def tickets(conn: Conn, wanted: Filter) -> list[Ticket]:
     """A page, newest first."""
-    async with conn.transaction():
-        # Planned for the filters that are given: a plan for any of them would use no index.
-        await conn.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+    async with planned_anew(conn):
         found = await conn.fetch(
             _ALL if wanted.party is None else _OWN,
             wanted.party,

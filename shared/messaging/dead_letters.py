@@ -6,7 +6,7 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 
-from shared.database.pool import Conn
+from shared.database.pool import Conn, planned_anew
 from shared.foundation.clock import new_id
 from shared.foundation.errors import NotFound
 
@@ -32,14 +32,15 @@ async def park(conn: Conn, record: ConsumerRecord, *, error: str, now: datetime)
 
 async def page(conn: Conn, *, after: str | None, limit: int) -> list[dict[str, Any]]:
     """Newest first; values are shown as text where they are text, cut at 2,000 characters."""
-    rows = await conn.fetch(
-        """
-        SELECT id, topic, partition, "offset", key, value, error, parked_at, replayed_at FROM dead_letter
-        WHERE $1::uuid IS NULL OR id < $1 ORDER BY id DESC LIMIT $2
-        """,
-        after,
-        limit,
-    )
+    async with planned_anew(conn):
+        rows = await conn.fetch(
+            """
+            SELECT id, topic, partition, "offset", key, value, error, parked_at, replayed_at FROM dead_letter
+            WHERE $1::uuid IS NULL OR id < $1 ORDER BY id DESC LIMIT $2
+            """,
+            after,
+            limit,
+        )
     return [
         {
             "id": str(row["id"]),

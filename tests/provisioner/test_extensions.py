@@ -269,7 +269,7 @@ async def by_stop(lab: Lab, ticket: tk.Ticket) -> None:
 async def by_operator(lab: Lab, ticket: tk.Ticket) -> None:
     origin = Origin(Actor(kind="person", name="root", user_id="user-root"), lab.now, why="incident")
     async with lab.context.unit_of_work() as work:
-        keys = await claims.open_claims(work.conn, ticket_id=ticket.id)
+        keys = await claims.open_claims(work.conn, [grant.id for grant in ticket.grants])
         await end_claims(work, keys, origin, cause=EndCause.REVOKED_BY_OPERATOR)
 
 

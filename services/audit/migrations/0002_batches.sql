@@ -48,12 +48,13 @@ CREATE FUNCTION append(
     accounts jsonb[], parties jsonb[], occurred timestamptz[], recorded timestamptz, records bytea[]
 ) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-    following bigint[];
-    wrong     uuid;
+    head  bigint;
+    wrong uuid;
 BEGIN
-    SELECT array_agg(sequence) INTO following FROM next_sequences(events, origins);
-    IF numbers IS DISTINCT FROM following OR cardinality(numbers) = 0 THEN
-        RAISE EXCEPTION 'sequences % are not the next ones, %', numbers, following
+    SELECT last_sequence INTO STRICT head FROM log_head FOR UPDATE;
+    IF numbers IS DISTINCT FROM ARRAY(SELECT generate_series(head + 1, head + cardinality(events)))
+        OR cardinality(numbers) = 0 THEN
+        RAISE EXCEPTION 'sequences % are not the ones after %', numbers, head
             USING ERRCODE = 'restrict_violation', HINT = 'take them from next_sequences() in the same transaction';
     END IF;
     SELECT event INTO wrong

@@ -53,7 +53,7 @@ async def stop_grants(context: Context, work: UnitOfWork, received: Received[Tic
     ids = [grant.id for grant in event.grants]
     for grant_id in ids:
         await witnesses.insert_stop(work.conn, grant_id, stop, now=origin.at)
-    keys = await claims.open_claims(work.conn, grant_ids=ids)
+    keys = await claims.open_claims(work.conn, ids)
     await end_claims(work, keys, origin, cause=cause)
     work.after_commit(partial(context.nudge, *(key.assignment_id for key in keys)))
 
@@ -75,7 +75,7 @@ async def revoke(
         await witnesses.lock_ticket(work.conn, ticket_id)
         stop = StoredStop(cause, caller.actor, reason)
         await witnesses.insert_stop(work.conn, ticket_id, stop, now=origin.at)
-    keys = await claims.open_claims(work.conn, ticket_id=ticket_id, user_id=user_id, account_id=account_id)
+    keys = await claims.open_claims_of(work.conn, ticket_id=ticket_id, user_id=user_id, account_id=account_id)
     if not keys:
         _refuse_unknown(context, user_id=user_id, account_id=account_id)
     ended = await end_claims(work, keys, origin, cause=cause)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from services.provisioner.domain.claims import Claim
 from services.provisioner.store.rows import claim_of
-from shared.database.pool import Conn
+from shared.database.pool import Conn, planned_anew
 
 
 class ClaimKey(NamedTuple):
@@ -59,25 +59,32 @@ async def any_holds(conn: Conn, assignment_id: int, *, now: datetime) -> bool:
     return found
 
 
-async def open_claims(
-    conn: Conn,
-    *,
-    grant_ids: Sequence[str] | None = None,
-    ticket_id: str | None = None,
-    user_id: str | None = None,
-    account_id: str | None = None,
-) -> list[ClaimKey]:
-    """Every claim that matches what is given and is not closed."""
+async def open_claims(conn: Conn, grant_ids: Sequence[str]) -> list[ClaimKey]:
+    """Those of these that are not closed."""
     rows = await conn.fetch(
         """
         SELECT id, assignment_id FROM claim
-        WHERE ($1::text[] IS NULL OR id = ANY($1)) AND ($2::text IS NULL OR ticket_id = $2)
-            AND ($3::text IS NULL OR user_id = $3) AND ($4::text IS NULL OR account_id = $4)
-            AND state IN ('waiting', 'scheduled', 'granting', 'active', 'revoking')
+        WHERE id = ANY($1) AND state IN ('waiting', 'scheduled', 'granting', 'active', 'revoking')
         """,
-        None if grant_ids is None else list(grant_ids),
-        ticket_id,
-        user_id,
-        account_id,
+        grant_ids,
     )
+    return [ClaimKey(row["id"], row["assignment_id"]) for row in rows]
+
+
+async def open_claims_of(
+    conn: Conn, *, ticket_id: str | None, user_id: str | None, account_id: str | None
+) -> list[ClaimKey]:
+    """Every claim of all that is given that is not closed."""
+    async with planned_anew(conn):
+        rows = await conn.fetch(
+            """
+            SELECT id, assignment_id FROM claim
+            WHERE ($1::text IS NULL OR ticket_id = $1) AND ($2::text IS NULL OR user_id = $2)
+                AND ($3::text IS NULL OR account_id = $3)
+                AND state IN ('waiting', 'scheduled', 'granting', 'active', 'revoking')
+            """,
+            ticket_id,
+            user_id,
+            account_id,
+        )
     return [ClaimKey(row["id"], row["assignment_id"]) for row in rows]
