@@ -31,13 +31,24 @@ LOST_DATABASE: Final = (
 """What asyncpg raises when the server is gone, going, full or blocked, and the network below it."""
 
 
-async def create_pool(dsn: str, *, size: int) -> Pool:
-    """A pool whose connections read and write jsonb as Python values and never run a statement for ever."""
+async def create_pool(dsn: str, *, size: int, backends: set[int] | None = None) -> Pool:
+    """A pool whose connections read and write jsonb as Python values and never run a statement for ever.
+
+    `backends` is kept to the process ids of the server's side of its connections.
+    """
+
+    async def init(conn: "asyncpg.Connection[asyncpg.Record]") -> None:
+        await _register_json(conn)
+        if backends is not None:
+            pid = conn.get_server_pid()
+            backends.add(pid)
+            conn.add_termination_listener(lambda _conn: backends.discard(pid))
+
     return await asyncpg.create_pool(
         dsn,
         min_size=1,
         max_size=size,
-        init=_register_json,
+        init=init,
         reset=_leave_as_it_is,
         command_timeout=30,
         server_settings={

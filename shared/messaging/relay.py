@@ -55,6 +55,8 @@ class Relay:
         self._clock = clock
         self._wake = asyncio.Event()
         self._worked = False
+        self.own_backends: set[int] = set()
+        """Of this process's pool: what they commit wakes us without a notification."""
         self.state: Literal["down", "standby", "active"] = "down"
 
     async def run(self) -> None:
@@ -71,9 +73,13 @@ class Relay:
             delay = FIRST_DELAY_S if self._worked else min(delay * 2, LONGEST_DELAY_S)
             await asyncio.sleep(delay)
 
-    def wake(self, *_: object) -> None:
-        """Look now; called by NOTIFY and by whoever appended in this process."""
+    def wake(self) -> None:
+        """Look now; called by whoever appended in this process."""
         self._wake.set()
+
+    def _notified(self, _conn: object, backend: int, _channel: str, _payload: object) -> None:
+        if backend not in self.own_backends:
+            self.wake()
 
     async def _hold_and_send(self) -> None:
         conn = await asyncpg.connect(self._dsn, server_settings=_KEEPALIVE, timeout=10, command_timeout=60)
@@ -84,7 +90,7 @@ class Relay:
             async with _producing(self._make_producer()) as producer:
                 self.state = "active"
                 metrics.RELAY_ACTIVE.labels(self._service).set(1)
-                await conn.add_listener("outbox", self.wake)
+                await conn.add_listener("outbox", self._notified)
                 sent: list[int] = []
                 while True:
                     self._wake.clear()

@@ -260,7 +260,10 @@ class Service:
                 return
 
     async def _connect_database(self) -> None:
-        pool = await create_pool(self.settings.database_url.get_secret_value(), size=self.settings.pool_size)
+        url = self.settings.database_url.get_secret_value()
+        # A pooler's backends serve everybody in turn.
+        own = self.relay.own_backends if url == self.settings.direct_database_url else None
+        pool = await create_pool(url, size=self.settings.pool_size, backends=own)
         try:
             async with pool.acquire() as conn:
                 if missing := await missing_migrations(conn, self.name):

@@ -13,10 +13,12 @@ from aiokafka.errors import OutOfOrderSequenceNumber
 from aiokafka.structs import TopicPartition
 
 from shared.contracts import topics
-from shared.database.pool import Pool
+from shared.database.pool import Pool, create_pool
+from shared.database.unit_of_work import unit_of_work
 from shared.foundation.clock import Clock, ManualClock
 from shared.messaging import kafka, outbox
 from shared.messaging.relay import LOCK_KEY, Relay
+from shared.observability.alerts import Alerts
 from tests.support.corridor import create_topics, fact, kafka_settings, say
 from tests.support.harness import NOW
 from tests.support.servers import Broker, embedded_kafka
@@ -173,6 +175,32 @@ async def test_a_commit_wakes_the_relay_at_once(
         await until(rested.is_set)
         await say(pool, "ticket", "k", 1)
         await until(lambda: arrived == [("k", 1)])
+
+
+async def test_a_commit_of_this_process_wakes_the_relay_itself_and_its_notification_does_not(
+    dsn: str, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = make_relay(dsn, Producers(broker))
+    woken: list[str] = []
+    wake = relay.wake
+
+    def noted() -> None:
+        woken.append("woken")
+        wake()
+
+    monkeypatch.setattr(relay, "wake", noted)
+    own = await create_pool(dsn, size=1, backends=relay.own_backends)
+    nobody = Alerts(service="ticket", clock=ManualClock(NOW), channels=[])
+    async with reading(broker) as arrived, running(relay):
+        await until(lambda: relay.state == "active")
+        for number in range(5):
+            async with unit_of_work(own, nobody, wake_relay=noted) as work:
+                outbox.append(work, "ticket", fact("k", number))
+        await until(lambda: len(arrived) == 5)
+    assert len(woken) == 5
+    assert len(relay.own_backends) == 1
+    await own.close()
+    assert relay.own_backends == set()
 
 
 async def test_one_of_three_relays_is_active_and_another_takes_over(
