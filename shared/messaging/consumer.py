@@ -33,6 +33,7 @@ from shared.observability.alerts import Alerts
 from shared.observability.logs import logger
 
 BATCH: Final = 64
+GATHERED_BYTES: Final = 100_000
 LINGERS: Final = 3
 """The client fetches more of a partition only once what it has of it was taken."""
 LET_GO_WITHIN_S: Final = 2.0
@@ -161,7 +162,9 @@ class Consumer:
             session_timeout_ms=settings.session_timeout_ms,
             heartbeat_interval_ms=max(300, settings.session_timeout_ms // 10),
             max_poll_interval_ms=300_000,
-            fetch_max_wait_ms=settings.fetch_wait_ms,
+            # Who lingers lets the broker gather, too: each answer costs both of them.
+            fetch_min_bytes=GATHERED_BYTES if self.linger_s else 1,
+            fetch_max_wait_ms=round(self.linger_s * 1000) if self.linger_s else settings.fetch_wait_ms,
             no_reply=True,
             listener=_Rebalances(self),
             parser=_tolerant_parser,
