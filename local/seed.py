@@ -72,12 +72,15 @@ async def _put_all(call: Caller, wave: Iterable[Call], *, after: dict[str, int])
         for path, body in left:
             answers.append(await _put(call, path, body, after=after))
 
+    failures: list[BaseException] = []
     try:
         async with asyncio.TaskGroup() as workers:
             for _ in range(AT_ONCE):
                 workers.create_task(work())
     except* SeedFailed as refused:
-        raise refused.exceptions[0] from None
+        failures += refused.exceptions
+    if failures:  # raised up there, some releases of Python 3.11 would wrap it in a group again
+        raise failures[0]
     return answers
 
 
