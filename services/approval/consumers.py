@@ -22,12 +22,15 @@ from shared.messaging.subscription import Handler, Subscription
 
 
 def subscriptions(context: Context) -> list[Subscription]:
-    handlers: dict[type[Event], Handler] = {
+    asked: dict[type[Event], Handler] = {
         TicketSubmitted: partial(open_reviews, context),
         TicketRevised: partial(open_reviews, context),
         TicketExtensionRequested: partial(open_extension_review, context),
+    }
+    handlers: dict[type[Event], Handler] = {
+        **asked,
         TicketExtensionRejected: partial(void_extension_review, context),
     }
     for stop, why in STOPS.items():
         handlers[stop] = partial(void_reviews, context, why=why)
-    return [Subscription(topics.TICKET, handlers)]
+    return [Subscription(topics.TICKET, handlers, opens=tuple(asked))]

@@ -24,6 +24,6 @@ def subscriptions(context: Context) -> list[Subscription]:
     stops: dict[type[Event], Handler] = {cls: partial(stop_grants, context) for cls in CAUSES}
     witness: dict[type[Event], Handler] = {ReviewApproved: partial(record_witness, context)}
     return [
-        Subscription(topics.TICKET, {**intents, **stops}),
-        Subscription(topics.APPROVAL, witness),
+        Subscription(topics.TICKET, {**intents, **stops}, opens=tuple(intents)),
+        Subscription(topics.APPROVAL, witness, opens=tuple(witness)),
     ]

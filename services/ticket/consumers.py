@@ -18,6 +18,7 @@ def subscriptions(context: Context) -> list[Subscription]:
                 ReviewApproved: partial(reviews.approve, context),
                 ReviewRejected: partial(reviews.reject, context),
             },
+            opens=(ReviewApproved,),
         ),
         Subscription(
             topics.ACCESS,

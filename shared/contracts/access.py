@@ -1,15 +1,15 @@
 """Facts of the provisioner: what AWS was made to do, and what it was read back to say."""
 
 from datetime import timedelta
-from enum import StrEnum
 from typing import ClassVar
 
 from pydantic import AwareDatetime
 
 from shared.contracts.event import About, Event
+from shared.contracts.words import Word
 
 
-class EndCause(StrEnum):
+class EndCause(Word):
     """Why a claim is over, and the code of a grant that ended by it."""
 
     EXPIRED = "expired"

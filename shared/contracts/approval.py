@@ -1,7 +1,6 @@
 """Facts of the approval service: the review of one approval subject."""
 
-from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import AwareDatetime
 
@@ -9,6 +8,7 @@ from shared.contracts.event import About, Contract, Event, Revisions
 from shared.contracts.people import Person
 from shared.contracts.subject import SubjectKind
 from shared.contracts.windows import Window
+from shared.contracts.words import Word
 
 
 class Stage(Contract):
@@ -22,13 +22,20 @@ class Stage(Contract):
     denials: int = 1
 
 
+class Verdict(Word):
+    """What a vote says."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
 class Vote(Contract):
     """One decision, with the proof: what allowed it and on which documents."""
 
     id: str
     stage: int
     """Position in the review's stages, from 1."""
-    verdict: Literal["approve", "reject"]
+    verdict: Verdict
     voter: Person
     acting_for: str | None = None
     comment: str = ""
@@ -120,7 +127,7 @@ class ReviewApproved(ReviewFact):
     revisions: Revisions
 
 
-class RejectionCode(StrEnum):
+class RejectionCode(Word):
     """Why a review ended with a no."""
 
     REJECTED = "rejected"
@@ -129,7 +136,7 @@ class RejectionCode(StrEnum):
     UNAPPROVABLE = "unapprovable"
 
 
-class ExtensionEnd(StrEnum):
+class ExtensionEnd(Word):
     """Why a later end that was asked for is not to come; where a review said no, with its code."""
 
     REJECTED = RejectionCode.REJECTED.value

@@ -5,9 +5,11 @@ added, with a default. The envelope (CloudEvents headers) is in shared/messaging
 its neighbours in shared/contracts hold bodies only and do no I/O.
 """
 
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from shared.contracts.words import Word
 
 
 class Contract(BaseModel):
@@ -16,10 +18,15 @@ class Contract(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
 
+class ActorKind(Word):
+    PERSON = "person"
+    SERVICE = "service"
+
+
 class Actor(Contract):
     """Who did it. A person is named by token (iss, sub) and Identity Store user; a service by its name."""
 
-    kind: Literal["person", "service"]
+    kind: ActorKind
     name: str
     """User name of the person, or the service's name."""
     user_id: str | None = None
@@ -32,7 +39,7 @@ class Actor(Contract):
 
     @classmethod
     def service(cls, name: str) -> "Actor":
-        return cls(kind="service", name=name)
+        return cls(kind=ActorKind.SERVICE, name=name)
 
 
 class Revisions(Contract):
@@ -77,6 +84,9 @@ class Event(Contract):
 
     TYPE: ClassVar[str] = ""
     """`noun.past_tense.vN`; the key under which `EVENTS` finds the class."""
+    MUST_UNDERSTAND: ClassVar[tuple[str, ...]] = ()
+    """Names of fields without which the fact would be misread: a reader that would open access by it, and
+    does not know one of them, refuses. Sent as a header, so that it costs nothing where there are none."""
 
     subject: str
     version: int = 0

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 
 from pydantic import AwareDatetime
 
@@ -17,9 +16,10 @@ from shared.contracts.description import Description
 from shared.contracts.event import Contract
 from shared.contracts.people import Person
 from shared.contracts.windows import Window, WindowAsked
+from shared.contracts.words import Word
 
 
-class SubjectKind(StrEnum):
+class SubjectKind(Word):
     """What is asked for. The kind is part of the hash: an approval of one is never one of another."""
 
     TARGET = "target"

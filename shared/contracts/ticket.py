@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
-from enum import StrEnum
 from typing import Any, ClassVar, Final
 
 from pydantic import AwareDatetime
@@ -13,9 +12,10 @@ from shared.contracts.event import About, Contract, Event, Revisions
 from shared.contracts.people import Person
 from shared.contracts.subject import ApprovalSubject, SubjectGrant, SubjectKind
 from shared.contracts.windows import Window, WindowAsked
+from shared.contracts.words import Word
 
 
-class TargetState(StrEnum):
+class TargetState(Word):
     PENDING = "pending"
     APPROVED = "approved"
     REJECTED = "rejected"
@@ -23,7 +23,7 @@ class TargetState(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
-class GrantState(StrEnum):
+class GrantState(Word):
     SCHEDULED = "scheduled"
     GRANTING = "granting"
     ACTIVE = "active"
@@ -37,8 +37,12 @@ FINAL_STATES: Final = frozenset({GrantState.REVOKED, GrantState.RELEASED, GrantS
 """Nothing follows these."""
 
 
-class TicketState(StrEnum):
+class TicketState(Word):
     """For display; derived from targets and grants by the ticket service, never decided on."""
+
+    @property
+    def is_decided_on(self) -> bool:
+        return False
 
     PENDING = "pending"
     SCHEDULED = "scheduled"
@@ -114,7 +118,7 @@ class Grant(Contract):
         return self.state is not None and self.state not in FINAL_STATES
 
 
-class ExtensionState(StrEnum):
+class ExtensionState(Word):
     PENDING = "pending"
     APPROVED = "approved"
     """And not carried out yet."""

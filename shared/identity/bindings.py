@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from shared.contracts.documents import User
-from shared.contracts.event import Actor
+from shared.contracts.event import Actor, ActorKind
 from shared.foundation.errors import Forbidden, NotReady
 from shared.identity.tokens import Claims
 from shared.policy.snapshot import Snapshot
@@ -143,7 +143,7 @@ async def _refuse_conflict(
 
 def _actor(claims: Claims, user: User) -> Actor:
     return Actor(
-        kind="person",
+        kind=ActorKind.PERSON,
         name=user.user_name,
         user_id=user.id,
         iss=claims.iss,

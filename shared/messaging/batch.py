@@ -23,7 +23,16 @@ from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import Clock
 from shared.messaging import inbox
 from shared.messaging.dead_letters import park
-from shared.messaging.subscription import Outcome, Reading, Skipped, Subscription, Unreadable, Wanted, read
+from shared.messaging.subscription import (
+    NotUnderstood,
+    Outcome,
+    Reading,
+    Skipped,
+    Subscription,
+    Unreadable,
+    Wanted,
+    read,
+)
 from shared.observability import metrics, tracing
 from shared.observability.logs import logger
 
@@ -124,6 +133,8 @@ class Batches:
                 await self._park(work, reading)
             elif isinstance(reading, Wanted):
                 await self._call(work, reading, fresh)
+            elif isinstance(reading, NotUnderstood):
+                self._refuse(work, reading)
             if time.perf_counter() - started > LOCKS_HELD_S:
                 return done
         return len(readings)
@@ -159,6 +170,18 @@ class Batches:
             )
         )
 
+    def _refuse(self, work: UnitOfWork, refused: NotUnderstood) -> None:
+        record = refused.record
+        place = f"{record.topic}, partition {record.partition}, offset {record.offset}"
+        work.alert(
+            Alert(
+                key=f"not_understood/{refused.type}",
+                summary=f"{self._service}: {refused.type} is from a newer release; no access is opened by it",
+                detail=f"{place}: {refused.why}. Bring this service to the release of its sender, then have "
+                "the record sent again.",
+            )
+        )
+
     def _read(self, record: ConsumerRecord) -> Reading:
         return read(record, self._subscriptions[record.topic])
 
@@ -177,6 +200,8 @@ def _without_content(error: Exception) -> str:
 def _outcome(reading: Reading) -> Outcome:
     if isinstance(reading, Unreadable):
         return "parked"
+    if isinstance(reading, NotUnderstood):
+        return "refused"
     return "skipped" if isinstance(reading, Skipped) else "handled"
 
 

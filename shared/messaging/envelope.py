@@ -4,7 +4,7 @@ Writes the envelope when an event enters the outbox and reads it when a record a
 cannot be read raises `Undecodable`, which parks it; an event type nobody knows is not an error.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -17,6 +17,7 @@ from shared.contracts.event import Contract, Event
 from shared.contracts.registry import EVENTS
 
 SPEC_VERSION = "1.0"
+_MUST_UNDERSTAND = "ce_mustunderstand"
 
 EventT = TypeVar("EventT", bound=Event)
 ContractT = TypeVar("ContractT", bound=Contract)
@@ -37,6 +38,8 @@ class Envelope:
     time: datetime
     carrier: Mapping[str, str]
     """W3C trace context: traceparent and tracestate, where present."""
+    must_understand: tuple[str, ...] = ()
+    """Fields that a reader must know which would open access by this."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,13 @@ class Received(Generic[EventT]):
 
 
 def headers_for(
-    *, event_id: str, type_name: str, subject: str, source: str, time: datetime
+    *,
+    event_id: str,
+    type_name: str,
+    subject: str,
+    source: str,
+    time: datetime,
+    must_understand: Sequence[str] = (),
 ) -> dict[str, str]:
     """Headers of a new event, with the current trace context injected."""
     headers = {
@@ -64,6 +73,8 @@ def headers_for(
         "ce_time": time.isoformat(timespec="microseconds"),
         "content-type": "application/json",
     }
+    if must_understand:
+        headers[_MUST_UNDERSTAND] = ",".join(must_understand)
     propagate.inject(headers)
     return headers
 
@@ -88,6 +99,7 @@ def read_envelope(headers: Mapping[str, str]) -> Envelope:
             source=headers["ce_source"],
             time=_moment(headers["ce_time"]),
             carrier={name: headers[name] for name in ("traceparent", "tracestate") if name in headers},
+            must_understand=tuple(filter(None, headers.get(_MUST_UNDERSTAND, "").split(","))),
         )
     except KeyError as error:
         raise Undecodable(f"the header {error.args[0]} is missing") from error

@@ -80,10 +80,18 @@ def append_raw(
     type_name: str,
     value: bytes,
     at: datetime,
+    must_understand: Sequence[str] = (),
 ) -> None:
     """Bytes that are already a public format (OCSF); the owner of the topic only."""
     _check_owner(service, topic)
-    headers = headers_for(event_id=event_id, type_name=type_name, subject=key, source=service, time=at)
+    headers = headers_for(
+        event_id=event_id,
+        type_name=type_name,
+        subject=key,
+        source=service,
+        time=at,
+        must_understand=must_understand,
+    )
     work.collect(_insert, (event_id, topic, key, type_name, value, headers, at))
     work.after_commit(work.wake_relay)
 
@@ -131,6 +139,7 @@ def _collect(
         type_name=type_name,
         value=body.model_dump_json().encode(),
         at=at,
+        must_understand=body.MUST_UNDERSTAND if isinstance(body, Event) else (),
     )
     return event_id
 

@@ -1,6 +1,6 @@
 """What a service listens to, and how a record is read for it: wanted, skipped or unreadable."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -8,6 +8,7 @@ from aiokafka import ConsumerRecord
 
 from shared.contracts import topics
 from shared.contracts.event import Event
+from shared.contracts.words import unknown_words
 from shared.database.unit_of_work import UnitOfWork
 from shared.messaging.envelope import (
     Envelope,
@@ -23,7 +24,7 @@ Handler: TypeAlias = Callable[[UnitOfWork, Received[Any]], Awaitable[None]]
 """A command for one event type, called with the unit of work and the event. The consumer has claimed the
 event in that unit and commits it, so that the effect happens once or not at all."""
 
-Outcome: TypeAlias = Literal["handled", "skipped", "parked"]
+Outcome: TypeAlias = Literal["handled", "skipped", "parked", "refused"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Subscription:
     """For the audit log, which takes every known type."""
     own_inbox: bool = False
     """The handler itself knows what it has had; the audit log does, and is asked every time."""
+    opens: Collection[type[Event]] = ()
+    """Those of its types by which access may be opened: they are refused, with an alert, where they hold what
+    this release does not understand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,16 @@ class Unreadable:
     error: str
 
 
-Reading: TypeAlias = Wanted | Skipped | Unreadable
+@dataclass(frozen=True, slots=True)
+class NotUnderstood:
+    """It would open access, and says something that this release does not know."""
+
+    record: ConsumerRecord
+    type: str
+    why: str
+
+
+Reading: TypeAlias = Wanted | Skipped | Unreadable | NotUnderstood
 
 
 def read(record: ConsumerRecord, subscription: Subscription) -> Reading:
@@ -83,7 +96,17 @@ def read(record: ConsumerRecord, subscription: Subscription) -> Reading:
         event = read_body(cls, record.value)
     except Undecodable as error:
         return Unreadable(record, str(error))
+    if cls in subscription.opens and (why := _doubt(event, envelope)):
+        return NotUnderstood(record, envelope.type, why)
     return Wanted(record, Received(event, envelope), handler, subscription.own_inbox)
+
+
+def _doubt(event: Event, envelope: Envelope) -> str | None:
+    if fields := [name for name in envelope.must_understand if name not in type(event).model_fields]:
+        return f"it must not be acted on without the fields {', '.join(fields)}"
+    if words := sorted(set(unknown_words(event))):
+        return f"unknown words: {', '.join(words)}"
+    return None
 
 
 def _check_owner(envelope: Envelope, topic: topics.Topic) -> None:

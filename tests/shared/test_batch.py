@@ -56,9 +56,13 @@ class Reader:
     hooks: list[tuple[str, int]] = field(default_factory=list)
     units: int = 0
     slow: Callable[[str, int], Any] | None = None
+    opens: bool = False
 
     def __post_init__(self) -> None:
-        subscriptions = {topic: Subscription(topic, {cls: self._handle}) for topic, cls in FACTS.items()}
+        subscriptions = {
+            topic: Subscription(topic, {cls: self._handle}, opens=(cls,) if self.opens else ())
+            for topic, cls in FACTS.items()
+        }
         self.batches = Batches("provisioner", subscriptions, begin=self._begin, clock=ManualClock(NOW))
 
     async def handle(self, *records: ConsumerRecord) -> list[Failure]:
@@ -279,6 +283,23 @@ async def test_record_that_can_never_be_stored_is_parked_and_costs_the_others_no
     assert "secret" not in parked["error"]
     [alert] = reader.alerts.active
     assert alert.key == f"dead_letter/{topics.APPROVAL}/0/{place}"
+
+
+@pytest.mark.parametrize("place", range(SIZE))
+async def test_fact_that_is_not_understood_opens_nothing_and_can_be_sent_again(
+    effect_pool: Pool, place: int
+) -> None:
+    reader = Reader(effect_pool, opens=True)
+    records = [record(number) for number in range(SIZE)]
+    plain = records[place]
+    records[place] = replace(plain, headers=(*plain.headers, ("ce_mustunderstand", b"conditions")))
+    assert await reader.handle(*records) == []
+    assert numbers(await reader.effects()) == [number for number in range(SIZE) if number != place]
+    [alert] = reader.alerts.active
+    assert alert.key == f"not_understood/{FACTS[topics.APPROVAL].TYPE}"
+    assert "conditions" in alert.detail
+    assert await reader.handle(plain) == [], "a release that understands it takes it"
+    assert sorted(numbers(await reader.effects())) == list(range(SIZE))
 
 
 async def test_record_that_alone_can_never_be_stored_is_parked(effect_pool: Pool) -> None:
