@@ -39,6 +39,7 @@ LINGERS: Final = 3
 LET_GO_WITHIN_S: Final = 2.0
 """How long a rebalance waits for the batch in hand, so that its next reader need not repeat it."""
 COMMIT_WITHIN_S: Final = 3.0
+LEAVE_WITHIN_S: Final = 5.0
 
 log = logger("consumer")
 
@@ -53,7 +54,6 @@ class Consumer:
     alerts: Alerts
     linger_s: float = 0.0
     """How long the first record waits for more: it spares work where nobody waits for the effect."""
-    stop_within_s: float = 20.0
     failing: Failing = field(init=False)
     progress: Progress = field(default_factory=Progress)
     _in_hand: Counter[str] = field(default_factory=Counter)
@@ -84,17 +84,22 @@ class Consumer:
         self._broker = broker
         self._committing = asyncio.create_task(self._keep_committing())
 
-    async def stop(self) -> None:
-        """Finish the batch in hand, if it does in time, commit what is processed, and leave the group."""
+    async def stop(self, *, within_s: float) -> None:
+        """Finish the batch in hand, if it does in time, commit what is processed, and leave the group.
+
+        A batch that does not is cut: nothing of it is committed.
+        """
         self._stopping.set()
         self.failing.backoff.stop()
         if self._broker is None:
             return
-        await self._settle(self.stop_within_s)
+        await self._settle(within_s)
         if self._committing is not None:
             self._committing.cancel()
         broker, self._broker = self._broker, None
-        await broker.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_WITHIN_S):
+                await broker.stop()
 
     def assigned(self) -> bool:
         """Whether this member really has partitions and reads them; a started consumer may have none."""

@@ -5,7 +5,6 @@ with retries, in that order, and let go in reverse. The only place where these p
 """
 
 import asyncio
-import contextlib
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -55,6 +54,8 @@ SETTLED_AFTER_S = 30.0
 LOST_TOO_OFTEN = 3
 """A database that went away for a moment is no alert; one that stays away is."""
 STOP_WITHIN_S = 30.0
+FINISH_WITHIN_S = 20.0
+"""For the records in hand; what is not done by then is delivered again."""
 COLLECT_AFTER = (20_000, 20, 20)
 """Objects; Python's own 700 makes it look through all that is young many times for each record."""
 
@@ -188,8 +189,7 @@ class Service:
         """Consumers first, then background work and relay, then the pool; bounded."""
         self._problem = "stopping"
         await self._end(self._tasks[:1])  # what is still starting must not start while we stop
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.consumer.stop(), STOP_WITHIN_S)
+        await self.consumer.stop(within_s=FINISH_WITHIN_S)
         await self._end(self._tasks)
         self._tasks.clear()
         if self._parts.closing is not None:

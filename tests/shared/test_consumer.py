@@ -90,7 +90,7 @@ async def consuming(consumer: Consumer, broker: Broker) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await consumer.stop()
+        await consumer.stop(within_s=5)
 
 
 @asynccontextmanager
@@ -272,7 +272,6 @@ async def test_only_what_is_processed_is_committed_and_a_restart_resumes_there(
             await asyncio.Event().wait()
 
     reader.before = hold
-    reader.consumer.stop_within_s = 0.05
     async with sending(broker) as send:
         await reader.consumer.start(kafka_settings(broker))
         await send(*good(0))
@@ -281,7 +280,7 @@ async def test_only_what_is_processed_is_committed_and_a_restart_resumes_there(
             await send(*good(number))
         await until(held.is_set)
         await until_committed(broker, 1)  # the one in hand is not
-        await reader.consumer.stop()
+        await reader.consumer.stop(within_s=0.05)
         assert await committed(broker) == 1
         reader.before = None
         async with consuming(reader.make(), broker):

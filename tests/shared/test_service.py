@@ -243,7 +243,7 @@ async def test_a_stop_lets_the_handler_finish_then_the_rest_in_order(
 async def test_a_stop_cuts_a_handler_that_does_not_end(
     dsn: str, pool: Pool, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.runtime.service.STOP_WITHIN_S", 0.3)
+    monkeypatch.setattr("shared.runtime.service.FINISH_WITHIN_S", 0.3)
     order = Order(dsn, broker)
     async with asyncio.timeout(20), started(order.service):
         await up(order.service)
@@ -251,6 +251,7 @@ async def test_a_stop_cuts_a_handler_that_does_not_end(
         await order.entered.wait()
         await order.service.stop()
     assert order.said[:2] == ["background", "closing"]
+    assert order.service.consumer._client is None, "it has left its group"
 
 
 async def test_a_background_task_that_fails_is_loud_started_again_and_cleared(
