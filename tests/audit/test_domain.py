@@ -10,7 +10,7 @@ from services.audit.domain.mapping import LARGEST, Product, Record, Untranslatab
 from services.audit.domain.ocsf import milliseconds
 from services.audit.domain.registry import REGISTRY
 from shared.contracts.access import AccessExtended, AccessExtensionFailed, AccessGranted
-from shared.contracts.approval import ExtensionEnd, ReviewDecided
+from shared.contracts.approval import ExtensionEnd, ReviewDecided, Verdict
 from shared.contracts.configuration import AuditRead, AuthzDenied, facts_of
 from shared.contracts.documents import AccessScope, ApprovalRule, RegisteredAccount
 from shared.contracts.event import Actor, Event
@@ -199,7 +199,7 @@ def test_translate_stop_says_access_revoked() -> None:
 @pytest.mark.parametrize(("verdict", "disposition"), [("approve", "Approved"), ("reject", "Rejected")])
 def test_translate_vote_says_its_verdict_and_proof(verdict: str, disposition: str) -> None:
     event = example(ReviewDecided)
-    vote = event.vote.model_copy(update={"verdict": verdict, "acting_for": user_id("dora")})
+    vote = event.vote.model_copy(update={"verdict": Verdict(verdict), "acting_for": user_id("dora")})
     said = ocsf_of(event.model_copy(update={"vote": vote}))
     assert (said["activity_name"], said["disposition"]) == (verdict.title(), disposition)
     assert said["authorizations"][0]["policy"]["name"].startswith("rule/prod ")
