@@ -22,6 +22,7 @@ from shared.contracts import topics
 from shared.contracts.configuration import ConfigurationFact
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import Clock, ManualClock
+from shared.messaging import outbox
 from shared.messaging.envelope import Received
 from shared.messaging.subscription import Subscription
 from shared.observability import logs
@@ -32,7 +33,7 @@ from tests.support.corridor import (
     create_topics,
     effect_database,
     effects,
-    say,
+    fact,
     settings_for,
     unique,
 )
@@ -133,7 +134,8 @@ async def publish_at(service: Service, watch: Stopwatch, *, rate: float, count: 
 
 
 async def publish_one(service: Service, watch: Stopwatch, key: str, number: int) -> None:
-    await say(service.context.pool, "ticket", key, number)
+    async with service.context.unit_of_work() as work:
+        outbox.append(work, "ticket", fact(key, number))
     watch.committed[number] = time.perf_counter()
 
 

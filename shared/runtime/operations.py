@@ -143,6 +143,7 @@ def _add_sending_again(router: APIRouter, context: Context) -> None:
 
         async def command(work: UnitOfWork) -> OutboxReplayed:
             _note(context, work, caller, "outbox.replay", detail=f"since {body.since.isoformat()}")
+            work.after_commit(work.wake_relay)
             return OutboxReplayed(marked=await outbox.replay(work.conn, body.since))
 
         return await write(context, caller, command, _accepted)
