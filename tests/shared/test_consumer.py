@@ -68,6 +68,17 @@ class Reader:
             await self.before(number)
         work.after_commit(partial(self.handled.append, number))
 
+    def hold(self) -> tuple[asyncio.Event, asyncio.Event]:
+        """Let the handler wait: when it has begun, and what lets it go on."""
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def wait(_number: int) -> None:
+            begun.set()
+            await go_on.wait()
+
+        self.before = wait
+        return begun, go_on
+
     async def _pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
 
@@ -373,13 +384,7 @@ async def test_a_bug_behind_the_handlers_leaves_no_record_out(pool: Pool, broker
 
 async def test_a_rebalance_waits_for_the_batch_in_hand_and_commits_it(pool: Pool, broker: Broker) -> None:
     reader = Reader(pool)
-    held, go_on = asyncio.Event(), asyncio.Event()
-
-    async def hold(_number: int) -> None:
-        held.set()
-        await go_on.wait()
-
-    reader.before = hold
+    held, go_on = reader.hold()
     async with sending(broker) as send, consuming(reader.consumer, broker):
         await send(*good(0))
         await held.wait()
@@ -396,13 +401,7 @@ async def test_a_rebalance_does_not_wait_for_a_batch_that_hangs(
 ) -> None:
     monkeypatch.setattr("shared.messaging.consumer.LET_GO_WITHIN_S", 0.05)
     reader = Reader(pool)
-    held, go_on = asyncio.Event(), asyncio.Event()
-
-    async def hold(_number: int) -> None:
-        held.set()
-        await go_on.wait()
-
-    reader.before = hold
+    held, go_on = reader.hold()
     async with sending(broker) as send, consuming(reader.consumer, broker):
         await send(*good(0))
         await held.wait()
