@@ -33,6 +33,7 @@ from simulator.model import Assignment
 from simulator.server import Simulator
 from tests.support.harness import service_database, with_pool
 from tests.support.servers import embedded_postgres
+from tests.support.signing import TRUST, key_settings
 
 FEWEST = 200
 """Ends from which a 99th percentile says more than the largest."""
@@ -60,11 +61,17 @@ class TimedExpiry(Expiry):
 async def measure(admin_dsn: str, *, claims: int, seconds: float) -> dict[str, object]:
     """One line: a fresh database with so many live claims, and ends for so long."""
     clock = Clock()
-    tables = Tables(policy=Policy(clock=clock, stale_after=timedelta(1)), settings=KafkaSettings())
+    tables = Tables(
+        policy=Policy(clock=clock, stale_after=timedelta(1)), settings=KafkaSettings(), trust=TRUST
+    )
     async with service_database(admin_dsn, "provisioner") as dsn, Simulator().serve() as aws:
         _let_run_free(aws)
         settings = ProvisionerSettings(
-            env="development", database_url=SecretStr(dsn), calls_per_second=None, aws_endpoint=aws.url
+            env="development",
+            database_url=SecretStr(dsn),
+            calls_per_second=None,
+            aws_endpoint=aws.url,
+            **key_settings("provisioner"),
         )
         service = build(settings, process=Process(clock, tables), identity_center=_connect)
         async with with_pool(service):

@@ -26,6 +26,7 @@ from local.processes import free_ports, spawn
 from shared.database.migrate import SERVICES, app_role_of, database_of, migrate_databases
 from shared.foundation.settings import KafkaSettings
 from shared.messaging import kafka
+from shared.messaging.key_folder import KeyFolder
 from simulator.directory import Directory
 from simulator.directory_file import SHIPPED
 from simulator.server import Simulator
@@ -179,10 +180,13 @@ async def fleet(
         organisation = Simulator(organisation=world).directory
         client = await running.enter_async_context(httpx2.AsyncClient(timeout=10))
         common = _environment(broker, box, issuer, simulator_url, organisation)
+        keys = KeyFolder(folder / "keys")
         services = {}
         for name, port in zip(SERVICES, free_ports(len(SERVICES)), strict=True):
             environment = {
                 **common,
+                "JIT_SIGNING_KEY_FILE": str(keys.make(name)),
+                "JIT_PUBLIC_KEYS_DIR": str(keys.public),
                 "JIT_PORT": str(port),
                 "JIT_DATABASE_URL": _app_dsn(server.admin_dsn, name),
                 **service_settings.get(name, {}),

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from pathlib import Path
 from typing import Any, Final
 
 from shared.foundation.environment import read
@@ -23,10 +24,17 @@ def api_text() -> str:
 
 
 def build(name: str) -> Service:
-    """The service as its __main__ makes it, over a database that is never reached."""
+    """The service as its __main__ makes it, over a database and keys that are never reached."""
     cls: type[ServiceSettings] = getattr(
         importlib.import_module(f"services.{name}.settings"), f"{name.title()}Settings"
     )
-    settings = read(cls, env="development", database_url="postgresql://nobody@127.0.0.1:1/none")
+    nowhere = Path("nowhere")
+    settings = read(
+        cls,
+        env="development",
+        database_url="postgresql://nobody@127.0.0.1:1/none",
+        signing_key_file=nowhere,
+        public_keys_dir=nowhere,
+    )
     service: Service = importlib.import_module(f"services.{name}.__main__").build(settings)
     return service

@@ -46,6 +46,9 @@ from shared.documents.tables import Tables
 from shared.foundation.clock import Clock
 from shared.foundation.issuers import TrustedIssuer
 from shared.foundation.settings import KafkaSettings, SmtpSettings
+from shared.messaging.key_folder import KeyFolder
+from shared.messaging.keys import PublicKeys
+from shared.messaging.signing import Trust
 from shared.policy.policy import Policy
 from shared.runtime.service import Process, Service
 from simulator.directory_file import SHIPPED
@@ -53,6 +56,7 @@ from simulator.server import Simulator
 from simulator.settings import Settings as SimulatorSettings
 
 PATIENCE_S = 60.0
+INSTANCE = "default"
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ async def stack(
         on_step("services")
         dsns = {name: _app_dsn(admin_dsn, name, passwords[name]) for name in SERVICES}
         settings = _settings(options, bootstrap, simulator, box, issuer)
-        services, tables = _build(options, settings, dsns)
+        services, tables = _build(options, settings, dsns, _keys(options.data))
         made = Stack(options, services, simulator, box, bootstrap, broker, server, issuer)
         await running.enter_async_context(serving(_gateway(made), port=options.port))
         await running.enter_async_context(_working(made, tables))
@@ -161,6 +165,15 @@ def _passwords(data: Path) -> dict[str, str]:
     return passwords
 
 
+def _keys(data: Path) -> KeyFolder:
+    """A key for each service, made at the first start."""
+    keys = KeyFolder(data / "keys")
+    for service in SERVICES:
+        if not keys.signing_file(service).exists():
+            keys.make(service)
+    return keys
+
+
 def _app_dsn(admin_dsn: str, service: str, password: str) -> SecretStr:
     address = admin_dsn.rpartition("@")[2].partition("/")[0]
     return SecretStr(f"postgresql://{app_role_of(service)}:{password}@{address}/{database_of(service)}")
@@ -187,6 +200,7 @@ def _settings(
     find_group = simulator.directory.find_group
     return {
         "env": "development",
+        "instance": INSTANCE,
         "public_url": f"http://{LOOPBACK}:{options.port}",
         "issuers": (
             TrustedIssuer(
@@ -204,17 +218,19 @@ def _settings(
 
 
 def _build(
-    options: Options, settings: dict[str, Any], dsns: dict[str, SecretStr]
+    options: Options, settings: dict[str, Any], dsns: dict[str, SecretStr], keys: KeyFolder
 ) -> tuple[list[Service], Tables]:
     """Five services that share a clock and one copy of the tables."""
     clock = Clock()
     roles = {"admin": settings["role_admin"], "auditor": settings["role_auditor"]}
     policy = Policy(roles, clock=clock, stale_after=timedelta(seconds=60))
-    tables = Tables(policy=policy, settings=settings["kafka"])
+    trust = Trust(INSTANCE, PublicKeys(keys.public))
+    tables = Tables(policy=policy, settings=settings["kafka"], trust=trust)
     process = Process(clock, tables, watches_tables="ticket")
 
     def given(name: str, **own: Any) -> dict[str, Any]:
-        return {"database_url": dsns[name], **settings, **own, **options.settings.get(name, {})}
+        files = {"signing_key_file": keys.signing_file(name), "public_keys_dir": keys.public}
+        return {"database_url": dsns[name], **files, **settings, **own, **options.settings.get(name, {})}
 
     # The stand-in has no rate limit here: the first reading of the organisation takes a second, not 20.
     aws = {"aws_endpoint": settings.pop("aws_endpoint"), "calls_per_second": None}

@@ -17,6 +17,7 @@ from shared.foundation.settings import KafkaSettings
 from shared.messaging import kafka
 from shared.messaging.envelope import Undecodable, read_body, read_envelope, read_headers
 from shared.messaging.outbox import MARKER_TYPE, document_type
+from shared.messaging.signing import Trust
 from shared.observability.logs import logger
 from shared.policy.policy import Policy
 
@@ -28,9 +29,10 @@ log = logger("tables")
 class Tables:
     """The reader. One per process is enough, whatever the number of services in it."""
 
-    def __init__(self, *, policy: Policy, settings: KafkaSettings) -> None:
+    def __init__(self, *, policy: Policy, settings: KafkaSettings, trust: Trust) -> None:
         self.policy = policy
         self._settings = settings
+        self._trust = trust
         self._behind: dict[TopicPartition, int] | None = None
         """What the first reader has still to reach; None before it looked (and where nobody reads)."""
         self._classes = {document_type(kind): cls for kind, cls in DOCUMENTS.items()}
@@ -74,6 +76,7 @@ class Tables:
     def _take_record(self, topic: Topic, record: ConsumerRecord) -> None:
         """Apply one record; what is unreadable or forged is left out and kept for the alert."""
         try:
+            self._trust.check(record, owner=topic.owner)
             envelope = read_envelope(read_headers(record.headers))
             if envelope.source != topic.owner:
                 raise Undecodable(f"ce_source is {envelope.source!r}, not the owner {topic.owner}")

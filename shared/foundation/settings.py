@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from email.utils import parseaddr
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, IPvAnyNetwork, SecretStr, StringConstraints, field_validator, model_validator
@@ -98,6 +99,12 @@ class ServiceSettings(BaseSettings):
     """Production unless said otherwise: then plain-http or loopback issuers and AWS endpoints are refused."""
     instance: str = "default"
     """Name of the organisation's Identity Center instance; part of every key from the first day."""
+    signing_key_file: Path
+    """PEM file of this service's own Ed25519 key, with which it signs all that it sends; `jit keys new` makes
+    it. No other service may read it."""
+    public_keys_dir: Path
+    """Folder with the public keys of all five services, in files `<service>.<key id>.pem`: whoever signs with
+    one of them is believed. Read again at least once a minute, so that keys can be changed while all run."""
     database_url: SecretStr
     """DSN of this service's database as its app role, which owns no tables."""
     relay_database_url: SecretStr | None = None

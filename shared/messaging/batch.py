@@ -18,12 +18,15 @@ from aiokafka.structs import TopicPartition
 from opentelemetry.trace import SpanKind
 from structlog.contextvars import bound_contextvars
 
+from shared.contracts import topics
 from shared.contracts.change import Alert
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import Clock
 from shared.messaging import inbox
 from shared.messaging.dead_letters import park
+from shared.messaging.signing import Trust
 from shared.messaging.subscription import (
+    Forged,
     NotUnderstood,
     Outcome,
     Reading,
@@ -59,10 +62,17 @@ class Batches:
     """The handling of one service's records. Knows no broker."""
 
     def __init__(
-        self, service: str, subscriptions: Mapping[str, Subscription], *, begin: Begin, clock: Clock
+        self,
+        service: str,
+        subscriptions: Mapping[str, Subscription],
+        *,
+        trust: Trust,
+        begin: Begin,
+        clock: Clock,
     ) -> None:
         self._service = service
         self._subscriptions = subscriptions
+        self._trust = trust
         self._begin = begin
         self._clock = clock
 
@@ -131,6 +141,8 @@ class Batches:
         for done, reading in enumerate(readings, 1):
             if isinstance(reading, Unreadable):
                 await self._park(work, reading)
+            elif isinstance(reading, Forged):
+                await self._set_aside(work, reading)
             elif isinstance(reading, Wanted):
                 await self._call(work, reading, fresh)
             elif isinstance(reading, NotUnderstood):
@@ -170,6 +182,21 @@ class Batches:
             )
         )
 
+    async def _set_aside(self, work: UnitOfWork, forged: Forged) -> None:
+        """One alert for all of a topic: whoever forges one record can forge thousands."""
+        record, error = forged.record, forged.error
+        await park(work.conn, record, error=error, now=self._clock.now(), forged=True)
+        owner = topics.TOPICS[record.topic].owner
+        work.alert(
+            Alert(
+                key=f"forged/{record.topic}",
+                summary=f"{self._service}: a message on {record.topic} was not sent by {owner}",
+                detail=f"partition {record.partition}, offset {record.offset}: {error}. Nothing was done "
+                f"because of it. See GET /v1/ops/{self._service}/dead-letters.",
+                once=True,
+            )
+        )
+
     def _refuse(self, work: UnitOfWork, refused: NotUnderstood) -> None:
         record = refused.record
         place = f"{record.topic}, partition {record.partition}, offset {record.offset}"
@@ -183,10 +210,10 @@ class Batches:
         )
 
     def _read(self, record: ConsumerRecord) -> Reading:
-        return read(record, self._subscriptions[record.topic])
+        return read(record, self._subscriptions[record.topic], self._trust)
 
     def _count(self, reading: Reading) -> None:
-        kind = "undecodable" if isinstance(reading, Unreadable) else reading.type
+        kind = reading.type if isinstance(reading, Wanted | Skipped | NotUnderstood) else "undecodable"
         metrics.CONSUMED.labels(self._service, reading.record.topic, kind, _outcome(reading)).inc()
 
 
@@ -198,7 +225,7 @@ def _without_content(error: Exception) -> str:
 
 
 def _outcome(reading: Reading) -> Outcome:
-    if isinstance(reading, Unreadable):
+    if isinstance(reading, Unreadable | Forged):
         return "parked"
     if isinstance(reading, NotUnderstood):
         return "refused"

@@ -28,6 +28,7 @@ from shared.messaging import kafka
 from shared.messaging.batch import Batches, Begin, Failure
 from shared.messaging.failing import Failing
 from shared.messaging.progress import COMMIT_EVERY_S, Progress
+from shared.messaging.signing import Trust
 from shared.messaging.subscription import Outcome, Subscription
 from shared.observability.alerts import Alerts
 from shared.observability.logs import logger
@@ -258,6 +259,7 @@ def make_consumer(
     service: str,
     subscriptions: Sequence[Subscription],
     *,
+    trust: Trust,
     clock: Clock,
     alerts: Alerts,
     begin: Begin,
@@ -271,7 +273,7 @@ def make_consumer(
         if service not in topics.TOPICS[topic].readers:
             raise ValueError(f"{service} is not a reader of {topic}: add it to shared/contracts/topics.py")
     by_topic = {subscription.topic: subscription for subscription in subscriptions}
-    batches = Batches(service, by_topic, begin=begin, clock=clock)
+    batches = Batches(service, by_topic, trust=trust, begin=begin, clock=clock)
     return Consumer(service, tuple(subscriptions), batches, alerts, linger_s)
 
 

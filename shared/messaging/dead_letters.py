@@ -2,7 +2,7 @@
 
 import base64
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import ConsumerRecord
 
@@ -10,11 +10,17 @@ from shared.database.pool import Conn, planned_anew
 from shared.foundation.clock import new_id
 from shared.foundation.errors import NotFound
 
+MOST_FORGED: Final = 200
+"""Of a topic: whoever can write to the broker must not be able to fill our databases."""
 
-async def park(conn: Conn, record: ConsumerRecord, *, error: str, now: datetime) -> None:
+
+async def park(
+    conn: Conn, record: ConsumerRecord, *, error: str, now: datetime, forged: bool = False
+) -> None:
     """Store a record with its coordinates; headers are base64, since they may be anything.
 
-    PostgreSQL has no NUL in text: one in a name must not keep the record from being parked.
+    PostgreSQL has no NUL in text: one in a name must not keep the record from being parked. Of what the
+    topic's owner has not signed only the first MOST_FORGED are kept.
     """
     headers = [
         [name.replace("\0", "\ufffd"), None if value is None else base64.b64encode(value).decode()]
@@ -22,11 +28,15 @@ async def park(conn: Conn, record: ConsumerRecord, *, error: str, now: datetime)
     ]
     await conn.execute(
         """
-        INSERT INTO dead_letter (id, topic, partition, "offset", key, value, headers, error, parked_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING
+        INSERT INTO dead_letter (
+            id, topic, partition, "offset", key, value, headers, error, parked_at, forged
+        )
+        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+        WHERE NOT $10 OR (SELECT count(*) FROM dead_letter WHERE topic = $2 AND forged) < $11
+        ON CONFLICT DO NOTHING
         """,
         new_id(), record.topic, record.partition, record.offset,
-        record.key, record.value, headers, error.replace("\0", "\ufffd"), now,
+        record.key, record.value, headers, error.replace("\0", "\ufffd"), now, forged, MOST_FORGED,
     )  # fmt: skip
 
 

@@ -128,6 +128,6 @@ def read_body(cls: type[ContractT], value: bytes | None) -> ContractT:
         ) from error
 
 
-def event_class(envelope: Envelope) -> type[Event] | None:
+def event_class(type_name: str) -> type[Event] | None:
     """The class of a known type; None for a type this release does not know."""
-    return EVENTS.get(envelope.type)
+    return EVENTS.get(type_name)

@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from shared.database.pool import Conn
 from shared.foundation.clock import Clock
+from shared.messaging.signing import Signer
 from shared.observability import metrics
 from shared.observability.logs import logger
 
@@ -47,9 +48,10 @@ class Relay:
     """One per service and process. `run` ends only by cancellation."""
 
     def __init__(
-        self, *, service: str, dsn: str, producer: Callable[[], AIOKafkaProducer], clock: Clock
+        self, *, signer: Signer, dsn: str, producer: Callable[[], AIOKafkaProducer], clock: Clock
     ) -> None:
-        self._service = service
+        self._service = signer.key.service
+        self._signer = signer
         self._dsn = dsn
         self._make_producer = producer
         self._clock = clock
@@ -95,7 +97,7 @@ class Relay:
                 while True:
                     self._wake.clear()
                     rows = await self._mark_and_read(conn, sent)
-                    sent = await _send(rows, producer, lost)
+                    sent = await self._send(rows, producer, lost)
                     self._worked = True
                     if len(rows) < BATCH:
                         await self._rest(MARK_WITHIN_S if sent else REST_S)
@@ -128,19 +130,25 @@ class Relay:
         metrics.OUTBOX_SENT.labels(self._service).inc(len(sent))
         return rows
 
+    async def _send(
+        self, rows: Sequence[asyncpg.Record], producer: AIOKafkaProducer, lost: asyncio.Event
+    ) -> list[int]:
+        """The ids of what the broker has acknowledged: of all these rows, or there is an error."""
+        # One batch is in flight per partition, so the order of these sends is the order in Kafka.
+        sent = [
+            await producer.send(
+                row["topic"], value=row["payload"], key=row["key"].encode(), headers=self._headers(row)
+            )
+            for row in rows
+        ]
+        if sent:
+            await _all_of(sent, unless=lost)
+        return [row["id"] for row in rows]
 
-async def _send(rows: Sequence[asyncpg.Record], producer: AIOKafkaProducer, lost: asyncio.Event) -> list[int]:
-    """The ids of what the broker has acknowledged: of all these rows, or there is an error."""
-    # One batch is in flight per partition, so the order of these sends is the order in Kafka.
-    sent = [
-        await producer.send(
-            row["topic"], value=row["payload"], key=row["key"].encode(), headers=_encode(row["headers"])
-        )
-        for row in rows
-    ]
-    if sent:
-        await _all_of(sent, unless=lost)
-    return [row["id"] for row in rows]
+    def _headers(self, row: asyncpg.Record) -> list[tuple[str, bytes | None]]:
+        """Signed now, not when it was appended: what is sent again carries the key of today."""
+        written = [(name, value.encode()) for name, value in json.loads(row["headers"]).items()]
+        return self._signer.signed(written, topic=row["topic"], key=row["key"].encode(), value=row["payload"])
 
 
 @contextlib.asynccontextmanager
@@ -182,10 +190,6 @@ async def _all_of(sent: Sequence[asyncio.Future[Any]], *, unless: asyncio.Event)
     finally:
         losing.cancel()
         sending.cancel()
-
-
-def _encode(headers: str) -> list[tuple[str, bytes]]:
-    return [(name, value.encode()) for name, value in json.loads(headers).items()]
 
 
 async def backlog(conn: Conn, *, now: datetime) -> tuple[int, timedelta]:

@@ -1,5 +1,6 @@
-"""What a service listens to, and how a record is read for it: wanted, skipped or unreadable."""
+"""What a service listens to, and how a record is read for it: wanted, skipped, unreadable or unproven."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -19,6 +20,7 @@ from shared.messaging.envelope import (
     read_envelope,
     read_headers,
 )
+from shared.messaging.signing import Trust, Unproven
 
 Handler: TypeAlias = Callable[[UnitOfWork, Received[Any]], Awaitable[None]]
 """A command for one event type, called with the unit of work and the event. The consumer has claimed the
@@ -73,6 +75,14 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
+class Forged:
+    """Its topic's owner has not signed it."""
+
+    record: ConsumerRecord
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class NotUnderstood:
     """It would open access, and says something that this release does not know."""
 
@@ -81,24 +91,42 @@ class NotUnderstood:
     why: str
 
 
-Reading: TypeAlias = Wanted | Skipped | Unreadable | NotUnderstood
+Reading: TypeAlias = Wanted | Skipped | Unreadable | Forged | NotUnderstood
 
 
-def read(record: ConsumerRecord, subscription: Subscription) -> Reading:
-    """Pure; says what becomes of a record, whoever wrote it and whatever is in it."""
+def read(record: ConsumerRecord, subscription: Subscription, trust: Trust) -> Reading:
+    """What becomes of a record, whoever wrote it and whatever is in it.
+
+    Nothing of it is believed before its proof was checked, but that it is of a type nobody here wants.
+    """
+    topic = topics.TOPICS[subscription.topic]
+    cls, handler = _wanted_as(record, subscription)
+    if cls is not None and handler is None:
+        return Skipped(record, cls.TYPE)
     try:
+        trust.check(record, owner=topic.owner)
         envelope = read_envelope(read_headers(record.headers))
-        _check_owner(envelope, topics.TOPICS[subscription.topic])
-        cls = event_class(envelope)
-        handler = subscription.handlers.get(cls, subscription.otherwise) if cls else None
+        _check_owner(envelope, topic)
         if cls is None or handler is None:
-            return Skipped(record, envelope.type if cls else "unknown")
+            return Skipped(record, "unknown")
         event = read_body(cls, record.value)
+    except Unproven as error:
+        return Forged(record, str(error))
     except Undecodable as error:
         return Unreadable(record, str(error))
     if cls in subscription.opens and (why := _doubt(event, envelope)):
         return NotUnderstood(record, envelope.type, why)
     return Wanted(record, Received(event, envelope), handler, subscription.own_inbox)
+
+
+def _wanted_as(
+    record: ConsumerRecord, subscription: Subscription
+) -> tuple[type[Event] | None, Handler | None]:
+    """The class that its headers name, and who acts on such; None for what cannot be told."""
+    with contextlib.suppress(Undecodable):
+        if cls := event_class(read_headers(record.headers).get("ce_type", "")):
+            return cls, subscription.handlers.get(cls, subscription.otherwise)
+    return None, None
 
 
 def _doubt(event: Event, envelope: Envelope) -> str | None:
@@ -115,7 +143,7 @@ def _check_owner(envelope: Envelope, topic: topics.Topic) -> None:
             f"ce_source is {envelope.source!r}, but {topic.name} belongs to {topic.owner}: "
             "forged or misrouted"
         )
-    if event_class(envelope) and not topic.takes(envelope.type):
+    if event_class(envelope.type) and not topic.takes(envelope.type):
         raise Undecodable(
             f"{envelope.type} is not {topic.owner}'s to say on {topic.name}: forged or misrouted"
         )

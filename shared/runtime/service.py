@@ -6,6 +6,7 @@ with retries, in that order, and let go in reverse. The only place where these p
 
 import asyncio
 import gc
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -38,7 +39,9 @@ from shared.http.problems import BugGuard, install_errors
 from shared.identity.tokens import TokenVerifier
 from shared.messaging import kafka, outbox, retention
 from shared.messaging.consumer import make_consumer
+from shared.messaging.keys import KeyProblem, OwnKey, PublicKeys
 from shared.messaging.relay import Relay
+from shared.messaging.signing import Signer, Trust
 from shared.messaging.subscription import Subscription
 from shared.observability import logs, metrics, tracing
 from shared.observability.alerts import make_alerts
@@ -103,17 +106,21 @@ class Service:
         self.settings = settings
         self._parts = parts
         self._own_tables = process.tables is None
+        keys = PublicKeys(settings.public_keys_dir)
+        self._trust = Trust(settings.instance, keys)
+        self._signer = Signer(settings.instance, OwnKey(name, settings.signing_key_file), keys)
         self.context = self._make_context(name, settings, process)
         self.consumer = make_consumer(
             name,
             parts.subscriptions(self.context),
             clock=process.clock,
+            trust=self._trust,
             alerts=self.context.alerts,
             begin=self.context.unit_of_work,
             linger_s=parts.linger_s,
         )
         self.relay = Relay(
-            service=name,
+            signer=self._signer,
             dsn=settings.direct_database_url,
             producer=lambda: kafka.producer(settings.kafka, client_id=f"jit-{name}-relay"),
             clock=process.clock,
@@ -131,7 +138,7 @@ class Service:
     def _make_context(self, name: str, settings: ServiceSettings, process: Process) -> Context:
         stale_after = timedelta(seconds=settings.table_stale_after_s)
         policy = Policy(settings.roles, clock=process.clock, stale_after=stale_after)
-        tables = process.tables or Tables(policy=policy, settings=settings.kafka)
+        tables = process.tables or Tables(policy=policy, settings=settings.kafka, trust=self._trust)
 
         def record(work: UnitOfWork, event: Event) -> None:
             outbox.append(work, name, event)
@@ -179,8 +186,16 @@ class Service:
         finally:
             await self.stop()
 
+    def check_keys(self) -> None:
+        """Raises KeyProblem where this service could not say anything that the others believe."""
+        self._signer.check()
+
     async def start(self) -> None:
-        """Begin to work in the background; returns at once. `problem()` tells when it is there."""
+        """Begin to work in the background; returns at once. `problem()` tells when it is there.
+
+        Raises KeyProblem before anything is begun.
+        """
+        self.check_keys()
         tracing.configure(service=self.name, endpoint=self.settings.otlp_endpoint)
         self._spawn("supervise", self._bring_up, once=True)
         self._spawn("alerts", self.context.alerts.run)
@@ -364,6 +379,11 @@ async def _close_pool(context: Context) -> None:
 def serve(service: Service) -> None:
     """Run one service in this process until SIGTERM or SIGINT."""
     settings = service.settings
+    try:
+        service.check_keys()
+    except KeyProblem as error:
+        print(f"JIT_SIGNING_KEY_FILE, JIT_PUBLIC_KEYS_DIR: {error}", file=sys.stderr)  # noqa: T201 (before logs exist)
+        raise SystemExit(2) from None
     logs.configure(fmt=settings.log_format, level=settings.log_level)
     for caution in settings.cautions():
         log.warning("setting", service=service.name, caution=caution)

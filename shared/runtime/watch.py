@@ -73,8 +73,9 @@ class Watch:
     async def _look_at_tables(self) -> None:
         """Records nobody could take over, documents the policy refuses, and a copy that is out of date."""
         tables, policy = self._context.tables, self._context.policy
-        for place in set(tables.left_out) - self._reported:
-            self._reported.add(place)
+        new = tables.left_out.keys() - self._reported
+        self._reported = set(tables.left_out)
+        for place in new:
             await self._context.alerts.raise_alert(
                 key=f"tables/{place}",
                 summary=f"{self._name}: a document was left out",

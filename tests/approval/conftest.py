@@ -15,6 +15,7 @@ from tests.approval.requests import Desk
 from tests.support import organisation
 from tests.support.harness import NO_DOCUMENTS, NOW, empty, ready_tables, service_database, with_pool
 from tests.support.http import trusted
+from tests.support.signing import key_settings
 from tests.support.units import unit
 
 
@@ -37,6 +38,7 @@ async def service(
     settings = ApprovalSettings(
         env="development",
         database_url=SecretStr(approval_dsn),
+        **key_settings("approval"),
         issuers=(trusted(issuer),),
         role_admin=tuple(organisation.ROLES["admin"]),
         role_auditor=tuple(organisation.ROLES["auditor"]),

@@ -37,6 +37,7 @@ from shared.runtime.service import Service
 from tests.approval.builders import HOUR, put_documents, replace_rules, revised, target, ticket, with_state
 from tests.support import organisation as org
 from tests.support.harness import NOW, said
+from tests.support.signing import TRUST, key_settings
 from tests.support.work import deliver
 
 
@@ -182,7 +183,9 @@ async def test_submit_while_the_tables_are_not_ready_decides_nothing_and_is_trie
 ) -> None:
     whole = service.context.tables
     service.context.tables = Tables(
-        policy=Policy(clock=clock, stale_after=timedelta(seconds=60)), settings=service.settings.kafka
+        policy=Policy(clock=clock, stale_after=timedelta(seconds=60)),
+        settings=service.settings.kafka,
+        trust=TRUST,
     )
     of, event_id = ticket(), new_id()
     with pytest.raises(NotReady):
@@ -317,7 +320,9 @@ async def test_stop_needs_no_policy(service: Service, clock: ManualClock) -> Non
     of = ticket()
     await submit(service, of)
     service.context.tables = Tables(
-        policy=Policy(clock=clock, stale_after=timedelta(seconds=60)), settings=service.settings.kafka
+        policy=Policy(clock=clock, stale_after=timedelta(seconds=60)),
+        settings=service.settings.kafka,
+        trust=TRUST,
     )
     await stop(service, TicketTerminated, of)
     (review,) = await reviews_of(service, of)
@@ -436,7 +441,10 @@ async def test_keep_fresh_notices_a_moved_revision_by_itself(service: Service) -
     of = ticket()
     await submit(service, of)
     settings = ApprovalSettings(
-        database_url=service.settings.database_url, refresh_poll_s=0.001, env="development"
+        database_url=service.settings.database_url,
+        refresh_poll_s=0.001,
+        env="development",
+        **key_settings("approval"),
     )
     running = asyncio.create_task(keep_fresh(service.context, settings))
     replace_rules(service.context.tables, *org.rules()[1:])

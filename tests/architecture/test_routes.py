@@ -18,6 +18,7 @@ from shared.runtime.service import Process, Service
 from tests.architecture.route_roles import EVERYBODY, LIVE, OPEN, ROLES, STOPS
 from tests.support.harness import NOW, ready_tables, service_database, with_pool
 from tests.support.http import api, trusted
+from tests.support.signing import key_settings
 
 ROOT = Path(__file__).parents[2]
 SERVICES = sorted(path.parent.name for path in (ROOT / "services").glob("*/__main__.py"))
@@ -61,7 +62,9 @@ def build(service: str, dsn: str, issuers: tuple[Any, ...] = ()) -> Service:
         for name, found in vars(settings_module).items()
         if name.endswith("Settings") and found.__module__ == settings_module.__name__
     )
-    settings = read(settings_class, env="development", database_url=dsn, issuers=issuers)
+    settings = read(
+        settings_class, env="development", database_url=dsn, issuers=issuers, **key_settings(service)
+    )
     clock = ManualClock(NOW)
     built: Service = module.build(settings, process=Process(clock, ready_tables(clock)))
     return built

@@ -13,6 +13,7 @@ from shared.runtime.service import Process, Service
 from tests.support.harness import NOW, empty, ready_tables, service_database, with_pool
 from tests.support.http import trusted
 from tests.support.organisation import ROLES
+from tests.support.signing import key_settings
 
 
 @pytest.fixture
@@ -39,6 +40,7 @@ async def service(audit_dsn: str, clock: ManualClock, issuer: DevelopmentIssuer)
     settings = AuditSettings(
         env="development",
         database_url=SecretStr(audit_dsn),
+        **key_settings("audit"),
         issuers=(trusted(issuer),),
         role_admin=tuple(ROLES["admin"]),
         role_auditor=tuple(ROLES["auditor"]),

@@ -16,6 +16,7 @@ from shared.messaging.envelope import headers_for
 from shared.runtime.service import Service
 from tests.support.audit_log import records, sequences
 from tests.support.facts import contract_events, example
+from tests.support.signing import signed
 
 RULE_FACTS = facts_of(ApprovalRule)
 
@@ -33,11 +34,12 @@ def from_kafka(
         source=topics.TOPICS[topic].owner,
         time=event.at,
     ) | (headers or {})
-    return ConsumerRecord(
+    record = ConsumerRecord(
         topic=topic, partition=0, offset=7, timestamp=0, timestamp_type=0, key=event.subject.encode(),
         value=event.model_dump_json().encode(), checksum=None, serialized_key_size=0,
         serialized_value_size=0, headers=tuple((name, value.encode()) for name, value in sent.items()),
     )  # fmt: skip
+    return signed(record)
 
 
 def test_subscriptions_are_all_topics_of_facts_that_audit_reads(service: Service) -> None:
@@ -70,7 +72,7 @@ async def test_consume_fact_of_another_services_noun_is_parked_with_an_alert(ser
     foreign = [cls for cls in contract_events() if not topics.TOPICS[topics.NOTIFICATION].takes(cls.TYPE)]
     assert {AccessGranted, TicketSubmitted, RULE_FACTS.changed, AuditRead} <= set(foreign)
     for offset, cls in enumerate(foreign):
-        record = replace(from_kafka(example(cls), topics.NOTIFICATION), offset=offset)
+        record = signed(replace(from_kafka(example(cls), topics.NOTIFICATION), offset=offset))
         await service.consumer.run([record])
     assert await sequences(service) == []
     assert await service.context.pool.fetchval("SELECT count(*) FROM dead_letter") == len(foreign)
@@ -117,6 +119,4 @@ async def test_consume_secrets_in_headers_and_unknown_fields_reach_no_record(ser
 
 
 def _with_value(record: ConsumerRecord[bytes, bytes], value: bytes) -> ConsumerRecord[bytes, bytes]:
-    return ConsumerRecord(
-        **{**{name: getattr(record, name) for name in record.__dataclass_fields__}, "value": value}
-    )
+    return signed(replace(record, value=value))

@@ -40,6 +40,7 @@ from shared.messaging.envelope import headers_for, read_body
 from shared.messaging.subscription import NotUnderstood, Subscription, Wanted, read
 from tests.support.facts import contract_events, example
 from tests.support.harness import NOW
+from tests.support.signing import TRUST, signed
 
 TOMORROW = "a_word_of_tomorrow"
 EVENTS = contract_events()
@@ -79,11 +80,12 @@ def record(cls: type[Event], topic: str, value: bytes, *, must_understand: tuple
         time=NOW,
         must_understand=must_understand,
     )
-    return ConsumerRecord(
+    sent = ConsumerRecord(
         topic=topic, partition=0, offset=0, timestamp=0, timestamp_type=0, key=b"k", value=value,
         checksum=None, serialized_key_size=1, serialized_value_size=len(value),
         headers=tuple((name, text.encode()) for name, text in headers.items()),
     )  # fmt: skip
+    return signed(sent)
 
 
 def consumed() -> Iterator[Any]:
@@ -115,13 +117,13 @@ def test_fact_of_tomorrow_is_read_and_its_words_keep_their_text(cls: type[Event]
 def test_consumer_takes_a_fact_of_tomorrow_unless_it_would_open_access(
     cls: type[Event], subscription: Subscription
 ) -> None:
-    reading = read(record(cls, subscription.topic, of_tomorrow(cls)), subscription)
+    reading = read(record(cls, subscription.topic, of_tomorrow(cls)), subscription, TRUST)
     if cls in subscription.opens:
         assert isinstance(reading, NotUnderstood)
         assert reading.why == f"unknown words: {TOMORROW}"
     else:
         assert isinstance(reading, Wanted)
-    same = read(record(cls, subscription.topic, of_tomorrow(cls, words=False)), subscription)
+    same = read(record(cls, subscription.topic, of_tomorrow(cls, words=False)), subscription, TRUST)
     assert isinstance(same, Wanted), "new fields alone are no reason to refuse"
 
 
@@ -131,9 +133,9 @@ def test_consumer_refuses_what_it_must_understand_where_it_would_open_access(
 ) -> None:
     value = example(cls).model_dump_json().encode()
     known = record(cls, subscription.topic, value, must_understand=("actor",))
-    assert isinstance(read(known, subscription), Wanted)
+    assert isinstance(read(known, subscription, TRUST), Wanted)
     reading = read(
-        record(cls, subscription.topic, value, must_understand=("actor", "conditions")), subscription
+        record(cls, subscription.topic, value, must_understand=("actor", "conditions")), subscription, TRUST
     )
     if cls in subscription.opens:
         assert isinstance(reading, NotUnderstood)

@@ -1,7 +1,7 @@
 """Wrong records on the bus: parked and alerted, and the next ticket goes through all the same.
 
-Who could write to every topic (no ACL holds them) still makes no access: a fact needs its owner's name, an
-approval its witness.
+Who could write to every topic (no ACL holds them) still makes no access: a fact needs its owner's signature
+(test_forgery.py), and an owner that lies needs the witness of another.
 """
 
 import asyncio
@@ -70,11 +70,12 @@ async def test_poison_on_every_topic_is_parked_and_alerted_and_stops_nothing(run
         for topic in READ_TOPICS:
             sent[topic] = {}
             unknown = _headers(running, "ticket.vanished.v9", source=TOPICS[topic].owner)
-            await producer.send_and_wait(topic, b"whatever", key=b"x", headers=unknown)
+            owner = forging.key_of(running, TOPICS[topic].owner)
+            await forging.send(producer, topic, b"whatever", key="x", headers=unknown, by=owner)
             for kind, (value, headers) in _poison(running, topic).items():
                 # With the ticket's own key: its later records come after the poison.
-                record = await producer.send_and_wait(
-                    topic, value, key=ticket["id"].encode(), headers=headers
+                record = await forging.send(
+                    producer, topic, value, key=ticket["id"], headers=headers, by=owner
                 )
                 sent[topic][record.partition, record.offset] = kind
 
@@ -135,17 +136,23 @@ async def test_poison_among_documents_is_left_out_and_decisions_go_on(running: R
     async with running.intruder() as producer:
         for topic in COMPACTED:
             other = "audit"
+            owner = forging.key_of(running, topic.owner)
             for value, headers in [
                 (b"{poison", _headers(running, "document.scope.v1", source=topic.owner)),
                 (None, _headers(running, "document.scope.v1", source=topic.owner)),
                 (json.dumps(scope).encode(), []),
                 (json.dumps(scope).encode(), _headers(running, "document.scope.v1", source=other)),
             ]:
-                await producer.send_and_wait(topic.name, value, key=b"scope/forged", headers=headers)
+                await forging.send(producer, topic.name, value, key="scope/forged", headers=headers, by=owner)
             if topic.owner != "ticket":
                 mine = _headers(running, "document.scope.v1", source=topic.owner)
-                await producer.send_and_wait(
-                    topic.name, json.dumps(scope).encode(), key=b"scope/forged", headers=mine
+                await forging.send(
+                    producer,
+                    topic.name,
+                    json.dumps(scope).encode(),
+                    key="scope/forged",
+                    headers=mine,
+                    by=owner,
                 )
     await until(lambda: len(tables.left_out) >= before + 14, 60, what="documents left out")
     problem = await running.submit("eve", ("orders-prod", "Administrator"), duration="PT1H", status=422)

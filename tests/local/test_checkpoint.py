@@ -25,6 +25,7 @@ from tests.support.corridor import (
 )
 from tests.support.harness import NOW, ready_tables
 from tests.support.servers import Broker, embedded_kafka
+from tests.support.signing import as_bytes, signed_headers
 from tests.support.units import unit
 from tests.support.waiting import until
 
@@ -61,12 +62,9 @@ class Run:
             event_id=new_id(), type_name=event.TYPE, subject="k", source="approval", time=event.at
         )
         async with kafka.producer(kafka_settings(self.broker), client_id="approval") as producer:
-            await producer.send_and_wait(
-                topics.APPROVAL,
-                event.model_dump_json().encode(),
-                partition=0,
-                headers=[(name, value.encode()) for name, value in made.items()],
-            )
+            value = event.model_dump_json().encode()
+            sent = signed_headers(as_bytes(made.items()), topic=topics.APPROVAL, key=None, value=value)
+            await producer.send_and_wait(topics.APPROVAL, value, partition=0, headers=sent)
 
     async def sent(self, *hours: int) -> None:
         """Facts of so many hours ago that the broker once had."""

@@ -23,6 +23,7 @@ from shared.messaging.envelope import Received, headers_for
 from tests.messaging.bus import PATIENCE_S, Corridor
 from tests.support.corridor import fact, kafka_settings
 from tests.support.harness import NOW
+from tests.support.signing import signed_headers
 from tests.support.waiting import until
 
 ACCOUNT_FACTS = facts_of(RegisteredAccount)
@@ -143,7 +144,8 @@ async def test_poison_between_facts_stops_nothing(road: Corridor) -> None:
     ]
     for partition in range(topics.TOPICS[topics.TICKET].partitions):
         for value, sent in samples:
-            await producer.send_and_wait(topics.TICKET, value, key=b"k", partition=partition, headers=sent)
+            proven = signed_headers(sent, topic=topics.TICKET, key=b"k", value=value)
+            await producer.send_and_wait(topics.TICKET, value, key=b"k", partition=partition, headers=proven)
     await producer.stop()
     await road.talk(keys=3, numbers=3)
     await road.settle()

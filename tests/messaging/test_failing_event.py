@@ -18,6 +18,7 @@ from shared.runtime.service import Service
 from tests.messaging.bus import PATIENCE_S, Corridor
 from tests.support.corridor import fact, kafka_settings
 from tests.support.harness import NOW
+from tests.support.signing import as_bytes, signed_headers
 from tests.support.waiting import until
 
 ACCOUNT_FACTS = facts_of(RegisteredAccount)
@@ -61,12 +62,12 @@ async def sending(road: Corridor) -> AsyncIterator[Send]:
                 source="ticket",
                 time=NOW,
             )
+            value = fact(key, number).model_dump_json().encode()
+            sent = signed_headers(
+                as_bytes(headers.items()), topic=topics.TICKET, key=key.encode(), value=value
+            )
             await producer.send_and_wait(
-                topics.TICKET,
-                fact(key, number).model_dump_json().encode(),
-                key=key.encode(),
-                partition=partition,
-                headers=[(name, value.encode()) for name, value in headers.items()],
+                topics.TICKET, value, key=key.encode(), partition=partition, headers=sent
             )
 
         yield send

@@ -15,6 +15,7 @@ from tests.notifier.post import Post
 from tests.support import organisation
 from tests.support.harness import NOW, empty, ready_tables, service_database, with_pool
 from tests.support.http import issuer_server, trusted
+from tests.support.signing import key_settings
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +50,7 @@ async def post(empty_dsn: str, box: Mailbox, issuer: DevelopmentIssuer) -> Async
     settings = NotifierSettings(
         env="development",
         database_url=empty_dsn,
+        **key_settings("notifier"),
         public_url="https://jit.example.com",
         pages_url="https://pages.example.com",
         issuers=(trusted(issuer),),

@@ -27,6 +27,7 @@ from tests.support import organisation as org
 from tests.support.harness import NOW, publish, ready_tables, said, with_pool
 from tests.support.http import api, issuer_server, trusted
 from tests.support.provisioner_lab import Lab, Premises, begin_anew, connected, laboratory
+from tests.support.signing import key_settings
 from tests.support.units import unit
 
 
@@ -45,6 +46,7 @@ async def service(shared_premises: Premises, issuer: DevelopmentIssuer) -> Async
     clock = shared_premises.aws_clock.clock = ManualClock(NOW)
     settings = ProvisionerSettings(
         env="development", database_url=SecretStr(shared_premises.dsn), replica="http",
+        **key_settings("provisioner"),
         issuers=(trusted(issuer),), role_admin=(org.group_id("admins"),),
         role_auditor=(org.group_id("auditors"),), calls_per_second=None,
     )  # fmt: skip

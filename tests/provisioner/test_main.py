@@ -13,11 +13,13 @@ from shared.foundation.clock import ManualClock
 from shared.runtime.service import Process
 from tests.support.harness import NOW, ready_tables
 from tests.support.provisioner_lab import Lab, Premises, connected
+from tests.support.signing import key_settings
 from tests.support.waiting import until
 
 
 def settings(**changes: object) -> ProvisionerSettings:
-    given = {"database_url": SecretStr("postgresql://localhost/none"), "env": "development"} | changes
+    given = {"database_url": SecretStr("postgresql://localhost/none"), "env": "development"}
+    given |= {**key_settings("provisioner"), **changes}
     return ProvisionerSettings.model_validate(given)
 
 

@@ -19,6 +19,7 @@ from shared.runtime.service import Process, Service
 from tests.support import organisation as org
 from tests.support.harness import NOW, publish, ready_tables, service_database, with_pool
 from tests.support.http import api, issuer_server, trusted
+from tests.support.signing import key_settings
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,13 @@ async def dsn(admin_dsn: str) -> AsyncIterator[str]:
 @pytest.fixture
 async def service(dsn: str, issuer: DevelopmentIssuer) -> AsyncIterator[Service]:
     clock = ManualClock(NOW)
-    made = read(ProvisionerSettings, env="development", database_url=dsn, issuers=(trusted(issuer),))
+    made = read(
+        ProvisionerSettings,
+        env="development",
+        database_url=dsn,
+        issuers=(trusted(issuer),),
+        **key_settings("provisioner"),
+    )
     async with with_pool(build(made, process=Process(clock, ready_tables(clock)))) as service:
         yield service
 

@@ -15,6 +15,7 @@ from shared.foundation.clock import ManualClock
 from shared.foundation.settings import ServiceSettings, SmtpSettings
 from shared.observability.alerts import EVERY, REPEAT, Alerts, MailChannel, SnsChannel, make_alerts
 from tests.support.harness import NOW
+from tests.support.signing import key_settings
 
 SECOND = timedelta(seconds=1)
 
@@ -232,6 +233,7 @@ async def test_settings_make_both_channels_and_mail_goes_out_while_sns_is_away(
     settings = ServiceSettings(
         env="development",
         database_url="postgresql://nobody@127.0.0.1:1/none",
+        **key_settings("ticket"),
         alerts_topic_arn="arn:aws:sns:eu-central-1:123456789012:alerts",
         alerts_aws_endpoint="http://127.0.0.1:1",
         alerts_mail_to=("ops@example.com",),

@@ -24,6 +24,7 @@ from shared.messaging.subscription import Subscription
 from shared.observability.alerts import Alerts
 from tests.support.corridor import effect_database, effects, fact
 from tests.support.harness import NOW, empty
+from tests.support.signing import TRUST, signed
 
 SIZE = 5
 FACTS = {topics.APPROVAL: facts_of(ApprovalRule).changed, topics.TICKET: facts_of(RegisteredAccount).changed}
@@ -63,7 +64,9 @@ class Reader:
             topic: Subscription(topic, {cls: self._handle}, opens=(cls,) if self.opens else ())
             for topic, cls in FACTS.items()
         }
-        self.batches = Batches("provisioner", subscriptions, begin=self._begin, clock=ManualClock(NOW))
+        self.batches = Batches(
+            "provisioner", subscriptions, trust=TRUST, begin=self._begin, clock=ManualClock(NOW)
+        )
 
     async def handle(self, *records: ConsumerRecord) -> list[Failure]:
         return await self.batches.handle(records)
@@ -105,7 +108,7 @@ def record(
         event_id=new_id(), type_name=FACTS[topic].TYPE, subject=key, source=SAID_BY[topic], time=NOW
     )
     value = fact(key, number, service=SAID_BY[topic]).model_dump_json().encode()
-    return ConsumerRecord(
+    sent = ConsumerRecord(
         topic=topic,
         partition=partition,
         offset=number,
@@ -118,6 +121,7 @@ def record(
         serialized_value_size=len(value),
         headers=tuple((name, text.encode()) for name, text in headers.items()),
     )
+    return signed(sent)
 
 
 def numbers(records: Sequence[tuple[str, int]]) -> list[int]:
@@ -140,7 +144,7 @@ async def test_poison_at_any_place_is_parked_and_costs_the_others_nothing(
 ) -> None:
     reader = Reader(effect_pool)
     records = [record(number) for number in range(SIZE)]
-    records[place] = replace(records[place], value=b"{")
+    records[place] = signed(replace(records[place], value=b"{"))
     assert await reader.handle(*records) == []
     assert numbers(await reader.effects()) == [number for number in range(SIZE) if number != place]
     assert await effect_pool.fetchval('SELECT array_agg("offset") FROM dead_letter') == [place]
@@ -292,7 +296,7 @@ async def test_fact_that_is_not_understood_opens_nothing_and_can_be_sent_again(
     reader = Reader(effect_pool, opens=True)
     records = [record(number) for number in range(SIZE)]
     plain = records[place]
-    records[place] = replace(plain, headers=(*plain.headers, ("ce_mustunderstand", b"conditions")))
+    records[place] = signed(replace(plain, headers=(*plain.headers, ("ce_mustunderstand", b"conditions"))))
     assert await reader.handle(*records) == []
     assert numbers(await reader.effects()) == [number for number in range(SIZE) if number != place]
     [alert] = reader.alerts.active

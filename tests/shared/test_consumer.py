@@ -20,11 +20,13 @@ from shared.database.unit_of_work import UnitOfWork, unit_of_work
 from shared.foundation.clock import ManualClock, new_id
 from shared.messaging.consumer import BATCH, Consumer, make_consumer
 from shared.messaging.envelope import Received, headers_for
+from shared.messaging.signing import KEY_ID
 from shared.messaging.subscription import Subscription
 from shared.observability.alerts import Alerts
 from tests.support.corridor import create_topics, fact, kafka_settings
 from tests.support.harness import NOW
 from tests.support.servers import Broker, embedded_kafka
+from tests.support.signing import TRUST, signed_headers
 from tests.support.waiting import until
 
 RULE_FACTS = facts_of(ApprovalRule)
@@ -54,6 +56,7 @@ class Reader:
         consumer = make_consumer(
             "ticket",
             [Subscription(topics.APPROVAL, {RULE_FACTS.changed: self._handle})],
+            trust=TRUST,
             clock=ManualClock(NOW),
             alerts=self.alerts,
             begin=lambda: unit_of_work(self.pool, self.alerts),
@@ -133,7 +136,7 @@ async def send_together(broker: Broker, count: int, *, partitions: int = 1) -> N
         await asyncio.gather(*sent)
 
 
-def good(number: int, **other: bytes | None) -> tuple[bytes, Headers]:
+def good(number: int, *, signed: bool = True, **other: bytes | None) -> tuple[bytes, Headers]:
     """A fact as approval would send it, with some headers replaced."""
     made = headers_for(
         event_id=new_id(),
@@ -143,7 +146,10 @@ def good(number: int, **other: bytes | None) -> tuple[bytes, Headers]:
         time=NOW,
     )
     headers: dict[str, bytes | None] = {name: value.encode() for name, value in made.items()}
-    return fact("k", number).model_dump_json().encode(), list((headers | other).items())
+    value = fact("k", number).model_dump_json().encode()
+    if not signed:
+        return value, list((headers | other).items())
+    return value, signed_headers((headers | other).items(), topic=topics.APPROVAL, key=b"k", value=value)
 
 
 async def committed(broker: Broker, partition: int = 0) -> int | None:
@@ -156,15 +162,20 @@ async def committed(broker: Broker, partition: int = 0) -> int | None:
         await client.stop()
 
 
+def by_its_owner(value: bytes | None, headers: Headers) -> tuple[bytes | None, Headers]:
+    return value, signed_headers(headers, topic=topics.APPROVAL, key=b"k", value=value)
+
+
 def poison() -> dict[str, tuple[bytes | None, Headers]]:
-    body, headers = good(0)
+    """What its owner sent, and nobody can read."""
+    body, headers = good(0, signed=False)
     naked = {**fact("k", 0).model_dump(mode="json")}
     del naked["actor"]
     return {
-        "not JSON": (b"{not json", headers),
-        "a bad body": (json.dumps(naked).encode(), headers),
-        "a null value": (None, headers),
-        "no headers": (body, []),
+        "not JSON": by_its_owner(b"{not json", headers),
+        "a bad body": by_its_owner(json.dumps(naked).encode(), headers),
+        "a null value": by_its_owner(None, headers),
+        "no headers": by_its_owner(body, []),
         "a null header": good(0, ce_type=None),
         "a header that is not UTF-8": good(0, ce_subject=b"\xff\xfe"),
         "an id that is no UUID": good(0, ce_id=b"17"),
@@ -172,11 +183,11 @@ def poison() -> dict[str, tuple[bytes | None, Headers]]:
         "a time without its zone": good(0, ce_time=b"2026-03-02T09:00:00"),
         "another version of the envelope": good(0, ce_specversion=b"0.3"),
         "a forged source": good(0, ce_source=b"ticket"),
-        "NUL in a header's name": (b"{", [*headers, ("a\0b", b"\0")]),
-        "NUL in a field's name": (
+        "NUL in a header's name": by_its_owner(b"{", [*headers, ("a\0b", b"\0")]),
+        "NUL in a field's name": by_its_owner(
             json.dumps({**naked, "actor": {"kind": "service"}, "before": {"a\0b": 1}}).encode(), headers,
         ),
-        "bytes": (bytes(range(256)), headers),
+        "bytes": by_its_owner(bytes(range(256)), headers),
     }  # fmt: skip
 
 
@@ -192,6 +203,23 @@ async def test_poison_is_parked_with_an_alert_and_the_partition_goes_on(pool: Po
     assert len(reader.alerts.active) == len(samples)
     assert reader.pauses == []
     assert await committed(broker) == len(samples) + 1
+
+
+async def test_what_its_owner_did_not_sign_is_parked_under_one_alert(pool: Pool, broker: Broker) -> None:
+    reader = Reader(pool)
+    value, headers = good(0)
+    async with sending(broker) as send, consuming(reader.consumer, broker):
+        await send(*good(0, signed=False))
+        await send(value.replace(b"test", b"eve!"), headers)
+        await send(value, [(name, b"00" if name == KEY_ID else text) for name, text in headers])
+        await send(b"anything", [("a", b"\xff")])
+        await send(*good(1))
+        await until(lambda: reader.handled == [1])
+    assert len(await reader.parked()) == 4
+    assert await pool.fetchval("SELECT bool_and(forged) FROM dead_letter")
+    (alert,) = reader.alerts.active
+    assert alert.summary == "ticket: a message on jit.approval.v1 was not sent by approval"
+    assert "/v1/ops/ticket/dead-letters" in alert.detail
 
 
 async def test_a_forged_source_is_parked_saying_so(pool: Pool, broker: Broker) -> None:
@@ -482,6 +510,7 @@ async def test_consumers_of_a_topic_twice_or_of_one_not_theirs_are_refused(pool:
         return make_consumer(
             "ticket",
             [Subscription(name, {}) for name in names],
+            trust=TRUST,
             clock=ManualClock(NOW),
             alerts=alerts,
             begin=lambda: unit_of_work(pool, alerts),

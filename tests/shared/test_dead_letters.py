@@ -20,6 +20,7 @@ from shared.messaging.subscription import Subscription
 from shared.observability.alerts import Alerts
 from tests.support.corridor import fact
 from tests.support.harness import NOW
+from tests.support.signing import TRUST, signed
 
 RULE_FACTS = facts_of(ApprovalRule)
 
@@ -42,7 +43,7 @@ def good_record(**other: bytes) -> ConsumerRecord:
         time=NOW,
     )
     raw = {name: value.encode() for name, value in headers.items()} | other
-    return record(fact("k", 1).model_dump_json().encode(), tuple(raw.items()))
+    return signed(record(fact("k", 1).model_dump_json().encode(), tuple(raw.items())))
 
 
 def consumer_of(pool: Pool, handler: Any) -> Consumer:
@@ -51,6 +52,7 @@ def consumer_of(pool: Pool, handler: Any) -> Consumer:
     return make_consumer(
         "ticket",
         [Subscription(topics.APPROVAL, {RULE_FACTS.changed: handler})],
+        trust=TRUST,
         clock=clock,
         alerts=alerts,
         begin=lambda: unit_of_work(pool, alerts),

@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY
 
 from shared.foundation.settings import ServiceSettings
 from shared.runtime.service import Parts, Service
+from tests.support.signing import key_settings
 
 
 def routes() -> APIRouter:
@@ -25,7 +26,9 @@ def routes() -> APIRouter:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx2.AsyncClient]:
-    settings = ServiceSettings(env="development", database_url="postgresql://nobody@127.0.0.1:1/none")
+    settings = ServiceSettings(
+        env="development", database_url="postgresql://nobody@127.0.0.1:1/none", **key_settings("notifier")
+    )
     service = Service("notifier", settings, Parts(routers=lambda _context: [routes()]))
     async with httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app=service.app), base_url="http://jit.test"

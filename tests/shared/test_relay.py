@@ -22,6 +22,7 @@ from shared.observability.alerts import Alerts
 from tests.support.corridor import create_topics, fact, kafka_settings, say
 from tests.support.harness import NOW
 from tests.support.servers import Broker, embedded_kafka
+from tests.support.signing import signer
 from tests.support.units import unit
 from tests.support.waiting import until
 
@@ -60,7 +61,7 @@ def _raising(error: Exception) -> Any:
 
 
 def make_relay(dsn: str, producers: Producers, *, clock: Clock | None = None) -> Relay:
-    return Relay(service="ticket", dsn=dsn, producer=producers, clock=clock or Clock())
+    return Relay(signer=signer("ticket"), dsn=dsn, producer=producers, clock=clock or Clock())
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from shared.runtime.service import Parts, Process, Service
 from tests.support.corridor import Note, create_topics, effects, fact, settings_for, tiny_service
 from tests.support.harness import NOW, ready_tables
 from tests.support.servers import Broker, embedded_kafka
+from tests.support.signing import signer
 from tests.support.units import unit
 from tests.support.waiting import until
 
@@ -55,9 +56,16 @@ async def started(service: Service) -> AsyncIterator[httpx2.AsyncClient]:
 
 def ready_service(dsn: str, broker: Broker) -> tuple[Service, list[Note]]:
     """A ticket service that hears approval, with tables that are ready."""
-    return tiny_service(
+    service, notes = tiny_service(
         "ticket", settings_for(dsn, broker), hears=topics.APPROVAL, tables=ready_tables(ManualClock(NOW))
     )
+    return speaking_for_approval(service), notes
+
+
+def speaking_for_approval(service: Service) -> Service:
+    """Its relay sends what approval says (`_answer`), with approval's key."""
+    service.relay._signer = signer("approval")
+    return service
 
 
 async def up(service: Service) -> None:
@@ -141,7 +149,7 @@ async def test_a_lost_broker_comes_back_and_nothing_is_lost(
 
 
 async def _answer(pool: Pool, number: int) -> None:
-    """A fact on the approval topic; this database's own relay sends it, as the service hears no other."""
+    """A fact on the approval topic, which this database's own relay sends."""
     async with unit(pool) as work:
         (event_id,) = outbox.append(work, "ticket", fact("k", number, service="approval"))
         await work.write_collected()
@@ -201,6 +209,7 @@ class Order:
             parts,
             process=Process(Clock(), ready_tables(ManualClock(NOW))),
         )
+        speaking_for_approval(self.service)
 
     def _subscriptions(self, _context: Context) -> list[Subscription]:
         return [Subscription(topics.APPROVAL, {RULE_FACTS.changed: self._handle})]

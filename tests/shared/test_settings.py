@@ -27,6 +27,8 @@ ISSUER = {"issuer": "https://login.example.com", "audience": "jit", "claim": "su
 GROUP = "ad3f0e5c-20a1-70de-9f3a-7c1f2f0b1a11"
 PRODUCTION = {
     "JIT_DATABASE_URL": DSN,
+    "JIT_SIGNING_KEY_FILE": "/keys/signing.pem",
+    "JIT_PUBLIC_KEYS_DIR": "/keys/public",
     "JIT_PUBLIC_URL": "https://jit.example.org",
     "JIT_ISSUERS": json.dumps([ISSUER]),
     "JIT_ROLE_ADMIN": json.dumps([GROUP]),

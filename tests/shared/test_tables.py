@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from shared.contracts import topics
 from shared.contracts.documents import ApprovalRule, Document, Marker, RegisteredAccount
@@ -16,10 +17,12 @@ from shared.foundation.clock import ManualClock, new_id
 from shared.messaging.envelope import headers_for
 from shared.messaging.outbox import MARKER_TYPE, document_type
 from shared.policy.policy import Policy
+from tests.contracts.test_forgery import FORGERIES
 from tests.support import organisation
 from tests.support.corridor import create_topics, kafka_settings
 from tests.support.harness import NOW, marker_of
 from tests.support.servers import Broker, embedded_kafka
+from tests.support.signing import TRUST, as_bytes, signed, signed_headers
 from tests.support.waiting import until
 
 OWNERS = {topic.owner: topic.name for topic in topics.COMPACTED}
@@ -28,7 +31,7 @@ OWNERS = {topic.owner: topic.name for topic in topics.COMPACTED}
 def make_tables(broker: Broker) -> Tables:
     settings = kafka_settings(broker)
     policy = Policy(organisation.ROLES, clock=ManualClock(NOW), stale_after=timedelta(seconds=60))
-    return Tables(policy=policy, settings=settings)
+    return Tables(policy=policy, settings=settings, trust=TRUST)
 
 
 class Owner:
@@ -54,9 +57,8 @@ class Owner:
     async def raw(self, topic: str, key: str, type_name: str, body: Contract | bytes, *, source: str) -> None:
         headers = headers_for(event_id=new_id(), type_name=type_name, subject=key, source=source, time=NOW)
         value = body if isinstance(body, bytes) else body.model_dump_json().encode()
-        await self._producer.send_and_wait(
-            topic, value, key=key.encode(), headers=[(name, text.encode()) for name, text in headers.items()]
-        )
+        sent = signed_headers(as_bytes(headers.items()), topic=topic, key=key.encode(), value=value)
+        await self._producer.send_and_wait(topic, value, key=key.encode(), headers=sent)
 
 
 @asynccontextmanager
@@ -151,6 +153,34 @@ async def test_forged_and_unreadable_records_are_left_out_and_kept_for_the_alert
     async with reading(tables):
         await until(lambda: tables.policy.ready)
     assert len(tables.left_out) == 1
+    assert tables.policy.known().get(ApprovalRule, "forged") is None
+
+
+@pytest.mark.parametrize("kind", FORGERIES)
+async def test_document_and_marker_that_their_owner_did_not_sign_are_left_out(
+    broker: Broker, owner: Owner, kind: str, tmp_path: Path
+) -> None:
+    rule = ApprovalRule(id="forged", name="forged", accounts="*", sets="*", revision=90)
+    marker = marker_of("approval", [], revision=99)
+    async with AIOKafkaProducer(bootstrap_servers=broker.servers) as producer:
+        for number, (key, type_name, body) in enumerate(
+            [(rule.key, document_type(rule.kind), rule), ("marker/approval", MARKER_TYPE, marker)]
+        ):
+            headers = headers_for(
+                event_id=new_id(), type_name=type_name, subject=key, source="approval", time=NOW
+            )
+            honest = ConsumerRecord(
+                topic=topics.RULES, partition=0, offset=0, timestamp=0, timestamp_type=0, key=key.encode(),
+                value=body.model_dump_json().encode(), checksum=None, serialized_key_size=0,
+                serialized_value_size=0, headers=tuple(as_bytes(headers.items())),
+            )  # fmt: skip
+            sent = FORGERIES[kind](signed(honest), tmp_path / str(number))
+            await producer.send_and_wait(sent.topic, sent.value, key=sent.key, headers=[*sent.headers])
+    await owner.everything()
+    tables = make_tables(broker)
+    async with reading(tables):
+        await until(lambda: tables.policy.ready)
+    assert len(tables.left_out) == 2
     assert tables.policy.known().get(ApprovalRule, "forged") is None
 
 

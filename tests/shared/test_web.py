@@ -22,6 +22,7 @@ from shared.foundation.settings import ServiceSettings
 from shared.http.bodies import BODY_LIMIT, BodyGuard
 from shared.observability import logs
 from shared.runtime.service import Parts, Service, serve
+from tests.support.signing import key_settings
 
 RAISED: list[tuple[errors.JitError, int]] = [
     (errors.Invalid("wrong", code="x", fields=[errors.FieldError("/a", "b", "c")]), 422),
@@ -97,7 +98,9 @@ def calls() -> Calls:
 
 @pytest.fixture
 def service(calls: Calls) -> Service:
-    settings = ServiceSettings(env="development", database_url="postgresql://nobody@127.0.0.1:1/none")
+    settings = ServiceSettings(
+        env="development", database_url="postgresql://nobody@127.0.0.1:1/none", **key_settings("ticket")
+    )
     return Service("ticket", settings, Parts(routers=calls.router))
 
 

@@ -30,6 +30,7 @@ from shared.messaging.subscription import Subscription
 from shared.runtime.service import Parts, Process, Service
 from tests.support.harness import service_database
 from tests.support.servers import Broker
+from tests.support.signing import key_settings
 from tests.support.units import unit
 
 RULE_FACTS = facts_of(ApprovalRule)
@@ -119,7 +120,7 @@ def kafka_settings(broker: Broker) -> KafkaSettings:
 
 
 def settings_for(dsn: str, broker: Broker | None = None, **more: Any) -> ServiceSettings:
-    given: dict[str, Any] = {"env": "development", "database_url": dsn, **more}
+    given: dict[str, Any] = {"env": "development", "database_url": dsn, **key_settings("ticket"), **more}
     if broker is not None:
         given["kafka"] = kafka_settings(broker)
     return ServiceSettings(**given)
@@ -149,6 +150,7 @@ def tiny_service(
         notes.append(note)
         return [Subscription(hears, dict.fromkeys(SAYS.values(), note))]
 
+    settings = settings.model_copy(update=key_settings(name))
     service = Service(name, settings, Parts(subscriptions=subscriptions), process=Process(Clock(), tables))
     return service, notes
 

@@ -1,11 +1,12 @@
 """Facts that somebody who can write to every topic could send under their owners' names.
 
 Well-formed, with the hashes that are right unless a test makes them wrong: whoever can read the bus can
-compute them.
+compute them. Signed with their owners' keys unless a test says otherwise: then it is the owner that lies.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
@@ -22,11 +23,14 @@ from shared.contracts.ticket import (
     TicketApproved,
     TicketExtensionApproved,
 )
-from shared.contracts.topics import TOPICS
+from shared.contracts.topics import TOPICS, Topic
 from shared.contracts.windows import Window
 from shared.foundation.clock import new_id
 from shared.messaging.envelope import headers_for
+from shared.messaging.key_folder import KeyFolder
+from shared.messaging.signing import Signer
 from tests.support.running import Running
+from tests.support.signing import INSTANCE, signer
 
 
 def headers(
@@ -43,16 +47,41 @@ def headers(
     return [(name, value.encode()) for name, value in given.items()]
 
 
+def key_of(running: Running, service: str, *, instance: str = INSTANCE) -> Signer:
+    """The real key of a service, as whoever took over its machine has it."""
+    return signer(service, keys=KeyFolder(running.stack.options.data / "keys"), instance=instance)
+
+
+async def send(
+    producer: AIOKafkaProducer,
+    topic: str,
+    value: bytes | None,
+    *,
+    key: str,
+    headers: Sequence[tuple[str, bytes | None]],
+    by: Signer,
+) -> Any:
+    """A record signed as it is; answers where it stands."""
+    sent = by.signed(headers, topic=topic, key=key.encode(), value=value)
+    return await producer.send_and_wait(topic, value, key=key.encode(), headers=sent)
+
+
 async def forge(producer: AIOKafkaProducer, running: Running, *events: Event) -> None:
-    """Send these facts as their owners would: under their names, keyed by the ticket."""
+    """Send these facts as their owners would: under their names and keys, keyed by the ticket."""
     for event in events:
-        topic = next(one for one in TOPICS.values() if one.cleanup == "delete" and one.takes(event.TYPE))
-        await producer.send_and_wait(
+        topic = topic_of(event)
+        await send(
+            producer,
             topic.name,
             event.model_dump_json().encode(),
-            key=event.subject.encode(),
+            key=event.subject,
             headers=headers(running, event.TYPE, source=topic.owner, subject=event.subject),
+            by=key_of(running, topic.owner),
         )
+
+
+def topic_of(event: Event) -> Topic:
+    return next(one for one in TOPICS.values() if one.cleanup == "delete" and one.takes(event.TYPE))
 
 
 def approval(ticket: Ticket, window: Window) -> TicketApproved:

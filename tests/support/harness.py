@@ -27,6 +27,7 @@ from shared.messaging.envelope import Envelope, Received
 from shared.policy.policy import Policy
 from shared.runtime.service import Service
 from tests.support import organisation
+from tests.support.signing import TRUST
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 """A Monday morning; where every manual clock starts."""
@@ -97,7 +98,7 @@ def ready_tables(clock: ManualClock, documents: Mapping[str, Sequence[Document]]
         for document in owned:
             policy.take(owner, document)
         mark(policy, owner, owned, at=clock.now())
-    return Tables(policy=policy, settings=KafkaSettings())
+    return Tables(policy=policy, settings=KafkaSettings(), trust=TRUST)
 
 
 def mark(policy: Policy, owner: str, documents: Sequence[Document], *, at: datetime) -> None:

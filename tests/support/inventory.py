@@ -18,13 +18,14 @@ from shared.messaging.outbox import MARKER_TYPE
 from shared.policy.policy import Policy
 from shared.runtime.service import Parts, Process, Service
 from tests.support.harness import NO_DOCUMENTS, NOW, empty, with_pool
+from tests.support.signing import TRUST, key_settings
 
 
 @asynccontextmanager
 async def provisioner_context(admin_dsn: str, dsn: str) -> AsyncIterator[Context]:
     """On `dsn`, emptied of documents first (which the app role must not do)."""
     await empty(admin_dsn, dsn, "document", "outbox", reset=NO_DOCUMENTS)
-    settings = ServiceSettings(env="development", database_url=SecretStr(dsn))
+    settings = ServiceSettings(env="development", database_url=SecretStr(dsn), **key_settings("provisioner"))
     clock = ManualClock(NOW)
     process = Process(clock, empty_tables(clock))
     async with with_pool(Service("provisioner", settings, Parts(), process=process)) as service:
@@ -32,7 +33,9 @@ async def provisioner_context(admin_dsn: str, dsn: str) -> AsyncIterator[Context
 
 
 def empty_tables(clock: ManualClock) -> Tables:
-    return Tables(policy=Policy(clock=clock, stale_after=timedelta(minutes=1)), settings=KafkaSettings())
+    return Tables(
+        policy=Policy(clock=clock, stale_after=timedelta(minutes=1)), settings=KafkaSettings(), trust=TRUST
+    )
 
 
 async def stored(context: Context, cls: type[doc.Document]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from simulator.server import Simulator
 from tests.support.harness import NOW, empty, mark, ready_tables, said, with_pool
 from tests.support.organisation import numbered
 from tests.support.provisioner_facts import OtherServices
+from tests.support.signing import key_settings
 
 ACCOUNTS = ("orders-prod", "orders-dev", "sandbox-01", "sandbox-02", "management", "old-webshop")
 SETS = ("ReadOnly", "Administrator", "BreakGlass", "Developer")
@@ -260,6 +261,7 @@ async def laboratory(shared: Premises, **settings: Any) -> AsyncIterator[Lab]:
     configured = ProvisionerSettings(
         env="development",
         database_url=SecretStr(shared.dsn),
+        **key_settings("provisioner"),
         replica="one",
         calls_per_second=None,
         **settings,

@@ -14,6 +14,7 @@ from shared.messaging.envelope import headers_for
 from shared.messaging.subscription import Outcome
 from shared.runtime.service import Service
 from tests.support.organisation import user_id
+from tests.support.signing import signed
 
 
 def caller(service: Service, name: str) -> Caller:
@@ -41,7 +42,7 @@ def record_of(topic: str, event: Event, *, event_id: str | None = None) -> Consu
         time=event.at,
     )
     value = event.model_dump_json().encode()
-    return ConsumerRecord(
+    record = ConsumerRecord(
         topic=topic,
         partition=0,
         offset=0,
@@ -54,3 +55,4 @@ def record_of(topic: str, event: Event, *, event_id: str | None = None) -> Consu
         serialized_value_size=len(value),
         headers=tuple((name, text.encode()) for name, text in headers.items()),
     )
+    return signed(record)

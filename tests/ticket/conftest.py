@@ -12,6 +12,7 @@ from shared.foundation.clock import ManualClock
 from shared.runtime.service import Process, Service
 from tests.support.harness import NOW, ready_tables, service_database, with_pool
 from tests.support.http import trusted
+from tests.support.signing import key_settings
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ async def service(ticket_dsn: str, clock: ManualClock, issuer: DevelopmentIssuer
     settings = TicketSettings(
         env="development",
         database_url=SecretStr(ticket_dsn),
+        **key_settings("ticket"),
         issuers=(trusted(issuer),),
         protected_accounts=("444444444444",),
     )

@@ -21,6 +21,7 @@ from shared.policy.snapshot import PATIENCE
 from shared.runtime.service import Service
 from tests.support.builders import access_fact, review_approved, review_rejected, vote
 from tests.support.harness import NOW, said
+from tests.support.signing import TRUST
 from tests.support.work import deliver
 from tests.ticket.test_http import submitted
 
@@ -109,7 +110,7 @@ async def test_approval_while_the_policy_is_not_read_is_tried_again(
     event = review_approved(ticket, ticket.targets[0], at=NOW)
     whole = service.context.tables
     service.context.tables = Tables(
-        policy=Policy(clock=clock, stale_after=HOUR), settings=service.settings.kafka
+        policy=Policy(clock=clock, stale_after=HOUR), settings=service.settings.kafka, trust=TRUST
     )
     with pytest.raises(NotReady):
         await deliver(service, event)

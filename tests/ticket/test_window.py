@@ -14,6 +14,7 @@ from services.ticket.domain.window import (
 from services.ticket.settings import TicketSettings
 from shared.contracts.windows import WindowAsked
 from tests.support.harness import NOW
+from tests.support.signing import key_settings
 
 HOUR = timedelta(hours=1)
 LIMITS = Limits(
@@ -123,7 +124,11 @@ def test_check_reason_takes_as_few_characters_as_the_setting_says(
 
 def test_limits_are_those_of_the_settings() -> None:
     settings = TicketSettings(
-        env="development", database_url=SecretStr("postgresql://"), shortest_reason=30, most_grants=7
+        env="development",
+        database_url=SecretStr("postgresql://"),
+        shortest_reason=30,
+        most_grants=7,
+        **key_settings("ticket"),
     )
     limits = limits_of(settings)
     assert (limits.shortest_reason, limits.most_grants) == (30, 7)
