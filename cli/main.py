@@ -3,12 +3,13 @@
 import asyncio
 import importlib
 import sys
+from typing import Annotated
 
 import asyncpg
 import typer
 from aiokafka.errors import KafkaError
 
-from cli import api
+from cli import api, keys
 from cli.settings_page import names_file, settings_page
 from shared.contracts import reference
 from shared.database.migrate import SERVICES, MigrateSettings, migrate_databases
@@ -16,19 +17,28 @@ from shared.database.schema import MigrationError
 from shared.foundation.environment import load
 from shared.foundation.settings import KafkaSettings
 from shared.messaging import kafka
+from shared.messaging.acls import acls_of, write_acls
+from shared.messaging.topic_check import differences
 from shared.runtime.service import serve
 
+ACLS = "Allow each service at the broker what the table of topics says, and nothing more."
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app.add_typer(keys.app, name="keys")
+
+
+class TopicsDiffer(Exception):
+    """Topics are there that are otherwise than the table says."""
 
 
 @app.command()
-def migrate() -> None:
+def migrate(*, acls: Annotated[bool, typer.Option("--acls", help=ACLS)] = False) -> None:
     """Create or upgrade databases, roles, tables and topics. Safe to run again."""
     settings = load(MigrateSettings)
     broker = load(KafkaSettings)
     try:
-        asyncio.run(_migrate(settings, broker))
-    except (OSError, asyncpg.PostgresError, MigrationError, KafkaError) as error:
+        asyncio.run(_migrate(settings, broker, with_acls=acls))
+    except (OSError, asyncpg.PostgresError, MigrationError, KafkaError, TopicsDiffer) as error:
         print(
             f"jit migrate: {type(error).__name__}: {error}. What was done stays; run it again.",
             file=sys.stderr,
@@ -36,7 +46,7 @@ def migrate() -> None:
         raise typer.Exit(2) from None
 
 
-async def _migrate(settings: MigrateSettings, broker: KafkaSettings) -> None:
+async def _migrate(settings: MigrateSettings, broker: KafkaSettings, *, with_acls: bool) -> None:
     passwords: dict[str, str] = {
         name: secret.get_secret_value() for name, secret in settings.app_passwords.items()
     }
@@ -46,7 +56,13 @@ async def _migrate(settings: MigrateSettings, broker: KafkaSettings) -> None:
     for service, names in applied.items():
         print(f"{service}: {', '.join(names) if names else 'up to date'}")
     created = await kafka.create_topics(broker, replication=settings.topic_replication)
-    print(f"topics: {', '.join(created) if created else 'up to date'}")
+    print(f"topics: {', '.join(created) if created else 'all there'}")
+    if with_acls:
+        principals = {**{name: f"User:jit-{name}" for name in SERVICES}, **settings.kafka_principals}
+        await write_acls(broker, [acl for name in SERVICES for acl in acls_of(name, principals[name])])
+        print(f"acls: {', '.join(principals.values())}")
+    if wrong := await differences(broker, replication=settings.topic_replication):
+        raise TopicsDiffer("; ".join(wrong))
 
 
 @app.command("serve")

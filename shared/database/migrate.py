@@ -36,6 +36,9 @@ class MigrateSettings(BaseSettings):
     app_connections: int = Field(default=APP_CONNECTIONS, ge=10, le=10_000)
     """Connections a service may hold to its database, over all replicas. A replica holds `JIT_POOL_SIZE` and
     three more; so that none can take those that the others and the administrators need."""
+    kafka_principals: dict[Literal["ticket", "approval", "provisioner", "notifier", "audit"], str] = {}
+    """The broker's names of the services, as JSON, for `jit migrate --acls`; a service left out is
+    `User:jit-<service>`."""
     topic_replication: int = Field(default=1, ge=1, le=10)
     """Copies of each topic: 3 in production, 1 on a single broker."""
 

@@ -83,11 +83,17 @@ async def create_topics(settings: KafkaSettings, *, replication: int) -> list[st
     return created
 
 
-def _new(topic: Topic, replication: int) -> NewTopic:
+def configs_of(topic: Topic, replication: int) -> dict[str, str]:
+    """What a topic is configured with, by Kafka's names."""
     configs = {"cleanup.policy": topic.cleanup, "min.insync.replicas": str(max(1, replication - 1))}
     if topic.cleanup == "delete":
         configs["retention.ms"] = str(30 * 24 * 3600 * 1000)
     else:
         # Only closed segments are compacted: a week's markers (the default) would be read at every start.
         configs["segment.ms"] = str(3600 * 1000)
+    return configs
+
+
+def _new(topic: Topic, replication: int) -> NewTopic:
+    configs = configs_of(topic, replication)
     return NewTopic(topic.name, topic.partitions, replication, topic_configs=configs)

@@ -11,7 +11,7 @@ import socket
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,6 +40,7 @@ _JVM = (
     "-XX:TieredStopAtLevel=1",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )
+_PLAIN_LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 _PATIENCE = 60.0  # seconds; two to four are usual
 
 
@@ -50,17 +51,27 @@ class KafkaServerUnavailable(RuntimeError):
 class KafkaServer:
     """One broker on its own folder and ports. `kill` and `start` keep messages, topics and the address."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, accounts: Mapping[str, str] | None = None) -> None:
+        """`accounts` are names with passwords: who comes by them may do what ACLs allow, by `sasl_bootstrap`.
+
+        `admin` among them, and whoever comes without a name, may do everything.
+        """
         self._libraries = kafka_libraries()
         self._temporary = folder is None
         self._folder = folder or Path(tempfile.mkdtemp(prefix="jit-kafka-"))
-        self._port, self._controller_port = free_ports(2)
+        self._port, self._controller_port, self._sasl_port = free_ports(3)
+        self._accounts = dict(accounts or {})
         self._log = self._folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self._port}"
+
+    @property
+    def sasl_bootstrap(self) -> str:
+        """Where one has to sign in, by SASL PLAIN without TLS."""
+        return f"127.0.0.1:{self._sasl_port}"
 
     @property
     def process_id(self) -> int:
@@ -154,6 +165,22 @@ broker.heartbeat.interval.ms=200
 broker.session.timeout.ms=1000
 log.cleaner.dedupe.buffer.size=4194304
 log.index.size.max.bytes=1048576
+{self._sasl_settings()}"""
+
+    def _sasl_settings(self) -> str:
+        """A third listener, and an authorizer; these lines take the place of those above."""
+        if not self._accounts:
+            return ""
+        users = " ".join(f'user_{name}="{password}"' for name, password in self._accounts.items())
+        plain = f"SASL://{self.sasl_bootstrap}"
+        return f"""\
+listeners=PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{self._controller_port},{plain}
+advertised.listeners=PLAINTEXT://{self.bootstrap},{plain}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl.plain.sasl.jaas.config={_PLAIN_LOGIN} required {users};
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:admin;User:ANONYMOUS
 """
 
 
