@@ -19,7 +19,7 @@ from shared.foundation.settings import KafkaSettings
 from shared.messaging import kafka
 from shared.messaging.acls import acls_of, write_acls
 from shared.messaging.topic_check import differences
-from shared.runtime.service import serve
+from shared.runtime.serving import serve
 
 ACLS = "Allow each service at the broker what the table of topics says, and nothing more."
 

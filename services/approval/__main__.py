@@ -7,7 +7,8 @@ from services.approval.consumers import subscriptions
 from services.approval.http import reviews
 from services.approval.settings import ApprovalSettings
 from shared.foundation.environment import load
-from shared.runtime.service import Parts, Process, Service, serve
+from shared.runtime.service import Parts, Process, Service
+from shared.runtime.serving import serve
 
 
 def build(settings: ApprovalSettings | None = None, *, process: Process | None = None) -> Service:

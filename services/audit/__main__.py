@@ -9,7 +9,8 @@ from services.audit.store import SERVICE
 from shared.contracts.event import Event
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.environment import load
-from shared.runtime.service import Parts, Process, Service, serve
+from shared.runtime.service import Parts, Process, Service
+from shared.runtime.serving import serve
 
 
 def build(settings: AuditSettings | None = None, *, process: Process | None = None) -> Service:

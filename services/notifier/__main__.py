@@ -7,7 +7,8 @@ from services.notifier import consumers, http
 from services.notifier.background.loops import run_monitor, run_sender
 from services.notifier.settings import NotifierSettings, load_settings
 from shared.context import Context
-from shared.runtime.service import Parts, Process, Service, Task, serve
+from shared.runtime.service import Parts, Process, Service, Task
+from shared.runtime.serving import serve
 
 
 def build(settings: NotifierSettings | None = None, *, process: Process | None = None) -> Service:

@@ -22,7 +22,8 @@ from services.provisioner.settings import ProvisionerSettings
 from services.provisioner.store.lease import LeaseLost
 from shared.context import Context
 from shared.foundation.environment import load
-from shared.runtime.service import Parts, Process, Service, Task, serve
+from shared.runtime.service import Parts, Process, Service, Task
+from shared.runtime.serving import serve
 
 IdentityCenterFactory = Callable[[ProvisionerSettings, Limiter], IdentityCenter]
 

@@ -8,7 +8,8 @@ from services.ticket.consumers import subscriptions
 from services.ticket.http import tickets
 from services.ticket.settings import TicketSettings, load_settings
 from services.ticket.store.tickets import SERVICE
-from shared.runtime.service import Parts, Process, Service, serve
+from shared.runtime.service import Parts, Process, Service
+from shared.runtime.serving import serve
 
 
 def build(settings: TicketSettings | None = None, *, process: Process | None = None) -> Service:

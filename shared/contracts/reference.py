@@ -18,6 +18,13 @@ A message is a CloudEvents 1.0 record in Kafka's binary mode: headers `ce_id` (U
 `ce_subject` (the key), `ce_source` (the owner of the topic), `ce_time`, `traceparent`, and a JSON value.
 Delivery is at least once: drop what you have seen by `ce_id`. Fields are only added, with a default.
 
+The topic's owner has signed it: `jit_signature` is, in base64, an Ed25519 signature under the owner's key
+`jit_keyid` (16 hexadecimal digits: the beginning of the SHA-256 of the raw public key). Signed is the
+number of signed headers (4 bytes, big-endian), and then each of these with its length before it (4 bytes;
+`ffffffff` where there is no value): the text `jit record 1`, the instance, the topic, the record's key,
+name and value of each header `ce_*` and of `content-type` in the order of their names, and the record's
+value.
+
 ## Topics
 
 | Topic | Owner | Key | Partitions | Cleanup | Readers | Content |

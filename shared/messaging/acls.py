@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import for_code
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from shared.contracts.topics import TOPICS
 from shared.foundation.settings import KafkaSettings
-from shared.messaging.kafka import connection
+from shared.messaging.kafka import administering
 
 
 class Resource(IntEnum):
@@ -62,9 +61,7 @@ def acls_of(service: str, principal: str) -> Iterator[Acl]:
 
 async def write_acls(settings: KafkaSettings, acls: Iterable[Acl]) -> None:
     """Allow these; what is allowed already stays so. Raises what the broker answers."""
-    admin = AIOKafkaAdminClient(**connection(settings), client_id="jit-migrate")
-    await admin.start()
-    try:
+    async with administering(settings) as admin:
         for acl in acls:
             request = CreateAclsRequest(
                 acl.resource, acl.name, _LITERAL, acl.principal, _ANY_HOST, acl.operation, _ALLOW
@@ -73,5 +70,3 @@ async def write_acls(settings: KafkaSettings, acls: Iterable[Acl]) -> None:
             ((code, message),) = reply.creation_responses
             if code:
                 raise for_code(code)(f"{acl}: {message}")
-    finally:
-        await admin.close()

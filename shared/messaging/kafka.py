@@ -1,6 +1,8 @@
 """Kafka clients as this project uses them: one place that turns settings into connections."""
 
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -66,14 +68,21 @@ def table_consumer(settings: KafkaSettings, *, client_id: str) -> AIOKafkaConsum
     )
 
 
-async def create_topics(settings: KafkaSettings, *, replication: int) -> list[str]:
-    """Create the topics of the table that are missing; return their names. For `jit migrate` only."""
+@asynccontextmanager
+async def administering(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client for topics and rights. For `jit migrate` only."""
     admin = AIOKafkaAdminClient(**connection(settings), client_id="jit-migrate")
-    await admin.start()
     try:
-        reply = await admin.create_topics([_new(topic, replication) for topic in TOPICS.values()])
+        await admin.start()
+        yield admin
     finally:
         await admin.close()
+
+
+async def create_topics(settings: KafkaSettings, *, replication: int) -> list[str]:
+    """Create the topics of the table that are missing; return their names. For `jit migrate` only."""
+    async with administering(settings) as admin:
+        reply = await admin.create_topics([_new(topic, replication) for topic in TOPICS.values()])
     created = []
     for name, code, *_ in reply.topic_errors:
         if code == 0:

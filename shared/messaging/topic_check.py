@@ -11,18 +11,14 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from shared.contracts.topics import TOPICS, Topic
 from shared.foundation.settings import KafkaSettings
-from shared.messaging.kafka import configs_of, connection
+from shared.messaging.kafka import administering, configs_of
 
 
 async def differences(settings: KafkaSettings, *, replication: int) -> list[str]:
     """A sentence for each thing that is otherwise than the table says."""
-    admin = AIOKafkaAdminClient(**connection(settings), client_id="jit-migrate")
-    await admin.start()
-    try:
+    async with administering(settings) as admin:
         described = {found["topic"]: found for found in await admin.describe_topics(list(TOPICS))}
         configured = await _configs(admin)
-    finally:
-        await admin.close()
     return [
         difference
         for topic in TOPICS.values()

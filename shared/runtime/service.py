@@ -5,8 +5,6 @@ with retries, in that order, and let go in reverse. The only place where these p
 """
 
 import asyncio
-import gc
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +12,6 @@ from datetime import timedelta
 from functools import cached_property, partial
 
 import asyncpg
-import uvicorn
 from fastapi import APIRouter, Depends, FastAPI
 from structlog.contextvars import bound_contextvars
 
@@ -39,11 +36,11 @@ from shared.http.problems import BugGuard, install_errors
 from shared.identity.tokens import TokenVerifier
 from shared.messaging import kafka, outbox, retention
 from shared.messaging.consumer import make_consumer
-from shared.messaging.keys import KeyProblem, OwnKey, PublicKeys
+from shared.messaging.keys import OwnKey, PublicKeys
 from shared.messaging.relay import Relay
 from shared.messaging.signing import Signer, Trust
 from shared.messaging.subscription import Subscription
-from shared.observability import logs, metrics, tracing
+from shared.observability import metrics, tracing
 from shared.observability.alerts import make_alerts
 from shared.observability.logs import logger
 from shared.policy.policy import Policy
@@ -59,8 +56,7 @@ LOST_TOO_OFTEN = 3
 STOP_WITHIN_S = 30.0
 FINISH_WITHIN_S = 20.0
 """For the records in hand; what is not done by then is delivered again."""
-COLLECT_AFTER = (20_000, 20, 20)
-"""Objects; Python's own 700 makes it look through all that is young many times for each record."""
+
 
 log = logger("service")
 
@@ -374,31 +370,3 @@ async def _close_pool(context: Context) -> None:
         await asyncio.wait_for(pool.close(), 5)
     except TimeoutError:
         pool.terminate()
-
-
-def serve(service: Service) -> None:
-    """Run one service in this process until SIGTERM or SIGINT."""
-    settings = service.settings
-    try:
-        service.check_keys()
-    except KeyProblem as error:
-        print(f"JIT_SIGNING_KEY_FILE, JIT_PUBLIC_KEYS_DIR: {error}", file=sys.stderr)  # noqa: T201 (before logs exist)
-        raise SystemExit(2) from None
-    logs.configure(fmt=settings.log_format, level=settings.log_level)
-    for caution in settings.cautions():
-        log.warning("setting", service=service.name, caution=caution)
-    # What is here now stays; what is made for a request or a record is gone before it would be collected.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
-    uvicorn.run(
-        service.app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=10,
-        limit_concurrency=settings.most_connections,
-        server_header=False,
-        proxy_headers=False,  # uvicorn believes whoever connects from loopback; see JIT_TRUSTED_PROXIES
-    )

@@ -49,3 +49,12 @@ def test_compose_tells_a_service_only_what_exists(name: str) -> None:
 def test_the_files_of_the_demo_name_only_what_exists() -> None:
     told = given_in("deploy/demo-settings.env") | given_in("deploy/demo-aws.env")
     assert told - set(names_file().split()) == set()
+
+
+def test_each_service_sees_its_own_signing_key_and_no_other() -> None:
+    made = service("keys")["volumes"]
+    for name in SERVICES:
+        folder = f"/keys/private/{name}"
+        assert service(name)["volumes"] == ["public-keys:/keys/public:ro", f"{name}-key:{folder}:ro"]
+        assert service(name)["environment"]["JIT_SIGNING_KEY_FILE"] == f"{folder}/signing.pem"
+        assert f"{name}-key:{folder}" in made

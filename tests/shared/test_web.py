@@ -21,7 +21,8 @@ from shared.foundation import errors
 from shared.foundation.settings import ServiceSettings
 from shared.http.bodies import BODY_LIMIT, BodyGuard
 from shared.observability import logs
-from shared.runtime.service import Parts, Service, serve
+from shared.runtime.service import Parts, Service
+from shared.runtime.serving import serve
 from tests.support.signing import key_settings
 
 RAISED: list[tuple[errors.JitError, int]] = [
