@@ -26,6 +26,8 @@ from shared.http.problems import token_missing
 from shared.identity.bindings import Principal, bind
 from shared.observability.logs import logger
 from shared.policy.engine import NOT_READY
+from shared.policy.row import RECENTLY_REBOUND
+from shared.policy.rows import QUIETED
 
 log = logger("access")
 
@@ -103,6 +105,19 @@ class Requires:
                 code="not_permitted",
                 denied=Denied(self.verb, principal.user.id, rules=answer.rules),
             )
+        if self.verb in QUIETED:
+            _refuse_while_quiet(context, principal, self.verb, now)
+
+
+def _refuse_while_quiet(context: Context, principal: Principal, verb: str, now: datetime) -> None:
+    until = context.policy.known().quiet_until(principal.user.id, now)
+    if until is not None:
+        raise Forbidden(
+            f"your sign-in was replaced by another, so you cannot administer before {until:%Y-%m-%d %H:%MZ}; "
+            "asking for access, stopping it and reading work as before",
+            code=RECENTLY_REBOUND.code.lower(),
+            denied=Denied(verb, principal.user.id),
+        )
 
 
 def requires(verb: str, *, stale_ok: bool = False) -> Any:
