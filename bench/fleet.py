@@ -180,9 +180,11 @@ async def fleet(
         client = await running.enter_async_context(httpx2.AsyncClient(timeout=10))
         common = _environment(broker, box, issuer, simulator_url, organisation)
         services = {}
-        for name, port in zip(SERVICES, free_ports(len(SERVICES)), strict=True):
+        ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
+        for name, port in ports.items():
             environment = {
                 **common,
+                "JIT_PROVISIONER_URL": f"http://127.0.0.1:{ports['provisioner']}",
                 "JIT_PORT": str(port),
                 "JIT_DATABASE_URL": _app_dsn(server.admin_dsn, name),
                 **service_settings.get(name, {}),
