@@ -6,7 +6,7 @@ be somebody else is refused.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
@@ -27,7 +27,7 @@ _REMEMBERED_FOR: Final = timedelta(minutes=1)
 class Sight:
     """A verified token, the user its claim names, and the request it came with."""
 
-    token: str
+    token: str = field(repr=False)
     claims: Claims
     user: User
     cause: str | None = None

@@ -1,7 +1,6 @@
 """Asking the provisioner who a sign-in is: once, for two seconds at most, and never elsewhere."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,12 +13,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from local.issuer import DevelopmentIssuer
 from local.processes import free_ports
 from shared.contracts.documents import User
+from shared.foundation.clock import ManualClock
+from shared.foundation.environment import read
 from shared.foundation.errors import Forbidden
+from shared.foundation.settings import ServiceSettings
 from shared.identity.bindings import Sight
 from shared.identity.first_sight import WITHIN_S, Provisioner
 from shared.identity.tokens import Claims
+from shared.runtime.service import Parts, Process, Service
+from tests.support.harness import NOW, ready_tables
+from tests.support.http import api, trusted
 from tests.support.waiting import until
 
 CLAIMS = Claims("https://idp", "s", "user_name", "ann", "https://idp")
@@ -135,4 +141,28 @@ async def test_first_sight_where_nobody_listens_is_unbound_and_tells_no_token() 
         with pytest.raises(Forbidden) as raised:
             await asked.first_sight(SIGHT)
     assert raised.value.code == "identity_unbound"
-    assert "token" not in json.dumps([raised.value.extra]) + raised.value.detail.replace("same token", "")
+    assert SIGHT.token not in f"{raised.value.detail} {raised.value.extra} {SIGHT!r}"
+
+
+@pytest.mark.parametrize("set_apart", [True, False])
+async def test_service_asks_at_its_setting_or_else_where_people_reach_the_api(
+    issuer: DevelopmentIssuer, set_apart: bool
+) -> None:
+    async with listening(lambda: problem(403, "identity_conflict", conflict_id="c-1")) as server:
+        nowhere = "http://127.0.0.1:1"
+        settings = read(
+            ServiceSettings,
+            env="development",
+            database_url="postgresql://nobody@127.0.0.1:1/none",
+            issuers=(trusted(issuer),),
+            public_url=nowhere if set_apart else server.url,
+            provisioner_url=server.url if set_apart else None,
+        )
+        clock = ManualClock(NOW)
+        service = Service("ticket", settings, Parts(), process=Process(clock, ready_tables(clock)))
+        async with api(service, issuer, "ann", sub="unseen") as client:
+            answer = await client.get("/v1/scopes")
+        assert (answer.status_code, answer.json()["code"]) == (403, "identity_conflict")
+        assert answer.json()["conflict_id"] == "c-1"
+        assert [path for path, _ in server.asked] == ["/v1/me"]
+        await service.stop()
