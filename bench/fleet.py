@@ -182,11 +182,13 @@ async def fleet(
         common = _environment(broker, box, issuer, simulator_url, organisation)
         keys = KeyFolder(folder / "keys")
         services = {}
-        for name, port in zip(SERVICES, free_ports(len(SERVICES)), strict=True):
+        ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
+        for name, port in ports.items():
             environment = {
                 **common,
                 "JIT_SIGNING_KEY_FILE": str(keys.make(name)),
                 "JIT_PUBLIC_KEYS_DIR": str(keys.public),
+                "JIT_PROVISIONER_URL": f"http://127.0.0.1:{ports['provisioner']}",
                 "JIT_PORT": str(port),
                 "JIT_DATABASE_URL": _app_dsn(server.admin_dsn, name),
                 **service_settings.get(name, {}),

@@ -13,7 +13,7 @@ from shared.documents.tables import Tables
 from shared.foundation.clock import Clock
 from shared.foundation.errors import NotReady
 from shared.foundation.settings import ServiceSettings
-from shared.identity.bindings import Bindings
+from shared.identity.bindings import Answers, FirstSight
 from shared.identity.tokens import TokenVerifier
 from shared.messaging.envelope import Received
 from shared.observability.alerts import Alerts
@@ -32,8 +32,10 @@ class Context:
     verifier: TokenVerifier
     record: Callable[[UnitOfWork, Event], None]
     """Where facts go that are not part of a command: the outbox, or the log itself in the audit service."""
-    bindings: Bindings = field(default_factory=Bindings, repr=False)
-    """Which subjects this service's database is known to hold."""
+    first_sight: FirstSight
+    """Asks whom a subject is that no document here names: the provisioner, or its database in itself."""
+    answers: Answers = field(default_factory=Answers, repr=False)
+    """What that has answered, until the document is here."""
     nudge: Callable[..., None] = lambda *_ids: None
     """Tells the background tasks of this process that rows have changed, those with these ids where they can
     use them; for `UnitOfWork.after_commit`."""

@@ -2,7 +2,11 @@
 
 from functools import partial
 
-from services.notifier.commands.notices import handle_fact_by_ticket_id, handle_ticket_fact
+from services.notifier.commands.notices import (
+    handle_fact_about_person,
+    handle_fact_by_ticket_id,
+    handle_ticket_fact,
+)
 from services.notifier.domain.notice import TABLE
 from services.notifier.settings import NotifierSettings
 from shared.context import Context
@@ -10,6 +14,7 @@ from shared.contracts import topics
 from shared.contracts.access import AccessFact
 from shared.contracts.approval import ReviewFact
 from shared.contracts.event import Event
+from shared.contracts.identity import IdentityFact
 from shared.contracts.ticket import TicketFact
 from shared.messaging.subscription import Handler, Subscription
 
@@ -18,10 +23,11 @@ def subscriptions(context: Context, settings: NotifierSettings) -> list[Subscrip
     """Every ticket fact of the table brings its ticket, whether or not it is mailed."""
     ticket = partial(handle_ticket_fact, context, settings=settings)
     other = partial(handle_fact_by_ticket_id, context, settings=settings)
+    person = partial(handle_fact_about_person, context, settings=settings)
     return [
         Subscription(topics.TICKET, _table(TicketFact, ticket)),
         Subscription(topics.APPROVAL, _table(ReviewFact, other)),
-        Subscription(topics.ACCESS, _table(AccessFact, other)),
+        Subscription(topics.ACCESS, _table(AccessFact, other) | _table(IdentityFact, person)),
     ]
 
 

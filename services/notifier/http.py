@@ -25,7 +25,7 @@ class DeliveryShown(Shown):
 
     id: UUID
     event_ids: list[UUID] = Field(description="the facts it tells of")
-    ticket_id: str
+    ticket_id: str | None = Field(description="null for a mail about no ticket")
     recipient: str = Field(description="an Identity Store user id")
     template: str
     state: State

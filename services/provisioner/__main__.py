@@ -10,7 +10,7 @@ from services.provisioner.background import Expiry
 from services.provisioner.commands.inventory import preload
 from services.provisioner.consumers import subscriptions
 from services.provisioner.domain.claims import SERVICE
-from services.provisioner.http import directory, grants, me
+from services.provisioner.http import bindings, directory, grants, me
 from services.provisioner.identity_center.adapter import IdentityCenter
 from services.provisioner.identity_center.types import Limiter
 from services.provisioner.inventory.sync import InventorySync
@@ -134,7 +134,9 @@ def build(
                 grants.router(context, replica(context).inventory),
                 me.router(context),
                 directory.router(context),
+                bindings.router(context),
             ],
+            first_sight=bindings.recognition,
             subscriptions=subscriptions,
             background=lambda context: replica(context).tasks(context),
             closing=_closing(made),

@@ -121,6 +121,21 @@ async def operations(conn: Conn, *, now: datetime) -> dict[str, Any]:
     }
 
 
+async def binding_conflicts(conn: Conn, *, after: str | None, limit: int) -> list[dict[str, Any]]:
+    """Those that nobody has settled, newest first (ids are sortable by time)."""
+    rows = await conn.fetch(
+        """
+        SELECT id, iss, sub, user_id, bound_user_id, bound_sub, lookup, lookup_value, found_at
+        FROM binding_conflict
+        WHERE settled_at IS NULL AND id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+        ORDER BY id DESC LIMIT $2
+        """,
+        after,
+        limit,
+    )
+    return [dict(row) for row in rows]
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()

@@ -10,7 +10,7 @@ shared/policy/tags.py) or `*`; sets
 
 import hashlib
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, Field
@@ -219,6 +219,32 @@ class Group(Document):
     name: str
     members: tuple[str, ...] = ()
     """User ids."""
+
+
+class Binding(Document):
+    """Which user a token's subject is, for the whole system; `id` is `binding_id` of issuer and subject.
+
+    Removed for ever where another sign-in took its place: such an id is never used again.
+    """
+
+    KIND: ClassVar[str] = "binding"
+    OWNER: ClassVar[str] = "provisioner"
+
+    iss: str
+    sub: str
+    user_id: str
+    bound_at: AwareDatetime
+    quiet_until: AwareDatetime | None = None
+    """Of a rebinding: until then the user neither votes nor administers."""
+
+    def quiets(self, at: datetime) -> bool:
+        """Whether the user neither votes nor administers at that moment."""
+        return self.quiet_until is not None and self.bound_at <= at < self.quiet_until
+
+
+def binding_id(iss: str, sub: str) -> str:
+    """One id for an issuer's subject, in the form of a document's id, whatever the two hold."""
+    return hashlib.sha256(f"{len(iss)}:{iss}:{sub}".encode()).hexdigest()
 
 
 class Marker(Contract):

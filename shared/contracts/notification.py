@@ -6,7 +6,8 @@ from shared.contracts.event import About, Event
 
 
 class NotificationFact(Event):
-    ticket_id: str
+    ticket_id: str | None
+    """None of a mail about no ticket; `subject` is then its recipient's id."""
     event_ids: tuple[str, ...]
     """The events the mail is about, in the order in which they happened."""
     recipient: str

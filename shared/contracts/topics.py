@@ -81,8 +81,8 @@ TOPICS: Final = {
             12,
             "delete",
             ("ticket", "notifier", "audit"),
-            "access facts, among them the expiry producer's revoke events; confirmed losses",
-            facts=("access", "inventory"),
+            "access facts, among them the expiry producer's revoke events; confirmed losses; who tokens name",
+            facts=("access", "inventory", "identity"),
         ),
         Topic(
             NOTIFICATION,
@@ -128,7 +128,7 @@ TOPICS: Final = {
             1,
             "compact",
             _ALL,
-            "accounts, OUs, tags, permission sets, users, groups, memberships",
+            "accounts, OUs, tags, permission sets, users, groups, memberships, bindings",
         ),
     )
 }

@@ -120,6 +120,9 @@ class ServiceSettings(BaseSettings):
     body of 256 KiB, so that 500 take at most 125 MiB."""
     public_url: str = Field(default="http://127.0.0.1:8080", pattern=r"^https?://[^\s/]+")
     """Where people reach the API; calls shown in mails begin with it. Production wants an https address."""
+    provisioner_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]+")
+    """Where the provisioner is asked, with the caller's own token, who a sign-in is that nobody has seen yet.
+    JIT_PUBLIC_URL unless given. The provisioner itself looks into its database."""
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     """Networks whose X-Forwarded-For is believed, as a JSON list of CIDRs; none by default: then the address
     of a request is that of the connection, whatever its headers say."""
@@ -202,6 +205,8 @@ class ServiceSettings(BaseSettings):
         found = []
         if not self.alerts_topic_arn and not self.alerts_mail_to:
             found.append("JIT_ALERTS_MAIL_TO and JIT_ALERTS_TOPIC_ARN are empty: alerts reach the log only")
+        if self.provisioner_url and self.provisioner_url.startswith("http://"):
+            found.append("JIT_PROVISIONER_URL is plain http: people's tokens cross the network unencrypted")
         if self.kafka.allow_plaintext:
             found.append("JIT_KAFKA_ALLOW_PLAINTEXT: whoever reaches the broker can read and write facts")
         found += [

@@ -23,9 +23,11 @@ from shared.foundation.errors import Denied, Forbidden, Invalid, JitError
 from shared.http.addresses import Network, client_address
 from shared.http.idempotency import RequestKey
 from shared.http.problems import token_missing
-from shared.identity.bindings import Principal, bind
+from shared.identity.bindings import Principal, identify
 from shared.observability.logs import logger
 from shared.policy.engine import NOT_READY
+from shared.policy.row import RECENTLY_REBOUND
+from shared.policy.rows import QUIETED
 
 log = logger("access")
 
@@ -66,25 +68,29 @@ class Caller:
 class Requires:
     """A FastAPI dependency: authenticate, bind to an Identity Store user, ask the policy for one verb."""
 
-    def __init__(self, verb: str, *, stale_ok: bool = False) -> None:
+    def __init__(self, verb: str, *, stale_ok: bool = False, unbound_ok: bool = False) -> None:
         self.verb = verb
         self.stale_ok = stale_ok
+        self.unbound_ok = unbound_ok
 
     async def __call__(self, request: Request) -> Caller:
         context: Context = request.app.state.context
         now = context.clock.now()
-        claims = await context.verifier.verify(_bearer(request), now)
+        token = _bearer(request)
+        claims = await context.verifier.verify(token, now)
         if not self.stale_ok:
             _check_tables(context, request, self.verb)
         if (wanted := request.headers.get("Jit-Min-Revision")) is not None:
             await context.policy.wait_for(parse_revision(wanted))
-        principal = await bind(
-            context.pool,
+        principal = await identify(
+            token,
             claims,
             context.policy.known(),
             now,
-            alerts=context.alerts,
-            bindings=context.bindings,
+            first_sight=context.first_sight,
+            answers=context.answers,
+            unbound_ok=self.unbound_ok,
+            cause=_request_id(request),
         )
         principal = _with_address(principal, request, context.settings.trusted_proxies)
         request.state.actor = principal.actor
@@ -103,16 +109,30 @@ class Requires:
                 code="not_permitted",
                 denied=Denied(self.verb, principal.user.id, rules=answer.rules),
             )
+        if self.verb in QUIETED:
+            _refuse_while_quiet(context, principal, self.verb, now)
 
 
-def requires(verb: str, *, stale_ok: bool = False) -> Any:
+def _refuse_while_quiet(context: Context, principal: Principal, verb: str, now: datetime) -> None:
+    until = context.policy.known().quiet_until(principal.user.id, now)
+    if until is not None:
+        raise Forbidden(
+            f"your sign-in was replaced by another, so you cannot administer before {until:%Y-%m-%d %H:%MZ}; "
+            "asking for access, stopping it and reading work as before",
+            code=RECENTLY_REBOUND.code.lower(),
+            denied=Denied(verb, principal.user.id),
+        )
+
+
+def requires(verb: str, *, stale_ok: bool = False, unbound_ok: bool = False) -> Any:
     """The default value of a route's `caller` parameter.
 
     `stale_ok` marks a route that works on what is known of people and policy, however old: one that takes
     access away, since a stop is never blocked by the bus, one that mends the bus, or one that shows what is
-    live to those who must act on it.
+    live to those who must act on it. `unbound_ok` marks those of them that take access away: they also take a
+    sign-in that nobody has seen yet, without asking anybody (shared/identity/bindings.py).
     """
-    return Depends(Requires(verb, stale_ok=stale_ok))
+    return Depends(Requires(verb, stale_ok=stale_ok, unbound_ok=unbound_ok))
 
 
 def _bearer(request: Request) -> str:

@@ -1,14 +1,14 @@
 """From a verified token to one enabled Identity Store user, the same one for ever.
 
-Comes after shared/identity/tokens.py and before any question of rights. Each service remembers in its own
-database which user a subject was at first sight; whoever later turns out to be somebody else is refused,
-loudly.
+Comes after shared/identity/tokens.py and before any question of rights. Which user a subject is stands in a
+document of the provisioner; one that is not here yet is asked for (first_sight.py), and whoever turns out to
+be somebody else is refused.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias
 
 from shared.contracts.documents import User
 from shared.contracts.event import Actor, ActorKind
@@ -16,21 +16,42 @@ from shared.foundation.errors import Forbidden, NotReady
 from shared.identity.tokens import Claims
 from shared.policy.snapshot import Snapshot
 
+CONFLICT: Final = "identity_conflict"
+REPLACED: Final = "identity_replaced"
 _MOST_REMEMBERED: Final = 10_000
+_REMEMBERED_FOR: Final = timedelta(minutes=1)
+"""The document arrives within a second; while the bus is away the provisioner is asked again."""
 
 
-class Alerts(Protocol):
-    """Where a conflict of identities is made known; see shared/observability/alerts.py."""
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A verified token, the user its claim names, and the request it came with."""
 
-    async def raise_alert(self, *, key: str, summary: str, detail: str, once: bool = False) -> None: ...
+    token: str = field(repr=False)
+    claims: Claims
+    user: User
+    cause: str | None = None
+
+    @property
+    def actor(self) -> Actor:
+        claims, user = self.claims, self.user
+        return Actor(
+            kind=ActorKind.PERSON,
+            name=user.user_name,
+            user_id=user.id,
+            iss=claims.iss,
+            sub=claims.sub,
+            client=claims.client,
+            auth_time=claims.auth_time,
+            acr=claims.acr,
+        )
 
 
-class Runs(Protocol):
-    """What is needed of a connection; a pool will do, and is then used only when a query is needed."""
+FirstSight: TypeAlias = Callable[[Sight], Awaitable[str]]
+"""The id of the user whom the provisioner has bound the token's subject to.
 
-    async def fetch(self, query: str, *args: Any) -> Sequence[Any]: ...
-
-    async def execute(self, query: str, *args: Any) -> str: ...
+Raises Forbidden where it refuses, or cannot be asked (identity_unbound).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,44 +62,82 @@ class Principal:
     actor: Actor
 
 
-class Bindings:
-    """Bindings known to be stored in one database, so that a known caller costs no query."""
+class Answers:
+    """What the provisioner has answered, until the document of it is here."""
 
     def __init__(self) -> None:
-        self._users: dict[tuple[str, str], str] = {}
+        self._users: dict[tuple[str, str], tuple[str, datetime]] = {}
 
-    def holds(self, claims: Claims, user_id: str) -> bool:
-        return self._users.get((claims.iss, claims.sub)) == user_id
+    def holds(self, claims: Claims, user_id: str, now: datetime) -> bool:
+        known, until = self._users.get((claims.iss, claims.sub), ("", now))
+        return known == user_id and now < until
 
-    def remember(self, claims: Claims, user_id: str) -> None:
-        """Keep a binding that was read from the database; one merely written may yet be rolled back."""
+    def remember(self, iss: str, sub: str, user_id: str, *, until: datetime) -> None:
         if len(self._users) >= _MOST_REMEMBERED:
             self._users.clear()
-        self._users[claims.iss, claims.sub] = user_id
+        self._users[iss, sub] = user_id, until
 
 
-async def bind(
-    conn: Runs,
+async def identify(
+    token: str,
     claims: Claims,
     snapshot: Snapshot,
     now: datetime,
     *,
-    alerts: Alerts,
-    bindings: Bindings | None = None,
+    first_sight: FirstSight,
+    answers: Answers,
+    unbound_ok: bool = False,
+    cause: str | None = None,
 ) -> Principal:
-    """The user the token names, bound to its subject at first sight.
+    """The user whom the token's subject is bound to, which its claim must name.
 
-    Raises Forbidden (identity_unknown, identity_ambiguous, identity_disabled, identity_conflict), or
-    NotReady while the inventory is not read. A conflict also raises an alert and stores nothing.
+    `unbound_ok` is for routes that take access away: they also take a subject that nobody has seen, where the
+    user has no other in this issuer, and ask nobody. Raises Forbidden (identity_unknown, identity_ambiguous,
+    identity_disabled, identity_conflict, identity_replaced, identity_unbound), or NotReady while the
+    inventory is not read.
     """
-    user = _resolve(claims, snapshot)
-    known = Bindings() if bindings is None else bindings
-    if not known.holds(claims, user.id):
-        await _check_binding(conn, claims, user, now, alerts=alerts, bindings=known)
-    return Principal(user, _actor(claims, user))
+    sight = Sight(token, claims, _named_by(claims, snapshot), cause)
+    bound = snapshot.binding(claims.iss, claims.sub)
+    if bound is not None and bound.deleted:
+        raise replaced()
+    if bound is not None and bound.user_id == sight.user.id:
+        return Principal(sight.user, sight.actor)
+    if bound is None:
+        free = unbound_ok and _is_free(snapshot, claims, sight.user)
+        if free or answers.holds(claims, sight.user.id, now):
+            return Principal(sight.user, sight.actor)
+    user_id = await first_sight(sight)
+    answers.remember(claims.iss, claims.sub, user_id, until=now + _REMEMBERED_FOR)
+    return _principal(sight, snapshot, user_id)
 
 
-def _resolve(claims: Claims, snapshot: Snapshot) -> User:
+def conflicting(conflict_id: str | None) -> Forbidden:
+    """A token that names somebody else than its subject, or than the user's own subject."""
+    return Forbidden(
+        "this sign-in does not match the user it was first seen with; an administrator has been told, and "
+        f"finds it as conflict {conflict_id}",
+        code=CONFLICT,
+        extra={"conflict_id": conflict_id},
+    )
+
+
+def replaced() -> Forbidden:
+    """A subject that a rebinding has put another in the place of."""
+    return Forbidden(
+        "another sign-in has taken the place of this one, for ever: sign in with that one", code=REPLACED
+    )
+
+
+def unbound() -> Forbidden:
+    """Nobody has seen this subject, and who could say whom it is did not."""
+    return Forbidden(
+        "this sign-in is not known yet, and could not be looked up: call GET /v1/me with the same token, and "
+        "try again; what stops access works without",
+        code="identity_unbound",
+    )
+
+
+def _named_by(claims: Claims, snapshot: Snapshot) -> User:
     if not snapshot.people_known:
         raise NotReady("the inventory is not read yet; try again in a few seconds", code="tables_not_ready")
     matches = snapshot.find_user(claims.lookup, claims.lookup_value, issuer=claims.external_id_issuer)
@@ -88,67 +147,24 @@ def _resolve(claims: Claims, snapshot: Snapshot) -> User:
         raise Forbidden(
             "more than one user in the Identity Store is named by this token", code="identity_ambiguous"
         )
-    if not matches[0].enabled:
+    return _enabled(matches[0])
+
+
+def _enabled(user: User) -> User:
+    if not user.enabled:
         raise Forbidden("this user is disabled in the Identity Store", code="identity_disabled")
-    return matches[0]
+    return user
 
 
-async def _check_binding(
-    conn: Runs, claims: Claims, user: User, now: datetime, *, alerts: Alerts, bindings: Bindings
-) -> None:
-    stored = await _stored(conn, claims, user)
-    if not stored:
-        # Two first requests at once: the second insert does nothing, and what is read then decides.
-        await conn.execute(
-            "INSERT INTO subject_binding (iss, sub, user_id, first_seen) VALUES ($1, $2, $3, $4) "
-            "ON CONFLICT DO NOTHING",
-            claims.iss,
-            claims.sub,
-            user.id,
-            now,
-        )
-        stored = await _stored(conn, claims, user)
-    elif stored == [(claims.sub, user.id)]:
-        bindings.remember(claims, user.id)
-    if stored != [(claims.sub, user.id)]:
-        await _refuse_conflict(claims, user, stored, alerts)
+def _is_free(snapshot: Snapshot, claims: Claims, user: User) -> bool:
+    """Whether the user has no subject in the token's issuer."""
+    return all(one.iss != claims.iss for one in snapshot.bindings_of(user.id))
 
 
-async def _stored(conn: Runs, claims: Claims, user: User) -> list[tuple[str, str]]:
-    """Every binding of the issuer that the subject or the user already has."""
-    rows = await conn.fetch(
-        "SELECT sub, user_id FROM subject_binding WHERE iss = $1 AND (sub = $2 OR user_id = $3) ORDER BY sub",
-        claims.iss,
-        claims.sub,
-        user.id,
-    )
-    return [(row["sub"], row["user_id"]) for row in rows]
-
-
-async def _refuse_conflict(
-    claims: Claims, user: User, stored: Sequence[tuple[str, str]], alerts: Alerts
-) -> None:
-    known = "; ".join(f"subject {sub} is user {user_id}" for sub, user_id in stored)
-    await alerts.raise_alert(
-        key=f"identity-conflict/{claims.iss}/{claims.sub}",
-        summary=f"a token names {user.user_name}, but its subject or this user is bound otherwise",
-        detail=f"issuer {claims.iss}, subject {claims.sub} names user {user.id}; stored: {known}",
-        once=True,
-    )
-    raise Forbidden(
-        "this sign-in does not match the user it was first seen with; an administrator has been told",
-        code="identity_conflict",
-    )
-
-
-def _actor(claims: Claims, user: User) -> Actor:
-    return Actor(
-        kind=ActorKind.PERSON,
-        name=user.user_name,
-        user_id=user.id,
-        iss=claims.iss,
-        sub=claims.sub,
-        client=claims.client,
-        auth_time=claims.auth_time,
-        acr=claims.acr,
-    )
+def _principal(sight: Sight, snapshot: Snapshot, user_id: str) -> Principal:
+    """The user as the provisioner names them, whose directory may be newer than the one here."""
+    user = snapshot.user(user_id)
+    if user is None:
+        raise NotReady("this person is not known here yet; try again in a moment", code="tables_behind")
+    found = Sight(sight.token, sight.claims, _enabled(user), sight.cause)
+    return Principal(found.user, found.actor)

@@ -104,7 +104,7 @@ class IssuerKeys:
 
     async def _fetch(self) -> Any:
         async with httpx2.AsyncClient(
-            timeout=_FETCH_SECONDS, follow_redirects=False, verify=_trusted_roots()
+            timeout=_FETCH_SECONDS, follow_redirects=False, verify=trusted_roots()
         ) as client:
             url = self._jwks_url or await self._discover(client)
             return await _get_json(client, url)
@@ -120,7 +120,7 @@ class IssuerKeys:
 
 
 @cache
-def _trusted_roots() -> ssl.SSLContext:
+def trusted_roots() -> ssl.SSLContext:
     """Loading them takes longer than fetching the keys."""
     return httpx2.create_ssl_context()
 

@@ -5,9 +5,10 @@ Says whom the token names, not which user that is (shared/identity/bindings.py) 
 Nothing of a token is ever in a message, and no key is ever taken from one.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -41,6 +42,8 @@ class Claims:
     client: str | None = None
     auth_time: datetime | None = None
     acr: str | None = None
+    proof: str = field(default="", compare=False)
+    """SHA-256 over what names this one token (issuer, subject, `iat`, `jti`); nothing of it can be read."""
 
 
 class TokenVerifier:
@@ -79,6 +82,7 @@ class TokenVerifier:
             client=_client(payload),
             auth_time=_moment(payload, "auth_time"),
             acr=_optional_text(payload, "acr"),
+            proof=_proof(payload),
         )
 
     def _trusted_by(self, payload: Mapping[str, Any]) -> TrustedIssuer:
@@ -162,6 +166,11 @@ def _client(payload: Mapping[str, Any]) -> str | None:
     """The application that got the token: OpenID's azp, RFC 9068's client_id, Entra's appid."""
     named = (_optional_text(payload, claim) for claim in ("azp", "client_id", "appid"))
     return next((client for client in named if client is not None), None)
+
+
+def _proof(payload: Mapping[str, Any]) -> str:
+    named = [payload.get(claim) for claim in ("iss", "sub", "iat", "jti")]
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
 def _text(payload: Mapping[str, Any], claim: str) -> str:

@@ -36,7 +36,7 @@ def approval_problem(
         return f"rule {auto_approved_by} does not approve this account, set and length without a vote"
     if not choice.stages:
         return "no approval rule asks for votes on this account, set and length"
-    counting = _counting(votes, parties)
+    counting = _counting([one for one in votes if not _was_quiet(snapshot, one)], parties)
     for position, stage in enumerate(choice.stages, start=1):
         voters = [voter for voter, voted_in in counting.items() if voted_in == position]
         verb = approve_verb(stage.rule_id, stage.index)
@@ -58,6 +58,11 @@ def _counting(votes: Sequence[Vote], parties: Collection[str]) -> dict[str, int]
         if vote.verdict == "approve" and vote.acting_for is None:
             counting.setdefault(vote.voter.user_id, vote.stage)
     return {user: stage for user, stage in counting.items() if user not in refused and user not in parties}
+
+
+def _was_quiet(snapshot: Snapshot, vote: Vote) -> bool:
+    """Whether the voter had just been bound to another sign-in; what they voted before that stands."""
+    return snapshot.quiet_until(vote.voter.user_id, vote.at) is not None
 
 
 def _too_few(stage: Stage, position: int, stages: int, allowed: int) -> str:

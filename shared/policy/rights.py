@@ -19,6 +19,7 @@ from shared.contracts.documents import (
     RuleStage,
 )
 from shared.policy.row import VERBS
+from shared.policy.rows import QUIETED
 from shared.policy.snapshot import Snapshot
 
 ADMINISTRATION: Final = tuple(sorted(VERBS - {"request", "request_for"}))
@@ -63,8 +64,13 @@ def stages_of(snapshot: Snapshot, user_id: str) -> list[StageOf]:
 
 
 def verbs_of(snapshot: Snapshot, user_id: str, *, now: datetime) -> list[str]:
-    """The verbs of administration that the person has everywhere."""
-    return [verb for verb in ADMINISTRATION if snapshot.may(user_id, verb, now=now).allowed]
+    """The verbs of administration that the person has everywhere, and may use now."""
+    waiting = QUIETED if snapshot.quiet_until(user_id, now) else frozenset()
+    return [
+        verb
+        for verb in ADMINISTRATION
+        if verb not in waiting and snapshot.may(user_id, verb, now=now).allowed
+    ]
 
 
 def may_configure(snapshot: Snapshot, user_id: str, *, now: datetime) -> bool:

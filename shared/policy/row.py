@@ -13,7 +13,7 @@ from typing import Final, Literal
 from shared.policy.tags import tag_problem
 
 Effect = Literal["allow", "deny"]
-Code = Literal["ALLOW", "EXPLICIT_DENY", "NO_RULE", "NOT_READY"]
+Code = Literal["ALLOW", "EXPLICIT_DENY", "NO_RULE", "NOT_READY", "RECENTLY_REBOUND"]
 
 ANY: Final = "*"
 ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
@@ -111,6 +111,10 @@ class Answer:
     rules: tuple[str, ...] = ()
     proof: tuple[str, ...] = ()
     """The deciding rows, each with the subject that proved it."""
+
+
+RECENTLY_REBOUND: Final = Answer(allowed=False, code="RECENTLY_REBOUND")
+"""To votes and administration of somebody who was bound to another sign-in within the last day."""
 
 
 def known_verb(verb: str) -> bool:

@@ -29,6 +29,10 @@ ROLES: Final = {
 """Verbs of each role, on every account and set, for any length."""
 
 
+QUIETED: Final = frozenset({"config.write", "ops.write"})
+"""Verbs of administration that wait while a person is quiet after a rebinding; what stops access does not."""
+
+
 def approve_verb(rule_id: str, index: int) -> str:
     """The verb a vote asks for: stage `index` (from 1) of the rule."""
     return f"approve/{rule_id}/{index}"

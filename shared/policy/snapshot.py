@@ -17,6 +17,7 @@ from shared.contracts.documents import (
     AccessScope,
     Account,
     ApprovalRule,
+    Binding,
     Document,
     Group,
     Marker,
@@ -25,6 +26,7 @@ from shared.contracts.documents import (
     RegisteredSet,
     SetGroup,
     User,
+    binding_id,
 )
 from shared.contracts.event import Revisions
 from shared.policy.directory import Directory, Lookup, Memberships, name_order
@@ -76,6 +78,8 @@ class Snapshot:
     _directory: Directory = field(default_factory=Directory, repr=False)
     _groups: Memberships = field(default_factory=Memberships, repr=False)
     _set_groups: Memberships = field(default_factory=Memberships, repr=False)
+    _bindings: Memberships = field(default_factory=Memberships, repr=False)
+    """Each live binding's id with its one user, and from the user back to all of theirs."""
     _names: "HashTrieMap[str, Memberships]" = field(default_factory=HashTrieMap, repr=False)
     """By kind: each id with its one name, and from the name back to all ids that have it."""
     _rules: _Rules = field(default_factory=HashTrieMap, repr=False)
@@ -208,6 +212,22 @@ class Snapshot:
         """Every set selector that holds the permission set; of no set, `*` alone."""
         return _EVERYTHING if set_id is None else frozenset(self._set_ranks(set_id))
 
+    # sign-ins
+
+    def binding(self, iss: str, sub: str) -> Binding | None:
+        """Of an issuer's subject; a deleted one as it was last. None for a subject nobody has seen."""
+        return self.ever(Binding, binding_id(iss, sub))
+
+    def bindings_of(self, user_id: str) -> list[Binding]:
+        """The person's live bindings, of every issuer."""
+        found = (self.get(Binding, one) for one in self._bindings.containers(user_id))
+        return [binding for binding in found if binding is not None]
+
+    def quiet_until(self, user_id: str, at: datetime) -> datetime | None:
+        """Until when the person neither votes nor administers, as of a moment; None where they may."""
+        ends = [one.quiet_until for one in self.bindings_of(user_id) if one.quiet_until and one.quiets(at)]
+        return max(ends, default=None)
+
     # decisions
 
     def may(
@@ -312,6 +332,9 @@ class Snapshot:
             yield "_set_groups", self._set_groups.put(document.id, () if document.deleted else document.sets)
         elif isinstance(document, ApprovalRule):
             yield "_rules", self._with_rule(document)
+        elif isinstance(document, Binding):
+            users = () if document.deleted else (document.user_id,)
+            yield "_bindings", self._bindings.put(document.id, users)
 
     def _with_rule(self, rule: ApprovalRule) -> _Rules:
         rules, before = self._rules, self.get(ApprovalRule, rule.id)

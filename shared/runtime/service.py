@@ -33,6 +33,8 @@ from shared.http.bodies import BodyGuard
 from shared.http.methods import Methods
 from shared.http.parameters import known_parameters
 from shared.http.problems import BugGuard, install_errors
+from shared.identity.bindings import FirstSight
+from shared.identity.first_sight import Provisioner
 from shared.identity.tokens import TokenVerifier
 from shared.messaging import kafka, outbox, retention
 from shared.messaging.consumer import make_consumer
@@ -73,6 +75,8 @@ class Parts:
     linger_s: float = 0.0
     """How long the first record that arrives waits for more; where nobody waits for its effect."""
     background: Callable[[Context], Sequence[Task]] = lambda _context: ()
+    first_sight: Callable[[Context], FirstSight] | None = None
+    """Says whom a subject is that no document names, where that is not the provisioner's to be asked."""
     record: Callable[[UnitOfWork, Event], None] | None = None
     """Where facts outside commands go, where it is not the outbox."""
     closing: Callable[[], Awaitable[None]] | None = None
@@ -105,7 +109,10 @@ class Service:
         keys = PublicKeys(settings.public_keys_dir)
         self._trust = Trust(settings.instance, keys)
         self._signer = Signer(settings.instance, OwnKey(name, settings.signing_key_file), keys)
+        self._provisioner = Provisioner(settings.provisioner_url or settings.public_url)
         self.context = self._make_context(name, settings, process)
+        if parts.first_sight is not None:
+            self.context.first_sight = parts.first_sight(self.context)
         self.consumer = make_consumer(
             name,
             parts.subscriptions(self.context),
@@ -147,6 +154,7 @@ class Service:
             tables=tables,
             verifier=TokenVerifier(settings.issuers, production=settings.env == "production"),
             record=self._parts.record or record,
+            first_sight=self._provisioner.first_sight,
         )
 
     @cached_property
@@ -203,6 +211,7 @@ class Service:
         await self.consumer.stop(within_s=FINISH_WITHIN_S)
         await self._end(self._tasks)
         self._tasks.clear()
+        await self._provisioner.close()
         if self._parts.closing is not None:
             await self._parts.closing()
         if self.context.has_pool:

@@ -17,7 +17,8 @@ from shared.runtime.service import Service
 from tests.approval.builders import replace_rules, target, ticket
 from tests.approval.requests import Desk
 from tests.support import organisation as org
-from tests.support.harness import NOW, said
+from tests.support.bindings import DAY, rebound
+from tests.support.harness import NOW, publish, said
 
 
 async def denials(service: Service) -> list[AuthzDenied]:
@@ -142,6 +143,24 @@ async def test_decide_in_a_stage_that_is_not_open_yet_is_forbidden(desk: Desk, s
     assert (answer.status_code, answer.json()["code"]) == (403, "no_rule")
     (denied,) = await denials(service)
     assert (denied.verb, denied.code) == ("approve/prod/1", "no_rule")
+
+
+async def test_decide_within_a_day_of_a_rebinding_is_refused_and_later_counts(
+    desk: Desk, service: Service, clock: ManualClock
+) -> None:
+    (review,) = await desk.submitted(ticket(expires_at=NOW + timedelta(hours=25)))
+    publish(service.context.policy, rebound("s", org.user_id("carl"), at=NOW))
+    clock.advance(DAY - timedelta(seconds=1))
+    refused = await desk.decide("carl", review.id)
+    assert (refused.status_code, refused.json()["code"]) == (403, "recently_rebound")
+    assert "GET /v1/me" in refused.json()["detail"]
+    assert [(one.code, one.verb) for one in await denials(service)] == [
+        ("recently_rebound", "approve/prod/1")
+    ]
+    assert not (await desk.get("carl", f"/v1/reviews/{review.id}")).json()["you_may_decide"]
+    clock.advance(timedelta(seconds=1))
+    assert (await desk.get("carl", f"/v1/reviews/{review.id}")).json()["you_may_decide"]
+    assert (await desk.decide("carl", review.id)).status_code == 201
 
 
 @pytest.mark.parametrize("who", ["root", "aud"])

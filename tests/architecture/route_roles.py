@@ -85,6 +85,8 @@ ROLES: Final[dict[str, dict[str, frozenset[str]]]] = {
         "GET /v1/groups": READERS,
         "GET /v1/ous": READERS,
         "GET /v1/tags": READERS,
+        "GET /v1/bindings/conflicts": READERS,
+        "POST /v1/bindings/{conflict_id}/rebind": ADMINS,
         **_operations("provisioner", documents=True),
     },
     "notifier": {

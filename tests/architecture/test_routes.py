@@ -144,6 +144,12 @@ def test_the_routes_that_work_on_stale_tables_stop_access_or_mend_the_bus() -> N
     )
 
 
+def test_the_routes_that_take_a_sign_in_nobody_has_seen_are_those_that_stop_access() -> None:
+    every = [route for service in SERVICES for route in declared(service)]
+    found = {route.name for route in every if any(one.unbound_ok for one in route.requires)}
+    assert found == STOPS, f"`requires(..., unbound_ok=True)` is for what ends access: {found ^ STOPS}"
+
+
 async def test_nobody_gets_past_any_route_without_a_token(
     running: Service, issuer: DevelopmentIssuer
 ) -> None:

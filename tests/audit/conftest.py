@@ -29,7 +29,7 @@ async def migrated_dsn(admin_dsn: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def audit_dsn(admin_dsn: str, migrated_dsn: str) -> str:
-    common = ("inbox", "outbox", "dead_letter", "idempotency_key", "subject_binding")
+    common = ("inbox", "outbox", "dead_letter", "idempotency_key")
     head = "UPDATE log_head SET last_sequence = 0"
     await empty(admin_dsn, migrated_dsn, "audit_event", *common, reset=head)
     return migrated_dsn

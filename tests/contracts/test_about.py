@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.contracts import access, approval, configuration, notification, ticket
+from shared.contracts import access, approval, configuration, identity, notification, ticket
 from shared.contracts.configuration import facts_of
 from shared.contracts.documents import ApprovalRule, RegisteredAccount, RegisteredSet
 from shared.contracts.event import About, Event
@@ -71,6 +71,7 @@ NO_TICKET = (
     configuration.AuditRead,
     configuration.OperationRequested,
     configuration.InventoryConfirmed,
+    identity.IdentityFact,
 )
 
 
@@ -94,6 +95,10 @@ def test_review_fact_is_about_its_account_where_it_names_one(
 
 def test_mail_makes_nobody_a_party() -> None:
     assert example(notification.NotificationSent).about == About(TICKET_ID)
+
+
+def test_identity_fact_is_about_the_person_alone() -> None:
+    assert example(identity.IdentityRebound).about == About(party_ids=(ANN,))
 
 
 def test_denial_is_about_the_ticket_unless_its_subject_is_the_caller() -> None:

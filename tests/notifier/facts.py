@@ -3,11 +3,14 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from services.notifier.domain.notice import TABLE
 from shared.contracts import access, approval, ticket
 from shared.contracts.event import Actor, Event
+from shared.contracts.identity import IdentityFact
 from shared.contracts.people import Person
 from shared.contracts.subject import SubjectKind
 from shared.contracts.windows import Window, WindowAsked
+from tests.support.facts import example
 from tests.support.harness import NOW
 from tests.support.organisation import ADMIN, READ, P, S, user_id
 
@@ -199,8 +202,13 @@ def fact_of_table(event: type[Event]) -> Event:
         return ticket_fact(event, a_ticket(grants=(grant(granted_at=NOW),)))
     if issubclass(event, access.AccessFact):
         return access_fact(event)
+    if issubclass(event, IdentityFact):
+        return example(event)
     return stage_opened()
 
+
+OF_TICKETS = [event for event in TABLE if not issubclass(event, IdentityFact)]
+"""What is mailed about a ticket."""
 
 TWO = a_ticket(
     beneficiaries=(person("ann"), person("eve")),

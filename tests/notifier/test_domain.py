@@ -1,5 +1,6 @@
 """Which fact is mailed to whom, and what becomes of an attempt."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -31,12 +32,14 @@ from services.notifier.domain.notice import (
 from shared.contracts import access, approval, ticket
 from shared.contracts.change import Origin
 from shared.contracts.event import Actor, Event
+from shared.contracts.identity import IdentityFact, IdentityRebound
 from shared.contracts.notification import NotificationFact, NotificationFailed, NotificationSent
 from shared.contracts.registry import EVENTS
 from shared.foundation.errors import Conflict
 from tests.notifier.facts import (
     GRANT,
     HOUR,
+    OF_TICKETS,
     TICKET,
     TWO,
     a_ticket,
@@ -49,6 +52,7 @@ from tests.notifier.facts import (
     target,
     ticket_fact,
 )
+from tests.support.facts import example
 from tests.support.harness import NOW
 from tests.support.organisation import user_id
 
@@ -75,12 +79,14 @@ def mailed(event: Event, known: ticket.Ticket | None = None) -> set[str]:
 
 
 def test_table_every_fact_of_the_three_topics_is_mailed_or_known_not_to_be() -> None:
-    families = (ticket.TicketFact, access.AccessFact, approval.ReviewFact)
+    families = (ticket.TicketFact, access.AccessFact, approval.ReviewFact, IdentityFact)
     silent = {kind.TYPE for kind in EVENTS.values() if issubclass(kind, families) and kind not in TABLE}
     assert silent == {
         "access.granting.v1",
         "ticket.extension_approved.v1",
         "access.revoke_due.v1",
+        "identity.bound.v1",
+        "identity.conflict_found.v1",
         "review.opened.v1",
         "review.decided.v1",
         "review.approved.v1",
@@ -167,7 +173,24 @@ def test_closed_ticket_that_never_gave_access_is_not_mailed() -> None:
 
 
 def test_ticket_id_of_every_fact_of_the_table_is_the_tickets() -> None:
-    assert {ticket_id_of(fact_of_table(event)) for event in TABLE} == {TICKET}
+    assert {ticket_id_of(fact_of_table(event)) for event in OF_TICKETS} == {TICKET}
+
+
+def test_rebinding_is_mailed_at_once_to_whose_sign_in_it_is_and_was() -> None:
+    fact = example(IdentityRebound)
+    assert mailed(fact) == {"ann", "ann-before"}
+    assert not more_may_follow(fact, None, "user-ann")
+    new_subject = fact.model_copy(update={"bound_user_id": None})
+    assert mailed(new_subject) == {"ann"}
+
+
+def test_mail_about_a_person_is_a_fact_of_no_ticket_in_a_thread_of_its_own() -> None:
+    delivery = replace(DELIVERY, ticket_id=None)
+    origin = Origin(Actor.service("notifier"), NOW, cause="event-1")
+    (fact,) = settle(delivery, Accepted(), patience=PATIENCE, address="a@x.io", origin=origin).events
+    assert isinstance(fact, NotificationSent)
+    assert (fact.ticket_id, fact.subject, fact.about.ticket_id) == (None, user_id("ann"), None)
+    assert (delivery.thread, DELIVERY.thread) == (delivery.id, TICKET)
 
 
 # what becomes of an attempt

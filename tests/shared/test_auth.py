@@ -66,6 +66,18 @@ async def test_verify_of_a_good_token_says_who_it_names(server: KeyServer) -> No
     )
 
 
+async def test_verify_gives_each_token_a_proof_that_holds_nothing_of_it(server: KeyServer) -> None:
+    async def proof(**changes: Any) -> str:
+        token = sign(KEY, claims(server.url, NOW, **({"jti": "one"} | changes)), kid="k1")
+        return (await verifier(server).verify(token, NOW)).proof
+
+    first = await proof()
+    assert len(first) == 64
+    assert await proof(acr="other", exp=_seconds(timedelta(minutes=9))) == first
+    others = [await proof(sub="other"), await proof(iat=_seconds(-SECOND)), await proof(jti=None)]
+    assert len({first, *others}) == 4
+
+
 async def test_verify_with_an_elliptic_key_and_without_discovery(server: KeyServer) -> None:
     checks = verifier(server, jwks_url=f"{server.url}/jwks", external_id_issuer="https://scim")
     token = sign(ELLIPTIC, claims(server.url, NOW, aud=["x", "jit"]), algorithm="ES256", kid="e1")

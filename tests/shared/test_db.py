@@ -157,8 +157,6 @@ async def test_the_app_role_owns_nothing_and_cannot_change_the_schema(migrated: 
         "DELETE FROM document",
         "DELETE FROM schema_migration",
         "INSERT INTO schema_migration (name, digest) VALUES ('x', 'y')",
-        "DELETE FROM subject_binding",
-        "UPDATE subject_binding SET user_id = 'me'",
         "INSERT INTO document_counter VALUES (true, 1, 1, '')",
         f"SET ROLE {owner_role_of(service)}",
     ):

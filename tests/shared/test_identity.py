@@ -1,21 +1,18 @@
-import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+"""From a token to a user: by the document that binds its subject, or by the provisioner's word."""
 
-import asyncpg
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from shared.contracts.documents import ExternalId, User
-from shared.database.pool import Pool, create_pool
-from shared.foundation.errors import Forbidden, NotReady
-from shared.identity.bindings import Bindings, Principal, bind
+from shared.foundation.errors import Forbidden, JitError, NotReady
+from shared.identity.bindings import Answers, Principal, Sight, conflicting, identify, unbound
 from shared.identity.tokens import Claims
 from shared.policy.snapshot import Snapshot
-from tests.support.harness import service_database
+from tests.support.bindings import ISSUER, binding
+from tests.support.harness import NOW
 
-NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-ISSUER = "https://idp.example.com"
 ANN = Claims(
     iss=ISSUER,
     sub="s-ann",
@@ -26,50 +23,27 @@ ANN = Claims(
     auth_time=NOW,
     acr="mfa",
 )
+MINUTE = timedelta(minutes=1)
 
 
-class Raised:
-    """Keeps the alerts that were raised."""
+class Provisioner:
+    """Answers as told, and keeps what it was asked."""
 
-    def __init__(self) -> None:
-        self.details: list[str] = []
+    def __init__(self, answer: str | JitError | None = None) -> None:
+        self.answer = answer or unbound()
+        self.asked: list[Sight] = []
 
-    async def raise_alert(self, *, key: str, summary: str, detail: str, once: bool = False) -> None:
-        self.details.append(detail)
-
-
-@pytest.fixture(scope="module")
-async def database(admin_dsn: str) -> AsyncIterator[Pool]:
-    async with service_database(admin_dsn, "ticket") as dsn:
-        pool = await create_pool(dsn, size=8)
-        yield pool
-        await pool.close()
+    async def first_sight(self, sight: Sight) -> str:
+        self.asked.append(sight)
+        if isinstance(self.answer, JitError):
+            raise self.answer
+        return self.answer
 
 
-@pytest.fixture
-async def pool(database: Pool, admin_dsn: str) -> Pool:
-    """The app role cannot delete bindings, so each test begins with an issuer nobody has seen."""
-    name = await database.fetchval("SELECT current_database()")
-    admin = await asyncpg.connect(admin_dsn, database=name)
-    await admin.execute("DELETE FROM subject_binding")
-    await admin.close()
-    return database
-
-
-@pytest.fixture
-def alerts() -> Raised:
-    return Raised()
-
-
-def user(user_id: str, name: str, *, email: str = "", revision: int = 1, enabled: bool = True) -> User:
+def user(user_id: str, name: str, *, email: str = "", enabled: bool = True) -> User:
     external = (ExternalId(issuer="https://scim.example.com", id=f"ext-{user_id}"),)
     return User(
-        id=user_id,
-        revision=revision,
-        user_name=name,
-        email=email or f"{name}@x.io",
-        enabled=enabled,
-        external_ids=external,
+        id=user_id, user_name=name, email=email or f"{name}@x.io", enabled=enabled, external_ids=external
     )
 
 
@@ -78,19 +52,47 @@ def world() -> Snapshot:
     return Snapshot.of(documents=people)
 
 
-async def refusal(pool: Pool, claims: Claims, people: Snapshot, alerts: Raised) -> str:
+BOUND = binding("s-ann", "u-ann", at=NOW)
+
+
+async def who(
+    snapshot: Snapshot,
+    provisioner: Provisioner | None = None,
+    claims: Claims = ANN,
+    *,
+    answers: Answers | None = None,
+    later: timedelta = timedelta(0),
+    unbound_ok: bool = False,
+) -> Principal:
+    asked = provisioner or Provisioner()
+    return await identify(
+        "the.very.token",
+        claims,
+        snapshot,
+        NOW + later,
+        first_sight=asked.first_sight,
+        answers=answers or Answers(),
+        unbound_ok=unbound_ok,
+        cause="request",
+    )
+
+
+async def refusal(
+    snapshot: Snapshot,
+    provisioner: Provisioner | None = None,
+    claims: Claims = ANN,
+    *,
+    answers: Answers | None = None,
+    unbound_ok: bool = False,
+) -> str:
     with pytest.raises(Forbidden) as raised:
-        await bind(pool, claims, people, NOW, alerts=alerts)
+        await who(snapshot, provisioner, claims, answers=answers, unbound_ok=unbound_ok)
     return raised.value.code
 
 
-async def bound(pool: Pool) -> set[tuple[str, str, str]]:
-    rows = await pool.fetch("SELECT iss, sub, user_id FROM subject_binding")
-    return {(row["iss"], row["sub"], row["user_id"]) for row in rows}
-
-
-async def test_bind_at_first_sight_stores_the_user_and_names_the_actor(pool: Pool, alerts: Raised) -> None:
-    principal = await bind(pool, ANN, world(), NOW, alerts=alerts)
+async def test_identify_by_the_document_asks_nobody_and_names_the_actor() -> None:
+    provisioner = Provisioner()
+    principal = await who(world().replace(BOUND), provisioner)
     assert principal.user.id == "u-ann"
     assert principal.actor.model_dump(exclude_none=True) == {
         "kind": "person",
@@ -102,11 +104,7 @@ async def test_bind_at_first_sight_stores_the_user_and_names_the_actor(pool: Poo
         "auth_time": NOW,
         "acr": "mfa",
     }
-    assert await bound(pool) == {(ISSUER, "s-ann", "u-ann")}
-    assert await pool.fetchval("SELECT first_seen FROM subject_binding") == NOW
-    later = NOW + timedelta(days=1)
-    assert (await bind(pool, ANN, world(), later, alerts=alerts)).user.id == "u-ann"
-    assert await pool.fetchval("SELECT first_seen FROM subject_binding") == NOW
+    assert not provisioner.asked
 
 
 @pytest.mark.parametrize(
@@ -118,109 +116,108 @@ async def test_bind_at_first_sight_stores_the_user_and_names_the_actor(pool: Poo
         replace(ANN, lookup="external_id", lookup_value="ext-u-ann"),
     ],
 )
-async def test_bind_finds_the_user_by_each_lookup(pool: Pool, alerts: Raised, claims: Claims) -> None:
-    assert (await bind(pool, claims, world(), NOW, alerts=alerts)).user.id == "u-ann"
+async def test_identify_finds_the_user_by_each_lookup(claims: Claims) -> None:
+    assert (await who(world().replace(BOUND), claims=claims)).user.id == "u-ann"
 
 
-async def test_bind_of_nobody_two_or_a_disabled_user_is_refused(pool: Pool, alerts: Raised) -> None:
-    people = world()
-    assert await refusal(pool, replace(ANN, lookup_value="nobody"), people, alerts) == "identity_unknown"
-    foreign = replace(ANN, lookup="external_id", lookup_value="ext-u-ann", external_id_issuer=ISSUER)
-    assert await refusal(pool, foreign, people, alerts) == "identity_unknown"
-    assert await refusal(pool, replace(ANN, lookup_value="off"), people, alerts) == "identity_disabled"
-    people = people.replace(user("u-off", "off", email="ANN@x.io", revision=2, enabled=False))
-    shared = replace(ANN, lookup="email", lookup_value="ann@x.io")
-    assert await refusal(pool, shared, people, alerts) == "identity_ambiguous"
-    assert await bound(pool) == set()
-    assert not alerts.details
+@pytest.mark.parametrize("stops", [False, True])
+async def test_identify_of_nobody_two_or_a_disabled_user_is_refused_unasked(stops: bool) -> None:
+    provisioner, people = Provisioner("u-ann"), world()
+    shared = people.replace(user("u-off", "off", email="ANN@x.io", enabled=False))
+    for snapshot, claims, code in (
+        (people, replace(ANN, lookup_value="nobody"), "identity_unknown"),
+        (
+            people,
+            replace(ANN, lookup="external_id", lookup_value="ext-u-ann", external_id_issuer=ISSUER),
+            "identity_unknown",
+        ),
+        (people, replace(ANN, lookup_value="off"), "identity_disabled"),
+        (shared, replace(ANN, lookup="email", lookup_value="ann@x.io"), "identity_ambiguous"),
+    ):
+        assert await refusal(snapshot, provisioner, claims, unbound_ok=stops) == code
+    assert not provisioner.asked
 
 
-async def test_bind_of_a_known_subject_as_somebody_else_is_a_conflict(pool: Pool, alerts: Raised) -> None:
-    await bind(pool, ANN, world(), NOW, alerts=alerts)
-    assert await refusal(pool, replace(ANN, lookup_value="bob"), world(), alerts) == "identity_conflict"
-    assert "s-ann is user u-ann" in alerts.details[0]
-    assert await bound(pool) == {(ISSUER, "s-ann", "u-ann")}
+async def test_identify_of_an_unseen_subject_asks_with_its_token_and_goes_on() -> None:
+    provisioner = Provisioner("u-ann")
+    assert (await who(world(), provisioner)).user.id == "u-ann"
+    (asked,) = provisioner.asked
+    assert (asked.token, asked.claims, asked.user.id, asked.cause) == (
+        "the.very.token", ANN, "u-ann", "request",
+    )  # fmt: skip
 
 
-async def test_bind_of_a_second_subject_to_a_user_is_a_conflict(pool: Pool, alerts: Raised) -> None:
-    await bind(pool, ANN, world(), NOW, alerts=alerts)
-    assert await refusal(pool, replace(ANN, sub="s-other"), world(), alerts) == "identity_conflict"
-    assert len(alerts.details) == 1
-    assert "subject s-other names user u-ann; stored: subject s-ann is user u-ann" in alerts.details[0]
-    assert await bound(pool) == {(ISSUER, "s-ann", "u-ann")}
-
-
-async def test_bind_of_a_reassigned_name_does_not_inherit(pool: Pool, alerts: Raised) -> None:
-    people, bindings = world(), Bindings()
-    for _ in range(2):
-        await bind(pool, ANN, people, NOW, alerts=alerts, bindings=bindings)
-    people = people.replace(user("u-ann", "ann-left", revision=2))
-    people = people.replace(user("u-new", "ann", revision=3))
-    with pytest.raises(Forbidden) as raised:
-        await bind(pool, ANN, people, NOW, alerts=alerts, bindings=bindings)
-    assert raised.value.code == "identity_conflict"
-
-
-async def test_bind_of_the_same_subject_at_another_issuer_is_another_binding(
-    pool: Pool, alerts: Raised
-) -> None:
-    await bind(pool, ANN, world(), NOW, alerts=alerts)
-    await bind(pool, replace(ANN, iss="https://other"), world(), NOW, alerts=alerts)
-    assert len(await bound(pool)) == 2
-
-
-async def test_bind_of_many_first_requests_at_once_stores_one_winner(pool: Pool, alerts: Raised) -> None:
-    people = world()
-    claims = [replace(ANN, sub=f"s-{number % 2}") for number in range(12)]
-    answers = await asyncio.gather(
-        *(bind(pool, one, people, NOW, alerts=alerts) for one in claims), return_exceptions=True
-    )
-    [(_, winner, _)] = await bound(pool)
-    for one, answer in zip(claims, answers, strict=True):
-        assert isinstance(answer, Principal if one.sub == winner else Forbidden)
-
-
-class Refuses:
-    """A connection that must not be used."""
-
-    async def fetch(self, query: str, *args: object) -> list[object]:
-        raise AssertionError(query)
-
-    async def execute(self, query: str, *args: object) -> str:
-        raise AssertionError(query)
-
-
-async def test_bind_of_a_known_caller_costs_no_query_but_sees_changes(pool: Pool, alerts: Raised) -> None:
-    people, bindings = world(), Bindings()
-    for _ in range(2):
-        await bind(pool, ANN, people, NOW, alerts=alerts, bindings=bindings)
-    principal = await bind(Refuses(), ANN, people, NOW, alerts=alerts, bindings=bindings)
-    assert principal.user.id == "u-ann"
-    people = people.replace(user("u-ann", "ann", revision=2, enabled=False))
-    with pytest.raises(Forbidden):
-        await bind(Refuses(), ANN, people, NOW, alerts=alerts, bindings=bindings)
-
-
-async def test_bind_that_was_rolled_back_is_not_remembered(pool: Pool, alerts: Raised) -> None:
-    bindings = Bindings()
-    async with pool.acquire() as conn:
-        transaction = conn.transaction()
-        await transaction.start()
-        await bind(conn, ANN, world(), NOW, alerts=alerts, bindings=bindings)
-        await transaction.rollback()
-    assert not bindings.holds(ANN, "u-ann")
-    assert await bound(pool) == set()
-
-
-async def test_bind_before_the_inventory_is_read_is_not_ready(pool: Pool, alerts: Raised) -> None:
-    people = world()
-    people = replace(people, people_known=False)
+async def test_identify_goes_on_with_the_user_the_provisioner_names() -> None:
+    principal = await who(world(), Provisioner("u-bob"))
+    assert (principal.user.id, principal.actor.user_id, principal.actor.name) == ("u-bob", "u-bob", "bob")
+    assert await refusal(world(), Provisioner("u-off")) == "identity_disabled"
     with pytest.raises(NotReady):
-        await bind(pool, ANN, people, NOW, alerts=alerts)
+        await who(world(), Provisioner("u-new"))
 
 
-async def test_the_service_cannot_change_or_remove_a_binding(pool: Pool, alerts: Raised) -> None:
-    await bind(pool, ANN, world(), NOW, alerts=alerts)
-    for statement in ("DELETE FROM subject_binding", "UPDATE subject_binding SET user_id = 'u-bob'"):
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await pool.execute(statement)
+async def test_identify_where_the_provisioner_refuses_is_refused_the_same() -> None:
+    assert await refusal(world()) == "identity_unbound"
+    assert await refusal(world(), Provisioner(conflicting("c"))) == "identity_conflict"
+
+
+async def test_identify_remembers_an_answer_for_a_minute_and_no_refusal() -> None:
+    provisioner, answers = Provisioner("u-ann"), Answers()
+    for later in (timedelta(0), MINUTE - timedelta(seconds=1), MINUTE):
+        await who(world(), provisioner, answers=answers, later=later)
+    assert len(provisioner.asked) == 2
+    refusing, empty = Provisioner(), Answers()
+    for _ in range(2):
+        await refusal(world(), refusing, answers=empty)
+    assert len(refusing.asked) == 2
+
+
+async def test_identify_by_a_remembered_answer_needs_the_claim_to_name_that_user() -> None:
+    answers = Answers()
+    await who(world(), Provisioner("u-ann"), answers=answers)
+    provisioner = Provisioner(conflicting("c"))
+    claims = replace(ANN, lookup_value="bob")
+    assert await refusal(world(), provisioner, claims, answers=answers) == "identity_conflict"
+    assert await refusal(world(), provisioner, replace(ANN, sub="s"), answers=answers) == "identity_conflict"
+    assert await refusal(world(), provisioner, replace(ANN, iss="i"), answers=answers) == "identity_conflict"
+
+
+@pytest.mark.parametrize("stops", [False, True])
+async def test_identify_of_a_subject_that_names_somebody_else_asks_whatever_was_remembered(
+    stops: bool,
+) -> None:
+    answers = Answers()
+    await who(world(), Provisioner("u-bob"), replace(ANN, lookup_value="bob"), answers=answers)
+    provisioner = Provisioner(conflicting("c"))
+    claims = replace(ANN, lookup_value="bob")
+    snapshot = world().replace(BOUND)
+    assert await refusal(snapshot, provisioner, claims, answers=answers, unbound_ok=stops) == (
+        "identity_conflict"
+    )
+    assert len(provisioner.asked) == 1
+
+
+@pytest.mark.parametrize("stops", [False, True])
+async def test_identify_of_a_killed_subject_is_refused_whatever_was_remembered(stops: bool) -> None:
+    provisioner, answers = Provisioner("u-ann"), Answers()
+    await who(world(), provisioner, answers=answers)
+    killed = world().replace(BOUND).without(BOUND)
+    assert await refusal(killed, provisioner, answers=answers, unbound_ok=stops) == "identity_replaced"
+    assert len(provisioner.asked) == 1
+
+
+async def test_identify_to_stop_takes_an_unseen_subject_of_an_unbound_user_unasked() -> None:
+    provisioner = Provisioner()
+    elsewhere = binding("other", "u-ann", at=NOW, iss="https://other")
+    for snapshot in (world(), world().replace(elsewhere)):
+        assert (await who(snapshot, provisioner, unbound_ok=True)).user.id == "u-ann"
+    assert not provisioner.asked
+
+
+async def test_identify_to_stop_does_not_take_a_second_subject_of_a_user() -> None:
+    snapshot = world().replace(binding("s-first", "u-ann", at=NOW))
+    assert await refusal(snapshot, unbound_ok=True) == "identity_unbound"
+
+
+async def test_identify_before_the_inventory_is_read_is_not_ready() -> None:
+    with pytest.raises(NotReady):
+        await who(replace(world().replace(BOUND), people_known=False), unbound_ok=True)

@@ -235,6 +235,15 @@ def test_a_proxy_that_is_everybody_is_said_aloud(environment: pytest.MonkeyPatch
     assert any(line.startswith("JIT_TRUSTED_PROXIES") for line in load(ServiceSettings).cautions())
 
 
+@pytest.mark.parametrize(("scheme", "warns"), [("http", True), ("https", False)])
+def test_a_provisioner_in_plain_http_is_said_aloud(
+    environment: pytest.MonkeyPatch, scheme: str, warns: bool
+) -> None:
+    environment.setenv("JIT_PROVISIONER_URL", f"{scheme}://provisioner:8080")
+    said = [line.startswith("JIT_PROVISIONER_URL") for line in load(ServiceSettings).cautions()]
+    assert any(said) is warns
+
+
 def test_a_setting_of_another_service_is_known(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("JIT_SHORTEST_WINDOW", "PT5M")
     load(ServiceSettings)

@@ -37,6 +37,7 @@ from shared.contracts.configuration import (
     OperationRequested,
 )
 from shared.contracts.event import Actor, Event
+from shared.contracts.identity import IdentityConflictFound, IdentityFact, IdentityRebound
 from shared.contracts.notification import NotificationFact, NotificationFailed, NotificationSent
 from shared.contracts.registry import EVENTS
 from shared.contracts.ticket import (
@@ -61,6 +62,7 @@ from shared.contracts.ticket import (
 )
 from tests.support.fact_parts import (
     AWS_REQUEST_ID,
+    CONFLICT_ID,
     DOCUMENTS,
     EXTENDED,
     EXTENSION_ID,
@@ -79,7 +81,7 @@ from tests.support.fact_parts import (
     vote,
 )
 from tests.support.harness import NOW
-from tests.support.organisation import ADMIN, P, user_id
+from tests.support.organisation import ADMIN, ISSUER, P, user_id
 
 __all__ = [
     "GRANT_ID",
@@ -128,6 +130,8 @@ def _actor(cls: type[Event]) -> Actor:
         return somebody("carl")
     if issubclass(cls, ConfigurationFact | TicketTerminated | OperationRequested | InventoryConfirmed):
         return somebody("root")
+    if issubclass(cls, IdentityFact):
+        return somebody("root" if cls is IdentityRebound else "ann")
     asked = TicketSubmitted | TicketRevised | TicketExtensionRequested
     if issubclass(cls, asked | TicketWithdrawn | TicketReturned | AuthzDenied):
         return somebody("ann")
@@ -162,6 +166,8 @@ def _family(cls: type[Event]) -> dict[str, Any]:
             "recipient": user_id("carl"), "address": "carl@example.com", "template": "stage_opened",
             "message_id": "<0195556a-0000-7000-8000-000000000008.carl@jit>",
         }  # fmt: skip
+    if issubclass(cls, IdentityFact):
+        return {"subject": user_id("ann"), "iss": ISSUER, "sub": "sub-ann", "user_id": user_id("ann")}
     return _change(cls) if issubclass(cls, ConfigurationFact) else {}
 
 
@@ -268,6 +274,11 @@ _FIELDS: Final[Mapping[type[Event], dict[str, Any]]] = {
         "subject": user_id("root"), "operation": "outbox.replay", "detail": "since 2026-03-02T08:00:00+00:00",
     },
     InventoryConfirmed: {"subject": user_id("root"), "removed": {"group": 1, "user": 16}},
+    IdentityConflictFound: {"conflict_id": CONFLICT_ID, "bound_sub": "sub-ann-before"},
+    IdentityRebound: {
+        "conflict_id": CONFLICT_ID, "bound_user_id": "user-ann-before", "bound_sub": "sub-ann-before",
+        "quiet_until": _at(hours=24),
+    },
     NotificationSent: {"attempts": 1},
     NotificationFailed: {"smtp_code": 550, "detail": "no such mailbox"},
 }  # fmt: skip

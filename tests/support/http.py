@@ -7,13 +7,14 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import uvicorn
 
-from local.issuer import DevelopmentIssuer
+from local.issuer import DevelopmentIssuer, subject_of
 from local.processes import free_ports
 from shared.foundation.issuers import TrustedIssuer
 from shared.runtime.service import Service
@@ -52,6 +53,12 @@ def trusted(issuer: DevelopmentIssuer) -> TrustedIssuer:
     )
 
 
+def told(service: Service, issuer: DevelopmentIssuer, user: str) -> None:
+    """Let the service know, as from the provisioner and for a long time, whom this person's tokens mean."""
+    subject, for_long = subject_of(user), NOW + timedelta(days=365)
+    service.context.answers.remember(issuer.issuer_url, subject, organisation.user_id(user), until=for_long)
+
+
 @asynccontextmanager
 async def api(
     service: Service,
@@ -63,9 +70,12 @@ async def api(
 ) -> AsyncIterator[httpx2.AsyncClient]:
     """A client with somebody's token (nobody's where `user` is None). Server errors come as responses.
 
-    Claims replace the token's own; its lifetime is a week, so that clocks may be moved.
+    Claims replace the token's own; its lifetime is a week, so that clocks may be moved. Whose token says
+    nothing else is somebody whom the service has been told of: see `told`.
     """
     sent = dict(headers or {})
+    if user is not None and not claims:
+        told(service, issuer, user)
     if user is not None:
         lifetime = {"exp": int(NOW.timestamp()) + 7 * 24 * 3600}
         sent["Authorization"] = f"Bearer {issuer.mint(user, **(lifetime | claims))}"

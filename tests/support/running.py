@@ -295,6 +295,22 @@ class Running:
         assert len(found) == 1, [mail.receipt for mail in found]
         return found[0]
 
+    async def until_mailed_person(self, to: str, headline: str) -> Mail:
+        """A mail with that headline to this person, about whatever."""
+        address = self.stack.simulator.directory.find_user(to).email
+        found: list[Mail] = []
+
+        def arrived() -> bool:
+            found[:] = [
+                mail
+                for mail in self.stack.mailbox.mails()
+                if address in mail.receipt.recipients and (mail.text or "").startswith(headline)
+            ]
+            return bool(found)
+
+        await until(arrived, PATIENCE_S, what=f"mail {headline!r} to {to}")
+        return found[0]
+
     async def until_alerted(self, *texts: str) -> None:
         """Wait until operations were mailed each of these texts."""
         for text in texts:

@@ -12,7 +12,7 @@ from services.approval.domain.votes import verb_now
 from shared.contracts.approval import Stage
 from shared.contracts.people import Person
 from shared.contracts.subject import ApprovalSubject
-from shared.policy.row import Answer
+from shared.policy.row import RECENTLY_REBOUND, Answer
 from shared.policy.rows import approve_verb
 from shared.policy.selection import RuleChoice
 from shared.policy.snapshot import Snapshot
@@ -50,8 +50,10 @@ def electorate_now(snapshot: Snapshot, review: Review, now: datetime) -> Elector
 
 
 def ask(snapshot: Snapshot, review: Review, user_id: str, now: datetime) -> Answer:
-    """The policy's answer to this person's vote on the open stage."""
+    """The policy's answer to this person's vote on the open stage; nobody votes while quiet."""
     subject = review.subject
+    if snapshot.quiet_until(user_id, now) is not None:
+        return RECENTLY_REBOUND
     return snapshot.may(
         user_id,
         verb_now(review),

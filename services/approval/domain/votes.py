@@ -15,11 +15,12 @@ from shared.contracts.change import Change, Origin
 from shared.contracts.event import Revisions
 from shared.contracts.people import Person
 from shared.foundation.errors import Conflict, Denied, FieldError, Forbidden, Invalid
-from shared.policy.row import Answer
+from shared.policy.row import RECENTLY_REBOUND, Answer
 from shared.policy.rows import approve_verb
 
 Verdict = Literal["approve", "reject"]
 
+QUIET = " yet: your sign-in was replaced by another less than a day ago; GET /v1/me says until when"
 SHORTEST_COMMENT = 3
 """Characters: a rejection must tell the requester something."""
 
@@ -123,8 +124,9 @@ def _guard_state(review: Review, now: datetime) -> None:
 
 def _check_allowed(review: Review, answer: Answer) -> None:
     if not answer.allowed:
+        recently = answer.code == RECENTLY_REBOUND.code
         raise Forbidden(
-            f"stage {review.stage} of this review is not yours to decide",
+            f"stage {review.stage} of this review is not yours to decide{QUIET if recently else ''}",
             code=answer.code.lower(),
             denied=_denied(review, rules=answer.rules),
         )

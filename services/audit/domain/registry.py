@@ -13,7 +13,7 @@ from services.audit.domain.allowed import PERSON, REVISIONS, STAGE, TICKET, VOTE
 from services.audit.domain.ocsf import Disposition, Json, OcsfClass, Severity, Status
 from shared.configuration.kind import Kind
 from shared.configuration.kinds.every import KINDS
-from shared.contracts import access, approval, configuration, notification, ticket
+from shared.contracts import access, approval, configuration, identity, notification, ticket
 from shared.contracts.event import Event
 
 Shape: TypeAlias = Callable[[Json], Json]
@@ -56,6 +56,8 @@ _REVIEW = only(
 )  # fmt: skip
 _CLAIM = only("ticket_id", "grant_id", "target_id", "instance", "user_id", "account_id", "set_id", "ends_at")
 _DOCUMENT = only("document", "name", "revision", "before", "after")
+_BINDING = only("iss", "sub", "user_id")
+_CONFLICT = only("conflict_id", "bound_user_id", "bound_sub")
 _MAIL = only("ticket_id", "event_ids", "recipient", "address", "template", "message_id")
 
 
@@ -285,6 +287,23 @@ _CALLS = (
     ),
 )  # fmt: skip
 
+_IDENTITIES = (
+    RegistryEntry(
+        identity.IdentityBound, "a token's subject was seen for the first time and bound to its user",
+        ocsf.ENTITY_MANAGEMENT, 1, "Create", shapes.binding, _BINDING,
+    ),
+    RegistryEntry(
+        identity.IdentityConflictFound, "a token named a user who is not its subject's, and was refused",
+        ocsf.ENTITY_MANAGEMENT, ocsf.OTHER, "Refuse", shapes.binding, _BINDING | _CONFLICT,
+        severity=Severity.MEDIUM, status=Status.FAILURE, disposition=ocsf.UNAUTHORIZED,
+    ),
+    RegistryEntry(
+        identity.IdentityRebound, "an administrator let a conflict's subject be its user",
+        ocsf.ENTITY_MANAGEMENT, 3, "Update", shapes.binding, _BINDING | _CONFLICT | only("quiet_until"),
+        severity=Severity.MEDIUM,
+    ),
+)  # fmt: skip
+
 _MAILS = (
     RegistryEntry(
         notification.NotificationSent, "a mail was handed over", ocsf.EMAIL_ACTIVITY, 1, "Send",
@@ -298,7 +317,8 @@ _MAILS = (
 )  # fmt: skip
 
 REGISTRY: Final[dict[type[Event], RegistryEntry]] = {
-    entry.event: entry for entry in (*_TICKETS, *_REVIEWS, *_ACCESS, *_CONFIGURATION, *_CALLS, *_MAILS)
+    entry.event: entry
+    for entry in (*_TICKETS, *_REVIEWS, *_ACCESS, *_CONFIGURATION, *_CALLS, *_IDENTITIES, *_MAILS)
 }
 """Every event type of shared/contracts, by its class."""
 

@@ -20,7 +20,7 @@ from services.audit.domain.ocsf import (
     user,
 )
 from shared.contracts.approval import ExtensionEnd
-from shared.contracts.documents import DOCUMENTS, ApprovalRule, RuleStage
+from shared.contracts.documents import DOCUMENTS, ApprovalRule, RuleStage, binding_id
 
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~.]+@[A-Za-z0-9-]+\.[A-Za-z0-9.-]+")
 _ENTITY_OF_KIND: Final = {
@@ -167,6 +167,15 @@ def confirmation(fields: Json) -> Json:
     return {
         "api": {"operation": "inventory.confirm", "service": {"name": "jit"}},
         "unmapped": _rest(fields),
+    }
+
+
+def binding(fields: Json) -> Json:
+    """Which user a subject is, or was taken for; the entity goes by the binding's id."""
+    uid = binding_id(fields["iss"], fields["sub"])
+    return {
+        "entity": entity(uid, "JIT Binding", data=_rest(fields)),
+        "unmapped": _rest(fields, "iss", "sub"),
     }
 
 

@@ -79,7 +79,7 @@ async def _send(
         address=address,
         name=user.display_name if user else "",
         message_id=delivery.message_id,
-        thread_id=thread_id(delivery.ticket_id, domain=settings.message_domain),
+        thread_id=thread_id(delivery.thread, domain=settings.message_domain),
         domain=settings.message_domain,
         sender=settings.smtp.sender,
         at=context.clock.now(),
@@ -120,7 +120,7 @@ async def _save(
             _log(context, settled.delivery, outcome)
 
 
-def _ids(context: Context, delivery: Delivery) -> dict[str, str]:
+def _ids(context: Context, delivery: Delivery) -> dict[str, str | None]:
     return {
         "service": context.service,
         "ticket": delivery.ticket_id,

@@ -20,6 +20,7 @@ from services.notifier.store import deliveries, notices
 from services.notifier.store.deliveries import NewMail
 from shared.context import Context
 from shared.contracts.event import Event
+from shared.contracts.identity import IdentityFact
 from shared.contracts.ticket import TicketFact
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import new_id
@@ -64,6 +65,16 @@ async def handle_fact_by_ticket_id(
     notice = Notice(new_id(), received.id, event, known)
     await notices.add(work.conn, notice, held=known is None, now=now)
     if known is not None:
+        await _prepare(context, work, notice, mailing, settings)
+
+
+async def handle_fact_about_person(
+    context: Context, work: UnitOfWork, received: Received[IdentityFact], *, settings: NotifierSettings
+) -> None:
+    """Prepare the mails about a fact of no ticket: each on its own, at once."""
+    notice = Notice(new_id(), received.id, received.event, None)
+    if mailing := mailing_of(received.event, None):
+        await notices.add(work.conn, notice, held=False, now=context.clock.now())
         await _prepare(context, work, notice, mailing, settings)
 
 

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 from services.notifier.domain.approval_mail import approval_needed
 from services.notifier.domain.content import Addresses, Content, Documents
+from services.notifier.domain.identity_mail import rebound
 from services.notifier.domain.notice import Notice, Template
 from services.notifier.domain.status_mail import access_status, ticket_status
 from shared.contracts.access import AccessFact
 from shared.contracts.approval import ReviewStageOpened
+from shared.contracts.identity import IdentityRebound
 from shared.contracts.ticket import Ticket, TicketFact
 from shared.foundation.errors import Bug
 
@@ -15,7 +17,7 @@ from shared.foundation.errors import Bug
 def compose_content(
     notices: Sequence[Notice], template: Template, documents: Documents, addresses: Addresses
 ) -> Content:
-    """The content of one mail. All its facts are of one kind and one ticket, in the order they happened."""
+    """The content of one mail. Its facts are of one kind and one ticket, in the order they happened."""
     events = [notice.event for notice in notices]
     ticket = newest_ticket(notices)
     facts = [event for event in events if isinstance(event, TicketFact)]
@@ -25,6 +27,8 @@ def compose_content(
         return access_status(accesses, template, ticket, documents, addresses)
     if stages := [event for event in events if isinstance(event, ReviewStageOpened)]:
         return approval_needed(stages, ticket, documents, addresses)
+    if rebindings := [event for event in events if isinstance(event, IdentityRebound)]:
+        return rebound(rebindings[-1], documents, addresses)
     raise Bug(f"no mail is written about {events[0].TYPE}; this is a bug", code="no_content")
 
 

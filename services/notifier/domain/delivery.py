@@ -27,7 +27,8 @@ class Delivery:
     """A mail to one person, ours to send until its lease ends, with the facts it is about."""
 
     id: str
-    ticket_id: str
+    ticket_id: str | None
+    """None of a mail about a person alone."""
     template: Template
     recipient: Recipient
     message_id: str
@@ -37,6 +38,11 @@ class Delivery:
     retried_by: str | None
     notices: tuple[Notice, ...]
     """One or more, in the order in which things happened."""
+
+    @property
+    def thread(self) -> str:
+        """What its thread is about; a mail about no ticket is alone in its own."""
+        return self.ticket_id or self.id
 
     @property
     def event_ids(self) -> tuple[str, ...]:
@@ -149,7 +155,7 @@ def _settlement(delivery: Delivery, outcome: Outcome, *, patience: Patience, now
 def _event(delivery: Delivery, settlement: Sent | GivenUp, *, address: str | None, origin: Origin) -> Event:
     again = f", tried again by {delivery.retried_by}" if delivery.retried_by else ""
     common: dict[str, Any] = {
-        "subject": delivery.ticket_id,
+        "subject": delivery.ticket_id or delivery.recipient.user_id,
         "ticket_id": delivery.ticket_id,
         "event_ids": delivery.event_ids,
         "recipient": delivery.recipient.user_id,
@@ -167,10 +173,11 @@ def _event(delivery: Delivery, settlement: Sent | GivenUp, *, address: str | Non
 
 
 def _alert(delivery: Delivery, settlement: GivenUp) -> Alert:
+    of_ticket = f" of ticket {delivery.ticket_id}" if delivery.ticket_id else ""
     return Alert(
         key=f"undeliverable_mail/{delivery.id}",
         summary="notifier: undeliverable mail",
-        detail=f"{delivery.template} of ticket {delivery.ticket_id} to {delivery.recipient.user_id}: "
+        detail=f"{delivery.template}{of_ticket} to {delivery.recipient.user_id}: "
         f"{settlement.detail}. See GET /v1/deliveries?state=failed; "
         f"POST /v1/deliveries/{delivery.id}/retry sends it again.",
     )

@@ -3,7 +3,7 @@
 What became of a ticket is mailed from `ticket.*` and `access.*` only; of the reviews only the opening of a
 stage is mailed, to those who may vote on it. Not mailed: `access.granting` and `access.revoke_due` (granted
 and revoked follow within seconds), `ticket.extension_approved` (whether the end has moved follows),
-`review.*` otherwise (the ticket's own fact follows).
+`review.*` otherwise (the ticket's own fact follows), first sights and conflicts (operations are alerted).
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from shared.contracts import access, approval, ticket
+from shared.contracts import access, approval, identity, ticket
 from shared.contracts.approval import ExtensionEnd
 from shared.contracts.event import Event
 from shared.contracts.people import Person
@@ -42,6 +42,7 @@ class Template(StrEnum):
     RELEASED = "released"
     REVOKE_OVERDUE = "revoke_overdue"
     CLOSED = "closed"
+    REBOUND = "rebound"
 
 
 URGENT: Final = frozenset({Template.TERMINATED, Template.REVOKED, Template.REVOKE_OVERDUE})
@@ -67,8 +68,9 @@ class Notice:
     """As it was known when the fact came; None while no fact of it, or only older ones, have come."""
 
     @property
-    def ticket_id(self) -> str:
-        return ticket_id_of(self.event)
+    def ticket_id(self) -> str | None:
+        """None where it is about a person alone."""
+        return self.event.about.ticket_id
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def mailing_of(event: Event, known: Ticket | None) -> Mailing | None:
 
 
 def ticket_id_of(event: Event) -> str:
-    """The ticket a fact of the table is about."""
+    """The ticket a fact is about that is mailed with its ticket."""
     ticket_id = event.about.ticket_id
     if ticket_id is None:
         raise Bug(f"{event.TYPE} is about no ticket; this is a bug in the table of notices", code="no_ticket")
@@ -128,7 +130,7 @@ def more_may_follow(event: Event, known: Ticket | None, user_id: str) -> bool:
 def _is_told_at_once(event: Event) -> bool:
     if isinstance(event, access.AccessRevoked):
         return access.is_stop(event.cause_of_end)
-    return isinstance(event, ticket.TicketTerminated | access.AccessRevokeOverdue)
+    return isinstance(event, ticket.TicketTerminated | access.AccessRevokeOverdue | identity.IdentityRebound)
 
 
 def _parties(event: Event, _known: Ticket | None) -> tuple[Recipient, ...]:
@@ -172,6 +174,13 @@ def _holder(event: Event, known: Ticket | None) -> tuple[Recipient, ...]:
     address = usable(people[event.user_id].email) if event.user_id in people else None
     others = [one for one in _each_once(known.requester) if one.user_id != event.user_id]
     return (Recipient(event.user_id, address), *others)
+
+
+def _rebound(event: Event, _known: Ticket | None) -> tuple[Recipient, ...]:
+    """Whose sign-in it is now, and whose it was: either may know that this is wrong."""
+    if not isinstance(event, identity.IdentityRebound):
+        return ()
+    return tuple(Recipient(user_id) for user_id in (event.user_id, event.bound_user_id) if user_id)
 
 
 def _approvers(event: Event, _known: Ticket | None) -> tuple[Recipient, ...]:
@@ -222,5 +231,6 @@ TABLE: Mapping[type[Event], _Row] = {
     access.AccessRevoked: _Row(Template.REVOKED, _holder),
     access.AccessReleased: _Row(Template.RELEASED, _holder),
     access.AccessRevokeOverdue: _Row(Template.REVOKE_OVERDUE, _holder),
+    identity.IdentityRebound: _Row(Template.REBOUND, _rebound),
 }
 """Event type -> which mail to whom, and whether this fact is mailed at all."""

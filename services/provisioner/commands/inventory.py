@@ -18,7 +18,7 @@ from services.provisioner.domain.inventory import (
 from services.provisioner.store.inventory import note_confirmed, take_turns
 from shared.context import Context
 from shared.contracts.change import Alert, Origin
-from shared.contracts.documents import Document
+from shared.contracts.documents import Binding, Document
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 from shared.documents import document_store
@@ -82,7 +82,8 @@ async def preload(context: Context) -> int:
     """
     async with context.pool.acquire() as conn:
         found = await stored_documents(conn)
-    for document in found:
+        bindings = await document_store.all_of(conn, Binding)
+    for document in (*found, *bindings):
         context.policy.take(context.service, document)
     if found:
         context.policy.know_people()

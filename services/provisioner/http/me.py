@@ -77,6 +77,9 @@ class MeShown(Shown):
     decide: list[StageNamed]
     decide_total: int
     administer: list[str] = Field(description="rights that hold everywhere", examples=[["config.read"]])
+    quiet_until: datetime | None = Field(
+        description="until then one neither votes nor administers: one's sign-in was replaced by another"
+    )
 
 
 class SetAllowed(Shown):
@@ -98,7 +101,10 @@ def router(context: Context) -> APIRouter:
 
     @routes.get("")
     async def show_me(caller: Caller = requires(PERSON)) -> MeShown:
-        """Who the caller is: roles, groups, and what they may ask for, decide and administer."""
+        """Who the caller is: roles, groups, and what they may ask for, decide and administer.
+
+        With a sign-in that nobody has seen yet, the first call of all: it binds the sign-in to its user.
+        """
         return _me(NameReader(context.policy.snapshot(), caller.user_id, context.clock.now()), caller)
 
     @routes.get("/targets")
@@ -136,6 +142,7 @@ def _me(names: NameReader, caller: Caller) -> MeShown:
         decide=[_stage(names, stage) for stage in stages[:_MOST]],
         decide_total=len(stages),
         administer=rights.verbs_of(snapshot, user.id, now=now),
+        quiet_until=snapshot.quiet_until(user.id, now),
     )
 
 
