@@ -37,6 +37,8 @@ class Subscription:
     """For the audit log, which takes every known type."""
     own_inbox: bool = False
     """The handler itself knows what it has had; the audit log does, and is asked every time."""
+    first: bool = False
+    """Its records wait for no other of a batch, and share no transaction with them: for stops."""
     opens: Collection[type[Event]] = ()
     """Those of its types by which access may be opened: they are refused, with an alert, where they hold what
     this release does not understand."""
