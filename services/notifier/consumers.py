@@ -10,6 +10,7 @@ from shared.contracts import topics
 from shared.contracts.access import AccessFact
 from shared.contracts.approval import ReviewFact
 from shared.contracts.event import Event
+from shared.contracts.stop import StopFact
 from shared.contracts.ticket import TicketFact
 from shared.messaging.subscription import Handler, Subscription
 
@@ -20,6 +21,7 @@ def subscriptions(context: Context, settings: NotifierSettings) -> list[Subscrip
     other = partial(handle_fact_by_ticket_id, context, settings=settings)
     return [
         Subscription(topics.TICKET, _table(TicketFact, ticket)),
+        Subscription(topics.STOP, _table(StopFact, other)),
         Subscription(topics.APPROVAL, _table(ReviewFact, other)),
         Subscription(topics.ACCESS, _table(AccessFact, other)),
     ]

@@ -95,7 +95,7 @@ def read(record: ConsumerRecord, subscription: Subscription) -> Reading:
         handler = subscription.handlers.get(cls, subscription.otherwise) if cls else None
         if cls is None or handler is None:
             return Skipped(record, envelope.type if cls else "unknown")
-        event = read_body(cls, record.value)
+        event = read_body(cls, record.value, envelope=envelope)
     except Undecodable as error:
         return Unreadable(record, str(error))
     if cls in subscription.opens and (why := _doubt(event, envelope)):

@@ -31,7 +31,8 @@ READ_TOPICS = sorted(
 )
 """The topics whose records services handle. OCSF is read outside only; documents are read by tables."""
 KNOWN = {
-    "jit.ticket.v1": "ticket.withdrawn.v1",
+    "jit.ticket.v1": "ticket.timed_out.v1",
+    "jit.stop.v1": "ticket.terminated.v1",
     "jit.approval.v1": "review.approved.v1",
     "jit.access.v1": "access.granted.v1",
     "jit.notification.v1": "notification.sent.v1",

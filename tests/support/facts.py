@@ -39,6 +39,7 @@ from shared.contracts.configuration import (
 from shared.contracts.event import Actor, Event
 from shared.contracts.notification import NotificationFact, NotificationFailed, NotificationSent
 from shared.contracts.registry import EVENTS
+from shared.contracts.stop import StopFact, StoppedTarget, TicketReturned, TicketTerminated, TicketWithdrawn
 from shared.contracts.ticket import (
     ExtensionState,
     GrantState,
@@ -51,13 +52,10 @@ from shared.contracts.ticket import (
     TicketExtensionRequested,
     TicketFact,
     TicketRejected,
-    TicketReturned,
     TicketRevised,
     TicketState,
     TicketSubmitted,
-    TicketTerminated,
     TicketTimedOut,
-    TicketWithdrawn,
 )
 from tests.support.fact_parts import (
     AWS_REQUEST_ID,
@@ -145,6 +143,11 @@ def _family(cls: type[Event]) -> dict[str, Any]:
     """What all facts of a noun have."""
     if issubclass(cls, TicketFact):
         return {"ticket": _TICKETS[cls], "target_ids": (TARGET_ID,)}
+    if issubclass(cls, StopFact):
+        return {
+            "ticket_id": TICKET_ID, "grant_ids": (GRANT_ID,), "ends_by": WINDOW.ends_at,
+            "targets": (StoppedTarget(id=TARGET_ID, revision=1),), "ticket": _TICKETS[cls],
+        }  # fmt: skip
     if issubclass(cls, ReviewFact):
         return {
             "review_id": REVIEW_ID, "ticket_id": TICKET_ID, "target_id": TARGET_ID, "account_id": P,
@@ -184,7 +187,7 @@ def _at(**after: float) -> datetime:
 
 
 _REVOKED: Final = {"granted_at": _at(minutes=10), "ended_at": _at(minutes=60), "code": "terminated"}
-_TICKETS: Final[Mapping[type[TicketFact], Ticket]] = {
+_TICKETS: Final[Mapping[type[TicketFact | StopFact], Ticket]] = {
     TicketSubmitted: ticket(),
     TicketApproved: ticket(TargetState.APPROVED, GrantState.SCHEDULED, TicketState.SCHEDULED),
     TicketRejected: ticket(TargetState.REJECTED, state=TicketState.REJECTED),
@@ -215,8 +218,6 @@ _FIELDS: Final[Mapping[type[Event], dict[str, Any]]] = {
     TicketExtensionRejected: {
         "extension_id": EXTENSION_ID, "grant_ids": (GRANT_ID,), "code": "rejected",
     },
-    TicketTerminated: {"grant_ids": (GRANT_ID,)},
-    TicketReturned: {"grant_ids": (GRANT_ID,)},
     ReviewOpened: {
         "stages": (
             Stage(rule_id="prod", index=1, approvers=("group:group-owners-prod",), needed=1),

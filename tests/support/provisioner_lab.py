@@ -39,7 +39,7 @@ PEOPLE = ("ann", "bob", "eve", "leaver")
 APPROVERS = ("carl", "dora")
 EMPTIED = (
     "claim", "assignment", "extension", "witness", "stop",
-    "outbox", "inbox", "idempotency_key", "subject_binding",
+    "outbox", "inbox", "dead_letter", "idempotency_key", "subject_binding",
 )  # fmt: skip
 
 FactT = TypeVar("FactT", bound=AccessFact)
