@@ -277,6 +277,7 @@ def test_withdraw_drops_what_is_pending_or_not_begun(world: Snapshot) -> None:
     assert isinstance(event, TicketWithdrawn)
     whole = (StoppedTarget(id="t-target", revision=1),)
     assert (event.targets, event.grant_ids, event.why) == (whole, ("t-ann", "t-bob"), "because")
+    assert (event.ticket_id, event.ends_by) == ("t", pending.state.last_end)
     scheduled = endings.withdraw(approved(world), BOB, ORIGIN)
     assert event_of(scheduled).grant_ids == ("t-ann", "t-bob")
     assert {grant.code for grant in scheduled.state.grants} == {EndCause.WITHDRAWN}
