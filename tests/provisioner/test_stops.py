@@ -149,6 +149,22 @@ async def test_stop_of_one_grant_before_the_approval_leaves_the_targets_others(l
     assert not lab.holds("ann")
 
 
+@pytest.mark.parametrize("order", ["stop first", "approval first"])
+async def test_stop_of_several_grants_is_of_each_of_them(lab: Lab, order: str) -> None:
+    of = lab.ticket("ann", "bob", "eve", seconds=600)
+    ann, *others = of.grants
+    stop = record(stop_of(TicketTerminated, of, grants=[grant.id for grant in others], at=lab.now))
+    if order == "stop first":
+        await take(lab, stop)
+    await lab.approve(of)
+    if order == "approval first":
+        await take(lab, stop)
+    assert await stopped(lab) == {grant.id for grant in others}
+    await lab.run(30)
+    assert [lab.holds(name) for name in ("ann", "bob", "eve")] == [True, False, False]
+    assert ann.id not in await stopped(lab)
+
+
 async def test_stop_of_a_revision_does_not_stop_the_next(lab: Lab) -> None:
     """It is asked for anew, with grants and a subject of its own."""
     first = lab.ticket(seconds=600)
