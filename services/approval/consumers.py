@@ -3,9 +3,11 @@
 from functools import partial
 
 from services.approval.commands.reviews import (
+    ENDS,
     STOPS,
     open_extension_review,
     open_reviews,
+    stop_reviews,
     void_extension_review,
     void_reviews,
 )
@@ -31,6 +33,12 @@ def subscriptions(context: Context) -> list[Subscription]:
         **asked,
         TicketExtensionRejected: partial(void_extension_review, context),
     }
-    for stop, why in STOPS.items():
-        handlers[stop] = partial(void_reviews, context, why=why)
-    return [Subscription(topics.TICKET, handlers, opens=tuple(asked))]
+    for end, why in ENDS.items():
+        handlers[end] = partial(void_reviews, context, why=why)
+    stops: dict[type[Event], Handler] = {
+        stop: partial(stop_reviews, context, why=why) for stop, why in STOPS.items()
+    }
+    return [
+        Subscription(topics.STOP, stops, first=True),
+        Subscription(topics.TICKET, handlers, opens=tuple(asked)),
+    ]

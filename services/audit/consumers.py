@@ -5,7 +5,7 @@ from functools import partial
 from services.audit import commands
 from services.audit.domain.mapping import Product
 from shared.context import Context
-from shared.contracts.topics import ACCESS, APPROVAL, NOTIFICATION, TICKET
+from shared.contracts.topics import ACCESS, APPROVAL, NOTIFICATION, STOP, TICKET
 from shared.messaging.subscription import Subscription
 
 
@@ -14,5 +14,5 @@ def subscriptions(context: Context, product: Product) -> list[Subscription]:
     return [
         # The log itself knows every fact it ever took.
         Subscription(topic, handlers={}, otherwise=keep, own_inbox=True)
-        for topic in (TICKET, APPROVAL, ACCESS, NOTIFICATION)
+        for topic in (TICKET, STOP, APPROVAL, ACCESS, NOTIFICATION)
     ]

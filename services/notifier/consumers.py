@@ -15,6 +15,7 @@ from shared.contracts.access import AccessFact
 from shared.contracts.approval import ReviewFact
 from shared.contracts.event import Event
 from shared.contracts.identity import IdentityFact
+from shared.contracts.stop import StopFact
 from shared.contracts.ticket import TicketFact
 from shared.messaging.subscription import Handler, Subscription
 
@@ -26,6 +27,7 @@ def subscriptions(context: Context, settings: NotifierSettings) -> list[Subscrip
     person = partial(handle_fact_about_person, context, settings=settings)
     return [
         Subscription(topics.TICKET, _table(TicketFact, ticket)),
+        Subscription(topics.STOP, _table(StopFact, other)),
         Subscription(topics.APPROVAL, _table(ReviewFact, other)),
         Subscription(topics.ACCESS, _table(AccessFact, other) | _table(IdentityFact, person)),
     ]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.provisioner.background import Expiry
+from services.provisioner.background import Expiry, forget_stops
 from services.provisioner.commands.inventory import preload
 from services.provisioner.consumers import subscriptions
 from services.provisioner.domain.claims import SERVICE
@@ -48,6 +48,7 @@ class Replica:
             ("lease", self.lease.run),
             ("engine", self.engine.run),
             ("expiry", self.expiry.run),
+            ("stops", lambda: forget_stops(context)),
             ("inventory", lambda: self._keep_inventory(context)),
         ]
 

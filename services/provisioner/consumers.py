@@ -24,6 +24,7 @@ def subscriptions(context: Context) -> list[Subscription]:
     stops: dict[type[Event], Handler] = {cls: partial(stop_grants, context) for cls in CAUSES}
     witness: dict[type[Event], Handler] = {ReviewApproved: partial(record_witness, context)}
     return [
-        Subscription(topics.TICKET, {**intents, **stops}, opens=tuple(intents)),
+        Subscription(topics.STOP, stops, first=True),
+        Subscription(topics.TICKET, intents, opens=tuple(intents)),
         Subscription(topics.APPROVAL, witness, opens=tuple(witness)),
     ]

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
+from shared.contracts.windows import LONGEST_LEAD
 from shared.foundation.environment import load
 from shared.foundation.settings import AccountId, ServiceSettings
 
@@ -14,11 +15,11 @@ class TicketSettings(ServiceSettings):
 
     shortest_window: timedelta = timedelta(minutes=5)
     """Shorter requests are refused: granting alone takes seconds. ISO 8601 (PT5M); the demo uses 10 s."""
-    longest_lead: timedelta = timedelta(days=90)
+    longest_lead: timedelta = Field(default=timedelta(days=90), le=LONGEST_LEAD)
     """How far ahead a window may start; approvals older than a quarter have lost their meaning."""
     default_window: timedelta = timedelta(hours=24)
     """The length when neither end nor duration is asked for, capped by the access scope."""
-    pending_limit: timedelta = timedelta(hours=24)
+    pending_limit: timedelta = Field(default=timedelta(hours=24), le=LONGEST_LEAD)
     """When a request with an open start times out without a decision."""
     most_grants: int = Field(default=50, ge=1, le=500)
     """Beneficiaries times targets in one ticket; more would hide what is being approved."""

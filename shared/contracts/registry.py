@@ -3,7 +3,7 @@
 A contract module registers its classes as it is imported, so a new one needs its line below.
 """
 
-from shared.contracts import access, approval, configuration, identity, notification, ticket
+from shared.contracts import access, approval, configuration, identity, notification, stop, ticket
 from shared.contracts.event import EVENTS
 
-__all__ = ["EVENTS", "access", "approval", "configuration", "identity", "notification", "ticket"]
+__all__ = ["EVENTS", "access", "approval", "configuration", "identity", "notification", "stop", "ticket"]

@@ -1,8 +1,8 @@
 """Facts of the ticket service: one ticket's life, each fact with the whole ticket as it then was."""
 
-from collections.abc import Iterable
-from datetime import timedelta
-from typing import Any, ClassVar, Final
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final, NamedTuple
 
 from pydantic import AwareDatetime
 
@@ -155,6 +155,20 @@ class Extension(Contract):
     decided_at: AwareDatetime | None = None
 
 
+class Part(NamedTuple):
+    """What of a ticket a fact is about."""
+
+    targets: tuple[Target, ...]
+    grants: tuple[Grant, ...]
+    holders: tuple[Person, ...]
+    """The beneficiaries of these grants, in the ticket's order."""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        """Sorted, each once."""
+        return tuple(sorted({target.account_id for target in self.targets}))
+
+
 class Ticket(Description):
     """One request, whole."""
 
@@ -190,6 +204,26 @@ class Ticket(Description):
 
     def extension(self, extension_id: str) -> Extension | None:
         return next((one for one in self.extensions if one.id == extension_id), None)
+
+    def part(self, target_ids: Collection[str], grant_ids: Collection[str]) -> Part:
+        """The grants and targets that are named, with each other's."""
+        grants = [one for one in self.grants if one.id in grant_ids or one.target_id in target_ids]
+        concerned = {*target_ids, *(grant.target_id for grant in grants)}
+        whose = {grant.beneficiary for grant in grants}
+        return Part(
+            targets=tuple(target for target in self.targets if target.id in concerned),
+            grants=tuple(grants),
+            holders=tuple(person for person in self.beneficiaries if person.user_id in whose),
+        )
+
+    @property
+    def last_end(self) -> datetime:
+        """None of its access, as it is asked for or approved by now, ends later than this."""
+        windows = (target.window or target.asked.window_at(target.expires_at) for target in self.targets)
+        ends = [window.ends_at for window in windows if window]
+        ends += [target.expires_at for target in self.targets]
+        ends += [grant.ends_at for grant in self.grants if grant.ends_at]
+        return max([*ends, *(extension.ends_at for extension in self.extensions)])
 
     @property
     def reason(self) -> str:
@@ -270,46 +304,33 @@ class Ticket(Description):
 
 
 class TicketFact(Event):
-    """Base of ticket facts. What a fact is about is asked of it, so that all readers agree."""
+    """Base of ticket facts. What a fact is about is asked of it, so that all readers agree.
+
+    Those that take access away are none of these: shared/contracts/stop.py.
+    """
 
     ticket: Ticket
     target_ids: tuple[str, ...] = ()
     grant_ids: tuple[str, ...] = ()
 
     @property
-    def targets(self) -> tuple[Target, ...]:
-        """The targets it is about: those it names and those of the grants it names; all if it names none."""
-        of_grants = {grant.target_id for grant in self.ticket.grants if grant.id in self.grant_ids}
-        named = {*self.target_ids, *of_grants}
+    def part(self) -> Part:
+        """What it is about: the targets and grants it names, with each other's; all if it names none."""
         if not self.target_ids and not self.grant_ids:
-            return self.ticket.targets
-        return tuple(target for target in self.ticket.targets if target.id in named)
+            return self.ticket.part([target.id for target in self.ticket.targets], ())
+        return self.ticket.part(self.target_ids, self.grant_ids)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return self.part.targets
 
     @property
     def grants(self) -> tuple[Grant, ...]:
-        """The grants it is about: those it names and those of the targets it names; all if it names none."""
-        if not self.target_ids and not self.grant_ids:
-            return self.ticket.grants
-        return tuple(
-            grant
-            for grant in self.ticket.grants
-            if grant.id in self.grant_ids or grant.target_id in self.target_ids
-        )
-
-    @property
-    def account_ids(self) -> tuple[str, ...]:
-        """The accounts it is about, sorted, each once."""
-        return tuple(sorted({target.account_id for target in self.targets}))
-
-    @property
-    def holders(self) -> tuple[Person, ...]:
-        """The beneficiaries it is about, in the ticket's order."""
-        concerned = {grant.beneficiary for grant in self.grants}
-        return tuple(person for person in self.ticket.beneficiaries if person.user_id in concerned)
+        return self.part.grants
 
     @property
     def about(self) -> About:
-        return About(self.ticket.id, self.account_ids, tuple(sorted(self.ticket.parties)))
+        return About(self.ticket.id, self.part.account_ids, tuple(sorted(self.ticket.parties)))
 
 
 class TicketSubmitted(TicketFact):
@@ -340,22 +361,6 @@ class TicketRejected(TicketFact):
 
 class TicketTimedOut(TicketFact):
     TYPE: ClassVar[str] = "ticket.timed_out.v1"
-
-
-class TicketWithdrawn(TicketFact):
-    TYPE: ClassVar[str] = "ticket.withdrawn.v1"
-
-
-class TicketTerminated(TicketFact):
-    """A stop: applied by every reader whatever its version or order."""
-
-    TYPE: ClassVar[str] = "ticket.terminated.v1"
-
-
-class TicketReturned(TicketFact):
-    """A stop: applied by every reader whatever its version or order."""
-
-    TYPE: ClassVar[str] = "ticket.returned.v1"
 
 
 class TicketClosed(TicketFact):

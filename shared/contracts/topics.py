@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from shared.contracts.documents import DOCUMENTS
+from shared.foundation.errors import Bug
 
 Cleanup = Literal["delete", "compact"]
 
 TICKET: Final = "jit.ticket.v1"
+STOP: Final = "jit.stop.v1"
 APPROVAL: Final = "jit.approval.v1"
 ACCESS: Final = "jit.access.v1"
 NOTIFICATION: Final = "jit.notification.v1"
@@ -30,6 +32,8 @@ class Topic:
     content: str
     facts: tuple[str, ...] = ()
     """The nouns its event types begin with, beside those of its owner's documents."""
+    stops: tuple[str, ...] = ()
+    """Names of the facts, without version, that stand here only, with nothing else beside them."""
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -39,7 +43,9 @@ class Topic:
 
     def takes(self, event_type: str) -> bool:
         """Whether a fact of this type may stand here; one about another's noun is its owner overreaching."""
-        noun = event_type.partition(".")[0]
+        name, noun = event_type.rpartition(".")[0], event_type.partition(".")[0]
+        if self.stops or name in STOPS:
+            return name in self.stops
         return self.cleanup == "delete" and noun in {*self.facts, *_documents_of(self.owner), *_ANYBODYS}
 
 
@@ -49,6 +55,8 @@ def _documents_of(owner: str) -> frozenset[str]:
 
 _ANYBODYS: Final = ("authz", "operation")
 """Whoever refuses a call, or is operated, says so. `audit` is nobody's: the log notes its readers itself."""
+STOPS: Final = ("ticket.terminated", "ticket.returned", "ticket.withdrawn")
+"""What takes access away waits for nothing else, so it has a road of its own."""
 _ALL: Final = ("ticket", "approval", "provisioner", "notifier", "audit")
 
 TOPICS: Final = {
@@ -63,6 +71,16 @@ TOPICS: Final = {
             ("approval", "provisioner", "notifier", "audit"),
             "ticket facts, each with the whole ticket; catalog and scope changes",
             facts=("ticket",),
+        ),
+        Topic(
+            STOP,
+            "ticket",
+            "ticket id",
+            12,
+            "delete",
+            ("approval", "provisioner", "notifier", "audit"),
+            "stops; each names every grant it means and is readable from these ids alone",
+            stops=STOPS,
         ),
         Topic(
             APPROVAL,
@@ -136,13 +154,12 @@ TOPICS: Final = {
 COMPACTED: Final = tuple(topic for topic in TOPICS.values() if topic.cleanup == "compact")
 
 
-def events_topic(service: str) -> str:
-    """The topic a service's facts go to."""
-    return next(
-        topic.name
-        for topic in TOPICS.values()
-        if topic.owner == service and topic.cleanup == "delete" and topic.name != AUDIT_OCSF
-    )
+def topic_of(service: str, event_type: str) -> str:
+    """The topic that a service's facts of this type go to."""
+    for topic in TOPICS.values():
+        if topic.owner == service and topic.takes(event_type):
+            return topic.name
+    raise Bug(f"{event_type} is not {service}'s to say; this is a bug", code="topic_owner")
 
 
 def documents_topic(service: str) -> str:

@@ -1,10 +1,16 @@
 """From when until when access is asked for, and given: `starts_at <= t < ends_at`."""
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from pydantic import AwareDatetime
 
 from shared.contracts.event import Contract
+
+LONGEST_WINDOW: Final = timedelta(days=366)
+"""Nobody may ask for more at once, whatever a scope says."""
+LONGEST_LEAD: Final = timedelta(days=366)
+"""Nobody may ask for a start further ahead, nor wait longer for an answer, whatever the settings say."""
 
 
 class Window(Contract):

@@ -79,8 +79,14 @@ class Batches:
     async def handle(self, records: Sequence[ConsumerRecord]) -> list[Failure]:
         """Handle records as they came from the broker; one failure at most for each partition.
 
-        Every record before a partition's failure has been handled when this returns.
+        Every record before a partition's failure has been handled when this returns. Stops come first, and
+        are committed before the rest begins: rows are still locked in one order in each transaction.
         """
+        first = [one for one in records if self._subscriptions[one.topic].first]
+        others = [one for one in records if not self._subscriptions[one.topic].first]
+        return [*await self._handle(first), *await self._handle(others)]
+
+    async def _handle(self, records: Sequence[ConsumerRecord]) -> list[Failure]:
         rest = _by_key(records)
         try:
             while rest:

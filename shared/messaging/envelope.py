@@ -114,12 +114,16 @@ def _moment(text: str) -> datetime:
     return moment
 
 
-def read_body(cls: type[ContractT], value: bytes | None) -> ContractT:
-    """The value as its contract; the error names fields but never repeats their content."""
+def read_body(cls: type[ContractT], value: bytes | None, *, envelope: Envelope | None = None) -> ContractT:
+    """The value as its contract; the error names fields but never repeats their content.
+
+    A stop takes from the envelope what cannot be read of the value (shared/contracts/stop.py).
+    """
     if not value:
         raise Undecodable("the value is empty")
     try:
-        return cls.model_validate_json(value)
+        said = {"subject": envelope.subject, "at": envelope.time} if envelope else None
+        return cls.model_validate_json(value, context=said)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "value"

@@ -32,9 +32,16 @@ def append(work: UnitOfWork, service: str, *events: Event) -> list[str]:
 
     The caller must hold the aggregate's row lock, so that the rows' ids follow the order of commits per key.
     """
-    topic = topics.events_topic(service)
     return [
-        _collect(work, service, topic=topic, key=event.subject, type_name=event.TYPE, body=event, at=event.at)
+        _collect(
+            work,
+            service,
+            topic=topics.topic_of(service, event.TYPE),
+            key=event.subject,
+            type_name=event.TYPE,
+            body=event,
+            at=event.at,
+        )
         for event in events
     ]
 

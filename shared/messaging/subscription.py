@@ -39,6 +39,8 @@ class Subscription:
     """For the audit log, which takes every known type."""
     own_inbox: bool = False
     """The handler itself knows what it has had; the audit log does, and is asked every time."""
+    first: bool = False
+    """Its records wait for no other of a batch, and share no transaction with them: for stops."""
     opens: Collection[type[Event]] = ()
     """Those of its types by which access may be opened: they are refused, with an alert, where they hold what
     this release does not understand."""
@@ -101,7 +103,7 @@ def read(record: ConsumerRecord, subscription: Subscription, trust: Trust) -> Re
     """
     topic = topics.TOPICS[subscription.topic]
     cls, handler = _wanted_as(record, subscription)
-    if cls is not None and handler is None:
+    if cls is not None and handler is None and topic.takes(cls.TYPE):
         return Skipped(record, cls.TYPE)
     try:
         trust.check(record, owner=topic.owner)
@@ -109,7 +111,7 @@ def read(record: ConsumerRecord, subscription: Subscription, trust: Trust) -> Re
         _check_owner(envelope, topic)
         if cls is None or handler is None:
             return Skipped(record, "unknown")
-        event = read_body(cls, record.value)
+        event = read_body(cls, record.value, envelope=envelope)
     except Unproven as error:
         return Forged(record, str(error))
     except Undecodable as error:

@@ -5,7 +5,7 @@ import pytest
 
 from services.approval import views
 from services.approval.background import keep_fresh, refresh_reviews
-from services.approval.commands.reviews import STOPS
+from services.approval.commands.reviews import ENDS, STOPS
 from services.approval.domain.review import Review, ReviewState
 from services.approval.settings import ApprovalSettings
 from services.approval.store import reviews
@@ -19,13 +19,12 @@ from shared.contracts.approval import (
 )
 from shared.contracts.documents import ApprovalRule, Group
 from shared.contracts.event import Actor, Revisions
+from shared.contracts.stop import StopFact, TicketTerminated, TicketWithdrawn
 from shared.contracts.ticket import (
     TargetState,
     Ticket,
     TicketFact,
     TicketSubmitted,
-    TicketTerminated,
-    TicketWithdrawn,
 )
 from shared.contracts.windows import WindowAsked
 from shared.documents.tables import Tables
@@ -38,6 +37,7 @@ from tests.approval.builders import HOUR, put_documents, replace_rules, revised,
 from tests.support import organisation as org
 from tests.support.harness import NOW, said
 from tests.support.signing import TRUST, key_settings
+from tests.support.stops import stop_of
 from tests.support.work import deliver
 
 
@@ -62,14 +62,22 @@ async def submit(service: Service, of: Ticket, *, event_id: str | None = None, a
 
 async def stop(
     service: Service,
-    cls: type[TicketFact],
+    cls: type[StopFact],
     of: Ticket,
     *,
     targets: tuple[str, ...] = (),
     grants: tuple[str, ...] = (),
     event_id: str | None = None,
 ) -> None:
-    await deliver(service, fact_of(cls, of, targets=targets, grants=grants), event_id=event_id)
+    await deliver(service, stop_of(cls, of, targets=targets, grants=grants), event_id=event_id)
+
+
+async def end(
+    service: Service, cls: type[StopFact | TicketFact], of: Ticket, *, event_id: str | None = None
+) -> None:
+    """By a stop, or by another fact after which nothing is reviewed."""
+    fact = stop_of(cls, of) if issubclass(cls, StopFact) else fact_of(cls, of)
+    await deliver(service, fact, event_id=event_id)
 
 
 async def reviews_of(service: Service, of: Ticket) -> list[Review]:
@@ -261,23 +269,25 @@ async def test_stage_opened_names_the_other_grants_that_last_longest(service: Se
 # stops
 
 
-@pytest.mark.parametrize("cls", list(STOPS))
-async def test_stop_voids_the_open_reviews_once(service: Service, cls: type[TicketFact]) -> None:
+@pytest.mark.parametrize("cls", [*STOPS, *ENDS])
+async def test_stop_voids_the_open_reviews_once(service: Service, cls: type[StopFact | TicketFact]) -> None:
     of, event_id = ticket(target(org.P), target(org.D)), new_id()
     await submit(service, of)
-    await stop(service, cls, of, event_id=event_id)
-    await stop(service, cls, of, event_id=event_id)
-    await stop(service, cls, of)
+    await end(service, cls, of, event_id=event_id)
+    await end(service, cls, of, event_id=event_id)
+    await end(service, cls, of)
     voided = await said(service, ReviewVoided)
     assert len(voided) == 2
-    assert [event.why for event in voided] == [STOPS[cls]] * 2
+    assert [event.why for event in voided] == [{**STOPS, **ENDS}[cls]] * 2
     assert {review.state for review in await reviews_of(service, of)} == {ReviewState.VOIDED}
 
 
-@pytest.mark.parametrize("cls", list(STOPS))
-async def test_stop_before_the_submit_leaves_nothing_to_open(service: Service, cls: type[TicketFact]) -> None:
+@pytest.mark.parametrize("cls", [*STOPS, *ENDS])
+async def test_stop_before_the_submit_leaves_nothing_to_open(
+    service: Service, cls: type[StopFact | TicketFact]
+) -> None:
     of = ticket()
-    await stop(service, cls, with_state(of, TargetState.WITHDRAWN))
+    await end(service, cls, with_state(of, TargetState.WITHDRAWN))
     await submit(service, of)
     assert await reviews_of(service, of) == []
     assert await said(service) == []

@@ -16,12 +16,12 @@ from shared.contracts.approval import (
     ReviewVoided,
 )
 from shared.contracts.event import Actor
+from shared.contracts.stop import StopFact, TicketReturned
 from shared.contracts.ticket import (
     Ticket,
     TicketExtensionRejected,
     TicketExtensionRequested,
     TicketFact,
-    TicketReturned,
 )
 from shared.contracts.windows import Window
 from shared.foundation.clock import ManualClock, new_id
@@ -43,6 +43,7 @@ from tests.approval.builders import (
 from tests.approval.requests import Desk
 from tests.support import organisation as org
 from tests.support.harness import NOW, said
+from tests.support.stops import stop_of
 from tests.support.work import deliver
 
 SECOND = timedelta(seconds=1)
@@ -67,15 +68,8 @@ def over(of: Ticket, code: str = "timed_out") -> TicketExtensionRejected:
     return TicketExtensionRejected.model_validate({**fields, "code": code})
 
 
-def stop(cls: type[TicketFact], of: Ticket, *grants: str) -> TicketFact:
-    return cls(
-        subject=of.id,
-        version=of.version + 1,
-        actor=Actor.service("ticket"),
-        at=NOW,
-        ticket=of,
-        grant_ids=grants,
-    )
+def stop(cls: type[StopFact], of: Ticket, *grants: str) -> StopFact:
+    return stop_of(cls, of, grants=grants)
 
 
 def wanted(*, hours: int = 2, of: Ticket | None = None) -> Ticket:

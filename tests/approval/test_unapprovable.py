@@ -8,7 +8,7 @@ from services.approval.background import refresh_reviews
 from services.approval.domain.review import Review
 from shared.contracts.approval import ReviewFact
 from shared.contracts.documents import Group, User
-from shared.contracts.ticket import TicketWithdrawn
+from shared.contracts.stop import TicketWithdrawn
 from shared.foundation.clock import ManualClock
 from shared.observability.alerts import Alerts
 from shared.runtime.service import Service
@@ -16,6 +16,7 @@ from tests.approval.builders import put_documents, ticket
 from tests.approval.requests import Desk
 from tests.support import organisation as org
 from tests.support.harness import NOW, said
+from tests.support.stops import stop_of
 from tests.support.work import deliver
 
 
@@ -102,14 +103,7 @@ async def test_alert_of_a_review_that_was_stopped_or_is_out_of_time_is_cleared(
     owners(service, revision=98)
     await refresh_reviews(service.context)
     assert len(alerts(service)) == 2
-    withdrawn = TicketWithdrawn(
-        subject=of.id,
-        version=2,
-        actor=service.context.actor,
-        at=NOW,
-        ticket=of.model_copy(update={"version": 2}),
-    )
-    await deliver(service, withdrawn)
+    await deliver(service, stop_of(TicketWithdrawn, of))
     await refresh_reviews(service.context)
     assert alerts(service) == [f"review_unapprovable/{late.id}"]
     clock.advance(timedelta(hours=1))

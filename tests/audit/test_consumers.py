@@ -1,7 +1,9 @@
 import base64
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 
+import pytest
 from aiokafka import ConsumerRecord
 
 from shared.contracts import topics
@@ -10,13 +12,16 @@ from shared.contracts.configuration import AuditRead, facts_of
 from shared.contracts.documents import ApprovalRule
 from shared.contracts.event import Event
 from shared.contracts.registry import EVENTS
+from shared.contracts.stop import TicketTerminated
 from shared.contracts.ticket import TicketSubmitted
 from shared.foundation.clock import new_id
 from shared.messaging.envelope import headers_for
 from shared.runtime.service import Service
+from tests.support import ocsf
 from tests.support.audit_log import records, sequences
-from tests.support.facts import contract_events, example
+from tests.support.facts import GRANT_ID, TICKET_ID, contract_events, example
 from tests.support.signing import signed
+from tests.support.stops import GARBLED, body_of
 
 RULE_FACTS = facts_of(ApprovalRule)
 
@@ -100,6 +105,23 @@ async def test_consume_fact_of_wrong_owner_is_parked_and_not_logged(service: Ser
     await service.consumer.run([record])
     assert await sequences(service) == []
     assert await service.context.pool.fetchval("SELECT count(*) FROM dead_letter") == 1
+
+
+@pytest.mark.parametrize("kind", GARBLED)
+async def test_consume_stop_of_which_only_the_ids_can_be_read_is_kept_once(
+    service: Service, kind: str
+) -> None:
+    stop = example(TicketTerminated)
+    value = json.dumps(GARBLED[kind](body_of(stop))).encode()
+    record = _with_value(from_kafka(stop, topics.STOP, event_id=new_id()), value)
+    for _ in range(2):
+        await service.consumer.run([record])
+    (kept,) = await records(service)
+    assert ocsf.problems(kept) == []
+    assert kept["metadata"]["event_code"] == "ticket.terminated"
+    assert kept["metadata"]["correlation_uid"] == TICKET_ID
+    assert kept["unmapped"]["jit"]["grant_ids"] == [GRANT_ID]
+    assert service.context.alerts.active == []
 
 
 async def test_consume_secrets_in_headers_and_unknown_fields_reach_no_record(service: Service) -> None:

@@ -15,17 +15,17 @@ from shared.contracts.configuration import AuditRead, AuthzDenied, facts_of
 from shared.contracts.documents import AccessScope, ApprovalRule, RegisteredAccount
 from shared.contracts.event import Actor, Event
 from shared.contracts.notification import NotificationSent
+from shared.contracts.stop import TicketTerminated
 from shared.contracts.ticket import (
     TicketExtensionRejected,
     TicketExtensionRequested,
     TicketRevised,
     TicketSubmitted,
-    TicketTerminated,
 )
 from shared.foundation.clock import new_id
 from tests.support import ocsf
 from tests.support.fact_parts import EXTENSION_ID
-from tests.support.facts import GRANT_ID, TICKET_ID, contract_events, example, somebody
+from tests.support.facts import GRANT_ID, TARGET_ID, TICKET_ID, contract_events, example, somebody
 from tests.support.harness import NOW
 from tests.support.organisation import D, P, user_id
 
@@ -196,6 +196,19 @@ def test_translate_stop_says_access_revoked() -> None:
     assert said["metadata"]["profiles"] == ["cloud", "security_control"]
 
 
+def test_translate_stop_whose_ticket_cannot_be_read_says_what_is_stopped_by_whom_and_why() -> None:
+    unread = example(TicketTerminated).model_copy(update={"ticket": None})
+    said = ocsf_of(unread)
+    assert ocsf.problems(said) == []
+    assert (said["entity"]["uid"], said["entity"]["type"]) == (TICKET_ID, "JIT Ticket")
+    assert (said["actor"]["user"]["name"], said["message"]) == ("root", unread.why)
+    assert (said["disposition"], said["severity"]) == ("Access Revoked", "Low")
+    assert jit(unread)["grant_ids"] == [GRANT_ID]
+    assert jit(unread)["targets"] == [{"id": TARGET_ID, "revision": 1}]
+    made = record(unread)
+    assert (made.ticket_id, made.key, made.account_ids, made.party_ids) == (TICKET_ID, TICKET_ID, (), ())
+
+
 @pytest.mark.parametrize(("verdict", "disposition"), [("approve", "Approved"), ("reject", "Rejected")])
 def test_translate_vote_says_its_verdict_and_proof(verdict: str, disposition: str) -> None:
     event = example(ReviewDecided)
@@ -287,7 +300,7 @@ def test_translate_stop_named_by_grants_alone_is_found_by_their_account_only() -
     first = stopped.ticket.targets[0]
     elsewhere = first.model_copy(update={"id": "elsewhere", "account_id": D})
     whole = stopped.ticket.model_copy(update={"targets": (first, elsewhere)})
-    named = {"ticket": whole, "target_ids": (), "grant_ids": (GRANT_ID,)}
+    named = {"ticket": whole, "grant_ids": (GRANT_ID,)}
     assert record(stopped.model_copy(update=named)).account_ids == (P,)
 
 

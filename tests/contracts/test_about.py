@@ -19,7 +19,7 @@ ANN, EVE = user_id("ann"), user_id("eve")
 OTHER_TARGET, OTHER_GRANT, EVES_GRANT = "other-target", "other-grant", "eves-grant"
 
 
-def wide(cls: type[ticket.TicketFact] = ticket.TicketTerminated, **named: Any) -> ticket.TicketFact:
+def wide(cls: type[ticket.TicketFact] = ticket.TicketTimedOut, **named: Any) -> ticket.TicketFact:
     """Ann asks for ann and eve: both on P, ann alone on S."""
     whole = example(cls).ticket
     first = whole.targets[0]
@@ -62,7 +62,7 @@ def test_ticket_fact_is_about_what_it_names(
     fact = wide(**named)
     assert {target.account_id for target in fact.targets} == set(accounts)
     assert {grant.id for grant in fact.grants} == grants
-    assert tuple(one.user_name for one in fact.holders) == holders
+    assert tuple(one.user_name for one in fact.part.holders) == holders
     assert fact.about == About(TICKET_ID, accounts, (ANN, EVE))
 
 

@@ -31,12 +31,13 @@ READ_TOPICS = sorted(
 )
 """The topics whose records services handle. OCSF is read outside only; documents are read by tables."""
 KNOWN = {
-    "jit.ticket.v1": "ticket.withdrawn.v1",
+    "jit.ticket.v1": "ticket.approved.v1",
+    "jit.stop.v1": "ticket.terminated.v1",
     "jit.approval.v1": "review.approved.v1",
     "jit.access.v1": "access.granted.v1",
     "jit.notification.v1": "notification.sent.v1",
 }
-SKIPS = {("notifier", "jit.approval.v1")}
+SKIPS = {("notifier", "jit.approval.v1"), ("approval", "jit.ticket.v1")}
 """Who has no use for the known type above: it is skipped there without a look at anything else."""
 MARK = "poison"
 KINDS = (
@@ -117,6 +118,11 @@ async def test_poison_on_every_topic_is_parked_and_alerted_and_stops_nothing(run
     assert running.present("ann", account, "Developer")
     await running.until_mailed(ticket["id"], "ann", "Access granted")
     await running.until_recorded(ticket["id"], "access.granted")
+    await running.person("root").post(f"/v1/tickets/{ticket['id']}/terminate", status=202)
+    await running.until_state(ticket["id"], "ended")
+    assert not running.present("ann", account, "Developer"), "its stop came behind poison of its own key, too"
+    await running.until_mailed(ticket["id"], "ann", "Access stopped")
+    await running.until_recorded(ticket["id"], "ticket.terminated", "access.revoked")
     await _replay_one(running)
 
 

@@ -8,16 +8,19 @@ from shared.contracts import access, approval, ticket
 from shared.contracts.event import Actor, Event
 from shared.contracts.identity import IdentityFact
 from shared.contracts.people import Person
+from shared.contracts.stop import StopFact
 from shared.contracts.subject import SubjectKind
 from shared.contracts.windows import Window, WindowAsked
 from tests.support.facts import example
 from tests.support.harness import NOW
 from tests.support.organisation import ADMIN, READ, P, S, user_id
+from tests.support.stops import stop_of
 
 HOUR = timedelta(hours=1)
 TICKET = "0190a000-0000-7000-8000-000000000001"
 REVIEW = "0190a000-0000-7000-8000-0000000000aa"
 TARGET, GRANT, EXTENSION = "target-1", "grant-1", "extension-1"
+BOB = Actor(kind="person", name="bob", user_id=user_id("bob"))
 REASON = "Investigate the failing payments of this morning"
 
 
@@ -109,13 +112,17 @@ def wide_ticket(count: int, **changes: Any) -> ticket.Ticket:
 
 
 def ticket_fact(
-    cls: type[ticket.TicketFact] = ticket.TicketSubmitted,
+    cls: type[ticket.TicketFact | StopFact] = ticket.TicketSubmitted,
     whole: ticket.Ticket | None = None,
     *,
     at: datetime = NOW,
     **fields: Any,
-) -> ticket.TicketFact:
+) -> Any:
     whole = whole or a_ticket()
+    if issubclass(cls, StopFact):
+        named = {"targets": fields.pop("target_ids", ()), "grants": fields.pop("grant_ids", ())}
+        said = {"version": whole.version, "actor": BOB, "why": "asked for", "at": at}
+        return stop_of(cls, whole, **named, **(said | fields))
     if cls is ticket.TicketApproved:
         fields = {"content_hash": "hash", "target_ids": (TARGET,)} | fields
     if issubclass(cls, ticket.ExtensionFact):
@@ -125,7 +132,7 @@ def ticket_fact(
     known: dict[str, Any] = {
         "subject": whole.id,
         "version": whole.version,
-        "actor": Actor(kind="person", name="bob", user_id=user_id("bob")),
+        "actor": BOB,
         "why": "asked for",
         "at": at,
         "ticket": whole,
@@ -198,7 +205,7 @@ def fact_of_table(event: type[Event]) -> Event:
     """A fact of the table that is mailed."""
     if issubclass(event, ticket.ExtensionFact):
         return ticket_fact(event, extended_ticket())
-    if issubclass(event, ticket.TicketFact):
+    if issubclass(event, ticket.TicketFact | StopFact):
         return ticket_fact(event, a_ticket(grants=(grant(granted_at=NOW),)))
     if issubclass(event, access.AccessFact):
         return access_fact(event)

@@ -10,7 +10,7 @@ from services.notifier.background.sending import AT_ONCE, NO_ADDRESS, TOGETHER_W
 from services.notifier.domain.delivery import Accepted, Deferred, Outcome, Refused
 from services.notifier.email.smtp import Mailer
 from services.notifier.store import notices
-from shared.contracts import access, ticket
+from shared.contracts import access, stop, ticket
 from shared.contracts.documents import User
 from shared.contracts.notification import NotificationFailed, NotificationSent
 from shared.database.pool import transaction
@@ -235,7 +235,7 @@ async def test_mails_of_one_ticket_keep_their_order_while_one_is_refused(post: P
 
 
 URGENT = {
-    "terminated": lambda: ticket_fact(ticket.TicketTerminated, a_ticket(version=2), at=NOW + 2 * SECOND),
+    "terminated": lambda: ticket_fact(stop.TicketTerminated, a_ticket(version=2), at=NOW + 2 * SECOND),
     "revoked": lambda: access_fact(access.AccessRevoked, at=NOW + 2 * SECOND),
     "revoke_overdue": lambda: access_fact(access.AccessRevokeOverdue, at=NOW + 2 * SECOND),
 }

@@ -23,7 +23,7 @@ from tests.support.harness import NOW, mark, said
 
 async def test_subscriptions_cover_the_table_each_on_its_owners_topic(post: Post) -> None:
     found = consumers.subscriptions(post.context, post.settings)
-    assert [one.topic for one in found] == [topics.TICKET, topics.APPROVAL, topics.ACCESS]
+    assert [one.topic for one in found] == [topics.TICKET, topics.STOP, topics.APPROVAL, topics.ACCESS]
     assert {kind for one in found for kind in one.handlers} == set(TABLE)
     for one in found:
         nouns = {"provisioner": {"access", "identity"}, "ticket": {"ticket"}, "approval": {"review"}}

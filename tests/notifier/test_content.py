@@ -21,11 +21,12 @@ from services.notifier.domain.notice import (
     Notice,
     Template,
     mailing_of,
+    ticket_in,
 )
 from services.notifier.domain.sentences import NEVER_GRANTED, WORDS
 from services.notifier.domain.wording import subject_of, window_text
 from shared.configuration.kinds.sensitive_mark import SensitiveMark
-from shared.contracts import access, approval, ticket
+from shared.contracts import access, approval, stop, ticket
 from shared.contracts.event import Event
 from shared.contracts.windows import Window, WindowAsked
 from shared.foundation.clock import ManualClock
@@ -72,7 +73,7 @@ def content(
     mailing = mailing_of(event, known)
     assert mailing is not None
     notices = [
-        Notice(str(number), str(number), one, one.ticket if isinstance(one, ticket.TicketFact) else known)
+        Notice(str(number), str(number), one, ticket_in(one) or known)
         for number, one in enumerate((event, *more))
     ]
     return compose_content(notices, mailing.template, world, addresses)
@@ -258,7 +259,7 @@ def test_failed_mail_tells_of_credentials_of_what_appeared_after_its_end(world: 
     )
 
 
-@pytest.mark.parametrize("cls", [ticket.TicketTerminated, ticket.TicketReturned])
+@pytest.mark.parametrize("cls", [stop.TicketTerminated, stop.TicketReturned])
 @pytest.mark.parametrize("granted", [True, False])
 def test_stopped_mail_says_that_access_is_taken_away_only_if_there_is_some(
     cls: type[ticket.TicketFact], granted: bool, world: Snapshot
@@ -288,7 +289,7 @@ def test_failed_mail_about_several_with_different_causes_names_each(world: Snaps
 
 
 def test_terminated_mail_says_who_and_why(world: Snapshot) -> None:
-    one = content(ticket_fact(ticket.TicketTerminated, why="no longer needed"), world)
+    one = content(ticket_fact(stop.TicketTerminated, why="no longer needed"), world)
     assert (values(one)["By"], values(one)["Why"]) == (("bob",), ("no longer needed",))
 
 
@@ -344,7 +345,7 @@ def test_mail_about_several_approvals_shows_the_windows_of_all(world: Snapshot) 
 
 def test_mail_about_two_holders_of_one_target_names_both(world: Snapshot) -> None:
     events = [
-        ticket_fact(ticket.TicketReturned, TWO, grant_ids=(one,), why=why)
+        ticket_fact(stop.TicketReturned, TWO, grant_ids=(one,), why=why)
         for one, why in ((GRANT, "done"), ("grant-3", "not needed"))
     ]
     shown = values(content(events[0], world, None, events[1]))

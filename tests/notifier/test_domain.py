@@ -29,7 +29,7 @@ from services.notifier.domain.notice import (
     more_may_follow,
     ticket_id_of,
 )
-from shared.contracts import access, approval, ticket
+from shared.contracts import access, approval, stop, ticket
 from shared.contracts.change import Origin
 from shared.contracts.event import Actor, Event
 from shared.contracts.identity import IdentityFact, IdentityRebound
@@ -125,7 +125,7 @@ def test_mailing_of_one_target_leaves_out_who_has_no_grant_on_it() -> None:
         grants=(grant(), grant(id="grant-2", target_id="target-2", beneficiary=user_id("eve"))),
     )
     assert mailed(ticket_fact(ticket.TicketApproved, whole, target_ids=("target-2",))) == {"bob", "eve"}
-    assert mailed(ticket_fact(ticket.TicketReturned, whole, grant_ids=(GRANT,))) == {"bob", "ann"}
+    assert mailed(ticket_fact(stop.TicketReturned, whole, grant_ids=(GRANT,))) == {"bob", "ann"}
     assert mailed(ticket_fact(ticket.TicketSubmitted, whole)) == {"bob", "ann", "eve"}
 
 
@@ -141,7 +141,7 @@ def test_mailing_of_a_stop_of_pending_and_live_access_reaches_the_holders_of_bot
         targets=(target(), second_target()),
         grants=(grant(), grant(id="grant-2", target_id="target-2", beneficiary=user_id("eve"))),
     )
-    stopped = ticket_fact(ticket.TicketTerminated, whole, grant_ids=(GRANT,), target_ids=("target-2",))
+    stopped = ticket_fact(stop.TicketTerminated, whole, grant_ids=(GRANT,), target_ids=("target-2",))
     assert mailed(stopped) == {"bob", "ann", "eve"}
 
 
@@ -151,7 +151,7 @@ def test_mailing_of_a_stop_of_pending_and_live_access_reaches_the_holders_of_bot
         (ticket_fact(whole=TWO), TWO, "bob", False),
         (ticket_fact(ticket.TicketApproved, TWO), TWO, "bob", True),
         (ticket_fact(ticket.TicketApproved), a_ticket(), "bob", False),
-        (ticket_fact(ticket.TicketReturned, TWO, grant_ids=(GRANT,)), TWO, "ann", True),
+        (ticket_fact(stop.TicketReturned, TWO, grant_ids=(GRANT,)), TWO, "ann", True),
         (access_fact(), TWO, "ann", True),
         (access_fact(user_id=user_id("eve"), grant_id="grant-3"), TWO, "eve", False),
         (access_fact(user_id=user_id("eve"), grant_id="grant-3"), TWO, "bob", True),

@@ -10,7 +10,7 @@ from local.mailbox import Mail
 from services.notifier.domain.delivery import Deferred, Refused, thread_id
 from services.notifier.email.message import inert
 from services.notifier.email.smtp import Mailer, _judge
-from shared.contracts import access, ticket
+from shared.contracts import access, stop, ticket
 from shared.contracts.documents import Account, PermissionSet, User
 from shared.foundation.settings import SmtpSettings
 from tests.notifier.facts import (
@@ -147,10 +147,11 @@ async def test_hostile_text_in_a_status_mail_is_inert(post: Post, nasty: str) ->
     whole = a_ticket(
         targets=(target(reason=nasty),), beneficiaries=(person("ann", display_name=nasty),), version=2
     )
-    await post.take(ticket_fact(ticket.TicketTerminated, whole, why=nasty))
+    await post.take(ticket_fact(whole=whole))
+    await post.take(ticket_fact(stop.TicketTerminated, whole, why=nasty))
     await post.take(access_fact(access.AccessFailed, code=nasty, detail=nasty))
     await post.send_all()
-    assert len(post.to("ann")) == 2
+    assert len(post.to("ann")) == 3
     for mail in post.to("ann"):
         check_inert(mail, page=f"tickets/{TICKET}")
 
@@ -195,7 +196,7 @@ async def test_all_mails_have_equal_parts_and_say_that_no_person_sent_them(post:
 
 
 async def test_mails_of_a_ticket_make_one_thread_per_person(post: Post) -> None:
-    for cls in (ticket.TicketSubmitted, ticket.TicketApproved, ticket.TicketTerminated):
+    for cls in (ticket.TicketSubmitted, ticket.TicketApproved, stop.TicketTerminated):
         await post.take(ticket_fact(cls))
     await post.take(access_fact())
     await post.take(ticket_fact(whole=a_ticket(id="another-ticket")))

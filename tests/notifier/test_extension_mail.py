@@ -8,9 +8,9 @@ import pytest
 from services.notifier.background.loops import monitor
 from services.notifier.domain.composition import compose_content
 from services.notifier.domain.content import Addresses, Content
-from services.notifier.domain.notice import Notice, mailing_of
+from services.notifier.domain.notice import Notice, mailing_of, ticket_in
 from services.notifier.domain.wording import window_text
-from shared.contracts import access, ticket
+from shared.contracts import access, stop, ticket
 from shared.contracts.approval import ExtensionEnd
 from shared.contracts.event import Event
 from shared.contracts.windows import Window
@@ -52,8 +52,7 @@ def content(snapshot: Snapshot, known: ticket.Ticket | None, *events: Event) -> 
     mailing = mailing_of(events[0], known)
     assert mailing is not None
     notices = [
-        Notice(str(number), str(number), one, one.ticket if isinstance(one, ticket.TicketFact) else known)
-        for number, one in enumerate(events)
+        Notice(str(number), str(number), one, ticket_in(one) or known) for number, one in enumerate(events)
     ]
     return compose_content(notices, mailing.template, snapshot, Addresses("https://jit.example.com/"))
 
@@ -236,7 +235,7 @@ def test_window_after_an_extension_lasts_until_the_later_end(snapshot: Snapshot)
     approved = target(window=Window(starts_at=NOW, ends_at=NOW + HOUR))
     moved = grant(ends_at=NOW + 3 * HOUR)
     assert window_text(approved, [grant(), moved]).endswith(f"to {NOON} (3 h)")
-    stopped = ticket_fact(ticket.TicketTerminated, a_ticket(targets=(approved,), grants=(moved,)))
+    stopped = ticket_fact(stop.TicketTerminated, a_ticket(targets=(approved,), grants=(moved,)))
     assert values(content(snapshot, None, stopped))["Window"][0].endswith(f"to {NOON} (3 h)")
 
 

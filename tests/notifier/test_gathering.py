@@ -11,7 +11,7 @@ from services.notifier.background.sending import send_due
 from services.notifier.domain.delivery import Accepted, Outcome
 from services.notifier.email.smtp import Mailer
 from services.notifier.store import deliveries
-from shared.contracts import access, ticket
+from shared.contracts import access, stop, ticket
 from shared.contracts.event import Event
 from shared.contracts.notification import NotificationSent
 from shared.foundation.clock import new_id
@@ -138,7 +138,7 @@ async def test_urgent_mail_does_not_wait_for_further_facts(post: Post, kind: str
     after = whole.model_copy(update={"version": 2})
     urgent = {
         "terminated": ticket_fact(
-            ticket.TicketTerminated, after, at=NOW + SECOND, target_ids=("t1",), grant_ids=("g1",)
+            stop.TicketTerminated, after, at=NOW + SECOND, target_ids=("t1",), grant_ids=("g1",)
         ),
         "revoked": per_target(access.AccessRevoked, SECOND, 1)[0].model_copy(
             update={"cause_of_end": access.EndCause.TERMINATED}

@@ -7,7 +7,7 @@ import pytest
 
 from shared.contracts import access
 from shared.contracts import documents as doc
-from shared.contracts import ticket as tk
+from shared.contracts import stop as stops
 from shared.contracts.event import Actor
 from tests.support.harness import received
 from tests.support.provisioner_lab import Lab
@@ -15,9 +15,9 @@ from tests.support.provisioner_lab import Lab
 S = timedelta(seconds=1)
 CREATE = "CreateAccountAssignment"
 STOPPED = {
-    tk.TicketTerminated: "terminated",
-    tk.TicketReturned: "returned",
-    tk.TicketWithdrawn: "withdrawn",
+    stops.TicketTerminated: "terminated",
+    stops.TicketReturned: "returned",
+    stops.TicketWithdrawn: "withdrawn",
 }
 
 
@@ -172,7 +172,7 @@ async def test_approval_said_again_in_another_event_has_one_effect(lab: Lab) -> 
 
 @pytest.mark.parametrize("cls", STOPPED)
 async def test_stop_of_active_access_ends_it_and_names_who_stopped_it(
-    lab: Lab, cls: type[tk.TicketFact]
+    lab: Lab, cls: type[stops.StopFact]
 ) -> None:
     ticket = await lab.approve(lab.ticket(seconds=600))
     await lab.run_until(access.AccessGranted)
@@ -185,7 +185,9 @@ async def test_stop_of_active_access_ends_it_and_names_who_stopped_it(
 
 
 @pytest.mark.parametrize("cls", STOPPED)
-async def test_stop_that_arrives_before_the_approval_is_absorbing(lab: Lab, cls: type[tk.TicketFact]) -> None:
+async def test_stop_that_arrives_before_the_approval_is_absorbing(
+    lab: Lab, cls: type[stops.StopFact]
+) -> None:
     ticket = lab.ticket(seconds=600)
     await lab.take(lab.stop(ticket, cls, version=99), lab.witness(ticket), lab.approval(ticket))
     await lab.run(30)
@@ -216,16 +218,16 @@ async def test_stop_of_one_grant_leaves_the_others_of_the_ticket(lab: Lab) -> No
     ticket = await lab.approve(lab.ticket("ann", "bob", seconds=600))
     await lab.run(20)
     mine = next(grant.id for grant in ticket.grants if grant.beneficiary == lab.user("ann"))
-    await lab.take(lab.stop(ticket, tk.TicketReturned, grant_ids=(mine,)))
+    await lab.take(lab.stop(ticket, stops.TicketReturned, grant_ids=(mine,)))
     await lab.run(40)
     assert not lab.holds("ann")
     assert lab.holds("bob")
 
 
-async def test_stop_of_another_target_leaves_this_one(lab: Lab) -> None:
+async def test_stop_of_another_grant_leaves_this_one(lab: Lab) -> None:
     ticket = await lab.approve(lab.ticket(seconds=600))
     await lab.run(20)
-    await lab.take(lab.stop(ticket, target_ids=("another",)))
+    await lab.take(lab.stop(ticket, grant_ids=("another",)))
     await lab.run(40)
     assert lab.holds()
 

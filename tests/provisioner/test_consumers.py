@@ -1,12 +1,10 @@
 from services.provisioner.consumers import subscriptions
 from shared.contracts import topics
 from shared.contracts.approval import ReviewApproved, ReviewVoided
+from shared.contracts.stop import TicketReturned, TicketTerminated, TicketWithdrawn
 from shared.contracts.ticket import (
     TicketApproved,
     TicketExtensionApproved,
-    TicketReturned,
-    TicketTerminated,
-    TicketWithdrawn,
 )
 from tests.support.provisioner_lab import Lab
 
@@ -17,10 +15,8 @@ async def test_consumers_take_intents_from_ticket_and_the_witness_from_approval_
         topics.TICKET: {
             TicketApproved,
             TicketExtensionApproved,
-            TicketTerminated,
-            TicketReturned,
-            TicketWithdrawn,
         },
+        topics.STOP: {TicketTerminated, TicketReturned, TicketWithdrawn},
         topics.APPROVAL: {ReviewApproved},
     }
 

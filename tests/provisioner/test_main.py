@@ -52,7 +52,7 @@ def test_build_declares_every_route_and_topic() -> None:
     assert {
         "/v1/grants", "/v1/grants/{grant_id}", "/v1/revocations", "/v1/inventory/sync", "/v1/operations",
     } <= paths  # fmt: skip
-    assert set(service.consumer.topics) == {"jit.ticket.v1", "jit.approval.v1"}
+    assert set(service.consumer.topics) == {"jit.ticket.v1", "jit.stop.v1", "jit.approval.v1"}
 
 
 @pytest.fixture

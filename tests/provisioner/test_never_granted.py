@@ -19,6 +19,7 @@ from shared.contracts import ticket as tk
 from shared.contracts.access import EndCause
 from shared.contracts.change import Origin
 from shared.contracts.event import Actor
+from shared.contracts.stop import StopFact
 from tests.support.provisioner_lab import Lab
 
 CREATE = "CreateAccountAssignment"
@@ -48,7 +49,7 @@ async def by_time(lab: Lab, _: tk.Ticket) -> None:
     await lab.run(WINDOW_S)
 
 
-def by_stop(cls: type[tk.TicketFact]) -> Callable[[Lab, tk.Ticket], Awaitable[None]]:
+def by_stop(cls: type[StopFact]) -> Callable[[Lab, tk.Ticket], Awaitable[None]]:
     async def stop(lab: Lab, ticket: tk.Ticket) -> None:
         await lab.take(lab.stop(ticket, cls))
 

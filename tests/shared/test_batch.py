@@ -58,10 +58,14 @@ class Reader:
     units: int = 0
     slow: Callable[[str, int], Any] | None = None
     opens: bool = False
+    first: str = ""
+    """The topic whose records go before the others."""
 
     def __post_init__(self) -> None:
         subscriptions = {
-            topic: Subscription(topic, {cls: self._handle}, opens=(cls,) if self.opens else ())
+            topic: Subscription(
+                topic, {cls: self._handle}, first=topic == self.first, opens=(cls,) if self.opens else ()
+            )
             for topic, cls in FACTS.items()
         }
         self.batches = Batches(
@@ -342,3 +346,73 @@ async def test_order_of_a_partition_stays_whatever_its_senders_clock_says(effect
     records = [record(number, sent=100 - number) for number in range(SIZE)]
     assert await reader.handle(*records) == []
     assert numbers(await reader.effects()) == list(range(SIZE))
+
+
+# what goes first
+
+
+def of_both_topics(*, key: str = "k") -> tuple[list[ConsumerRecord], list[ConsumerRecord]]:
+    """Stops and other facts about one ticket; all stops were sent last. Numbers tell them apart."""
+    others = [record(number, key=key, sent=number) for number in range(SIZE)]
+    stops = [record(number, key=key, topic=topics.TICKET, sent=number) for number in range(10, 10 + SIZE)]
+    return stops, others
+
+
+async def test_first_of_a_batch_are_handled_before_the_others_each_in_its_order(effect_pool: Pool) -> None:
+    reader = Reader(effect_pool, first=topics.TICKET)
+    stops, others = of_both_topics()
+    mixed = [one for pair in zip(others, stops, strict=True) for one in pair]
+    assert await reader.handle(*mixed) == []
+    assert numbers(await reader.effects()) == [10, 11, 12, 13, 14, 0, 1, 2, 3, 4]
+    assert reader.units == 2
+
+
+async def test_first_of_a_batch_lock_key_by_key_as_the_others_do(effect_pool: Pool) -> None:
+    reader = Reader(effect_pool, first=topics.TICKET)
+    stops = [record(number, key=key, topic=topics.TICKET) for number, key in enumerate("cab")]
+    others = [record(number, key=key) for number, key in enumerate("bca")]
+    assert await reader.handle(*others, *stops) == []
+    assert [key for key, _ in await reader.effects()] == ["a", "b", "c", "a", "b", "c"]
+
+
+@pytest.mark.parametrize("place", range(SIZE))
+async def test_first_of_a_batch_are_committed_though_another_partition_fails(
+    effect_pool: Pool, place: int
+) -> None:
+    """Whichever record of the same ticket fails, the stop is in force before it is tried."""
+    reader = Reader(effect_pool, first=topics.TICKET, fails=lambda _key, number: number == place)
+    stops, others = of_both_topics()
+    [failure] = await reader.handle(*others, *stops)
+    assert failure.record == others[place]
+    assert numbers(await reader.effects()) == [10, 11, 12, 13, 14, *range(place)]
+
+
+async def test_first_of_a_batch_that_fails_holds_its_own_partition_only(effect_pool: Pool) -> None:
+    reader = Reader(effect_pool, first=topics.TICKET, fails=lambda _key, number: number == 12)
+    stops, others = of_both_topics()
+    elsewhere = record(20, key="other", topic=topics.TICKET, partition=1)
+    [failure] = await reader.handle(*others, *stops, elsewhere)
+    assert failure.record == stops[2]
+    assert sorted(numbers(await reader.effects())) == [0, 1, 2, 3, 4, 10, 11, 20]
+
+
+@pytest.mark.parametrize("place", range(SIZE))
+async def test_poison_among_the_others_costs_the_first_of_a_batch_nothing(
+    effect_pool: Pool, place: int
+) -> None:
+    reader = Reader(effect_pool, first=topics.TICKET)
+    stops, others = of_both_topics()
+    others[place] = record(place, key="a\0b")
+    assert await reader.handle(*others, *stops) == []
+    assert numbers(await reader.effects())[:SIZE] == [10, 11, 12, 13, 14]
+    assert await effect_pool.fetchval('SELECT array_agg("offset") FROM dead_letter') == [place]
+
+
+async def test_others_are_not_begun_before_the_first_of_a_batch_are_all_committed(
+    effect_pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "LOCKS_HELD_S", -1)  # each transaction handles one event
+    reader = Reader(effect_pool, first=topics.TICKET)
+    stops, others = of_both_topics()
+    assert await reader.handle(*others, *stops) == []
+    assert numbers(await reader.effects()) == [10, 11, 12, 13, 14, 0, 1, 2, 3, 4]

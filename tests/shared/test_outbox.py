@@ -9,6 +9,8 @@ import pytest
 
 from shared.contracts import topics
 from shared.contracts.documents import ApprovalRule, RegisteredAccount
+from shared.contracts.stop import TicketTerminated
+from shared.contracts.ticket import TicketTimedOut
 from shared.database.pool import Pool, transaction
 from shared.documents import document_store
 from shared.foundation.errors import Bug
@@ -16,6 +18,7 @@ from shared.messaging import outbox
 from shared.messaging.envelope import read_envelope
 from shared.messaging.relay import backlog, head
 from tests.support.corridor import fact
+from tests.support.facts import example
 from tests.support.harness import NOW
 from tests.support.units import unit
 
@@ -40,6 +43,19 @@ async def test_append_keeps_the_order_of_its_events(pool: Pool) -> None:
         ids = outbox.append(work, "ticket", *(fact("k", number) for number in range(5)))
     rows = await pool.fetch("SELECT event_id FROM outbox ORDER BY id")
     assert [str(row["event_id"]) for row in rows] == ids
+
+
+async def test_append_sends_a_stop_on_the_road_of_stops(pool: Pool) -> None:
+    async with unit(pool) as work:
+        outbox.append(work, "ticket", fact("k", 1), example(TicketTerminated), example(TicketTimedOut))
+    rows = await pool.fetch("SELECT topic FROM outbox ORDER BY id")
+    assert [row["topic"] for row in rows] == [topics.TICKET, topics.STOP, topics.TICKET]
+
+
+async def test_append_of_a_fact_that_is_anothers_to_say_is_a_bug(pool: Pool) -> None:
+    async with unit(pool) as work:
+        with pytest.raises(Bug, match=r"ticket\.terminated\.v1 is not approval's to say; this is a bug"):
+            outbox.append(work, "approval", example(TicketTerminated))
 
 
 async def append_and_fail(pool: Pool) -> None:

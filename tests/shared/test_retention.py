@@ -5,12 +5,14 @@ from datetime import timedelta
 
 import pytest
 
+from shared.contracts.stop import TicketTerminated
 from shared.database.pool import Pool
 from shared.documents import document_store
 from shared.foundation.clock import ManualClock
 from shared.messaging import outbox, retention
 from shared.messaging.retention import purge
 from tests.support.corridor import fact, say
+from tests.support.facts import example
 from tests.support.harness import NOW
 from tests.support.units import unit
 from tests.support.waiting import until
@@ -46,6 +48,47 @@ async def test_purge_forgets_what_is_past_its_retention_and_never_the_unsent(poo
     assert [row["key"] for row in kept] == ["unsent", "unsent", "new", "marker/ticket"]
     assert await pool.fetchval("SELECT count(*) FROM inbox") == 1
     assert await pool.fetchval("SELECT array_agg(key) FROM idempotency_key") == ["b"]
+
+
+async def _stopped(pool: Pool, *ends: timedelta, said: timedelta) -> None:
+    """Stops that were said and sent so long ago, of windows that end then, seen from now."""
+    async with unit(pool) as work:
+        stops = [example(TicketTerminated).model_copy(update={"ends_by": NOW + end}) for end in ends]
+        outbox.append(work, "ticket", *(stop.model_copy(update={"at": NOW - said}) for stop in stops))
+        await work.write_collected()
+        await work.conn.execute("UPDATE outbox SET sent_at = $1", NOW)
+
+
+async def _ends_kept(pool: Pool) -> list[timedelta]:
+    rows = await pool.fetch("SELECT payload FROM outbox ORDER BY id")
+    stops = [TicketTerminated.model_validate_json(row["payload"]) for row in rows]
+    return [stop.ends_by - NOW for stop in stops if stop.ends_by]
+
+
+@pytest.mark.parametrize("batch", [1, 5000])
+async def test_purge_keeps_a_stop_as_long_as_its_readers_do(pool: Pool, batch: int) -> None:
+    """So that one which lost its database can have sent again what may still be met."""
+    day = timedelta(days=1)
+    await _stopped(pool, 200 * day, -44 * day, -45 * day, -46 * day, -46 * day, said=300 * day)
+    assert await purge(pool, now=NOW, batch=batch) == 2
+    assert await _ends_kept(pool) == [200 * day, -44 * day, -45 * day]
+
+
+async def test_purge_keeps_a_stop_as_long_as_any_other_fact(pool: Pool) -> None:
+    day = timedelta(days=1)
+    await _stopped(pool, -90 * day, said=29 * day)
+    assert await purge(pool, now=NOW) == 0
+
+
+async def test_purge_keeps_a_stop_that_names_no_end_and_one_that_is_not_sent(pool: Pool) -> None:
+    await _stopped(pool, timedelta(days=-90), said=timedelta(days=100))
+    await pool.execute("UPDATE outbox SET sent_at = NULL")
+    async with unit(pool) as work:
+        endless = {"ends_by": None, "at": NOW - timedelta(days=100)}
+        outbox.append(work, "ticket", example(TicketTerminated).model_copy(update=endless))
+        await work.write_collected()
+        await work.conn.execute("UPDATE outbox SET sent_at = $1 WHERE id = (SELECT max(id) FROM outbox)", NOW)
+    assert await purge(pool, now=NOW) == 0
 
 
 async def _old(pool: Pool, count: int) -> None:

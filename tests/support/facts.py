@@ -40,6 +40,7 @@ from shared.contracts.event import Actor, Event
 from shared.contracts.identity import IdentityConflictFound, IdentityFact, IdentityRebound
 from shared.contracts.notification import NotificationFact, NotificationFailed, NotificationSent
 from shared.contracts.registry import EVENTS
+from shared.contracts.stop import StopFact, StoppedTarget, TicketReturned, TicketTerminated, TicketWithdrawn
 from shared.contracts.ticket import (
     ExtensionState,
     GrantState,
@@ -52,13 +53,10 @@ from shared.contracts.ticket import (
     TicketExtensionRequested,
     TicketFact,
     TicketRejected,
-    TicketReturned,
     TicketRevised,
     TicketState,
     TicketSubmitted,
-    TicketTerminated,
     TicketTimedOut,
-    TicketWithdrawn,
 )
 from tests.support.fact_parts import (
     AWS_REQUEST_ID,
@@ -149,6 +147,11 @@ def _family(cls: type[Event]) -> dict[str, Any]:
     """What all facts of a noun have."""
     if issubclass(cls, TicketFact):
         return {"ticket": _TICKETS[cls], "target_ids": (TARGET_ID,)}
+    if issubclass(cls, StopFact):
+        return {
+            "ticket_id": TICKET_ID, "grant_ids": (GRANT_ID,), "ends_by": WINDOW.ends_at,
+            "targets": (StoppedTarget(id=TARGET_ID, revision=1),), "ticket": _TICKETS[cls],
+        }  # fmt: skip
     if issubclass(cls, ReviewFact):
         return {
             "review_id": REVIEW_ID, "ticket_id": TICKET_ID, "target_id": TARGET_ID, "account_id": P,
@@ -190,7 +193,7 @@ def _at(**after: float) -> datetime:
 
 
 _REVOKED: Final = {"granted_at": _at(minutes=10), "ended_at": _at(minutes=60), "code": "terminated"}
-_TICKETS: Final[Mapping[type[TicketFact], Ticket]] = {
+_TICKETS: Final[Mapping[type[TicketFact | StopFact], Ticket]] = {
     TicketSubmitted: ticket(),
     TicketApproved: ticket(TargetState.APPROVED, GrantState.SCHEDULED, TicketState.SCHEDULED),
     TicketRejected: ticket(TargetState.REJECTED, state=TicketState.REJECTED),
@@ -221,8 +224,6 @@ _FIELDS: Final[Mapping[type[Event], dict[str, Any]]] = {
     TicketExtensionRejected: {
         "extension_id": EXTENSION_ID, "grant_ids": (GRANT_ID,), "code": "rejected",
     },
-    TicketTerminated: {"grant_ids": (GRANT_ID,)},
-    TicketReturned: {"grant_ids": (GRANT_ID,)},
     ReviewOpened: {
         "stages": (
             Stage(rule_id="prod", index=1, approvers=("group:group-owners-prod",), needed=1),

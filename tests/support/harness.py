@@ -162,7 +162,7 @@ def received(event: EventT, *, event_id: str | None = None, source: str | None =
 async def said(service: Service, *types: type[Event]) -> list[Event]:
     """The facts in a service's outbox, in order; of these types where any are named."""
     rows = await service.context.pool.fetch(
-        "SELECT type, payload FROM outbox WHERE topic = $1 ORDER BY id", topics.events_topic(service.name)
+        "SELECT type, payload FROM outbox WHERE topic = ANY($1) ORDER BY id", _topics_of_facts(service.name)
     )
     events = [EVENTS[row["type"]].model_validate_json(row["payload"]) for row in rows]
     return [event for event in events if not types or isinstance(event, types)]
@@ -171,8 +171,8 @@ async def said(service: Service, *types: type[Event]) -> list[Event]:
 async def said_as_received(service: Service) -> list[Received[Any]]:
     """The facts in a service's outbox with their real ids, as another service would receive them."""
     rows = await service.context.pool.fetch(
-        "SELECT event_id, type, payload FROM outbox WHERE topic = $1 ORDER BY id",
-        topics.events_topic(service.name),
+        "SELECT event_id, type, payload FROM outbox WHERE topic = ANY($1) ORDER BY id",
+        _topics_of_facts(service.name),
     )
     return [
         received(
@@ -181,4 +181,10 @@ async def said_as_received(service: Service) -> list[Received[Any]]:
             source=service.name,
         )
         for row in rows
+    ]
+
+
+def _topics_of_facts(owner: str) -> list[str]:
+    return [
+        topic.name for topic in topics.TOPICS.values() if topic.owner == owner and topic.cleanup == "delete"
     ]

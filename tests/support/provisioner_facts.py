@@ -8,6 +8,7 @@ from shared.contracts import ticket as tk
 from shared.contracts.approval import ReviewApproved
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.people import Person
+from shared.contracts.stop import StopFact, TicketTerminated
 from shared.contracts.subject import ApprovalSubject
 from shared.contracts.windows import Window, WindowAsked
 from shared.foundation.clock import ManualClock, new_id
@@ -171,9 +172,13 @@ class OtherServices:
         return self._witness(ticket, _about(ticket, extension), extension.window, **changes)
 
     def stop(
-        self, ticket: tk.Ticket, cls: type[tk.TicketFact] = tk.TicketTerminated, **changes: Any
-    ) -> Received[tk.TicketFact]:
+        self, ticket: tk.Ticket, cls: type[StopFact] = TicketTerminated, **changes: Any
+    ) -> Received[StopFact]:
+        """Of all its grants, unless `grant_ids` names some."""
         fields: dict[str, Any] = {
+            "ticket_id": ticket.id,
+            "grant_ids": tuple(grant.id for grant in ticket.grants),
+            "ends_by": ticket.last_end,
             "subject": ticket.id,
             "version": ticket.version + 1,
             "actor": Actor(kind="person", name="carl", user_id="user-carl"),

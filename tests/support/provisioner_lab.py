@@ -40,7 +40,7 @@ PEOPLE = ("ann", "bob", "eve", "leaver")
 APPROVERS = ("carl", "dora")
 EMPTIED = (
     "claim", "assignment", "extension", "witness", "stop",
-    "outbox", "inbox", "idempotency_key", "binding", "binding_conflict",
+    "outbox", "inbox", "dead_letter", "idempotency_key", "binding", "binding_conflict",
 )  # fmt: skip
 
 FactT = TypeVar("FactT", bound=AccessFact)

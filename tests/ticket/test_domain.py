@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from shared.contracts import access
 from shared.contracts.access import EndCause
 from shared.contracts.change import Change, Origin
 from shared.contracts.event import Actor, Revisions
+from shared.contracts.stop import StopFact, StoppedTarget, TicketReturned, TicketWithdrawn
 from shared.contracts.ticket import (
     GrantState,
     TargetState,
@@ -19,11 +21,9 @@ from shared.contracts.ticket import (
     TicketApproved,
     TicketClosed,
     TicketFact,
-    TicketReturned,
     TicketState,
     TicketSubmitted,
     TicketTimedOut,
-    TicketWithdrawn,
 )
 from shared.contracts.windows import Window
 from shared.foundation.clock import ManualClock
@@ -104,10 +104,10 @@ def after(ticket: Ticket, *facts: access.AccessFact) -> Ticket:
     return ticket
 
 
-def event_of(change: Change[Ticket]) -> TicketFact:
+def event_of(change: Change[Ticket]) -> Any:
     """The one event of a change, which carries the state it leads to and nothing less."""
     (event,) = change.events
-    assert isinstance(event, TicketFact)
+    assert isinstance(event, TicketFact | StopFact)
     assert (event.ticket, event.version, event.subject) == (
         change.state,
         change.state.version,
@@ -275,7 +275,9 @@ def test_withdraw_drops_what_is_pending_or_not_begun(world: Snapshot) -> None:
     assert pending.state.state is TicketState.WITHDRAWN
     event = event_of(pending)
     assert isinstance(event, TicketWithdrawn)
-    assert (event.target_ids, event.grant_ids, event.why) == (("t-target",), (), "because")
+    whole = (StoppedTarget(id="t-target", revision=1),)
+    assert (event.targets, event.grant_ids, event.why) == (whole, ("t-ann", "t-bob"), "because")
+    assert (event.ticket_id, event.ends_by) == ("t", pending.state.last_end)
     scheduled = endings.withdraw(approved(world), BOB, ORIGIN)
     assert event_of(scheduled).grant_ids == ("t-ann", "t-bob")
     assert {grant.code for grant in scheduled.state.grants} == {EndCause.WITHDRAWN}
@@ -300,7 +302,7 @@ def test_return_is_of_ones_own_access_only(world: Snapshot) -> None:
     change = endings.return_access(approved(world), ANN, ORIGIN)
     event = event_of(change)
     assert isinstance(event, TicketReturned)
-    assert event.grant_ids == ("t-ann",)
+    assert (event.grant_ids, event.targets) == (("t-ann",), ()), "the target goes on with bob"
     assert state_of(change.state, "t-bob") is GrantState.SCHEDULED
     with pytest.raises(Conflict, match="no access from this ticket to return"):
         endings.return_access(approved(world), org.user_id("carl"), ORIGIN)
@@ -323,7 +325,9 @@ def test_end_of_all_targets_shows_in_the_ticket_and_leaves_nothing_to_close(
     world: Snapshot, end: Callable[[Ticket], Change[Ticket]], shown: TicketState
 ) -> None:
     change = end(ticket(world))
-    assert (change.state.state, event_of(change).target_ids) == (shown, ("t-target",))
+    event = event_of(change)
+    about = event.part_of(event.ticket) if isinstance(event, StopFact) else event.part
+    assert (change.state.state, [one.id for one in about.targets]) == (shown, ["t-target"])
     assert endings.closes_at(change.state) is None
 
 

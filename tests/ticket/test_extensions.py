@@ -15,6 +15,7 @@ from services.ticket.domain.extension_request import LaterEnd
 from services.ticket.settings import TicketSettings
 from shared.contracts import access
 from shared.contracts.documents import PermissionSet
+from shared.contracts.stop import TicketReturned, TicketTerminated, TicketWithdrawn
 from shared.contracts.ticket import (
     Extension,
     ExtensionState,
@@ -22,9 +23,6 @@ from shared.contracts.ticket import (
     TicketExtensionApproved,
     TicketExtensionRejected,
     TicketExtensionRequested,
-    TicketReturned,
-    TicketTerminated,
-    TicketWithdrawn,
 )
 from shared.contracts.windows import Window
 from shared.foundation.clock import ManualClock, new_id

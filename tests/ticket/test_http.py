@@ -10,13 +10,11 @@ from services.ticket import background
 from services.ticket.commands import timers
 from shared.contracts.configuration import AuthzDenied, facts_of
 from shared.contracts.documents import AccessScope
+from shared.contracts.stop import TicketReturned, TicketTerminated, TicketWithdrawn
 from shared.contracts.ticket import (
     TicketClosed,
-    TicketReturned,
     TicketSubmitted,
-    TicketTerminated,
     TicketTimedOut,
-    TicketWithdrawn,
 )
 from shared.foundation.clock import ManualClock, new_id
 from shared.runtime.service import Service

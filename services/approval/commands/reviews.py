@@ -4,6 +4,7 @@ Called by consumers.py. Deciding is in decisions.py; following the approval rule
 """
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Final
 
 from services.approval.domain import eligibility
@@ -12,6 +13,13 @@ from services.approval.domain.stops import Stops
 from services.approval.store import history, reviews, stops
 from shared.context import Context
 from shared.contracts.change import Change, Origin
+from shared.contracts.stop import (
+    StopFact,
+    TicketReturned,
+    TicketTerminated,
+    TicketWithdrawn,
+    remembered_until,
+)
 from shared.contracts.subject import ApprovalSubject
 from shared.contracts.ticket import (
     ExtensionState,
@@ -22,12 +30,9 @@ from shared.contracts.ticket import (
     TicketExtensionRequested,
     TicketFact,
     TicketRejected,
-    TicketReturned,
     TicketRevised,
     TicketSubmitted,
-    TicketTerminated,
     TicketTimedOut,
-    TicketWithdrawn,
 )
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import new_id
@@ -35,15 +40,18 @@ from shared.messaging.envelope import Received
 from shared.observability.logs import logger
 from shared.policy.snapshot import Snapshot, is_to_come
 
-STOPS: Final[Mapping[type[TicketFact], str]] = {
+STOPS: Final[Mapping[type[StopFact], str]] = {
     TicketWithdrawn: "the ticket was withdrawn",
     TicketTerminated: "the ticket was terminated",
     TicketReturned: "the access was returned",
+}
+"""Stops, and how the void says it."""
+ENDS: Final[Mapping[type[TicketFact], str]] = {
     TicketTimedOut: "the request timed out",
     TicketRejected: "the request was rejected",
     TicketClosed: "the ticket is closed",
 }
-"""Facts after which what they name needs no review, and how the void says it."""
+"""The other facts after which what they name needs no review, and how the void says it."""
 
 log = logger("reviews")
 
@@ -57,7 +65,7 @@ async def open_reviews(
     pending = [target for target in received.event.targets if target.state is TargetState.PENDING]
     await reviews.lock_ticket(work.conn, ticket.id, version=ticket.version)
     because = origin.because("the target was asked for again, in a new revision")
-    await _stop(work, ticket, Stops.superseded(pending), because)
+    await _void(work, ticket, Stops.superseded(pending), because)
     subjects = [ticket.subject_of(target) for target in pending]
     await _begin_reviews(context, work, received.event, subjects, origin)
 
@@ -116,18 +124,28 @@ async def begin_review(
     await reviews.add(work, change)
 
 
-async def void_reviews(
-    context: Context, work: UnitOfWork, received: Received[TicketFact], *, why: str
-) -> None:
+async def stop_reviews(context: Context, work: UnitOfWork, received: Received[StopFact], *, why: str) -> None:
     """Void the open reviews of what a stop names, extensions of it too, and those it stops before they open.
 
-    Needs no policy and no order: a stop is applied whenever it comes.
+    Needs no policy and no order: a stop is applied whenever it comes, and nothing is older because of it.
     """
     fact = received.event
     origin = context.origin(received, why=why)
+    await reviews.lock_ticket(work.conn, fact.ticket_id)
+    until = fact.remembered_until(origin.at)
+    await _stop(work, fact.ticket_id, Stops.by(fact), origin, until=until)
+    await history.drop_live_grants(work.conn, fact.grant_ids)
+
+
+async def void_reviews(
+    context: Context, work: UnitOfWork, received: Received[TicketFact], *, why: str
+) -> None:
+    """The same for what ended without a stop. Needs no policy and no order either."""
+    fact = received.event
+    origin = context.origin(received, why=why)
     await reviews.lock_ticket(work.conn, fact.ticket.id, version=fact.ticket.version)
-    await _stop(work, fact.ticket, Stops.by(fact), origin)
-    await history.drop_live_grants(work.conn, fact.grants)
+    await _void(work, fact.ticket, Stops.decided(fact), origin)
+    await history.drop_live_grants(work.conn, [grant.id for grant in fact.grants])
 
 
 async def void_extension_review(
@@ -138,13 +156,17 @@ async def void_extension_review(
     why = f"the extension is over: {fact.code.replace('_', ' ')}"
     origin = context.origin(received, why=why)
     await reviews.lock_ticket(work.conn, fact.ticket.id, version=fact.ticket.version)
-    await _stop(work, fact.ticket, Stops(extensions=frozenset({fact.extension_id})), origin)
+    await _void(work, fact.ticket, Stops(extensions=frozenset({fact.extension_id})), origin)
 
 
-async def _stop(work: UnitOfWork, ticket: Ticket, more: Stops, origin: Origin) -> None:
+async def _void(work: UnitOfWork, ticket: Ticket, more: Stops, origin: Origin) -> None:
+    await _stop(work, ticket.id, more, origin, until=remembered_until(ticket.last_end, origin.at))
+
+
+async def _stop(work: UnitOfWork, ticket_id: str, more: Stops, origin: Origin, *, until: datetime) -> None:
     """Remember stops, and void what is open of all that was stopped. Needs the ticket's lock."""
-    await stops.add(work.conn, ticket.id, more, why=origin.why, at=origin.at)
-    stopped = await stops.load(work.conn, ticket.id)
-    for review in await reviews.open_reviews_of(work.conn, ticket.id):
+    await stops.add(work.conn, ticket_id, more, why=origin.why, at=origin.at, until=until)
+    stopped = await stops.load(work.conn, ticket_id)
+    for review in await reviews.open_reviews_of(work.conn, ticket_id):
         if stopped.cover(review.subject):
             await reviews.save(work, review, void(Change(review), origin))

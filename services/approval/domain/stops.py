@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from shared.contracts.stop import StopFact
 from shared.contracts.subject import ApprovalSubject
 from shared.contracts.ticket import Target, TicketFact
 
@@ -21,8 +22,13 @@ class Stops:
     extensions: frozenset[str] = frozenset()
 
     @classmethod
-    def by(cls, fact: TicketFact) -> Self:
-        """What a stop names. A target of which it names some grants goes on with the others."""
+    def by(cls, fact: StopFact) -> Self:
+        """What a stop names: its grants, and the targets with which nothing goes on."""
+        return cls({one.id: one.revision for one in fact.targets}, frozenset(fact.grant_ids))
+
+    @classmethod
+    def decided(cls, fact: TicketFact) -> Self:
+        """What needs no review after an end that nobody stopped: rejected, timed out, closed."""
         grants = frozenset(grant.id for grant in fact.grants)
         whole = {
             target.id: target.revision

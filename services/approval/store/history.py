@@ -8,7 +8,6 @@ from services.approval.domain.review import Background, Review
 from shared.contracts.approval import EarlierRejection, OtherGrant
 from shared.contracts.people import Person
 from shared.contracts.subject import ApprovalSubject, SubjectKind
-from shared.contracts.ticket import Grant
 from shared.database.pool import Conn
 
 MOST_LISTED: Final = 5
@@ -54,9 +53,9 @@ async def _move_ends(conn: Conn, grant_ids: Collection[str], ends_at: datetime) 
     )
 
 
-async def drop_live_grants(conn: Conn, grants: Collection[Grant]) -> None:
+async def drop_live_grants(conn: Conn, grant_ids: Collection[str]) -> None:
     """Forget grants that were stopped."""
-    await conn.execute("DELETE FROM live_grant WHERE grant_id = ANY($1)", [grant.id for grant in grants])
+    await conn.execute("DELETE FROM live_grant WHERE grant_id = ANY($1)", list(grant_ids))
 
 
 async def drop_ended_grants(conn: Conn, *, now: datetime) -> None:

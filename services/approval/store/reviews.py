@@ -30,8 +30,11 @@ log = logger("reviews")
 # tickets and subjects
 
 
-async def lock_ticket(conn: Conn, ticket_id: str, *, version: int) -> None:
-    """Lock a ticket's row, made where this is the first event about it; the newest version is kept."""
+async def lock_ticket(conn: Conn, ticket_id: str, *, version: int = 0) -> None:
+    """Lock a ticket's row, made where this is the first event about it; the newest version is kept.
+
+    A stop gives none: what is older than it may still come, about something else.
+    """
     await conn.execute(
         """
         INSERT INTO ticket (id, version) VALUES ($1, $2)

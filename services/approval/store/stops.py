@@ -1,6 +1,7 @@
 """SQL of what was stopped in a ticket: targets, grants, extensions. The rule is in domain/stops.py.
 
-Rows are only added: of a target the highest revision counts. Under the lock of the ticket's row.
+Of a target the highest revision counts. Added under the lock of the ticket's row, and forgotten when nothing
+that they stop can come any more.
 """
 
 from datetime import datetime
@@ -12,7 +13,7 @@ from shared.database.pool import Conn
 _NO_REVISION: Final = 0
 
 
-async def add(conn: Conn, ticket_id: str, stops: Stops, *, why: str, at: datetime) -> None:
+async def add(conn: Conn, ticket_id: str, stops: Stops, *, why: str, at: datetime, until: datetime) -> None:
     rows = [
         *(("target", one, revision) for one, revision in stops.targets.items()),
         *(("grant", one, _NO_REVISION) for one in sorted(stops.grants)),
@@ -20,10 +21,10 @@ async def add(conn: Conn, ticket_id: str, stops: Stops, *, why: str, at: datetim
     ]
     await conn.executemany(
         """
-        INSERT INTO stop (kind, id, revision, ticket_id, why, at) VALUES ($1, $2, $3, $4, $5, $6)
+        INSERT INTO stop (kind, id, revision, ticket_id, why, at, until) VALUES ($1, $2, $3, $4, $5, $6, $7)
         ON CONFLICT DO NOTHING
         """,
-        [(*row, ticket_id, why, at) for row in rows],
+        [(*row, ticket_id, why, at, until) for row in rows],
     )
 
 
@@ -37,3 +38,7 @@ async def load(conn: Conn, ticket_id: str) -> Stops:
         grants=frozenset(row["id"] for row in rows if row["kind"] == "grant"),
         extensions=frozenset(row["id"] for row in rows if row["kind"] == "extension"),
     )
+
+
+async def forget(conn: Conn, *, now: datetime) -> None:
+    await conn.execute("SELECT forget_stops($1)", now)

@@ -10,6 +10,7 @@ from shared.contracts.approval import ReviewStageOpened, Stage, Vote
 from shared.contracts.description import Description
 from shared.contracts.event import Actor, Contract, Revisions
 from shared.contracts.people import Person
+from shared.contracts.stop import StoppedTarget
 from shared.contracts.ticket import Extension, Grant, Target, Ticket
 from shared.contracts.windows import Window, WindowAsked
 
@@ -50,6 +51,7 @@ TICKET: Final = DESCRIPTION | only(
     requester=PERSON, beneficiaries=each(PERSON), targets=each(TARGET), grants=each(GRANT),
     extensions=each(EXTENSION), revisions=REVISIONS,
 )  # fmt: skip
+STOPPED_TARGET: Final = only("id", "revision")
 STAGE: Final = only("rule_id", "index", "approvers", "needed", "denials")
 VOTE: Final = only(
     "id", "stage", "verdict", "acting_for", "comment", "proof", "at", voter=PERSON, revisions=REVISIONS
@@ -69,6 +71,7 @@ NESTED: Final[dict[type[Contract], Allowed]] = {
     Extension: EXTENSION,
     Description: DESCRIPTION,
     Ticket: TICKET,
+    StoppedTarget: STOPPED_TARGET,
     Stage: STAGE,
     Vote: VOTE,
 }

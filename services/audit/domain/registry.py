@@ -9,11 +9,22 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from services.audit.domain import ocsf, shapes
-from services.audit.domain.allowed import PERSON, REVISIONS, STAGE, TICKET, VOTE, WINDOW, Allowed, each, only
+from services.audit.domain.allowed import (
+    PERSON,
+    REVISIONS,
+    STAGE,
+    STOPPED_TARGET,
+    TICKET,
+    VOTE,
+    WINDOW,
+    Allowed,
+    each,
+    only,
+)
 from services.audit.domain.ocsf import Disposition, Json, OcsfClass, Severity, Status
 from shared.configuration.kind import Kind
 from shared.configuration.kinds.every import KINDS
-from shared.contracts import access, approval, configuration, identity, notification, ticket
+from shared.contracts import access, approval, configuration, identity, notification, stop, ticket
 from shared.contracts.event import Event
 
 Shape: TypeAlias = Callable[[Json], Json]
@@ -50,6 +61,7 @@ TRANSLATION_FAILED: Final = "audit.translation_failed"
 """The code of a record whose event could not be mapped; the only one without an event type of its own."""
 
 _FACT = only("target_ids", "grant_ids", ticket=TICKET)
+_STOP = only("ticket_id", "grant_ids", "ends_by", targets=each(STOPPED_TARGET), ticket=TICKET)
 _REVIEW = only(
     "review_id", "ticket_id", "target_id", "account_id", "revision", "subject_id", "subject_kind",
     "ticket_version",
@@ -69,11 +81,23 @@ def _ticket(
     *,
     more: Allowed | None = None,
     shape: Shape = shapes.ticket,
-    severity: Severity = Severity.INFORMATIONAL,
     disposition: Disposition | None = None,
 ) -> RegistryEntry:
     return RegistryEntry(
         event, when, ocsf.ENTITY_MANAGEMENT, activity_id, activity_name, shape, _FACT | (more or {}),
+        disposition=disposition,
+    )  # fmt: skip
+
+
+def _stop(
+    event: type[Event],
+    when: str,
+    *,
+    severity: Severity = Severity.INFORMATIONAL,
+    disposition: Disposition | None = None,
+) -> RegistryEntry:
+    return RegistryEntry(
+        event, when, ocsf.ENTITY_MANAGEMENT, 11, "Deactivate", shapes.stop, _STOP,
         severity=severity, disposition=disposition,
     )  # fmt: skip
 
@@ -164,14 +188,13 @@ _TICKETS = (
         disposition=ocsf.REJECTED,
     ),
     _ticket(ticket.TicketTimedOut, "targets were not decided in time", 11, "Deactivate"),
-    _ticket(ticket.TicketWithdrawn, "the requester dropped what was not yet granted", 11, "Deactivate"),
-    _ticket(
-        ticket.TicketTerminated, "an approver or administrator stopped access", 11, "Deactivate",
+    _stop(stop.TicketWithdrawn, "the requester dropped what was not yet granted"),
+    _stop(
+        stop.TicketTerminated, "an approver or administrator stopped access",
         severity=Severity.LOW, disposition=ocsf.ACCESS_REVOKED,
     ),
-    _ticket(
-        ticket.TicketReturned, "the beneficiary gave access back", 11, "Deactivate",
-        disposition=ocsf.ACCESS_REVOKED,
+    _stop(
+        stop.TicketReturned, "the beneficiary gave access back", disposition=ocsf.ACCESS_REVOKED,
     ),
     _ticket(
         ticket.TicketExtensionRequested, "somebody asked for a later end of live access", 3, "Update",

@@ -50,6 +50,16 @@ def ticket(fields: Json) -> Json:
     }
 
 
+def stop(fields: Json) -> Json:
+    """As any fact of a ticket; by the ids alone where the ticket could not be read."""
+    if "ticket" in fields:
+        return ticket(fields)
+    return {
+        "entity": entity(fields["ticket_id"], "JIT Ticket"),
+        "unmapped": _rest(fields),
+    }
+
+
 def extension(fields: Json) -> Json:
     """The ticket as well; the comment is why a later end is wanted."""
     found = [one for one in fields["ticket"]["extensions"] if one["id"] == fields["extension_id"]]

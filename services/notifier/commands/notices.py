@@ -10,9 +10,11 @@ from services.notifier.domain.delivery import message_id
 from services.notifier.domain.notice import (
     Mailing,
     Notice,
+    is_to_nobody_yet,
     mailing_of,
     more_may_follow,
     ticket_id_of,
+    ticket_in,
     version_needed,
 )
 from services.notifier.settings import NotifierSettings
@@ -49,22 +51,25 @@ async def handle_ticket_fact(
 async def handle_fact_by_ticket_id(
     context: Context, work: UnitOfWork, received: Received[Event], *, settings: NotifierSettings
 ) -> None:
-    """Prepare the mails about a fact that names its ticket by id only.
+    """Prepare the mails about a fact that names its ticket by id only, or about a stop.
 
-    The topics are read independently, so it may come before its ticket, or before what of the ticket it is
-    about. It is then put aside, not retried: a retry would block its partition, and with it every other
-    ticket's mail, for as long as the ticket's own topic is behind. `release_overdue` ends the wait.
+    A stop may bring its ticket, but has no place in the order of what is known. The topics are read
+    independently, so a fact may come before its ticket, or before what of the ticket it is about. It is then
+    put aside, not retried: a retry would block its partition, and with it every other ticket's mail, for as
+    long as the ticket's own topic is behind. `release_overdue` ends the wait.
     """
     event, now = received.event, context.clock.now()
     ticket_id = ticket_id_of(event)
     await notices.lock_ticket(work.conn, ticket_id)
-    known = await notices.known_ticket(work.conn, ticket_id, version=version_needed(event))
+    known = ticket_in(event) or await notices.known_ticket(
+        work.conn, ticket_id, version=version_needed(event)
+    )
     mailing = mailing_of(event, known)
-    if mailing is None:
+    if mailing is None and not is_to_nobody_yet(event, known):
         return
     notice = Notice(new_id(), received.id, event, known)
     await notices.add(work.conn, notice, held=known is None, now=now)
-    if known is not None:
+    if mailing is not None and known is not None:
         await _prepare(context, work, notice, mailing, settings)
 
 

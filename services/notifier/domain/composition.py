@@ -10,6 +10,7 @@ from services.notifier.domain.status_mail import access_status, ticket_status
 from shared.contracts.access import AccessFact
 from shared.contracts.approval import ReviewStageOpened
 from shared.contracts.identity import IdentityRebound
+from shared.contracts.stop import StopFact
 from shared.contracts.ticket import Ticket, TicketFact
 from shared.foundation.errors import Bug
 
@@ -20,7 +21,7 @@ def compose_content(
     """The content of one mail. Its facts are of one kind and one ticket, in the order they happened."""
     events = [notice.event for notice in notices]
     ticket = newest_ticket(notices)
-    facts = [event for event in events if isinstance(event, TicketFact)]
+    facts = [event for event in events if isinstance(event, TicketFact | StopFact)]
     if facts and ticket is not None:
         return ticket_status(facts, template, ticket, addresses)
     if accesses := [event for event in events if isinstance(event, AccessFact)]:

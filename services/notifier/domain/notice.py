@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from shared.contracts import access, approval, identity, ticket
+from shared.contracts import access, approval, identity, stop, ticket
 from shared.contracts.approval import ExtensionEnd
 from shared.contracts.event import Event
 from shared.contracts.people import Person
-from shared.contracts.ticket import Ticket
+from shared.contracts.ticket import Part, Ticket
 from shared.foundation.errors import Bug
 
 
@@ -97,12 +97,30 @@ def mailing_of(event: Event, known: Ticket | None) -> Mailing | None:
     return Mailing(row.template, recipients) if recipients else None
 
 
+def is_to_nobody_yet(event: Event, known: Ticket | None) -> bool:
+    """Whether only the ticket will say who is mailed: so with a stop that could be read by its ids alone."""
+    return known is None and isinstance(event, stop.StopFact)
+
+
 def ticket_id_of(event: Event) -> str:
     """The ticket a fact is about that is mailed with its ticket."""
     ticket_id = event.about.ticket_id
     if ticket_id is None:
         raise Bug(f"{event.TYPE} is about no ticket; this is a bug in the table of notices", code="no_ticket")
     return ticket_id
+
+
+def ticket_in(event: Event) -> Ticket | None:
+    """The ticket that a fact brings along; a stop's may be unreadable."""
+    return event.ticket if isinstance(event, ticket.TicketFact | stop.StopFact) else None
+
+
+def part_of(event: Event, known: Ticket | None) -> Part | None:
+    """What of its ticket a fact of the ticket service is about, by the ticket it brings or that is known."""
+    if isinstance(event, ticket.TicketFact):
+        return event.part
+    whole = ticket_in(event) or known
+    return event.part_of(whole) if isinstance(event, stop.StopFact) and whole else None
 
 
 def version_needed(event: Event) -> int:
@@ -117,10 +135,10 @@ def more_may_follow(event: Event, known: Ticket | None, user_id: str) -> bool:
     """
     if _is_told_at_once(event):
         return False
-    if isinstance(event, ticket.TicketFact):
-        return len(event.grants) < len(event.ticket.grants) or len(event.targets) < len(event.ticket.targets)
     if known is None:
         return True
+    if part := part_of(event, known):
+        return len(part.grants) < len(known.grants) or len(part.targets) < len(known.targets)
     if isinstance(event, access.AccessFact):
         everything = user_id == known.requester.user_id
         return sum(everything or grant.beneficiary == user_id for grant in known.grants) > 1
@@ -130,14 +148,15 @@ def more_may_follow(event: Event, known: Ticket | None, user_id: str) -> bool:
 def _is_told_at_once(event: Event) -> bool:
     if isinstance(event, access.AccessRevoked):
         return access.is_stop(event.cause_of_end)
-    return isinstance(event, ticket.TicketTerminated | access.AccessRevokeOverdue | identity.IdentityRebound)
+    return isinstance(event, stop.TicketTerminated | access.AccessRevokeOverdue | identity.IdentityRebound)
 
 
-def _parties(event: Event, _known: Ticket | None) -> tuple[Recipient, ...]:
-    """Requester and beneficiaries of what a ticket fact is about, each once."""
-    if not isinstance(event, ticket.TicketFact):
+def _parties(event: Event, known: Ticket | None) -> tuple[Recipient, ...]:
+    """Requester and beneficiaries of what a ticket fact or a stop is about, each once."""
+    whole, part = ticket_in(event) or known, part_of(event, known)
+    if whole is None or part is None:
         return ()
-    return _each_once(event.ticket.requester, *event.holders)
+    return _each_once(whole.requester, *part.holders)
 
 
 def _extension_parties(event: Event, _known: Ticket | None) -> tuple[Recipient, ...]:
@@ -216,9 +235,9 @@ TABLE: Mapping[type[Event], _Row] = {
     ticket.TicketApproved: _Row(Template.APPROVED, _parties),
     ticket.TicketRejected: _Row(Template.REJECTED, _parties),
     ticket.TicketTimedOut: _Row(Template.TIMED_OUT, _parties),
-    ticket.TicketWithdrawn: _Row(Template.WITHDRAWN, _parties),
-    ticket.TicketTerminated: _Row(Template.TERMINATED, _parties),
-    ticket.TicketReturned: _Row(Template.RETURNED, _parties),
+    stop.TicketWithdrawn: _Row(Template.WITHDRAWN, _parties),
+    stop.TicketTerminated: _Row(Template.TERMINATED, _parties),
+    stop.TicketReturned: _Row(Template.RETURNED, _parties),
     ticket.TicketClosed: _Row(Template.CLOSED, _parties, _had_access),
     ticket.TicketExtensionRequested: _Row(Template.EXTENSION_REQUESTED, _extension_parties),
     ticket.TicketExtensionRejected: _Row(Template.EXTENSION_REJECTED, _extension_parties),

@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from services.notifier.domain.content import Tone
-from services.notifier.domain.notice import Template
+from services.notifier.domain.notice import Template, ticket_in
 from shared.contracts import access
 from shared.contracts.approval import ExtensionEnd
-from shared.contracts.ticket import TicketExtensionRejected, TicketFact
+from shared.contracts.stop import StopFact
+from shared.contracts.ticket import Grant, TicketExtensionRejected, TicketFact
 
 
 @dataclass(frozen=True)
@@ -138,13 +139,15 @@ _NOT_EXTENDED: Mapping[str, str] = {
 """Why an approved extension moved nothing, where the general sentence would be wrong."""
 
 
-def ticket_words(events: Sequence[TicketFact], template: Template) -> Words:
+def ticket_words(
+    events: Sequence[TicketFact | StopFact], grants: Iterable[Grant], template: Template
+) -> Words:
     """Nothing is being taken away where nothing was granted; an extension is over for a reason."""
     words = WORDS[template]
     if codes := {event.code for event in events if isinstance(event, TicketExtensionRejected)}:
         return _by_code(words, _NO_LATER_END, codes)
-    granted = any(grant.granted_at is not None for event in events for grant in event.grants)
-    if template not in _STOPPED_EARLY or granted:
+    known = all(ticket_in(event) for event in events)
+    if template not in _STOPPED_EARLY or not known or any(grant.granted_at for grant in grants):
         return words
     follows = "Another mail follows when it is certain that there is none."
     return replace(words, lead=f"{_STOPPED_EARLY[template]} {follows}")

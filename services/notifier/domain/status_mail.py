@@ -23,7 +23,7 @@ from services.notifier.domain.content import (
     who_is,
 )
 from services.notifier.domain.listing import item, list_items
-from services.notifier.domain.notice import Template
+from services.notifier.domain.notice import Template, part_of
 from services.notifier.domain.sentences import ENDED_BY, Words, access_words, ticket_words
 from services.notifier.domain.wording import (
     access_name,
@@ -36,19 +36,30 @@ from services.notifier.domain.wording import (
     window_text,
 )
 from shared.contracts import access
-from shared.contracts.ticket import ExtensionFact, Target, Ticket, TicketExtensionRejected, TicketFact
+from shared.contracts.stop import StopFact
+from shared.contracts.ticket import (
+    ExtensionFact,
+    Part,
+    Target,
+    Ticket,
+    TicketExtensionRejected,
+    TicketFact,
+)
 
 
 def ticket_status(
-    events: Sequence[TicketFact], template: Template, ticket: Ticket, addresses: Addresses
+    events: Sequence[TicketFact | StopFact], template: Template, ticket: Ticket, addresses: Addresses
 ) -> Content:
     """From the ticket service: about one, some or all of a ticket's targets. `ticket` is the newest known."""
+    parts = [(event, part) for event in events if (part := part_of(event, ticket))]
     items = [
-        item(access_name(target), _rows(event, target, ticket, template))
-        for event in events
-        for target in event.targets
+        item(access_name(target), _rows(event, part, target, ticket, template))
+        for event, part in parts
+        for target in part.targets
     ]
-    return _content(ticket_words(events, template), list_items("To", items), ticket, ticket.id, addresses)
+    words = ticket_words(events, [grant for _, part in parts for grant in part.grants], template)
+    rows = list_items("To", items) if items else _who_and_why(events[-1])
+    return _content(words, rows, ticket, ticket.id, addresses)
 
 
 def access_status(
@@ -75,14 +86,16 @@ _PLANNED: Final = frozenset({*_ASKED, Template.APPROVED})
 """Mails about what is to come: with its times, and without anybody who ended it."""
 
 
-def _rows(event: TicketFact, target: Target, ticket: Ticket, template: Template) -> list[ContentRow | None]:
-    """What a ticket fact says about one of its targets, with the times as they are known now."""
+def _rows(
+    event: TicketFact | StopFact, part: Part, target: Target, ticket: Ticket, template: Template
+) -> list[ContentRow | None]:
+    """What a fact says about one of its targets, with the times as they are known now."""
     if isinstance(event, ExtensionFact):
         return _extension_rows(event)
-    holders = {grant.beneficiary for grant in event.grants if grant.target_id == target.id}
+    holders = {grant.beneficiary for grant in part.grants if grant.target_id == target.id}
     known = ticket.target(target.id) or target
     concerned = (grant for grant in ticket.grants_of(target.id) if grant.beneficiary in holders)
-    rows: list[ContentRow | None] = [_for(event, holders), row("Window", window_text(known, concerned))]
+    rows: list[ContentRow | None] = [_for(part, holders), row("Window", window_text(known, concerned))]
     if template in _PLANNED:
         rows.append(_credentials_row(known))
     if template in _ASKED:
@@ -110,15 +123,15 @@ def _extension_rows(event: ExtensionFact) -> list[ContentRow | None]:
     ]
 
 
-def _who_and_why(event: TicketFact) -> list[ContentRow | None]:
+def _who_and_why(event: TicketFact | StopFact) -> list[ContentRow | None]:
     return [
         row("By", event.actor.name) if event.actor.kind == "person" else None,
         passage("Why", event.why) if event.why else None,
     ]
 
 
-def _for(event: TicketFact, holders: Collection[str]) -> ContentRow:
-    return row("For", *(who(person) for person in event.holders if person.user_id in holders))
+def _for(part: Part, holders: Collection[str]) -> ContentRow:
+    return row("For", *(who(person) for person in part.holders if person.user_id in holders))
 
 
 def _credentials_row(target: Target) -> ContentRow:

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.notifier.domain.notice import Notice, version_needed
+from services.notifier.domain.notice import Notice, ticket_in, version_needed
 from shared.contracts.registry import EVENTS
-from shared.contracts.ticket import Ticket, TicketFact
+from shared.contracts.ticket import Ticket
 from shared.database.pool import Conn
 
 
@@ -47,7 +47,7 @@ async def known_ticket(conn: Conn, ticket_id: str, *, version: int) -> Ticket | 
 async def add(conn: Conn, notice: Notice, *, held: bool, now: datetime) -> None:
     """Keep a fact that is mailed; `held` when it waits for its ticket. The inbox lets each come once."""
     event = notice.event
-    apart = notice.ticket is not None and not isinstance(event, TicketFact)
+    apart = notice.ticket is not None and ticket_in(event) is None
     await conn.execute(
         """
         INSERT INTO notice (
@@ -118,9 +118,9 @@ async def of_deliveries(conn: Conn, delivery_ids: Sequence[UUID]) -> dict[UUID, 
 
 
 def read(row: Any) -> Notice:
-    """A row as a notice; facts of the ticket service carry their ticket inside."""
+    """A row as a notice; facts of the ticket service have their ticket inside."""
     event = EVENTS[row["type"]].model_validate_json(row["fact"])
-    ticket = event.ticket if isinstance(event, TicketFact) else None
+    ticket = ticket_in(event)
     if row["ticket"] is not None and ticket is None:
         ticket = Ticket.model_validate_json(row["ticket"])
     return Notice(str(row["id"]), str(row["event_id"]), event, ticket)

@@ -17,14 +17,20 @@ from services.provisioner.store.witnesses import StoredStop
 from shared.context import Context
 from shared.contracts.access import EndCause
 from shared.contracts.documents import Account
-from shared.contracts.ticket import TicketFact, TicketReturned, TicketTerminated, TicketWithdrawn
+from shared.contracts.stop import (
+    StopFact,
+    TicketReturned,
+    TicketTerminated,
+    TicketWithdrawn,
+    remembered_until,
+)
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.errors import NotFound
 from shared.http.access import Caller
 from shared.messaging.envelope import Received
 
-CAUSES: Final[dict[type[TicketFact], EndCause]] = {
+CAUSES: Final[dict[type[StopFact], EndCause]] = {
     TicketTerminated: EndCause.TERMINATED,
     TicketReturned: EndCause.RETURNED,
     TicketWithdrawn: EndCause.WITHDRAWN,
@@ -43,17 +49,16 @@ class Revoked:
     """An approval of the ticket that arrives later is stopped too."""
 
 
-async def stop_grants(context: Context, work: UnitOfWork, received: Received[TicketFact]) -> None:
-    """End the grants a stop is about, and remember it for those that are not here yet."""
+async def stop_grants(context: Context, work: UnitOfWork, received: Received[StopFact]) -> None:
+    """End the grants a stop names, and remember it for those that are not here yet."""
     event = received.event
     cause = CAUSES[type(event)]
     origin = context.origin(received, why=event.why or cause).by(event.actor)
-    await witnesses.lock_ticket(work.conn, event.ticket.id)
+    await witnesses.lock_ticket(work.conn, event.ticket_id)
     stop = StoredStop(cause, event.actor, origin.why)
-    ids = [grant.id for grant in event.grants]
-    for grant_id in ids:
-        await witnesses.insert_stop(work.conn, grant_id, stop, now=origin.at)
-    keys = await claims.open_claims(work.conn, ids)
+    until = event.remembered_until(origin.at)
+    await witnesses.insert_stops(work.conn, event.grant_ids, stop, now=origin.at, until=until)
+    keys = await claims.open_claims(work.conn, event.grant_ids)
     await end_claims(work, keys, origin, cause=cause)
     work.after_commit(partial(context.nudge, *(key.assignment_id for key in keys)))
 
@@ -74,7 +79,8 @@ async def revoke(
     if ticket_id is not None:
         await witnesses.lock_ticket(work.conn, ticket_id)
         stop = StoredStop(cause, caller.actor, reason)
-        await witnesses.insert_stop(work.conn, ticket_id, stop, now=origin.at)
+        until = remembered_until(None, origin.at)
+        await witnesses.insert_stops(work.conn, [ticket_id], stop, now=origin.at, until=until)
     keys = await claims.open_claims_of(work.conn, ticket_id=ticket_id, user_id=user_id, account_id=account_id)
     if not keys:
         _refuse_unknown(context, user_id=user_id, account_id=account_id)

@@ -1,5 +1,6 @@
 """SQL of what arrives before it is needed: approval's witnesses, and stops of claims not there yet."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -76,19 +77,27 @@ async def lock_ticket(conn: Conn, ticket_id: str) -> None:
     await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7302))", ticket_id)
 
 
-async def insert_stop(conn: Conn, stopped_id: str, stop: StoredStop, *, now: datetime) -> None:
-    """Remember a stop for good; the first one is kept."""
+async def insert_stops(
+    conn: Conn, stopped_ids: Collection[str], stop: StoredStop, *, now: datetime, until: datetime
+) -> None:
+    """Remember a stop of grants, or of a whole ticket; where there was one already that one is kept."""
     await conn.execute(
         """
-        INSERT INTO stop (id, cause, actor, why, stopped_at) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT DO NOTHING
+        INSERT INTO stop (id, cause, actor, why, stopped_at, until)
+        SELECT id, $2, $3, $4, $5, $6 FROM unnest($1::text[]) AS stopped (id) ON CONFLICT DO NOTHING
         """,
-        stopped_id,
+        sorted(stopped_ids),
         stop.cause,
         stop.actor.model_dump(mode="json"),
         stop.why,
         now,
+        until,
     )
+
+
+async def forget_stops(conn: Conn, *, now: datetime) -> None:
+    """Those that can meet nothing any more."""
+    await conn.execute("SELECT forget_stops($1)", now)
 
 
 async def find_stop(conn: Conn, *, grant_id: str, ticket_id: str) -> StoredStop | None:

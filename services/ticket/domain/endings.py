@@ -7,18 +7,17 @@ from datetime import datetime
 from typing import Final
 
 from services.ticket.domain import extensions
-from services.ticket.domain.transition import settle, stop, transition
+from services.ticket.domain.transition import settle, stop, stop_transition, transition
 from shared.contracts.access import EndCause
 from shared.contracts.change import Change, Origin
+from shared.contracts.stop import TicketReturned, TicketWithdrawn
 from shared.contracts.ticket import (
     Grant,
     GrantState,
     TargetState,
     Ticket,
     TicketClosed,
-    TicketReturned,
     TicketTimedOut,
-    TicketWithdrawn,
 )
 from shared.foundation.errors import Conflict, Denied, Forbidden
 
@@ -43,10 +42,10 @@ def withdraw(ticket: Ticket, user_id: str, origin: Origin) -> Change[Ticket]:
             code="nothing_to_withdraw",
         )
     change = Change(ticket)
-    if targets or grants:  # a fact that names neither would be about all of them
+    if targets or grants:
         changed = settle(ticket, targets, TargetState.WITHDRAWN, at=origin.at)
         changed = stop(changed, grants, EndCause.WITHDRAWN)
-        change = transition(changed, TicketWithdrawn, origin, targets=targets, grants=grants)
+        change = stop_transition(changed, TicketWithdrawn, origin, targets=targets, grants=grants)
     return change.then(extensions.withdraw(change.state, origin))
 
 
@@ -57,7 +56,8 @@ def return_access(ticket: Ticket, user_id: str, origin: Origin) -> Change[Ticket
         raise Conflict(
             f"you have no access from this ticket to return, it is {ticket.state}", code="nothing_to_return"
         )
-    change = transition(stop(ticket, grants, EndCause.RETURNED), TicketReturned, origin, grants=grants)
+    stopped = stop(ticket, grants, EndCause.RETURNED)
+    change = stop_transition(stopped, TicketReturned, origin, grants=grants)
     return change.then(extensions.stop(change.state, grants, origin))
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.ticket.domain import extensions
-from services.ticket.domain.transition import settle, stop, transition
+from services.ticket.domain.transition import settle, stop, stop_transition
 from shared.contracts.access import EndCause
 from shared.contracts.change import Change, Origin
-from shared.contracts.ticket import Grant, TargetState, Ticket, TicketTerminated
+from shared.contracts.stop import TicketTerminated
+from shared.contracts.ticket import Grant, TargetState, Ticket
 from shared.foundation.errors import Bug, Conflict, Denied, Forbidden, Invalid
 
 AccessKey = tuple[str, str, str]
@@ -114,7 +115,7 @@ def terminate(stopped: Stop, origin: Origin) -> Change[Ticket]:
     grants = [grant.id for grant in stopped.grants]
     changed = settle(stopped.ticket, stopped.targets, TargetState.WITHDRAWN, at=origin.at)
     changed = stop(changed, grants, EndCause.TERMINATED)
-    change = transition(changed, TicketTerminated, origin, targets=stopped.targets, grants=grants)
+    change = stop_transition(changed, TicketTerminated, origin, targets=stopped.targets, grants=grants)
     return change.then(extensions.stop(change.state, grants, origin))
 
 

@@ -10,7 +10,17 @@ from typing import Any, TypeVar
 from services.ticket.domain.display import display_state
 from shared.contracts.access import EndCause
 from shared.contracts.change import Change, Origin
-from shared.contracts.ticket import Extension, Grant, GrantState, Target, TargetState, Ticket, TicketFact
+from shared.contracts.stop import StopFact, StoppedTarget
+from shared.contracts.ticket import (
+    Extension,
+    Grant,
+    GrantState,
+    Part,
+    Target,
+    TargetState,
+    Ticket,
+    TicketFact,
+)
 
 PartT = TypeVar("PartT", Target, Grant, Extension)
 
@@ -42,6 +52,40 @@ def transition(
                 **content,
             ),
         ),
+    )
+
+
+def stop_transition(
+    changed: Ticket,
+    event: type[StopFact],
+    origin: Origin,
+    *,
+    targets: Collection[str] = (),
+    grants: Collection[str] = (),
+) -> Change[Ticket]:
+    """The same, where somebody took access away: the stop names every grant of what `targets` names, too."""
+    ticket = next_version(changed)
+    part = ticket.part(targets, grants)
+    stop_fact = event(
+        subject=ticket.id,
+        version=ticket.version,
+        ticket_id=ticket.id,
+        grant_ids=tuple(grant.id for grant in part.grants),
+        targets=_whole(ticket, part),
+        ends_by=ticket.last_end,
+        ticket=ticket,
+        **origin.fields(),
+    )
+    return Change(ticket, events=(stop_fact,))
+
+
+def _whole(ticket: Ticket, part: Part) -> tuple[StoppedTarget, ...]:
+    """The targets of which the part holds every grant."""
+    stopped = {grant.id for grant in part.grants}
+    return tuple(
+        StoppedTarget(id=target.id, revision=target.revision)
+        for target in part.targets
+        if stopped.issuperset(grant.id for grant in ticket.grants_of(target.id))
     )
 
 

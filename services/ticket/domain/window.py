@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.contracts.windows import Window, WindowAsked
+from shared.contracts.windows import LONGEST_WINDOW, Window, WindowAsked
 from shared.foundation.errors import FieldError
 from shared.text.secrets_in_text import holds_secret
 
 LONGEST_REASON = 2000
-ABSURD = timedelta(days=366)
 GRACE = timedelta(minutes=1)
 """A start this little in the past is the caller's clock or typing, not a mistake."""
 
@@ -70,8 +69,10 @@ def _check_length(asked: WindowAsked, now: datetime, limits: Limits) -> list[Fie
     if length < limits.shortest_window:
         sentence = f"the shortest window is {limits.shortest_window}; ask for a longer one"
         return [FieldError(field, "duration_too_short", sentence)]
-    if length > ABSURD:
-        return [FieldError(field, "duration_absurd", f"nobody may ask for more than {ABSURD.days} days")]
+    if length > LONGEST_WINDOW:
+        return [
+            FieldError(field, "duration_absurd", f"nobody may ask for more than {LONGEST_WINDOW.days} days")
+        ]
     return []
 
 

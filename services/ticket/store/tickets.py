@@ -11,6 +11,8 @@ from typing import Final
 
 from services.ticket.store import rows
 from shared.contracts.change import Change
+from shared.contracts.event import Event
+from shared.contracts.stop import StopFact
 from shared.contracts.ticket import Ticket, TicketFact
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
@@ -106,8 +108,7 @@ def _log(before: Ticket | None, change: Change[Ticket]) -> None:
     about = {"service": SERVICE, "ticket": ticket.id, "version": ticket.version}
     for event in change.events:
         happened = event.TYPE.rpartition(".")[0].replace(".", " ").replace("_", " ")
-        targets = [target.id for target in event.targets] if isinstance(event, TicketFact) else []
-        log.info(happened, **about, state=ticket.state.value, targets=targets)
+        log.info(happened, **about, state=ticket.state.value, targets=_targets(event, ticket))
     if before is None:
         return
     if not change.events and before.state != ticket.state:
@@ -116,3 +117,9 @@ def _log(before: Ticket | None, change: Change[Ticket]) -> None:
     for grant in rows.changed(before.grants, ticket.grants):
         if grant.state is not None and grant.state != states.get(grant.id):
             log.info("grant changed", **about, grant=grant.id, state=grant.state.value, code=grant.code)
+
+
+def _targets(event: Event, ticket: Ticket) -> list[str]:
+    if isinstance(event, StopFact):
+        return [target.id for target in event.part_of(ticket).targets]
+    return [target.id for target in event.targets] if isinstance(event, TicketFact) else []
