@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.client import Person
+from bench.day_intruder import intruder
 from bench.day_judge import judge, settle_down
 from bench.day_people import Day
 from bench.day_truth import Verdict, assignment_key
@@ -29,6 +30,8 @@ FAULTS = {
     "skipped-read-back": ("provisioner",),
     "forged-approval": ("approval", "ticket", "provisioner"),
     "claim-count": ("provisioner",),
+    "unproven-believed": ("ticket", "approval", "provisioner"),
+    "poison-waited-for": ("provisioner",),
 }
 """Fault to the services it is put into; see bench/sabotage.py. No single one can forge an approval."""
 
@@ -90,13 +93,14 @@ async def _run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         if not given.calm:
             for number, strike in enumerate(STRIKES):
                 await running.simulate("POST", "/faults", {**strike, "seed": given.seed * 100 + number})
-        day = Day(running, seed=given.seed)
-        chaos = asyncio.create_task(_chaos(running, given))
-        try:
-            await day.run(tickets=given.tickets, seconds=given.seconds)
-        finally:
-            chaos.cancel()
-            await asyncio.gather(chaos, return_exceptions=True)
+        async with intruder(running) as outsider:
+            day = Day(running, outsider, seed=given.seed)
+            chaos = asyncio.create_task(_chaos(running, given))
+            try:
+                await day.run(tickets=given.tickets, seconds=given.seconds)
+            finally:
+                chaos.cancel()
+                await asyncio.gather(chaos, return_exceptions=True)
         await _everybody_up(running)
         await settle_down(running, longest=timedelta(minutes=10))
         verdict = await judge(running, day.outcome, standing)

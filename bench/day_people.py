@@ -13,18 +13,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bench.client import Person, Reply
+from bench.day_intruder import Intruder
 from bench.fleet import Fleet
 
 PATIENCE_S = 120.0
 KINDS = (
-    ("run", 34),  # approved in all stages, ends by itself
+    ("run", 34),  # approved in all stages, ends by itself and not by a forged stop
     ("overlap", 10),  # two tickets on one assignment, the first ends earlier
     ("scheduled", 8),  # a start in some seconds
     ("reject", 13),
     ("withdraw", 5),
     ("return", 7),
-    ("terminate", 7),
-    ("ignored", 4),  # nobody decides; times out at its end
+    ("terminate", 7),  # behind what nobody can read
+    ("ignored", 4),  # nobody decides, somebody forges that they did; times out at its end
     ("automatic", 8),  # a sandbox, without votes
     ("others", 4),  # for several people, on several accounts
 )
@@ -61,8 +62,9 @@ class Outcome:
 class Day:
     """The people, their dice and their memory."""
 
-    def __init__(self, fleet: Fleet, *, seed: int) -> None:
+    def __init__(self, fleet: Fleet, intruder: Intruder, *, seed: int) -> None:
         self.fleet = fleet
+        self.intruder = intruder
         self._dice = random.Random(seed)
         self._people: dict[str, Person] = {}
         self.outcome = Outcome()
@@ -213,7 +215,9 @@ async def _approved(day: Day, dice: random.Random, kind: str, seconds: float) ->
 
 
 async def _run(day: Day, dice: random.Random) -> None:
-    await _approved(day, dice, "run", dice.randint(15, 60))
+    who, ticket = await _approved(day, dice, "run", dice.randint(15, 60))
+    await day.active(who, ticket["id"])
+    await day.intruder.stop(ticket)
 
 
 async def _overlap(day: Day, dice: random.Random) -> None:
@@ -266,6 +270,7 @@ async def _return(day: Day, dice: random.Random) -> None:
 async def _terminate(day: Day, dice: random.Random) -> None:
     who, ticket = await _approved(day, dice, "terminate", 60)
     await day.active(who, ticket["id"])
+    await day.intruder.poison(ticket["id"])
     path = f"/v1/tickets/{ticket['id']}/terminate"
     reply = await day.person("root").call("POST", path, {"reason": "drill"}, patience=PATIENCE_S)
     if reply.status == 202:
@@ -275,7 +280,9 @@ async def _terminate(day: Day, dice: random.Random) -> None:
 async def _ignored(day: Day, dice: random.Random) -> None:
     who, account, set_name = day.pick(dice)
     ends = datetime.now(UTC) + timedelta(seconds=dice.uniform(15, 30))
-    await day.submit(who, "ignored", day.body([account], set_name, ends_at=ends.isoformat()))
+    ticket, _ = await day.submit(who, "ignored", day.body([account], set_name, ends_at=ends.isoformat()))
+    voters = [stage[0] for stage in _stages_of(day.fleet, account)]
+    await day.intruder.approve(ticket, voters, until=ends)
 
 
 async def _automatic(day: Day, dice: random.Random) -> None:

@@ -130,6 +130,7 @@ class Fleet:
     organisation: Directory
     services: dict[str, ServiceProcess]
     client: httpx2.AsyncClient
+    keys: KeyFolder
     broker_downs: list[Down] = field(default_factory=list)
 
     def dsn(self, service: str) -> str:
@@ -197,7 +198,7 @@ async def fleet(
             services[name] = ServiceProcess(name, port, environment, command, folder)
             services[name].start()
             running.callback(services[name].stop)
-        made = Fleet(folder, server, broker, box, issuer, simulator_url, organisation, services, client)
+        made = Fleet(folder, server, broker, box, issuer, simulator_url, organisation, services, client, keys)
         await asyncio.gather(*(one.until_ready(client) for one in services.values()))
         yield made
 

@@ -15,7 +15,9 @@ from services.provisioner.domain.assignments import Observed
 from services.provisioner.domain.claims import ClaimState
 from services.provisioner.reconcile import looking
 from services.provisioner.reconcile.looking import Seen
+from shared.messaging.batch import Batches
 from shared.messaging.relay import Relay
+from shared.messaging.signing import Trust
 from shared.policy.snapshot import Snapshot
 
 EVERY = 7
@@ -89,11 +91,31 @@ def forget_other_claims() -> None:
     decisions.needs_reading = needs_reading_alone
 
 
+def believe_anybody() -> None:
+    """Whoever writes to a topic speaks for its owner, as where there are no signatures."""
+
+    def nothing(_self: Any, _record: Any, *, owner: str) -> None:
+        del owner
+
+    Trust.check = nothing  # type: ignore[method-assign,assignment]
+
+
+def wait_for_poison() -> None:
+    """What cannot be read is tried again in place for ever, as if that could help."""
+
+    async def failing(_self: Any, _work: Any, reading: Any) -> None:
+        raise RuntimeError(reading.error)
+
+    Batches._park = Batches._set_aside = failing  # type: ignore[method-assign,assignment]  # noqa: SLF001
+
+
 FAULTS = {
     "lost-event": lose_events,
     "skipped-read-back": skip_read_back,
     "forged-approval": forge_approvals,
     "claim-count": forget_other_claims,
+    "unproven-believed": believe_anybody,
+    "poison-waited-for": wait_for_poison,
 }
 
 
