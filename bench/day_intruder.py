@@ -1,8 +1,9 @@
 """Somebody who can write to every topic, at work all day beside the people; see bench/day_people.py.
 
-What they write would do, were it signed by its owner: approvals of tickets on which nobody decides, stops of
-access that should go on. And before the stop of a live ticket stands what no service can read. The judge
-knows nothing of them: what comes of it is access without a ticket, access taken away early, or access that stays.
+What they write would do, were it signed by its owner: approvals of tickets on which nobody decides, stops
+of access that should go on. And before the stop of a live ticket stands what no service can read. The judge
+knows nothing of them: what comes of it is access without a ticket, access taken away early, or access that
+stays.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
