@@ -25,7 +25,6 @@ from shared.contracts.event import Event
 from shared.database.pool import LOST_DATABASE, create_pool
 from shared.database.schema import missing_migrations
 from shared.database.unit_of_work import UnitOfWork
-from shared.documents import document_store
 from shared.documents.tables import Tables
 from shared.foundation.clock import Clock, ManualClock
 from shared.foundation.settings import ServiceSettings
@@ -47,8 +46,8 @@ from shared.policy.policy import Policy
 from shared.runtime import probes
 from shared.runtime.operations import operations_router
 from shared.runtime.watch import Watch
+from shared.runtime.publishing import Publisher
 
-MARKER_EVERY_S = 10.0
 SETTLED_AFTER_S = 30.0
 """A restarted task that has run so long works again: its alert is cleared, its next delay is short."""
 LOST_TOO_OFTEN = 3
@@ -122,6 +121,10 @@ class Service:
         self._watch = Watch(
             self.context,
             self.relay,
+        self._publisher: Publisher | None = None
+        if any(topic.owner == name for topic in topics.COMPACTED):
+            self._publisher = Publisher(self.context)
+            self.context.republish = self._publisher.republish
             self.consumer,
             tables=self._own_tables or process.watches_tables == name,
         )
@@ -216,6 +219,8 @@ class Service:
         if not self.context.policy.ready:
             return f"tables: waiting for {self.context.policy.waits_for}"
         return None
+        if self._publisher is not None and self._publisher.problem:
+            return self._publisher.problem
 
     # bringing up, in order
 
@@ -235,9 +240,8 @@ class Service:
         self._spawn("relay", self.relay.run)
         if self._own_tables:
             self._spawn("tables", self.context.tables.run)
-        if any(topic.owner == self.name for topic in topics.COMPACTED):
-            await self._until_done("documents", self._republish)
-            self._spawn("markers", self._publish_markers)
+        if self._publisher is not None:
+            self._spawn("documents", self._publisher.run)
         self._spawn("clock", self._keep_clock)
         self._spawn("retention", lambda: retention.run(self.context.pool, self.context.clock))
         self._spawn("watch", self._watch.run)
@@ -278,12 +282,6 @@ class Service:
             pool.terminate()
             raise
         self.context.set_pool(pool)
-
-    async def _republish(self) -> None:
-        async with self.context.unit_of_work() as work:
-            now = self.context.clock.now()
-            await document_store.republish(work, self.name, at=now)
-            await document_store.publish_marker(work, self.name, at=now)
 
     # staying up
 
@@ -333,12 +331,6 @@ class Service:
             yield
         finally:
             clearing.cancel()
-
-    async def _publish_markers(self) -> None:
-        while True:
-            await asyncio.sleep(MARKER_EVERY_S)
-            async with self.context.unit_of_work() as work:
-                await document_store.publish_marker(work, self.name, at=self.context.clock.now())
 
     async def _keep_clock(self) -> None:
         while True:
