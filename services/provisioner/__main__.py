@@ -19,6 +19,7 @@ from services.provisioner.limits import Gate, Slots, TokenBucket
 from services.provisioner.reconcile.engine import Engine
 from services.provisioner.reconcile.parts import EngineParts
 from services.provisioner.settings import ProvisionerSettings
+from services.provisioner.store import retention
 from services.provisioner.store.lease import LeaseLost
 from shared.context import Context
 from shared.foundation.environment import load
@@ -136,6 +137,7 @@ def build(
             ],
             subscriptions=subscriptions,
             background=lambda context: replica(context).tasks(context),
+            retention=retention.rules(keep=settings.keep),
             closing=_closing(made),
         ),
         process=process,

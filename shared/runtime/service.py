@@ -23,6 +23,7 @@ from shared.context import Context
 from shared.contracts import topics
 from shared.contracts.event import Event
 from shared.database.pool import LOST_DATABASE, create_pool
+from shared.database.retention import Rule, forget_for_ever
 from shared.database.schema import missing_migrations
 from shared.database.unit_of_work import UnitOfWork
 from shared.documents.tables import Tables
@@ -45,8 +46,8 @@ from shared.observability.logs import logger
 from shared.policy.policy import Policy
 from shared.runtime import probes
 from shared.runtime.operations import operations_router
-from shared.runtime.watch import Watch
 from shared.runtime.publishing import Publisher
+from shared.runtime.watch import Watch
 
 SETTLED_AFTER_S = 30.0
 """A restarted task that has run so long works again: its alert is cleared, its next delay is short."""
@@ -73,6 +74,8 @@ class Parts:
     linger_s: float = 0.0
     """How long the first record that arrives waits for more; where nobody waits for its effect."""
     background: Callable[[Context], Sequence[Task]] = lambda _context: ()
+    retention: Sequence[Rule] = ()
+    """When rows of its own tables are forgotten."""
     record: Callable[[UnitOfWork, Event], None] | None = None
     """Where facts outside commands go, where it is not the outbox."""
     closing: Callable[[], Awaitable[None]] | None = None
@@ -118,13 +121,13 @@ class Service:
             clock=process.clock,
         )
         self.context.wake_relay = self.relay.wake
-        self._watch = Watch(
-            self.context,
-            self.relay,
         self._publisher: Publisher | None = None
         if any(topic.owner == name for topic in topics.COMPACTED):
             self._publisher = Publisher(self.context)
             self.context.republish = self._publisher.republish
+        self._watch = Watch(
+            self.context,
+            self.relay,
             self.consumer,
             tables=self._own_tables or process.watches_tables == name,
         )
@@ -216,11 +219,11 @@ class Service:
             return f"no partitions of {', '.join(self.consumer.topics)} are assigned"
         if self.relay.state == "down":
             return "the relay neither holds its lock nor waits for it"
+        if self._publisher is not None and self._publisher.problem:
+            return self._publisher.problem
         if not self.context.policy.ready:
             return f"tables: waiting for {self.context.policy.waits_for}"
         return None
-        if self._publisher is not None and self._publisher.problem:
-            return self._publisher.problem
 
     # bringing up, in order
 
@@ -243,7 +246,7 @@ class Service:
         if self._publisher is not None:
             self._spawn("documents", self._publisher.run)
         self._spawn("clock", self._keep_clock)
-        self._spawn("retention", lambda: retention.run(self.context.pool, self.context.clock))
+        self._spawn("retention", self._forget)
         self._spawn("watch", self._watch.run)
         for task_name, run in self._parts.background(self.context):
             self._spawn(task_name, run)
@@ -331,6 +334,10 @@ class Service:
             yield
         finally:
             clearing.cancel()
+
+    async def _forget(self) -> None:
+        rules = (*retention.RULES, *self._parts.retention)
+        await forget_for_ever(self.context.pool, self.context.clock, rules)
 
     async def _keep_clock(self) -> None:
         while True:

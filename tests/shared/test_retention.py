@@ -6,14 +6,17 @@ from datetime import timedelta
 import pytest
 
 from shared.database.pool import Pool
+from shared.database.retention import forget_for_ever, purge
 from shared.documents import document_store
 from shared.foundation.clock import ManualClock
-from shared.messaging import outbox, retention
-from shared.messaging.retention import purge
+from shared.messaging import outbox
+from shared.messaging.retention import KEEP_IDEMPOTENCY, KEEP_INBOX, KEEP_LETTERS, KEEP_SENT, RULES
 from tests.support.corridor import fact, say
 from tests.support.harness import NOW
 from tests.support.units import unit
 from tests.support.waiting import until
+
+MOMENT = timedelta(microseconds=1)
 
 
 @pytest.mark.parametrize("batch", [1, 5000])
@@ -41,7 +44,7 @@ async def test_purge_forgets_what_is_past_its_retention_and_never_the_unsent(poo
                 key,
                 at,
             )
-    assert await purge(pool, now=NOW, batch=batch) == 4
+    assert await purge(pool, RULES, now=NOW, batch=batch) == 4
     kept = await pool.fetch("SELECT key FROM outbox ORDER BY id")
     assert [row["key"] for row in kept] == ["unsent", "unsent", "new", "marker/ticket"]
     assert await pool.fetchval("SELECT count(*) FROM inbox") == 1
@@ -60,15 +63,51 @@ async def _old(pool: Pool, count: int) -> None:
 
 async def test_purge_by_two_at_once_forgets_everything(pool: Pool) -> None:
     await _old(pool, 40)
-    await asyncio.gather(*(purge(pool, now=NOW, batch=3) for _ in range(4)))
-    await purge(pool, now=NOW)
+    await asyncio.gather(*(purge(pool, RULES, now=NOW, batch=3) for _ in range(4)))
+    await purge(pool, RULES, now=NOW)
     assert await pool.fetchval("SELECT count(*) FROM outbox") == 0
 
 
 async def test_run_forgets_at_its_start(pool: Pool) -> None:
     await _old(pool, 7)
-    task = asyncio.create_task(retention.run(pool, ManualClock(NOW)))
+    task = asyncio.create_task(forget_for_ever(pool, ManualClock(NOW), RULES))
     try:
         await until(lambda: pool.fetchval("SELECT count(*) = 0 FROM outbox"))
     finally:
         task.cancel()
+
+
+MOMENTS = {
+    "outbox": (
+        KEEP_SENT,
+        """
+        INSERT INTO outbox (event_id, topic, key, type, payload, headers, created_at, sent_at)
+        VALUES (gen_random_uuid(), 't', 'k', 'x', '', '{}', $1, $1)
+        """,
+    ),
+    "inbox": (
+        KEEP_INBOX,
+        "INSERT INTO inbox (event_id, source, received_at) VALUES (gen_random_uuid(), 's', $1)",
+    ),
+    "idempotency_key": (
+        KEEP_IDEMPOTENCY,
+        "INSERT INTO idempotency_key (caller, key, request_hash, created_at) VALUES ('c', 'k', 'h', $1)",
+    ),
+    "dead_letter": (
+        KEEP_LETTERS,
+        """
+        INSERT INTO dead_letter (id, topic, partition, "offset", headers, error, parked_at)
+        VALUES (gen_random_uuid(), 't', 0, 0, '[]', 'e', $1)
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("table", MOMENTS)
+async def test_purge_forgets_just_after_the_limit_and_not_at_it(pool: Pool, table: str) -> None:
+    keep, insert = MOMENTS[table]
+    await pool.execute(insert, NOW)
+    assert await purge(pool, RULES, now=NOW + keep - MOMENT) == 0
+    assert await purge(pool, RULES, now=NOW + keep) == 0
+    assert await purge(pool, RULES, now=NOW + keep + MOMENT) == 1
+    assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 0
