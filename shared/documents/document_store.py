@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from shared.contracts.documents import DOCUMENTS, Document, DocumentHead, Marker, Tombstone, fingerprint
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
-from shared.foundation.errors import Conflict, NotFound
+from shared.foundation.errors import Conflict, NotFound, NotReady
 from shared.messaging import outbox
 
 DocumentT = TypeVar("DocumentT", bound=Document)
@@ -35,6 +35,8 @@ class _Counter:
     revision: int
     count: int
     digest: int
+    topic_revision: int
+    """What a start found on the topic, where that was ahead; else 0."""
 
     def after(self, before: _Known | None, document: Document) -> "_Counter":
         """With the document in the place of what was stored under its key."""
@@ -44,6 +46,7 @@ class _Counter:
             revision=document.revision,
             count=self.count + (not document.deleted) - was_live,
             digest=self.digest ^ gone ^ document.fingerprint,
+            topic_revision=self.topic_revision,
         )
 
 
@@ -89,6 +92,11 @@ async def publish_marker(work: UnitOfWork, service: str, *, at: datetime) -> Mar
     )
     outbox.append_marker(work, service, marker)
     return marker
+
+
+async def note_topic(conn: Conn, revision: int) -> None:
+    """A start found the topic ahead: nothing is written in any replica until the counter has passed that."""
+    await conn.execute("UPDATE document_counter SET topic_revision = $1", revision)
 
 
 async def revisions(conn: Conn) -> dict[str, int]:
@@ -150,9 +158,19 @@ async def all_of(conn: Conn, cls: type[DocumentT]) -> Sequence[DocumentT]:
 
 
 async def _lock_counter(conn: Conn) -> _Counter:
-    row = await conn.fetchrow("SELECT revision, count, digest FROM document_counter FOR UPDATE")
+    """Raises NotReady where the topic is ahead: readers would ignore what is published next."""
+    row = await conn.fetchrow(
+        "SELECT revision, count, digest, topic_revision FROM document_counter FOR UPDATE"
+    )
     assert row is not None, "document_counter has its one row from migration 0001"  # noqa: S101
-    return _Counter(row["revision"], row["count"], int.from_bytes(row["digest"], "big"))
+    if row["revision"] < row["topic_revision"]:
+        raise NotReady(
+            f"documents were published up to revision {row['topic_revision']}, and this database, which was "
+            f"restored, is at {row['revision']}; an administrator has to mend that first",
+            code="documents_behind",
+        )
+    digest = int.from_bytes(row["digest"], "big")
+    return _Counter(row["revision"], row["count"], digest, row["topic_revision"])
 
 
 async def _save_counter(conn: Conn, counter: _Counter) -> None:

@@ -27,6 +27,7 @@ class Publisher:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._again = asyncio.Event()
+        self._compared = False
         context.tables.remember(context.service)
         self.problem: str | None = None
         """Why this service must not publish; None while it may."""
@@ -37,7 +38,8 @@ class Publisher:
 
     async def run(self) -> None:
         """For ever; may be started again at any time."""
-        await self._publish_lacking()
+        if not self._compared:
+            await self._publish_lacking()
         while True:
             await self._mark()
             with contextlib.suppress(TimeoutError):
@@ -51,9 +53,10 @@ class Publisher:
         held = dict(await tables.held_by_topic(service))  # before the database is asked: never ahead of it
         stored = await self._stored()
         if newer := [key for key, revision in held.items() if revision > stored.get(key, 0)]:
-            await self._refuse(newer)
+            await self._refuse(newer, up_to=max(held.values()))
         await self._publish(lacking(stored, held))
         tables.forget(service)
+        self._compared = True
 
     async def _stored(self) -> Mapping[str, int]:
         async with self._context.pool.acquire() as conn:
@@ -72,13 +75,15 @@ class Publisher:
         async with self._context.unit_of_work() as work:
             await document_store.publish_marker(work, self._context.service, at=self._context.clock.now())
 
-    async def _refuse(self, newer: Sequence[str]) -> None:
+    async def _refuse(self, newer: Sequence[str], *, up_to: int) -> None:
         """The database was restored to an earlier moment: whatever it says now, readers would not believe.
 
         Without markers all copies become stale, so that writes wait everywhere. Never returns: whoever has
         mended it starts the service anew.
         """
         self.problem = "documents: the topic holds newer ones than the restored database; see the runbook"
+        async with self._context.pool.acquire() as conn:
+            await document_store.note_topic(conn, up_to)
         await self._context.alerts.raise_alert(
             key="documents_behind",
             summary=f"{self._context.service}: its topic holds newer documents than its database",

@@ -66,8 +66,9 @@ async def test_a_mail_goes_with_what_it_was_about_just_after_the_limit(pool: Poo
     assert await left(pool) == (0, 0, 0)
 
 
-async def test_a_mail_that_waits_is_never_old(pool: Pool) -> None:
-    await mailed(pool, state="pending", settled_at=None)
+@pytest.mark.parametrize("settled_at", [None, NOW])
+async def test_a_mail_that_waits_is_never_old(pool: Pool, settled_at: datetime | None) -> None:
+    await mailed(pool, state="pending", settled_at=settled_at)
     await purge(pool, RULES, now=NOW + 10 * KEEP)
     assert await left(pool) == (1, 1, 1)
 

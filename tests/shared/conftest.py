@@ -12,7 +12,8 @@ from tests.support.corridor import effect_database
 _EMPTY = """
     DELETE FROM outbox; DELETE FROM inbox; DELETE FROM dead_letter; DELETE FROM document; DELETE FROM effect;
     DELETE FROM idempotency_key; DELETE FROM subject_binding;
-    UPDATE document_counter SET revision = 0, count = 0, digest = decode(repeat('00', 32), 'hex');
+    UPDATE document_counter SET revision = 0, count = 0, digest = decode(repeat('00', 32), 'hex'),
+        topic_revision = 0;
 """
 
 

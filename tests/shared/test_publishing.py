@@ -10,6 +10,7 @@ from shared.contracts import topics
 from shared.contracts.documents import RegisteredAccount
 from shared.database.pool import Pool
 from shared.documents import document_store
+from shared.foundation.errors import NotReady
 from shared.messaging.outbox import MARKER_TYPE
 from shared.runtime import publishing
 from shared.runtime.publishing import lacking
@@ -109,7 +110,29 @@ async def test_a_topic_ahead_of_a_restored_database_is_loud_and_nothing_is_publi
     async with running(dsn, broker) as service:
         await until(lambda: "restored database" in (service.problem() or ""))
         assert {alert.key for alert in service.context.alerts.active} == {"documents_behind"}
+        with pytest.raises(
+            NotReady, match="up to revision 3, and this database, which was restored, is at 2"
+        ):
+            await written(pool, "4")
     assert await pool.fetchval("SELECT count(*) FROM outbox") == 0
+    await pool.execute("UPDATE document_counter SET revision = revision + 1000000")
+    await written(pool, "4")
+    assert await published(pool) == ["4"]
+
+
+async def test_a_publisher_that_is_started_again_does_not_publish_everything(
+    dsn: str, broker: Broker, pool: Pool
+) -> None:
+    """Its task ends when the database goes away for a moment, and begins anew."""
+    await written(pool, "1", "2")
+    async with running(dsn, broker) as service:
+        await marked(pool)
+        await pool.execute("DELETE FROM outbox")
+        (task,) = (one for one in service._tasks if one.get_name() == "ticket/documents")
+        task.cancel()
+        service._spawn("documents", service._publisher.run)
+        await marked(pool)
+    assert await published(pool) == []
 
 
 @pytest.mark.parametrize(
