@@ -13,10 +13,12 @@ from tests.support.harness import NOW
 
 KEEP = timedelta(days=400)
 MOMENT = timedelta(microseconds=1)
+LONG_AGO = NOW - timedelta(days=1000)
+"""The database deletes nothing that is young by its own clock."""
 RULES = rules(keep=KEEP)
 PARTS = ("review", "vote", "review_voter", "review_approver", "review_party")
 # A UUIDv7 begins with the milliseconds of its making.
-MADE_AT_NOW = f"{int(NOW.timestamp() * 1000):012x}"
+MADE_AT_NOW = f"{int(LONG_AGO.timestamp() * 1000):012x}"
 TICKET = f"{MADE_AT_NOW[:8]}-{MADE_AT_NOW[8:]}-7000-8000-000000000000"
 
 
@@ -30,9 +32,9 @@ async def known_ticket(pool: Pool) -> None:
 
 
 async def reviewed(pool: Pool, *, state: str = "rejected", until: datetime | None = None) -> str:
-    """A review that closed at NOW, or is open, with a row in every table of its own."""
+    """A review that closed at LONG_AGO, or is open, with a row in every table of its own."""
     review, vote = new_id(), new_id()
-    window = None if until is None else {"starts_at": NOW.isoformat(), "ends_at": until.isoformat()}
+    window = None if until is None else {"starts_at": LONG_AGO.isoformat(), "ends_at": until.isoformat()}
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute(
             """
@@ -43,16 +45,16 @@ async def reviewed(pool: Pool, *, state: str = "rejected", until: datetime | Non
                 1, 1, $4, $5, $6, $7, $7, $8)
             """,
             review, TICKET, state, "rejected" if state == "rejected" else None, window,
-            "hash" if state == "approved" else None, NOW, None if state == "open" else NOW,
+            "hash" if state == "approved" else None, LONG_AGO, None if state == "open" else LONG_AGO,
         )  # fmt: skip
         await conn.execute("INSERT INTO review_voter VALUES ($1, 'user-carl', $2)", review, vote)
-        await conn.execute("INSERT INTO vote VALUES ($1, $2, 1, '{}', $3)", vote, review, NOW)
+        await conn.execute("INSERT INTO vote VALUES ($1, $2, 1, '{}', $3)", vote, review, LONG_AGO)
         await conn.execute("INSERT INTO review_approver VALUES ('user-carl', $1, 1)", review)
         await conn.execute("INSERT INTO review_party VALUES ('user-ann', $1)", review)
     return review
 
 
-async def stopped(pool: Pool, at: datetime = NOW) -> None:
+async def stopped(pool: Pool, at: datetime = LONG_AGO) -> None:
     await pool.execute("INSERT INTO stop VALUES ('grant', 'g', 0, $1, 'withdrawn', $2)", TICKET, at)
 
 
@@ -64,34 +66,34 @@ async def test_a_review_goes_whole_just_after_the_limit_and_not_at_it(pool: Pool
     await known_ticket(pool)
     await reviewed(pool)
     for early in (-MOMENT, timedelta(0)):
-        await purge(pool, RULES, now=NOW + KEEP + early)
+        await purge(pool, RULES, now=LONG_AGO + KEEP + early)
         assert await left(pool, *PARTS) == [1] * 5
-    await purge(pool, RULES, now=NOW + KEEP + MOMENT)
+    await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT)
     assert await left(pool, *PARTS) == [0] * 5
 
 
 async def test_an_open_review_is_never_old(pool: Pool) -> None:
     await known_ticket(pool)
     await reviewed(pool, state="open")
-    await purge(pool, RULES, now=NOW + 10 * KEEP)
+    await purge(pool, RULES, now=LONG_AGO + 10 * KEEP)
     assert await left(pool, *PARTS, "ticket") == [1] * 6
 
 
 async def test_an_approved_review_is_old_when_its_window_is(pool: Pool) -> None:
     await known_ticket(pool)
-    await reviewed(pool, state="approved", until=NOW + timedelta(hours=8))
-    await purge(pool, RULES, now=NOW + timedelta(hours=8) + KEEP)
+    await reviewed(pool, state="approved", until=LONG_AGO + timedelta(hours=8))
+    await purge(pool, RULES, now=LONG_AGO + timedelta(hours=8) + KEEP)
     assert await left(pool, "review") == [1]
-    await purge(pool, RULES, now=NOW + timedelta(hours=8) + KEEP + MOMENT)
+    await purge(pool, RULES, now=LONG_AGO + timedelta(hours=8) + KEEP + MOMENT)
     assert await left(pool, "review") == [0]
 
 
 async def test_a_review_stays_while_a_grant_of_it_is_live(pool: Pool) -> None:
     """It was extended, by another review, beyond the window that this one approved."""
     await known_ticket(pool)
-    review = await reviewed(pool, state="approved", until=NOW)
-    await pool.execute("INSERT INTO live_grant VALUES ('g', $1, 'user-ann', $2)", review, NOW + 2 * KEEP)
-    await purge(pool, RULES, now=NOW + KEEP + MOMENT)
+    review = await reviewed(pool, state="approved", until=LONG_AGO)
+    await pool.execute("INSERT INTO live_grant VALUES ('g', $1, 'user-ann', $2)", review, LONG_AGO + 2 * KEEP)
+    await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT)
     assert await left(pool, *PARTS, "live_grant") == [1] * 6
 
 
@@ -99,12 +101,13 @@ async def test_a_stop_goes_just_after_the_limit_and_not_while_its_ticket_has_a_r
     await known_ticket(pool)
     await stopped(pool)
     review = await reviewed(pool, state="open")
-    await purge(pool, RULES, now=NOW + KEEP + MOMENT)
+    await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT)
     assert await left(pool, "stop") == [1]
-    await pool.execute("DELETE FROM review WHERE id = $1", review)
-    await purge(pool, RULES, now=NOW + KEEP)
+    closed = LONG_AGO - timedelta(days=1)
+    await pool.execute("UPDATE review SET state = 'voided', closed_at = $2 WHERE id = $1", review, closed)
+    await purge(pool, RULES, now=LONG_AGO + KEEP)
     assert await left(pool, "stop") == [1]
-    await purge(pool, RULES, now=NOW + KEEP + MOMENT)
+    await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT)
     assert await left(pool, "stop") == [0]
 
 
@@ -114,8 +117,8 @@ async def test_the_row_of_a_ticket_goes_once_nothing_needs_it(pool: Pool, keeps:
     if keeps == "a review":
         await reviewed(pool, state="open")
     elif keeps == "a stop":
-        await stopped(pool, NOW + timedelta(days=1))
-    await purge(pool, RULES, now=NOW + KEEP)
+        await stopped(pool, LONG_AGO + timedelta(days=1))
+    await purge(pool, RULES, now=LONG_AGO + KEEP)
     assert await left(pool, "ticket") == [1]
-    await purge(pool, RULES, now=NOW + KEEP + timedelta(milliseconds=1))
+    await purge(pool, RULES, now=LONG_AGO + KEEP + timedelta(milliseconds=1))
     assert await left(pool, "ticket") == [kept]

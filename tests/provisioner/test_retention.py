@@ -13,6 +13,8 @@ from tests.support.provisioner_lab import Lab
 
 KEEP = timedelta(days=400)
 MOMENT = timedelta(microseconds=1)
+LONG_AGO = NOW - timedelta(days=1000)
+"""The database deletes nothing that is young by its own clock."""
 RULES = rules(keep=KEEP)
 TABLES = ("claim", "extension", "witness", "stop", "assignment")
 
@@ -23,7 +25,7 @@ def pool(lab: Lab) -> Pool:
 
 
 async def claimed(pool: Pool) -> None:
-    """A claim that is over since NOW, with a row in every table, all of it as old."""
+    """A claim that is over since LONG_AGO, with a row in every table, all of it as old."""
     assignment = await assigned(pool)
     await pool.execute(
         """
@@ -33,7 +35,7 @@ async def claimed(pool: Pool) -> None:
         VALUES ('g', $1, 'default', 'ticket', 'target', 1, 'subject', 'extension', 'u', '1', 'ps', 'd', 'h',
             '1h', $2::timestamptz - interval '1 hour', $2, 'revoked', $2, $2, $2)
         """,
-        assignment, NOW,
+        assignment, LONG_AGO,
     )  # fmt: skip
     await pool.execute(
         """
@@ -43,13 +45,13 @@ async def claimed(pool: Pool) -> None:
         VALUES ('extension', 'g', 'ticket', 'target', 1, 'default', 'u', '1', 'ps', $1,
             $1::timestamptz - interval '1 hour', $1, 'h', 'u', 'extended', $1, $1, $1)
         """,
-        NOW,
+        LONG_AGO,
     )
     await witnessed(pool, "subject")
     await stopped(pool, "ticket")
 
 
-async def assigned(pool: Pool, *, ever_operated: bool = True, closed_at: datetime | None = NOW) -> int:
+async def assigned(pool: Pool, *, ever_operated: bool = True, closed_at: datetime | None = LONG_AGO) -> int:
     found: int = await pool.fetchval(
         """
         INSERT INTO assignment (instance, user_id, account_id, set_id, observed, ever_operated, closed_at)
@@ -69,7 +71,7 @@ async def witnessed(pool: Pool, subject: str) -> None:
         VALUES ('target', $1, 'ticket', 'h', 'e', $2, '[]', '{}', $2)
         """,
         subject,
-        NOW,
+        LONG_AGO,
     )
 
 
@@ -77,7 +79,7 @@ async def stopped(pool: Pool, stopped_id: str) -> None:
     await pool.execute(
         "INSERT INTO stop (id, cause, actor, why, stopped_at) VALUES ($1, 'terminated', '{}', 'w', $2)",
         stopped_id,
-        NOW,
+        LONG_AGO,
     )
 
 
@@ -88,8 +90,8 @@ async def left(pool: Pool) -> dict[str, int]:
 async def test_a_claim_goes_with_all_about_it_just_after_the_limit_and_not_at_it(pool: Pool) -> None:
     await claimed(pool)
     for early in (-MOMENT, timedelta(0)):
-        assert await purge(pool, RULES, now=NOW + KEEP + early) == 0
-    await purge(pool, RULES, now=NOW + KEEP + MOMENT)
+        assert await purge(pool, RULES, now=LONG_AGO + KEEP + early) == 0
+    await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT)
     assert await left(pool) == dict.fromkeys(TABLES, 0)
 
 
@@ -97,7 +99,7 @@ async def test_a_claim_goes_with_all_about_it_just_after_the_limit_and_not_at_it
     ("table", "column", "value"),
     [
         *(("claim", "state", state) for state in ("waiting", "scheduled", "granting", "active", "revoking")),
-        *(("claim", column, NOW + MOMENT) for column in ("ends_at", "ended_at", "credentials_until")),
+        *(("claim", column, LONG_AGO + MOMENT) for column in ("ends_at", "ended_at", "credentials_until")),
         ("extension", "state", "waiting"),
     ],
 )
@@ -106,7 +108,7 @@ async def test_a_claim_that_is_not_long_over_keeps_all_about_it(
 ) -> None:
     await claimed(pool)
     await pool.execute(f"UPDATE {table} SET {column} = $1", value)
-    await purge(pool, RULES, now=NOW + KEEP + MOMENT)
+    await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT)
     assert await left(pool) == dict.fromkeys(TABLES, 1)
 
 
@@ -116,7 +118,7 @@ async def test_what_vouches_for_a_claim_that_is_kept_is_kept(pool: Pool, witness
     await claimed(pool)
     await pool.execute("DELETE FROM witness; DELETE FROM extension; UPDATE claim SET state = 'active'")
     await witnessed(pool, witness)
-    await purge(pool, RULES, now=NOW + KEEP + MOMENT)
+    await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT)
     assert (await left(pool))["witness"] == 1
 
 
@@ -125,7 +127,7 @@ async def test_a_stop_is_kept_while_a_claim_of_it_is(pool: Pool, stopped_id: str
     await claimed(pool)
     await pool.execute("DELETE FROM stop; UPDATE claim SET state = 'active'")
     await stopped(pool, stopped_id)
-    await purge(pool, RULES, now=NOW + KEEP + MOMENT)
+    await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT)
     assert (await left(pool))["stop"] == 1
 
 
@@ -133,19 +135,19 @@ async def test_a_witness_and_a_stop_of_nothing_go_by_their_own_age(pool: Pool) -
     """They came first, and what they were about never came."""
     await witnessed(pool, "nothing")
     await stopped(pool, "nothing")
-    await purge(pool, RULES, now=NOW + KEEP)
+    await purge(pool, RULES, now=LONG_AGO + KEEP)
     assert (await left(pool))["witness"] == (await left(pool))["stop"] == 1
-    await purge(pool, RULES, now=NOW + KEEP + MOMENT)
+    await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT)
     assert (await left(pool))["witness"] == (await left(pool))["stop"] == 0
 
 
 @pytest.mark.parametrize(
     ("column", "value", "kept"),
     [
-        ("closed_at", NOW, 0),
-        ("closed_at", NOW + MOMENT, 1),
+        ("closed_at", LONG_AGO, 0),
+        ("closed_at", LONG_AGO + MOMENT, 1),
         ("closed_at", None, 1),
-        ("next_at", NOW, 1),
+        ("next_at", LONG_AGO, 1),
         ("desired", "present", 1),
     ],
 )
@@ -154,18 +156,18 @@ async def test_an_assignment_of_ours_is_forgotten_only_long_after_it_was_seen_go
 ) -> None:
     await assigned(pool)
     await pool.execute(f"UPDATE assignment SET {column} = $1", value)
-    await purge(pool, RULES, now=NOW + KEEP + MOMENT)
+    await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT)
     assert (await left(pool))["assignment"] == kept
 
 
 async def test_an_assignment_with_an_operation_in_flight_is_never_old(pool: Pool) -> None:
     await assigned(pool)
-    await pool.execute("UPDATE assignment SET op_kind = 'delete', op_started = $1", NOW)
-    await purge(pool, RULES, now=NOW + KEEP + MOMENT)
+    await pool.execute("UPDATE assignment SET op_kind = 'delete', op_started = $1", LONG_AGO)
+    await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT)
     assert (await left(pool))["assignment"] == 1
 
 
 async def test_an_assignment_that_was_never_ours_goes_with_its_last_claim(pool: Pool) -> None:
     await assigned(pool, ever_operated=False, closed_at=None)
-    await purge(pool, RULES, now=NOW)
+    await purge(pool, RULES, now=LONG_AGO)
     assert (await left(pool))["assignment"] == 0

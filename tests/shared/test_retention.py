@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import asyncpg
 import pytest
 
 from shared.database.pool import Pool
@@ -17,6 +18,8 @@ from tests.support.units import unit
 from tests.support.waiting import until
 
 MOMENT = timedelta(microseconds=1)
+LONG_AGO = NOW - timedelta(days=1000)
+"""The database deletes nothing that is young by its own clock."""
 
 
 @pytest.mark.parametrize("batch", [1, 5000])
@@ -106,8 +109,16 @@ MOMENTS = {
 @pytest.mark.parametrize("table", MOMENTS)
 async def test_purge_forgets_just_after_the_limit_and_not_at_it(pool: Pool, table: str) -> None:
     keep, insert = MOMENTS[table]
-    await pool.execute(insert, NOW)
-    assert await purge(pool, RULES, now=NOW + keep - MOMENT) == 0
-    assert await purge(pool, RULES, now=NOW + keep) == 0
-    assert await purge(pool, RULES, now=NOW + keep + MOMENT) == 1
+    await pool.execute(insert, LONG_AGO)
+    assert await purge(pool, RULES, now=LONG_AGO + keep - MOMENT) == 0
+    assert await purge(pool, RULES, now=LONG_AGO + keep) == 0
+    assert await purge(pool, RULES, now=LONG_AGO + keep + MOMENT) == 1
     assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 0
+
+
+async def test_a_parked_record_that_is_young_cannot_be_deleted(pool: Pool) -> None:
+    _, insert = MOMENTS["dead_letter"]
+    (young,) = await pool.fetchrow("SELECT now() - interval '29 days'")
+    await pool.execute(insert, young)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="is not deleted within 30 days"):
+        await pool.execute("DELETE FROM dead_letter")

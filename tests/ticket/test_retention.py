@@ -10,22 +10,26 @@ from services.ticket.store.retention import rules
 from shared.database.pool import Pool
 from shared.database.retention import purge
 from shared.runtime.service import Service
-from tests.support.harness import NOW
+from tests.support.harness import NOW, empty
 
 KEEP = timedelta(days=400)
 MOMENT = timedelta(microseconds=1)
+LONG_AGO = NOW - timedelta(days=1000)
+"""The database deletes nothing that is young by its own clock."""
 RULES = rules(keep=KEEP)
 TABLES = ("ticket", "ticket_party", "ticket_target", "target_revision", "ticket_grant", "ticket_extension")
 
 
 @pytest.fixture
-async def pool(service: Service) -> Pool:
+async def pool(service: Service, admin_dsn: str, ticket_dsn: str) -> Pool:
     """Without tickets of other tests."""
-    await service.context.pool.execute("DELETE FROM ticket")
+    await empty(admin_dsn, ticket_dsn, *TABLES)
     return service.context.pool
 
 
-async def stored(pool: Pool, *, over: datetime = NOW, state: str = "closed", closed: bool = True) -> UUID:
+async def stored(
+    pool: Pool, *, over: datetime = LONG_AGO, state: str = "closed", closed: bool = True
+) -> UUID:
     """A ticket with a row in every table, all of it over at that moment."""
     ticket, target, grant = uuid4(), uuid4(), uuid4()
     async with pool.acquire() as conn:
@@ -77,27 +81,27 @@ async def left(pool: Pool) -> dict[str, int]:
 
 async def test_a_ticket_goes_whole_just_after_the_limit_and_not_at_it(pool: Pool) -> None:
     await stored(pool)
-    await stored(pool, over=NOW + timedelta(days=1))
-    assert await purge(pool, RULES, now=NOW + KEEP - MOMENT) == 0
-    assert await purge(pool, RULES, now=NOW + KEEP) == 0
+    await stored(pool, over=LONG_AGO + timedelta(days=1))
+    assert await purge(pool, RULES, now=LONG_AGO + KEEP - MOMENT) == 0
+    assert await purge(pool, RULES, now=LONG_AGO + KEEP) == 0
     assert await left(pool) == dict.fromkeys(TABLES, 2)
-    assert await purge(pool, RULES, now=NOW + KEEP + MOMENT) == 1
+    assert await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT) == 1
     assert await left(pool) == dict.fromkeys(TABLES, 1)
 
 
 async def test_a_ticket_that_nothing_was_granted_of_goes_too(pool: Pool) -> None:
     await stored(pool, state="rejected", closed=False)
-    assert await purge(pool, RULES, now=NOW + KEEP + MOMENT) == 1
+    assert await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT) == 1
 
 
 @pytest.mark.parametrize(
     ("table", "column", "value"),
     [
-        ("ticket", "times_out_at", NOW),
-        ("ticket", "closes_at", NOW),
+        ("ticket", "times_out_at", LONG_AGO),
+        ("ticket", "closes_at", LONG_AGO),
         ("ticket_grant", "live", True),
         *(
-            (table, column, NOW + MOMENT)
+            (table, column, LONG_AGO + MOMENT)
             for table, column in (
                 ("ticket", "submitted_at"),
                 ("ticket", "closed_at"),
@@ -117,10 +121,10 @@ async def test_a_ticket_with_something_that_is_not_over_is_never_old(
 ) -> None:
     await stored(pool)
     await pool.execute(f"UPDATE {table} SET {column} = $1", value)
-    assert await purge(pool, RULES, now=NOW + KEEP + MOMENT) == 0
+    assert await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT) == 0
 
 
 async def test_many_tickets_go_in_batches(pool: Pool) -> None:
     for _ in range(5):
         await stored(pool)
-    assert await purge(pool, RULES, now=NOW + KEEP + MOMENT, batch=2) == 5
+    assert await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT, batch=2) == 5

@@ -17,4 +17,9 @@ ALTER TABLE review_approver DROP CONSTRAINT review_approver_review_id_fkey,
 ALTER TABLE review_party DROP CONSTRAINT review_party_review_id_fkey,
     ADD FOREIGN KEY (review_id) REFERENCES review ON DELETE CASCADE;
 
+-- Less than the least that JIT_KEEP_DAYS takes: whatever the app role is made to say.
+CREATE TRIGGER review_kept BEFORE DELETE ON review
+    FOR EACH ROW EXECUTE FUNCTION refuse_early('closed_at', '90 days');
+CREATE TRIGGER stop_kept BEFORE DELETE ON stop
+    FOR EACH ROW EXECUTE FUNCTION refuse_early('at', '90 days');
 GRANT DELETE ON ticket, review, stop TO :app;

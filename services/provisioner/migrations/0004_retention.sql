@@ -7,4 +7,13 @@ CREATE INDEX extension_decided ON extension (decided_at) WHERE state <> 'waiting
 CREATE INDEX witness_received ON witness (received_at);
 CREATE INDEX stop_stopped ON stop (stopped_at);
 
+-- Less than the least that JIT_KEEP_DAYS takes: whatever the app role is made to say.
+CREATE TRIGGER claim_kept BEFORE DELETE ON claim
+    FOR EACH ROW EXECUTE FUNCTION refuse_early('ends_at', '90 days');
+CREATE TRIGGER extension_kept BEFORE DELETE ON extension
+    FOR EACH ROW EXECUTE FUNCTION refuse_early('received_at', '90 days');
+CREATE TRIGGER witness_kept BEFORE DELETE ON witness
+    FOR EACH ROW EXECUTE FUNCTION refuse_early('received_at', '90 days');
+CREATE TRIGGER stop_kept BEFORE DELETE ON stop
+    FOR EACH ROW EXECUTE FUNCTION refuse_early('stopped_at', '90 days');
 GRANT DELETE ON claim, extension, witness, stop, assignment TO :app;

@@ -19,4 +19,7 @@ ALTER TABLE ticket_extension DROP CONSTRAINT ticket_extension_ticket_id_fkey,
     DROP CONSTRAINT ticket_extension_target_id_revision_fkey,
     ADD FOREIGN KEY (target_id, revision) REFERENCES target_revision ON DELETE CASCADE;
 
+-- Less than the least that JIT_KEEP_DAYS takes: whatever the app role is made to say.
+CREATE TRIGGER ticket_kept BEFORE DELETE ON ticket
+    FOR EACH ROW EXECUTE FUNCTION refuse_early('submitted_at', '90 days');
 GRANT DELETE ON ticket TO :app;
