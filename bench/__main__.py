@@ -13,6 +13,7 @@ BENCHES: tuple[tuple[str, ...], ...] = (
     ("bench.approval",),
     ("bench.expiry",),
     ("bench.start",),
+    ("bench.documents",),
 )
 LONGEST_S = 900
 

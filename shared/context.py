@@ -41,6 +41,8 @@ class Context:
     use them; for `UnitOfWork.after_commit`."""
     wake_relay: Hook = lambda: None
     """Tells the relay of this process that there is something to send."""
+    republish: Hook = lambda: None
+    """Has every document of this service published again, in the background."""
     _pool: Pool | None = field(default=None, repr=False)
 
     @property

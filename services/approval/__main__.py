@@ -6,6 +6,7 @@ from services.approval.background import keep_fresh
 from services.approval.consumers import subscriptions
 from services.approval.http import reviews
 from services.approval.settings import ApprovalSettings
+from services.approval.store import retention
 from shared.foundation.environment import load
 from shared.runtime.service import Parts, Process, Service
 from shared.runtime.serving import serve
@@ -16,6 +17,7 @@ def build(settings: ApprovalSettings | None = None, *, process: Process | None =
     parts = Parts(
         routers=lambda context: (reviews.router(context),),
         subscriptions=subscriptions,
+        retention=retention.rules(keep=settings.keep),
         background=lambda context: [("refresh", partial(keep_fresh, context, settings))],
     )
     return Service("approval", settings, parts, process=process)

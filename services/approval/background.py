@@ -10,7 +10,7 @@ from typing import Final
 from services.approval.commands.refresh import is_due, refresh_review
 from services.approval.domain.review import Review
 from services.approval.settings import ApprovalSettings
-from services.approval.store import history, reviews, stops
+from services.approval.store import history, reviews
 from shared.context import Context
 from shared.contracts.event import Revisions
 from shared.contracts.subject import SubjectKind
@@ -40,7 +40,6 @@ async def refresh_reviews(context: Context) -> int:
     """Bring every open review in line with the documents; returns how many were opened anew."""
     async with context.unit_of_work() as work:
         await history.drop_ended_grants(work.conn, now=context.clock.now())
-        await stops.forget(work.conn, now=context.clock.now())
     reopened = 0
     async for batch, recorded in _batches(context):
         for review in batch:

@@ -6,6 +6,7 @@ from functools import partial
 from services.notifier import consumers, http
 from services.notifier.background.loops import run_monitor, run_sender
 from services.notifier.settings import NotifierSettings, load_settings
+from services.notifier.store import retention
 from shared.context import Context
 from shared.runtime.service import Parts, Process, Service, Task
 from shared.runtime.serving import serve
@@ -26,6 +27,7 @@ def build(settings: NotifierSettings | None = None, *, process: Process | None =
         routers=lambda context: [http.router(context, settings)],
         subscriptions=lambda context: consumers.subscriptions(context, settings),
         background=background,
+        retention=retention.RULES,
         linger_s=0.1,
     )
     service = Service("notifier", settings, parts, process=process)

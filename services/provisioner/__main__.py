@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.provisioner.background import Expiry, forget_stops
+from services.provisioner.background import Expiry
 from services.provisioner.commands.inventory import preload
 from services.provisioner.consumers import subscriptions
 from services.provisioner.domain.claims import SERVICE
@@ -19,6 +19,7 @@ from services.provisioner.limits import Gate, Slots, TokenBucket
 from services.provisioner.reconcile.engine import Engine
 from services.provisioner.reconcile.parts import EngineParts
 from services.provisioner.settings import ProvisionerSettings
+from services.provisioner.store import retention
 from services.provisioner.store.lease import LeaseLost
 from shared.context import Context
 from shared.foundation.environment import load
@@ -48,7 +49,6 @@ class Replica:
             ("lease", self.lease.run),
             ("engine", self.engine.run),
             ("expiry", self.expiry.run),
-            ("stops", lambda: forget_stops(context)),
             ("inventory", lambda: self._keep_inventory(context)),
         ]
 
@@ -140,6 +140,7 @@ def build(
             first_sight=bindings.recognition,
             subscriptions=subscriptions,
             background=lambda context: replica(context).tasks(context),
+            retention=retention.rules(keep=settings.keep),
             closing=_closing(made),
         ),
         process=process,

@@ -12,7 +12,7 @@ from services.provisioner.commands.ends import end_due, fail_unwitnessed, mark_o
 from services.provisioner.commands.extensions import postpone_broken, retry_extensions
 from services.provisioner.domain.claims import Claim
 from services.provisioner.domain.timing import Objectives
-from services.provisioner.store import extensions, schedule, witnesses
+from services.provisioner.store import extensions, schedule
 from services.provisioner.store.errors import DATABASE_AWAY
 from shared.context import Context
 from shared.observability.logs import logger
@@ -20,7 +20,6 @@ from shared.observability.logs import logger
 _LONGEST_SLEEP_S = 5.0  # a claim that another replica stored is its business; this is for its crash
 _LOCKED_AGAIN_S = 0.02
 _AFTER_NUDGE_S = 1.0
-_FORGET_EVERY_S = 3600.0
 
 log = logger("expiry")
 
@@ -149,11 +148,3 @@ class Expiry:
             await asyncio.wait_for(self._changed.wait(), seconds)
         except TimeoutError:
             return
-
-
-async def forget_stops(context: Context) -> None:
-    """Those that can meet nothing any more, now and then; not by the producer, whose ends wait for nobody."""
-    while True:
-        async with context.unit_of_work() as work:
-            await witnesses.forget_stops(work.conn, now=context.clock.now())
-        await asyncio.sleep(_FORGET_EVERY_S)

@@ -85,8 +85,7 @@ async def remove(
     if before is None:
         raise not_there(kind, document_id)
     condition.check(before.key, before.revision)
-    gone = before.model_copy(update={"deleted": True})
-    return await _save(context, work, caller, kind, before, gone)
+    return await _save(context, work, caller, kind, before, before.tombstone())
 
 
 async def plan(context: Context, kind: Kind[Any], document_id: str, body: Any | None) -> DocumentPlan:
@@ -159,7 +158,7 @@ def _fact(kind: Kind[Any], before: Document | None, after: Document, origin: Ori
         subject=after.id,
         version=after.revision,
         document=after.key,
-        name=getattr(after, "name", after.id),
+        name=getattr(before if after.deleted else after, "name", after.id),
         revision=after.revision,
         before=_body(before),
         after=None if after.deleted else _body(after),

@@ -1,17 +1,16 @@
 """The compacted documents: catalog, rules and inventory, as every replica holds them whole.
 
-A document is replaced whole under its key `<kind>/<id>`; deletion is the same document with
-`deleted: true`, and ids of our own making are never reused. `revision` is the owner's counter after the
-change.
+A document is replaced whole under its key `<kind>/<id>`; what is left of a deleted one is a `Tombstone`, and
+ids of our own making are never reused. `revision` is the owner's counter after the change.
 Selectors are strings: accounts `acct:<12 digits>`, `ou:<id>`, `tag:<key>=<value>` (percent-encoded, see
 shared/policy/tags.py) or `*`; sets
 `ps:<id>`, `psg:<id>` or `*`; subjects `user:<id>` or `group:<id>`.
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -33,6 +32,9 @@ class Document(Contract):
     id: str
     revision: int = 0
     deleted: bool = False
+    together_until: int = Field(default=0, exclude_if=lambda last: last == 0)
+    """The last revision of those that were written together, where it was not written alone. Readers show all
+    of a write or nothing: half a group would decide what the whole one does not."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -50,11 +52,54 @@ class Document(Contract):
         return type(self).KIND
 
     @property
+    def contract(self) -> "type[Document]":
+        """The class of its kind, of a tombstone too."""
+        return type(self)
+
+    @property
     def fingerprint(self) -> int:
         """What it adds (by XOR) to its owner's marker; nothing when deleted."""
-        if self.deleted:
-            return 0
-        return int.from_bytes(hashlib.sha256(f"{self.key}@{self.revision}".encode()).digest(), "big")
+        return 0 if self.deleted else fingerprint(self.key, self.revision)
+
+    def tombstone(self) -> "Tombstone":
+        """What is left of it once it is deleted."""
+        return Tombstone(of=self.kind, id=self.id, revision=self.revision, together_until=self.together_until)
+
+
+def fingerprint(key: str, revision: int) -> int:
+    """What a live document adds to its owner's marker."""
+    return int.from_bytes(hashlib.sha256(f"{key}@{revision}".encode()).digest(), "big")
+
+
+class Tombstone(Document):
+    """What is left of a deleted document: that it is gone since which revision, and nothing of what it said.
+
+    It is kept for ever, so nothing of a person may be in it. Its record's type says its kind.
+    """
+
+    of: str = Field(exclude=True)
+    deleted: bool = True
+
+    @classmethod
+    def of_kind(cls, kind: str, head: "DocumentHead") -> "Tombstone":
+        return cls(of=kind, id=head.id, revision=head.revision, together_until=head.together_until)
+
+    @property
+    def kind(self) -> str:
+        return self.of
+
+    @property
+    def contract(self) -> type[Document]:
+        return DOCUMENTS[self.of]
+
+
+class DocumentHead(Contract):
+    """The part that a live document and a tombstone have in common: enough to tell which it is."""
+
+    id: str
+    revision: int
+    deleted: bool = False
+    together_until: int = 0
 
 
 # catalog: owned by ticket
@@ -217,8 +262,51 @@ class Group(Document):
     AWS_ID: ClassVar[bool] = True
 
     name: str
-    members: tuple[str, ...] = ()
-    """User ids."""
+
+
+MEMBERSHIP_SHARDS: Final = 16
+"""Of 20,000 members one shard is 60 kB, a fifteenth of what fits into a message; and a small group is few
+documents. With another number people move between shards, and every group is written anew."""
+
+
+class Membership(Document):
+    """Those members of a group whose ids fall into one shard. Its id is `<group>/<shard>`.
+
+    A person is in the same shard of every group for ever, so that a change of one membership is one document.
+    """
+
+    KIND: ClassVar[str] = "membership"
+    OWNER: ClassVar[str] = "provisioner"
+    AWS_ID: ClassVar[bool] = True
+
+    members: tuple[str, ...]
+    """User ids, sorted."""
+
+    @property
+    def group(self) -> str:
+        return group_of_shard(self.id)
+
+    @classmethod
+    def shards(cls, group_id: str, members: Iterable[str]) -> "list[Membership]":
+        """All members of a group; a shard without members is no document."""
+        found: dict[str, list[str]] = {}
+        for member in sorted(members):
+            found.setdefault(shard_of(group_id, member), []).append(member)
+        return [cls(id=shard, members=tuple(inside)) for shard, inside in sorted(found.items())]
+
+
+def shard_of(group_id: str, user_id: str) -> str:
+    """The id of the one document that says whether the person is in the group."""
+    return f"{group_id}/{hashlib.sha256(user_id.encode()).digest()[0] % MEMBERSHIP_SHARDS:x}"
+
+
+def shards_of(group_id: str) -> list[str]:
+    """Ids of all documents that a group's members may be in."""
+    return [f"{group_id}/{shard:x}" for shard in range(MEMBERSHIP_SHARDS)]
+
+
+def group_of_shard(shard_id: str) -> str:
+    return shard_id.rpartition("/")[0]
 
 
 class Binding(Document):

@@ -7,6 +7,7 @@ a field is its description in docs/settings.md: meaning, unit, and why this defa
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from email.utils import parseaddr
 from functools import partial
 from pathlib import Path
@@ -150,6 +151,10 @@ class ServiceSettings(BaseSettings):
     table_stale_after_s: float = Field(default=60.0, gt=0, le=3600)
     """Seconds after which markers refuse writes: the copy of policy and inventory may be out of date. Six
     markers are missed by then."""
+    keep_days: int = Field(default=400, ge=100, le=36_500)
+    """Days for which tickets, reviews with their votes, and grants are kept once all about them is over. A
+    year and a month: whoever reviews last year's access still finds it. The least is longer than a fact can
+    come again. Everything else has fixed times, see docs/retention.md."""
     kafka: KafkaSettings = Field(default_factory=partial(read, KafkaSettings))
     """The broker; set by the variables `JIT_KAFKA_*`."""
     smtp: SmtpSettings = Field(default_factory=partial(read, SmtpSettings))
@@ -167,6 +172,10 @@ class ServiceSettings(BaseSettings):
         if self.env == "production" and (reasons := list(self.unfit())):
             raise ValueError("\n".join(reasons))
         return self
+
+    @property
+    def keep(self) -> timedelta:
+        return timedelta(days=self.keep_days)
 
     def unfit(self) -> Iterator[str]:
         """Why production cannot work with these or trust them: every reason, by the variable's name."""

@@ -97,9 +97,9 @@ async def identify(
     inventory is not read.
     """
     sight = Sight(token, claims, _named_by(claims, snapshot), cause)
-    bound = snapshot.binding(claims.iss, claims.sub)
-    if bound is not None and bound.deleted:
+    if snapshot.is_replaced(claims.iss, claims.sub):
         raise replaced()
+    bound = snapshot.binding(claims.iss, claims.sub)
     if bound is not None and bound.user_id == sight.user.id:
         return Principal(sight.user, sight.actor)
     if bound is None:

@@ -1,17 +1,15 @@
-"""Forgets rows past their retention: outbox, inbox and idempotency keys.
+"""How long what every service has for messages and requests is kept: rules for shared/database/retention.py.
 
-A task of its own on the pool, in batches that commit one by one: neither the relay nor a command waits for
-it. Started by shared/runtime/service.py in every replica; rows are locked in one order, so that two may meet.
+A record may come again for as long as a topic keeps it and an outbox can replay it: 30 days. What tells that
+it has come before outlives that.
 """
 
-import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from shared.contracts import topics
 from shared.contracts.stop import AFTERWARDS
-from shared.database.pool import Pool
-from shared.foundation.clock import Clock
+from shared.database.retention import Rule
 from shared.messaging.outbox import MARKER_TYPE
 
 KEEP_SENT: Final = timedelta(days=30)
@@ -21,9 +19,8 @@ KEEP_INBOX: Final = timedelta(days=45)
 KEEP_IDEMPOTENCY: Final = timedelta(days=7)
 KEEP_MARKERS: Final = timedelta(days=1)
 """One is written every ten seconds by each replica, and only the newest says anything."""
-EVERY_S: Final = 3600.0
-BATCH: Final = 5000
-"""Rows a statement: well under a second, so that no lock of its is noticed."""
+KEEP_LETTERS: Final = timedelta(days=90)
+"""Dealt with or not: after that what it was about is over, and nothing around it can be replayed any more."""
 
 _SENT: Final = """
     DELETE FROM outbox WHERE id IN (
@@ -35,7 +32,7 @@ _SENT: Final = """
 _STOPS: Final = """
     DELETE FROM outbox WHERE id IN (
         SELECT id FROM outbox WHERE sent_at IS NOT NULL AND created_at < $1 AND CASE WHEN topic = $3
-            THEN (convert_from(payload, 'UTF8')::json ->> 'ends_by')::timestamptz < $4 END
+            THEN (convert_from(payload, 'UTF8')::json ->> 'ends_by')::timestamptz < $1 END
         ORDER BY created_at, id LIMIT $2 FOR UPDATE
     )
 """
@@ -57,32 +54,18 @@ _IDEMPOTENCY: Final = """
         ORDER BY created_at, key LIMIT $2 FOR UPDATE
     )
 """
-
-
-async def run(pool: Pool, clock: Clock) -> None:
-    """At the start and every hour; ends only by cancellation."""
-    while True:
-        await purge(pool, now=clock.now())
-        await asyncio.sleep(EVERY_S)
-
-
-async def purge(pool: Pool, *, now: datetime, batch: int = BATCH) -> int:
-    """Forget what is past its retention and say how many rows; unsent ones are never forgotten."""
-    return (
-        await _delete(pool, _SENT, now - KEEP_SENT, batch, topics.STOP)
-        + await _delete(pool, _STOPS, now - KEEP_SENT, batch, topics.STOP, now - AFTERWARDS)
-        + await _delete(pool, _MARKERS, now - KEEP_MARKERS, batch, MARKER_TYPE)
-        + await _delete(pool, _INBOX, now - KEEP_INBOX, batch)
-        + await _delete(pool, _IDEMPOTENCY, now - KEEP_IDEMPOTENCY, batch)
+_LETTERS: Final = """
+    DELETE FROM dead_letter WHERE id IN (
+        SELECT id FROM dead_letter WHERE parked_at < $1 ORDER BY parked_at, id LIMIT $2 FOR UPDATE
     )
+"""
 
-
-async def _delete(pool: Pool, statement: str, before: datetime, batch: int, *more: str | datetime) -> int:
-    """Batch after batch until one is not full."""
-    total = 0
-    while True:
-        status = await pool.execute(statement, before, batch, *more)
-        deleted = int(status.rsplit(" ", 1)[-1])
-        total += deleted
-        if deleted < batch:
-            return total
+RULES: Final = (
+    Rule("outbox", KEEP_SENT, _SENT, given=(topics.STOP,)),
+    Rule("outbox", AFTERWARDS, _STOPS, given=(topics.STOP,)),
+    Rule("outbox", KEEP_MARKERS, _MARKERS, given=(MARKER_TYPE,)),
+    Rule("inbox", KEEP_INBOX, _INBOX),
+    Rule("idempotency_key", KEEP_IDEMPOTENCY, _IDEMPOTENCY),
+    Rule("dead_letter", KEEP_LETTERS, _LETTERS, batch=500),
+)
+"""A dead letter may be a megabyte."""

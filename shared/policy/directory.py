@@ -25,23 +25,24 @@ _Sets: TypeAlias = "HashTrieMap[str, frozenset[str]]"
 
 @dataclass(frozen=True, slots=True)
 class Memberships:
-    """Containers and their members, with the way back."""
+    """Containers and their members, with the way back. Parts of a container share no member."""
 
     _members: _Sets = field(default_factory=HashTrieMap, repr=False)
     _containers: _Sets = field(default_factory=HashTrieMap, repr=False)
 
-    def put(self, container: str, members: Iterable[str]) -> "Memberships":
-        """With these members in the container; no members removes it."""
-        before, after = self.members(container), frozenset(members)
+    def put(self, part: str, members: Iterable[str], *, of: str | None = None) -> "Memberships":
+        """With these members in the container, or in that part of the container `of`; none removes it."""
+        container = part if of is None else of
+        before, after = self.members(part), frozenset(members)
         containers = self._containers
         for member in before - after:
             containers = _set(containers, member, self.containers(member) - {container})
         for member in after - before:
             containers = _set(containers, member, self.containers(member) | {container})
-        return Memberships(_set(self._members, container, after), containers)
+        return Memberships(_set(self._members, part, after), containers)
 
-    def members(self, container: str) -> frozenset[str]:
-        return self._members.get(container, _NONE)
+    def members(self, part: str) -> frozenset[str]:
+        return self._members.get(part, _NONE)
 
     def containers(self, member: str) -> frozenset[str]:
         return self._containers.get(member, _NONE)
@@ -55,15 +56,15 @@ class Directory:
     _by_handle: "HashTrieMap[_Handle, frozenset[str]]" = field(default_factory=HashTrieMap, repr=False)
 
     def put(self, user: User) -> "Directory":
-        """With the user as the document says; without a deleted one."""
-        by_handle = self._by_handle
-        for handle in _handles(self._users.get(user.id)):
-            by_handle = _set(by_handle, handle, by_handle[handle] - {user.id})
-        if user.deleted:
-            return Directory(self._users.discard(user.id), by_handle)
+        """With the user as the document says."""
+        by_handle = self._without_handles(user.id)
         for handle in _handles(user):
             by_handle = _set(by_handle, handle, by_handle.get(handle, _NONE) | {user.id})
         return Directory(self._users.insert(user.id, user), by_handle)
+
+    def remove(self, user_id: str) -> "Directory":
+        """Without that user."""
+        return Directory(self._users.discard(user_id), self._without_handles(user_id))
 
     def get(self, user_id: str) -> User | None:
         return self._users.get(user_id)
@@ -72,6 +73,12 @@ class Directory:
         """Every user, enabled or not, with that handle; `issuer` counts for external ids only."""
         handle = _handle(lookup, value, issuer)
         return [self._users[user_id] for user_id in sorted(self._by_handle.get(handle, _NONE))]
+
+    def _without_handles(self, user_id: str) -> "HashTrieMap[_Handle, frozenset[str]]":
+        by_handle = self._by_handle
+        for handle in _handles(self._users.get(user_id)):
+            by_handle = _set(by_handle, handle, by_handle[handle] - {user_id})
+        return by_handle
 
 
 def name_of(document: Document) -> str:

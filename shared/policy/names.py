@@ -77,9 +77,11 @@ def _as_id(snapshot: Snapshot, kind: Kind, text: str) -> str | None:
         match = _ACCOUNT.fullmatch(text)
         return match["id"] if match else None
     if kind is PermissionSet and text.startswith("arn:"):
-        found = snapshot.ever(PermissionSet, text.rpartition("/")[2])
-        return found.id if found is not None and found.arn == text else None
-    return text if snapshot.ever(kind, text) is not None else None
+        set_id = text.rpartition("/")[2]
+        found = snapshot.get(PermissionSet, set_id)
+        gone = found is None and snapshot.knows(PermissionSet, set_id)
+        return set_id if gone or (found is not None and found.arn == text) else None
+    return text if snapshot.knows(kind, text) else None
 
 
 @dataclass

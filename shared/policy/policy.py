@@ -6,14 +6,14 @@ decision is answered here and nowhere else: whoever gets a snapshot may decide o
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Final, Literal
 
 from shared.contracts.documents import COUNTERS, Document, Marker
 from shared.contracts.event import Revisions
-from shared.foundation.clock import EPOCH, Clock
+from shared.foundation.clock import Clock
 from shared.foundation.errors import NotReady
 from shared.policy.owner_copy import OwnerCopy
 from shared.policy.row import RowRefused
@@ -22,6 +22,12 @@ from shared.policy.snapshot import Snapshot
 Purpose = Literal["read", "write", "configure"]
 """What a snapshot is for. Reading needs complete documents, however old; writing also fresh ones and none
 that was refused; configuring is writing that may mend a refused document."""
+LATEST_MARKER: Final = timedelta(seconds=60)
+"""How far a marker may be ahead of the clock here: the owner's database has a clock of its own."""
+
+
+class MarkerRefused(ValueError):
+    """An owner's statement that can prove nothing."""
 
 
 class Policy:
@@ -43,21 +49,19 @@ class Policy:
 
     # fed
 
-    def take(self, owner: str, document: Document) -> None:
-        """Apply one document of its owner's; the same or an older revision than known is ignored."""
-        if not self._copies[owner].take(document):
-            return
-        try:
-            self._snapshot = self._snapshot.replace(document)
-        except RowRefused as error:
-            self.refused[document.key] = str(error)
-            return
-        self.refused.pop(document.key, None)
-        self._changed()
+    def take(self, owner: str, *documents: Document) -> None:
+        """Apply documents of their owner's; the same or an older revision than known is ignored."""
+        self._show(self._copies[owner].take(*documents))
 
     def note_marker(self, marker: Marker) -> None:
-        """Compare what is here with an owner's statement of what a complete copy is."""
-        self._copies[marker.owner].note(marker)
+        """Compare what is here with an owner's statement of what a complete copy is.
+
+        Raises MarkerRefused for a statement from later than any difference of clocks explains.
+        """
+        now = self._clock.now()
+        if marker.at > now + LATEST_MARKER:
+            raise MarkerRefused(f"a marker of {marker.owner} is dated {marker.at}, which is to come")
+        self._show(self._copies[marker.owner].note(marker, now=now))
         self._snapshot = self._snapshot.counted(marker)
         if self._directory_read:
             self.know_people()
@@ -157,9 +161,7 @@ class Policy:
     @property
     def age(self) -> timedelta:
         """Age of the oldest of the owners' newest markers; never fresh while one is missing."""
-        markers = [copy.marker for copy in self._copies.values()]
-        oldest = min((marker.at for marker in markers if marker), default=EPOCH)
-        return self._clock.now() - (EPOCH if None in markers else oldest)
+        return self._clock.now() - min(copy.fresh_at for copy in self._copies.values())
 
     @property
     def stale(self) -> bool:
@@ -167,6 +169,18 @@ class Policy:
         return self.age > self._stale_after
 
     # inside
+
+    def _show(self, documents: Sequence[Document]) -> None:
+        """All of them between two questions."""
+        for document in documents:
+            try:
+                self._snapshot = self._snapshot.replace(document)
+            except RowRefused as error:
+                self.refused[document.key] = str(error)
+            else:
+                self.refused.pop(document.key, None)
+        if documents:
+            self._changed()
 
     def _changed(self) -> None:
         waiting, self._waiting = self._waiting, []

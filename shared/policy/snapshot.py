@@ -21,12 +21,15 @@ from shared.contracts.documents import (
     Document,
     Group,
     Marker,
+    Membership,
     PermissionSet,
     RegisteredAccount,
     RegisteredSet,
     SetGroup,
     User,
     binding_id,
+    group_of_shard,
+    shards_of,
 )
 from shared.contracts.event import Revisions
 from shared.policy.directory import Directory, Lookup, Memberships, name_order
@@ -54,6 +57,8 @@ _NO_ROLE: Final = frozenset({"role:nobody"})
 _Documents: TypeAlias = "HashTrieMap[str, HashTrieMap[str, Document]]"
 _NAMED: Final = (Account, PermissionSet, SetGroup)
 """Kinds whose names are looked up here; a person's are in the directory."""
+_COMPILED: Final = (AccessScope, ApprovalRule)
+"""Kinds that have rows."""
 _Rules: TypeAlias = "HashTrieMap[str, HashTrieMap[str, ApprovalRule]]"
 
 
@@ -111,7 +116,7 @@ class Snapshot:
     def replace(self, *documents: Document) -> "Snapshot":
         """With each document in the place of the one with its key, whatever their revisions.
 
-        Raises RowRefused for a document the policy cannot hold.
+        Of one that is deleted only that is kept. Raises RowRefused for a document the policy cannot hold.
         """
         after = self
         for document in documents:
@@ -120,7 +125,7 @@ class Snapshot:
 
     def without(self, *documents: Document) -> "Snapshot":
         """As if these had been deleted."""
-        return self.replace(*(document.model_copy(update={"deleted": True}) for document in documents))
+        return self.replace(*(document.tombstone() for document in documents))
 
     def counted(self, marker: Marker) -> "Snapshot":
         """With an owner's counter, which also moves by changes that left no document here."""
@@ -133,10 +138,9 @@ class Snapshot:
         found = self._of_kind(kind).get(document_id)
         return found if isinstance(found, kind) and not found.deleted else None
 
-    def ever(self, kind: type[D], document_id: str) -> D | None:
-        """The same, and a deleted one as it was last."""
-        found = self._of_kind(kind).get(document_id)
-        return found if isinstance(found, kind) else None
+    def knows(self, kind: type[Document], document_id: str) -> bool:
+        """Whether there is or was such a document."""
+        return document_id in self._of_kind(kind)
 
     def all(self, kind: type[D]) -> tuple[D, ...]:
         """Every document of that class that is not deleted, by id."""
@@ -182,7 +186,7 @@ class Snapshot:
         return self._groups.containers(user_id)
 
     def members_of(self, group_id: str) -> frozenset[str]:
-        return self._groups.members(group_id)
+        return frozenset().union(*(self._groups.members(shard) for shard in shards_of(group_id)))
 
     def people(self, subjects: Iterable[str]) -> frozenset[str]:
         """The enabled users whom the subjects name, by themselves or through groups and roles."""
@@ -215,8 +219,12 @@ class Snapshot:
     # sign-ins
 
     def binding(self, iss: str, sub: str) -> Binding | None:
-        """Of an issuer's subject; a deleted one as it was last. None for a subject nobody has seen."""
-        return self.ever(Binding, binding_id(iss, sub))
+        """Of an issuer's subject; None for one that nobody has seen, or that another took the place of."""
+        return self.get(Binding, binding_id(iss, sub))
+
+    def is_replaced(self, iss: str, sub: str) -> bool:
+        """Whether the subject was bound, and is not any more."""
+        return self.knows(Binding, binding_id(iss, sub)) and self.binding(iss, sub) is None
 
     def bindings_of(self, user_id: str) -> list[Binding]:
         """The person's live bindings, of every issuer."""
@@ -305,45 +313,71 @@ class Snapshot:
     # inside
 
     def _with(self, document: Document) -> "Snapshot":
-        rows = _rows(document)
-        changes: dict[str, Any] = dict(self._indexed(document))
+        kept = document.tombstone() if document.deleted else document
+        rows = _rows(kept)
+        changes: dict[str, Any] = dict(self._indexed(kept))
         if rows is not None:
-            changes["_engine"] = self._engine.replace(document.key, rows)
-        beside = self._of_kind(type(document)).insert(document.id, document)
+            changes["_engine"] = self._engine.replace(kept.key, rows)
+        beside = self._of_kind(kept.contract).insert(kept.id, kept)
         return replace(
             self,
-            revisions=self.revisions.raised(COUNTERS[document.OWNER], document.revision),
-            _documents=self._documents.insert(document.kind, beside),
+            revisions=self.revisions.raised(COUNTERS[kept.contract.OWNER], kept.revision),
+            _documents=self._documents.insert(kept.kind, beside),
             _sorted={},
             **changes,
         )
 
     def _indexed(self, document: Document) -> Iterator[tuple[str, object]]:
         """The indexes that a document stands in, with the document in them."""
-        if isinstance(document, _NAMED):
-            names = self._names.get(document.kind, Memberships())
-            put = names.put(document.id, () if document.deleted else (document.name,))
-            yield "_names", self._names.insert(document.kind, put)
+        if document.deleted:
+            yield from self._removed(document)
+        elif isinstance(document, _NAMED):
+            yield "_names", self._with_name(document, document.name)
         if isinstance(document, User):
             yield "_directory", self._directory.put(document)
-        elif isinstance(document, Group):
-            yield "_groups", self._groups.put(document.id, () if document.deleted else document.members)
+        elif isinstance(document, Membership):
+            yield "_groups", self._groups.put(document.id, document.members, of=document.group)
         elif isinstance(document, SetGroup):
-            yield "_set_groups", self._set_groups.put(document.id, () if document.deleted else document.sets)
+            yield "_set_groups", self._set_groups.put(document.id, document.sets)
         elif isinstance(document, ApprovalRule):
-            yield "_rules", self._with_rule(document)
+            rules = self._without_rule(document.id)
+            beside: HashTrieMap[str, ApprovalRule] = rules.get(document.accounts) or HashTrieMap()
+            yield "_rules", rules.insert(document.accounts, beside.insert(document.id, document))
         elif isinstance(document, Binding):
-            users = () if document.deleted else (document.user_id,)
-            yield "_bindings", self._bindings.put(document.id, users)
+            yield "_bindings", self._bindings.put(document.id, (document.user_id,))
 
-    def _with_rule(self, rule: ApprovalRule) -> _Rules:
-        rules, before = self._rules, self.get(ApprovalRule, rule.id)
-        if before is not None:
-            rules = rules.insert(before.accounts, rules[before.accounts].remove(before.id))
-        if rule.deleted:
-            return rules
-        beside: HashTrieMap[str, ApprovalRule] = rules.get(rule.accounts) or HashTrieMap()
-        return rules.insert(rule.accounts, beside.insert(rule.id, rule))
+    def _removed(self, gone: Document) -> Iterator[tuple[str, object]]:
+        """The same without it: by its kind and id alone, since a tombstone has nothing else."""
+        if issubclass(gone.contract, _NAMED):
+            yield "_names", self._with_name(gone)
+        if gone.contract is User:
+            yield "_directory", self._directory.remove(gone.id)
+        elif gone.contract is Group:
+            yield "_groups", self._without_members(gone.id, *shards_of(gone.id))
+        elif gone.contract is Membership:
+            yield "_groups", self._without_members(group_of_shard(gone.id), gone.id)
+        elif gone.contract is SetGroup:
+            yield "_set_groups", self._set_groups.put(gone.id, ())
+        elif gone.contract is ApprovalRule:
+            yield "_rules", self._without_rule(gone.id)
+        elif gone.contract is Binding:
+            yield "_bindings", self._bindings.put(gone.id, ())
+
+    def _with_name(self, document: Document, *names: str) -> "HashTrieMap[str, Memberships]":
+        known = self._names.get(document.kind, Memberships())
+        return self._names.insert(document.kind, known.put(document.id, names))
+
+    def _without_members(self, group_id: str, *shards: str) -> Memberships:
+        groups = self._groups
+        for shard in shards:
+            groups = groups.put(shard, (), of=group_id)
+        return groups
+
+    def _without_rule(self, rule_id: str) -> _Rules:
+        before = self.get(ApprovalRule, rule_id)
+        if before is None:
+            return self._rules
+        return self._rules.insert(before.accounts, self._rules[before.accounts].remove(rule_id))
 
     def _in_order(self, kind: type[D], by: str, key: Callable[[Document], tuple[str, ...]]) -> tuple[D, ...]:
         if (kind, by) not in self._sorted:
@@ -379,13 +413,13 @@ class Snapshot:
         if kind == "user":
             return frozenset({name})
         groups = {name} if kind == "group" else self.roles.get(name, frozenset())
-        return frozenset(user_id for group in groups for user_id in self._groups.members(group))
+        return frozenset(user_id for group in groups for user_id in self.members_of(group))
 
 
 def _rows(document: Document) -> tuple[Row, ...] | None:
     """The rows a document compiles to; None where its kind has none."""
     if isinstance(document, AccessScope):
-        return () if document.deleted else scope_rows(document)
+        return scope_rows(document)
     if isinstance(document, ApprovalRule):
-        return () if document.deleted else rule_rows(document)
-    return None
+        return rule_rows(document)
+    return () if document.contract in _COMPILED else None

@@ -71,7 +71,7 @@ class OutboxReplayed(Shown):
 
 
 class DocumentsRepublished(Shown):
-    """How many documents were published again."""
+    """How many documents are published again, in the background, in batches."""
 
     documents: int
 
@@ -158,7 +158,7 @@ def _add_sending_again(router: APIRouter, context: Context) -> None:
         operation_id=f"republish_{service}_documents",
     )
     async def republish_documents(caller: Caller = _MENDING) -> Response:
-        """Publish what this service's topics of documents lack."""
+        """Publish all documents of this service again, for a topic that lost some."""
         return await write(context, caller, partial(_republish, context, caller), _accepted)
 
 
@@ -175,10 +175,8 @@ def _add_alerts(router: APIRouter, context: Context) -> None:
 
 async def _republish(context: Context, caller: Caller, work: UnitOfWork) -> DocumentsRepublished:
     _note(context, work, caller, "documents.republish")
-    now = context.clock.now()
-    count = await document_store.republish(work, context.service, at=now)
-    await document_store.publish_marker(work, context.service, at=now)
-    return DocumentsRepublished(documents=count)
+    work.after_commit(context.republish)
+    return DocumentsRepublished(documents=len(await document_store.revisions(work.conn)))
 
 
 def _accepted(result: BaseModel) -> StoredAnswer:

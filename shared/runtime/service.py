@@ -21,9 +21,9 @@ from shared.context import Context
 from shared.contracts import topics
 from shared.contracts.event import Event
 from shared.database.pool import LOST_DATABASE, create_pool
+from shared.database.retention import Rule, forget_for_ever
 from shared.database.schema import missing_migrations
 from shared.database.unit_of_work import UnitOfWork
-from shared.documents import document_store
 from shared.documents.tables import Tables
 from shared.foundation.clock import Clock, ManualClock
 from shared.foundation.settings import ServiceSettings
@@ -48,9 +48,9 @@ from shared.observability.logs import logger
 from shared.policy.policy import Policy
 from shared.runtime import probes
 from shared.runtime.operations import operations_router
+from shared.runtime.publishing import Publisher
 from shared.runtime.watch import Watch
 
-MARKER_EVERY_S = 10.0
 SETTLED_AFTER_S = 30.0
 """A restarted task that has run so long works again: its alert is cleared, its next delay is short."""
 LOST_TOO_OFTEN = 3
@@ -77,6 +77,8 @@ class Parts:
     background: Callable[[Context], Sequence[Task]] = lambda _context: ()
     first_sight: Callable[[Context], FirstSight] | None = None
     """Says whom a subject is that no document names, where that is not the provisioner's to be asked."""
+    retention: Sequence[Rule] = ()
+    """When rows of its own tables are forgotten."""
     record: Callable[[UnitOfWork, Event], None] | None = None
     """Where facts outside commands go, where it is not the outbox."""
     closing: Callable[[], Awaitable[None]] | None = None
@@ -129,6 +131,10 @@ class Service:
             clock=process.clock,
         )
         self.context.wake_relay = self.relay.wake
+        self._publisher: Publisher | None = None
+        if any(topic.owner == name for topic in topics.COMPACTED):
+            self._publisher = Publisher(self.context)
+            self.context.republish = self._publisher.republish
         self._watch = Watch(
             self.context,
             self.relay,
@@ -233,6 +239,8 @@ class Service:
             return f"no partitions of {', '.join(self.consumer.topics)} are assigned"
         if self.relay.state == "down":
             return "the relay neither holds its lock nor waits for it"
+        if self._publisher is not None and self._publisher.problem:
+            return self._publisher.problem
         if not self.context.policy.ready:
             return f"tables: waiting for {self.context.policy.waits_for}"
         return None
@@ -255,11 +263,10 @@ class Service:
         self._spawn("relay", self.relay.run)
         if self._own_tables:
             self._spawn("tables", self.context.tables.run)
-        if any(topic.owner == self.name for topic in topics.COMPACTED):
-            await self._until_done("documents", self._republish)
-            self._spawn("markers", self._publish_markers)
+        if self._publisher is not None:
+            self._spawn("documents", self._publisher.run)
         self._spawn("clock", self._keep_clock)
-        self._spawn("retention", lambda: retention.run(self.context.pool, self.context.clock))
+        self._spawn("retention", self._forget)
         self._spawn("watch", self._watch.run)
         for task_name, run in self._parts.background(self.context):
             self._spawn(task_name, run)
@@ -298,12 +305,6 @@ class Service:
             pool.terminate()
             raise
         self.context.set_pool(pool)
-
-    async def _republish(self) -> None:
-        async with self.context.unit_of_work() as work:
-            now = self.context.clock.now()
-            await document_store.republish(work, self.name, at=now)
-            await document_store.publish_marker(work, self.name, at=now)
 
     # staying up
 
@@ -354,11 +355,9 @@ class Service:
         finally:
             clearing.cancel()
 
-    async def _publish_markers(self) -> None:
-        while True:
-            await asyncio.sleep(MARKER_EVERY_S)
-            async with self.context.unit_of_work() as work:
-                await document_store.publish_marker(work, self.name, at=self.context.clock.now())
+    async def _forget(self) -> None:
+        rules = (*retention.RULES, *self._parts.retention)
+        await forget_for_ever(self.context.pool, self.context.clock, rules)
 
     async def _keep_clock(self) -> None:
         while True:

@@ -17,7 +17,7 @@ from shared.contracts.approval import (
     ReviewStageOpened,
     ReviewVoided,
 )
-from shared.contracts.documents import ApprovalRule, Group
+from shared.contracts.documents import ApprovalRule
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.stop import StopFact, TicketTerminated, TicketWithdrawn
 from shared.contracts.ticket import (
@@ -412,17 +412,8 @@ async def test_refresh_after_a_membership_change_rewrites_who_may_vote_and_says_
     await submit(service, of)
     facts = await said(service)
     (review,) = await reviews_of(service, of)
-    owners = Group(
-        id=org.group_id("owners-prod"),
-        name="owners-prod",
-        members=(org.user_id("cora"), org.user_id("bob"), org.user_id("ann")),
-        revision=99,
-    )
-    put_documents(
-        service.context.tables,
-        "provisioner",
-        [one for one in org.everything()["provisioner"] if one.key != owners.key] + [owners],
-    )
+    owners = org.members(org.group_id("owners-prod"), *map(org.user_id, ("cora", "bob", "ann")), revision=99)
+    put_documents(service.context.tables, "provisioner", org.replaced("provisioner", *owners))
     assert await refresh_reviews(service.context) == 0
     async with service.context.pool.acquire() as conn:
         recorded = await reviews.recorded_approvers(conn, [review.id])

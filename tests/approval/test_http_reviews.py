@@ -6,7 +6,6 @@ from services.approval.background import refresh_reviews
 from services.approval.domain.review import Review
 from shared.configuration.kinds.sensitive_mark import SensitiveMark
 from shared.contracts.configuration import AuthzDenied
-from shared.contracts.documents import Group
 from shared.foundation.clock import ManualClock, new_id
 from shared.runtime.service import Service
 from tests.approval.builders import put_documents, replace_rules, target, ticket
@@ -23,14 +22,8 @@ async def listed(desk: Desk, who: str, **params: object) -> list[str]:
 
 def members_of_owners(service: Service, *names: str) -> None:
     """Let the inventory say who owns production from now on."""
-    owners = Group(
-        id=org.group_id("owners-prod"),
-        name="owners-prod",
-        members=tuple(org.user_id(name) for name in names),
-        revision=99,
-    )
-    others = [one for one in org.everything()["provisioner"] if one.key != owners.key]
-    put_documents(service.context.tables, "provisioner", [*others, owners])
+    shards = org.members(org.group_id("owners-prod"), *map(org.user_id, names), revision=99)
+    put_documents(service.context.tables, "provisioner", org.replaced("provisioner", *shards))
 
 
 # one review

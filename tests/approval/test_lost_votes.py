@@ -9,7 +9,6 @@ from services.approval.domain.review import Background, Review, ReviewState
 from services.approval.domain.votes import open_next_stage
 from shared.contracts.approval import ReviewApproved, ReviewFact, ReviewStageOpened
 from shared.contracts.change import Change
-from shared.contracts.documents import Group
 from shared.contracts.event import Revisions
 from shared.foundation.clock import ManualClock
 from shared.foundation.errors import Conflict
@@ -127,14 +126,8 @@ def test_reject_of_somebody_who_left_still_counts() -> None:
 
 def owners(service: Service, *names: str, revision: int) -> None:
     """Let the inventory say who owns production from now on."""
-    group = Group(
-        id=org.group_id("owners-prod"),
-        name="owners-prod",
-        members=tuple(org.user_id(name) for name in names),
-        revision=revision,
-    )
-    others = [one for one in org.everything()["provisioner"] if one.key != group.key]
-    put_documents(service.context.tables, "provisioner", [*others, group])
+    shards = org.members(org.group_id("owners-prod"), *map(org.user_id, names), revision=revision)
+    put_documents(service.context.tables, "provisioner", org.replaced("provisioner", *shards))
 
 
 async def test_refresh_goes_back_to_a_stage_that_lost_its_vote(desk: Desk, service: Service) -> None:

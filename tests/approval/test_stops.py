@@ -10,15 +10,16 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from services.approval import views
-from services.approval.background import refresh_reviews
 from services.approval.domain.review import ReviewState
 from services.approval.store import reviews
+from services.approval.store.retention import rules
 from shared.contracts import topics
 from shared.contracts.approval import ReviewVoided
 from shared.contracts.event import Event
 from shared.contracts.stop import AFTERWARDS, StopFact, TicketReturned, TicketTerminated, TicketWithdrawn
 from shared.contracts.ticket import TargetState, Ticket, TicketRevised, TicketSubmitted, TicketTimedOut
 from shared.contracts.windows import LONGEST_LEAD, LONGEST_WINDOW
+from shared.database.retention import purge
 from shared.foundation.clock import ManualClock
 from shared.messaging.batch import Failure
 from shared.runtime.service import Service
@@ -193,7 +194,8 @@ async def test_stop_without_readable_ids_is_parked_with_an_alert_and_voids_nothi
 
 
 async def remembered(service: Service) -> bool:
-    await refresh_reviews(service.context)
+    stops = [rule for rule in rules(keep=400 * DAY) if rule.table == "stop"]
+    await purge(service.context.pool, stops, now=service.context.clock.now())
     found: bool = await service.context.pool.fetchval("SELECT EXISTS (SELECT FROM stop)")
     return found
 

@@ -27,10 +27,8 @@ from tests.support.waiting import until
         "DELETE FROM vote",
         "UPDATE review_voter SET person = 'user-dora'",
         "DELETE FROM review_voter",
-        "DELETE FROM review",
-        "DELETE FROM stop",
         "UPDATE stop SET revision = 0",
-        "DELETE FROM ticket",
+        "DELETE FROM stop",
         "TRUNCATE review CASCADE",
         "DROP TABLE vote",
     ],
@@ -38,6 +36,16 @@ from tests.support.waiting import until
 async def test_service_role_cannot_take_anything_back(service: Service, statement: str) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await service.context.pool.execute(statement)
+
+
+async def test_service_role_cannot_delete_what_is_open_or_young(desk: Desk) -> None:
+    """It may forget what is past its retention, and the database holds it to that."""
+    await desk.submitted()
+    pool = desk.service.context.pool
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="is not deleted within 90 days"):
+        await pool.execute("DELETE FROM review")
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await pool.execute("DELETE FROM ticket")
 
 
 def voided(review: Review) -> Change[Review]:

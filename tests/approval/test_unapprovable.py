@@ -7,7 +7,7 @@ import pytest
 from services.approval.background import refresh_reviews
 from services.approval.domain.review import Review
 from shared.contracts.approval import ReviewFact
-from shared.contracts.documents import Group, User
+from shared.contracts.documents import Document
 from shared.contracts.stop import TicketWithdrawn
 from shared.foundation.clock import ManualClock
 from shared.observability.alerts import Alerts
@@ -22,18 +22,15 @@ from tests.support.work import deliver
 
 def owners(service: Service, *names: str, revision: int, disabled: bool = False) -> None:
     """Let the inventory say who owns production, and perhaps that carl and cora are disabled."""
-    group = Group(
-        id=org.group_id("owners-prod"),
-        name="owners-prod",
-        members=tuple(org.user_id(name) for name in names),
-        revision=revision,
-    )
-    changed: dict[str, Group | User] = {group.key: group}
+    changed: list[Document] = [
+        *org.members(org.group_id("owners-prod"), *map(org.user_id, names), revision=revision)
+    ]
     if disabled:
-        for user in (org.user("carl"), org.user("cora")):
-            changed[user.key] = user.model_copy(update={"enabled": False, "revision": revision})
-    others = [one for one in org.everything()["provisioner"] if one.key not in changed]
-    put_documents(service.context.tables, "provisioner", [*others, *changed.values()])
+        changed += [
+            org.user(name).model_copy(update={"enabled": False, "revision": revision})
+            for name in ("carl", "cora")
+        ]
+    put_documents(service.context.tables, "provisioner", org.replaced("provisioner", *changed))
 
 
 async def since(desk: Desk, review: Review) -> str | None:
@@ -83,9 +80,8 @@ async def test_review_whose_second_stage_lost_its_people_is_alerted_while_the_fi
 ) -> None:
     """Carl could still reject it; approve it nobody can."""
     (review,) = await desk.submitted()
-    secops = Group(id=org.group_id("secops"), name="secops", members=(), revision=98)
-    others = [one for one in org.everything()["provisioner"] if one.key != secops.key]
-    put_documents(service.context.tables, "provisioner", [*others, secops])
+    nobody = org.members(org.group_id("secops"), revision=98)
+    put_documents(service.context.tables, "provisioner", org.replaced("provisioner", *nobody))
     await refresh_reviews(service.context)
     assert alerts(service) == [f"review_unapprovable/{review.id}"]
     assert (await desk.decide("carl", review.id)).json()["code"] == "would_block"

@@ -56,7 +56,7 @@ async def test_vote_of_a_requester_who_is_no_beneficiary_does_not_count(lab: Lab
 
 
 async def test_vote_of_who_has_lost_the_right_since_does_not_count(lab: Lab) -> None:
-    lab.replace_document("provisioner", doc.Group(id="group-owners", name="owners", members=()))
+    lab.replace_members("group-owners")
     await lab.approve(lab.ticket(seconds=600))
     assert await lab.story() == ["failed(witness_invalid)"]
 
@@ -107,7 +107,7 @@ async def test_documents_it_was_decided_on_are_waited_for_but_not_for_ever(
     newest = max(known.revision for known in lab.documents["approval"])
     decided_on = Revisions(rules=newest + 1)
     votes = (by(lab, "carl"), by(lab, "bob"))
-    lab.replace_document("provisioner", doc.Group(id="group-owners", name="owners", members=()))
+    lab.replace_members("group-owners")
     await lab.take(lab.witness(ticket, votes=votes, revisions=decided_on), lab.approval(ticket))
     await lab.run(20)
     assert await lab.story() == ["scheduled"]
@@ -121,7 +121,7 @@ async def test_documents_it_was_decided_on_are_waited_for_but_not_for_ever(
 async def test_votes_once_found_to_be_enough_are_not_weighed_again_at_the_start(lab: Lab) -> None:
     """Who approved may leave before the window opens; whether the approval stands is not asked here."""
     await lab.approve(lab.ticket(seconds=600, starts_in=60))
-    lab.replace_document("provisioner", doc.Group(id="group-owners", name="owners", members=()))
+    lab.replace_members("group-owners")
     await lab.run(80)
     assert lab.holds()
 

@@ -35,6 +35,7 @@ from tests.support.harness import (
     with_pool,
 )
 from tests.support.http import api, issuer_server, trusted
+from tests.support.signing import key_settings
 
 EMPTIED = ("binding", "binding_conflict", "document", "outbox", "idempotency_key")
 REASON = {"reason": "made anew in the identity provider, called back"}
@@ -67,6 +68,7 @@ def clock() -> ManualClock:
 def replica(dsn: str, issuer: DevelopmentIssuer, clock: ManualClock) -> Service:
     settings = read(
         ProvisionerSettings,
+        **key_settings("provisioner"),
         env="development",
         database_url=dsn,
         issuers=(trusted(issuer),),
@@ -319,9 +321,7 @@ async def test_rebind_of_a_killed_subject_is_refused_also_where_no_document_says
 async def test_rebind_publishes_the_killed_document_as_deleted(calls: Calls, service: Service) -> None:
     await calls.me("ann", "old")
     await calls.rebind(await calls.refused("ann", "new"))
-    dead = calls.snapshot.binding(calls.issuer_url, "old")
-    assert dead is not None
-    assert dead.deleted
+    assert calls.snapshot.is_replaced(calls.issuer_url, "old")
     assert [one.sub for one in calls.snapshot.bindings_of(ANN)] == ["new"]
     types = await service.context.pool.fetch("SELECT key FROM outbox WHERE key LIKE 'binding/%' ORDER BY id")
     named = [f"binding/{binding_id(calls.issuer_url, sub)}" for sub in ("old", "old", "new")]

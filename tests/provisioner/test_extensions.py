@@ -4,7 +4,7 @@ What is true is the simulator's own record; what was said, the outbox.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from shared.contracts.change import Origin
 from shared.contracts.event import Actor
 from shared.contracts.people import Person
 from shared.contracts.subject import SubjectKind
+from tests.support import organisation as org
 from tests.support.builders import vote
 from tests.support.provisioner_lab import Lab
 from tests.support.waiting import until
@@ -519,7 +520,7 @@ async def test_witness_of_an_extension_is_none_of_a_target(lab: Lab) -> None:
 @pytest.mark.parametrize("voter", ["eve", "ann", "bob"], ids=["outsider", "beneficiary", "who asked for it"])
 async def test_extension_without_enough_votes_moves_nothing_and_alerts(lab: Lab, voter: str) -> None:
     owners = (lab.user("carl"), lab.user("ann"), lab.user("bob"))
-    lab.replace_document("provisioner", doc.Group(id="group-owners", name="owners", members=owners))
+    lab.replace_members("group-owners", *owners)
     ticket = await active(lab)
     bob = ticket.requester.model_copy(update={"user_id": lab.user("bob"), "user_name": "bob"})
     later = lab.extended(ticket, seconds=100, requested_by=bob)
@@ -571,14 +572,11 @@ def _account(lab: Lab) -> doc.Document:
     return found.model_copy(update={"state": "SUSPENDED"})
 
 
-CHANGES: dict[str, tuple[str, Callable[[Lab], doc.Document]]] = {
-    "set_changed": ("provisioner", _set),
-    "account_not_active": ("provisioner", _account),
-    "account_not_registered": (
-        "ticket",
-        lambda lab: doc.RegisteredAccount(id=lab.account(), deleted=True),
-    ),
-    "not_permitted": ("provisioner", lambda _: doc.Group(id="group-dev", name="dev", members=())),
+CHANGES: dict[str, tuple[str, Callable[[Lab], Sequence[doc.Document]]]] = {
+    "set_changed": ("provisioner", lambda lab: [_set(lab)]),
+    "account_not_active": ("provisioner", lambda lab: [_account(lab)]),
+    "account_not_registered": ("ticket", lambda lab: [doc.RegisteredAccount(id=lab.account()).tombstone()]),
+    "not_permitted": ("provisioner", lambda _: org.members("group-dev")),
 }
 
 
@@ -586,7 +584,7 @@ CHANGES: dict[str, tuple[str, Callable[[Lab], doc.Document]]] = {
 async def test_recheck_that_fails_leaves_the_end_as_it_is(lab: Lab, code: str) -> None:
     ticket = await active(lab)
     owner, change = CHANGES[code]
-    lab.replace_document(owner, change(lab))
+    lab.replace_document(owner, *change(lab))
     await lab.extend(ticket, seconds=600)
     assert await lab.story() == [*GRANTED, f"extension_failed({code})"]
     [fact] = await lab.said(access.AccessExtensionFailed)

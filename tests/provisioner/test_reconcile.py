@@ -160,7 +160,8 @@ async def test_assignment_of_ours_found_again_after_a_lost_creation_is_ours(lab:
 async def test_revoked_names_the_groups_through_which_the_access_goes_on(lab: Lab, member: bool) -> None:
     group = lab.aws.directory.find_group("dev").id
     members = (lab.user(),) if member else (lab.user("bob"),)
-    lab.replace_document("provisioner", doc.Group(id=group, name="dev-of-aws", members=members))
+    lab.replace_document("provisioner", doc.Group(id=group, name="dev-of-aws"))
+    lab.replace_members(group, *members)
     lab.aws.edit(action="add_assignment", group="dev", account="orders-prod", permission_set="ReadOnly")
     await lab.approve(lab.ticket(seconds=20))
     revoked = await lab.run_until(access.AccessRevoked)

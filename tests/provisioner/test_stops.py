@@ -1,6 +1,5 @@
 """Stops as records: they overtake what they stop, they stop nothing else, and their ids are enough."""
 
-import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,14 +9,15 @@ from typing import Any
 import pytest
 from aiokafka import ConsumerRecord
 
-from services.provisioner.background import forget_stops
 from services.provisioner.commands.stops import CAUSES, revoke
-from services.provisioner.store import claims, witnesses
+from services.provisioner.store import claims
+from services.provisioner.store.retention import rules
 from shared.contracts import access, topics
 from shared.contracts.event import Actor, Event
 from shared.contracts.stop import AFTERWARDS, StopFact, TicketReturned, TicketTerminated, TicketWithdrawn
 from shared.contracts.ticket import Ticket, TicketApproved
 from shared.contracts.windows import LONGEST_LEAD, LONGEST_WINDOW
+from shared.database.retention import purge
 from shared.foundation.clock import new_id
 from shared.http.access import Caller
 from shared.identity.bindings import Principal
@@ -26,7 +26,6 @@ from tests.provisioner.test_commands import STOPPED
 from tests.support.provisioner_lab import Lab
 from tests.support.signing import signed
 from tests.support.stops import GARBLED, NO_IDS, body_of, stop_of
-from tests.support.waiting import until
 from tests.support.work import record_of
 
 S, DAY = timedelta(seconds=1), timedelta(days=1)
@@ -69,8 +68,8 @@ def operator(lab: Lab) -> Caller:
 
 
 async def forget(lab: Lab) -> None:
-    async with lab.context.unit_of_work() as work:
-        await witnesses.forget_stops(work.conn, now=lab.now)
+    stops = [rule for rule in rules(keep=400 * DAY) if rule.table == "stop"]
+    await purge(lab.context.pool, stops, now=lab.now)
 
 
 async def stopped(lab: Lab) -> set[str]:
@@ -246,17 +245,6 @@ async def test_stop_is_remembered_until_its_last_window_is_long_over(lab: Lab) -
     lab.clock.advance(S)
     await forget(lab)
     assert await stopped(lab) == set()
-
-
-async def test_stops_are_forgotten_beside_the_expiry_producer(lab: Lab) -> None:
-    await take(lab, record(stop_of(TicketTerminated, lab.ticket(), at=lab.now)))
-    lab.clock.advance(90 * DAY)
-    assert "stops" in [name for name, _ in lab.current.tasks(lab.context)]
-    task = asyncio.create_task(forget_stops(lab.context))
-    try:
-        await until(lambda: lab.context.pool.fetchval("SELECT count(*) = 0 FROM stop"))
-    finally:
-        task.cancel()
 
 
 async def test_stop_of_a_whole_ticket_by_an_operator_is_remembered_as_long(lab: Lab) -> None:

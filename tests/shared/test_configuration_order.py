@@ -23,7 +23,7 @@ from shared.contracts.documents import (
     Account,
     ApprovalRule,
     Document,
-    Group,
+    Membership,
     PermissionSet,
     RegisteredAccount,
     RegisteredSet,
@@ -121,9 +121,7 @@ FIXED: tuple[Document, ...] = (
     PermissionSet(id="ps-b", arn="b", name="b", digest="b"),
 )
 others = st.tuples(
-    st.builds(
-        Group, id=st.just("g"), name=st.just("g"), members=st.sampled_from(((), ("ann",), ("bob", "carl")))
-    ),
+    st.builds(Membership, id=st.just("g/0"), members=st.sampled_from(((), ("ann",), ("bob", "carl")))),
     st.builds(RegisteredAccount, id=st.sampled_from(ACCOUNTS), protected_override=st.booleans()),
     st.builds(RegisteredSet, id=st.sampled_from(SETS), long_session_acknowledged=st.booleans()),
     st.builds(SetGroup, id=st.just("s"), name=st.just("s"), sets=st.sampled_from(((), ("ps-a",), SETS))),
@@ -169,7 +167,7 @@ def changes(draw: st.DrawFn, kind: Kind[Any]) -> tuple[Document | None, Document
         return rule, draw(st.sampled_from(STEPS))(rule)
     before, after = draw(st.none() | document), draw(st.none() | document)
     if before is not None and after is not None and draw(st.integers(0, 4)):
-        names = [name for name in type(before).model_fields if name not in {"id", "revision", "deleted"}]
+        names = [name for name in type(before).model_fields if name not in set(Document.model_fields)]
         field = draw(st.sampled_from(names))
         one_field = before.model_copy(update={field: getattr(after, field)})
         after = one_field if kept(one_field) else after

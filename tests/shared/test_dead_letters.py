@@ -105,7 +105,10 @@ async def test_replay_handles_the_record(pool: Pool) -> None:
 
 
 async def test_replay_of_what_still_cannot_be_read_parks_it_anew(pool: Pool) -> None:
-    consumer = consumer_of(pool, None)
+    async def handler(_work: UnitOfWork, _received: Received[RULE_FACTS.changed]) -> None:
+        raise AssertionError("it cannot be read")
+
+    consumer = consumer_of(pool, handler)
     assert await consumer.replay(good_record(ce_source=b"ticket")) == "parked"
     assert await pool.fetchval("SELECT count(*) FROM dead_letter") == 1
 

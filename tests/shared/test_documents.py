@@ -1,6 +1,7 @@
 """Documents as their owner keeps them: numbered without gaps, counted, fingerprinted, published in order."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -105,18 +106,46 @@ async def test_writers_queue_so_that_outbox_and_revisions_agree(pool: Pool) -> N
     assert (await marker(pool)).count == 12
 
 
-async def test_republish_sends_every_document_again_as_it_is_deleted_ones_too(pool: Pool) -> None:
+async def test_republish_sends_again_what_is_still_the_last_revision_deleted_ones_too(pool: Pool) -> None:
     await put(pool, account(1), account(2), account(3))
     await put(pool, account(2, deleted=True))
     await pool.execute("DELETE FROM outbox")
     async with unit(pool) as work:
-        assert await document_store.republish(work, "ticket", at=NOW) == 3
+        assert await document_store.republish(work, "ticket", [1, 2, 3, 4], at=NOW) == 3
     rows = await pool.fetch("SELECT payload FROM outbox ORDER BY id")
     again = [RegisteredAccount.model_validate_json(row["payload"]) for row in rows]
     assert [(one.id[-1], one.revision, one.deleted) for one in again] == [
         ("1", 1, False), ("3", 3, False), ("2", 4, True),
     ]  # fmt: skip
     assert (await marker(pool)).revision == 4
+
+
+async def test_of_a_deleted_document_id_and_revision_are_kept_and_published(pool: Pool) -> None:
+    await put(pool, account(1, labels={"owner": "ann@example.com"}))
+    await put(pool, account(1, labels={"owner": "ann@example.com"}, deleted=True))
+    left = {"id": account(1).id, "revision": 2, "deleted": True}
+    assert json.loads(await pool.fetchval("SELECT body::text FROM document")) == left
+    payload = await pool.fetchval("SELECT payload FROM outbox ORDER BY id DESC LIMIT 1")
+    assert json.loads(payload) == left
+
+
+async def test_what_is_written_together_says_so_on_the_topic_and_nowhere_else(pool: Pool) -> None:
+    await put(pool, account(1))
+    await put(pool, account(2), account(3), account(1, labels={"a": "b"}))
+    rows = await pool.fetch("SELECT payload FROM outbox ORDER BY id")
+    ends = [RegisteredAccount.model_validate_json(row["payload"]).together_until for row in rows]
+    assert ends == [0, 4, 4, 4]
+    async with pool.acquire() as conn:
+        stored = await document_store.all_of(conn, RegisteredAccount)
+    assert [one.together_until for one in stored] == [0, 0, 0]
+
+
+async def test_the_last_revision_of_every_key_is_known_deleted_ones_too(pool: Pool) -> None:
+    await put(pool, account(1), account(2))
+    await put(pool, account(1, deleted=True))
+    async with pool.acquire() as conn:
+        found = await document_store.revisions(conn)
+    assert found == {account(1).key: 3, account(2).key: 2}
 
 
 def test_every_kind_of_document_belongs_to_one_topic() -> None:

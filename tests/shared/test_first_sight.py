@@ -26,6 +26,7 @@ from shared.identity.tokens import Claims
 from shared.runtime.service import Parts, Process, Service
 from tests.support.harness import NOW, ready_tables
 from tests.support.http import api, trusted
+from tests.support.signing import key_settings
 from tests.support.waiting import until
 
 CLAIMS = Claims("https://idp", "s", "user_name", "ann", "https://idp")
@@ -152,6 +153,7 @@ async def test_service_asks_at_its_setting_or_else_where_people_reach_the_api(
         nowhere = "http://127.0.0.1:1"
         settings = read(
             ServiceSettings,
+            **key_settings("ticket"),
             env="development",
             database_url="postgresql://nobody@127.0.0.1:1/none",
             issuers=(trusted(issuer),),

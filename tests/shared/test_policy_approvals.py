@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 
 from shared.contracts.approval import Vote
-from shared.contracts.documents import ApprovalRule, Group, RuleStage
+from shared.contracts.documents import ApprovalRule, RuleStage
 from shared.contracts.event import Revisions
 from shared.contracts.people import Person
 from shared.foundation.clock import new_id
@@ -91,7 +91,7 @@ def snapshot() -> Snapshot:
     return example.snapshot().replace(
         example.rule("quick", f"acct:{D}", f"ps:{RO}", auto_approve_up_to=HOUR),
         example.user("erin", enabled=False),
-        Group(id="owners-prod", name="owners-prod", members=("carl", "erin", "eve"), revision=2),
+        *example.members("owners-prod", "carl", "erin", "eve", revision=2),
     )
 
 
@@ -126,7 +126,7 @@ def test_approval_by_one_person_twice_counts_once(snapshot: Snapshot) -> None:
 
 
 def test_approval_of_a_voter_who_left_does_not_hold_any_more(snapshot: Snapshot) -> None:
-    snapshot = snapshot.replace(Group(id="secops", name="secops", members=(), revision=9))
+    snapshot = snapshot.replace(*example.members("secops", revision=9))
     assert "stage 2 of 2" in str(why(snapshot, Case("", BOTH)))
 
 

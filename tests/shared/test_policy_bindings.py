@@ -44,9 +44,10 @@ def test_bindings_of_a_person_are_the_live_ones_of_every_issuer() -> None:
     assert snapshot.bindings_of("ann") == [other]
     gone = snapshot.without(other)
     assert gone.bindings_of("ann") == []
-    killed = gone.binding(other.iss, "t")
-    assert killed is not None
-    assert killed.deleted
+    assert gone.binding(other.iss, "t") is None
+    assert gone.is_replaced(other.iss, "t")
+    assert not gone.is_replaced(other.iss, "unseen")
+    assert not gone.is_replaced(ISSUER, "s")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from shared.contracts.documents import Group
 from shared.policy import engine, row
 from shared.policy.engine import MODEL_TEXT, Matcher, PolicyEngine
 from shared.policy.row import ALWAYS, FOREVER, Ask, Row, RowRefused
@@ -31,9 +30,7 @@ def test_decide_after_the_account_moved_follows_its_new_place() -> None:
 
 def test_decide_after_leaving_the_group_is_refused() -> None:
     snapshot = example.snapshot()
-    dev = snapshot.get(Group, "dev")
-    assert dev is not None
-    snapshot = snapshot.replace(dev.model_copy(update={"members": ("bob",), "revision": 2}))
+    snapshot = snapshot.replace(*example.members("dev", "bob", revision=2))
     assert snapshot.may("ann", "request", D, RO, now=NINE).code == "NO_RULE"
     assert snapshot.may("bob", "request", D, RO, now=NINE).allowed
 

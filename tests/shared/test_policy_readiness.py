@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from contextlib import nullcontext
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -10,7 +11,7 @@ from shared.contracts.documents import AccessScope, Document, RegisteredAccount
 from shared.contracts.event import Revisions
 from shared.foundation.clock import ManualClock
 from shared.foundation.errors import NotReady
-from shared.policy.policy import Policy, Purpose
+from shared.policy.policy import LATEST_MARKER, MarkerRefused, Policy, Purpose
 from shared.policy.snapshot import PATIENCE
 from tests.support import organisation as org
 from tests.support.harness import NOW, mark, publish
@@ -143,6 +144,75 @@ def test_one_stale_owner_is_enough_to_be_stale(policy: Policy, clock: ManualCloc
     assert (policy.age, policy.stale) == (timedelta(seconds=90), True)
     mark(policy, "provisioner", documents["provisioner"], at=clock.now())
     assert (policy.age, policy.stale) == (timedelta(0), False)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "taken"),
+    [(LATEST_MARKER - SECOND, True), (LATEST_MARKER, True), (LATEST_MARKER + SECOND, False)],
+)
+def test_a_marker_from_the_future_is_refused_and_none_makes_fresher_than_now(
+    policy: Policy, clock: ManualClock, ahead: timedelta, taken: bool
+) -> None:
+    documents = org.everything()
+    fill(policy, documents)
+    clock.advance(timedelta(seconds=30))
+    for name in documents:
+        with nullcontext() if taken else pytest.raises(MarkerRefused, match="is to come"):
+            mark(policy, name, documents[name], at=clock.now() + ahead)
+    assert policy.age == timedelta(seconds=0 if taken else 30)
+    clock.advance(STALE_AFTER + SECOND - policy.age)
+    assert policy.stale, "a moment to come does not keep it fresh"
+
+
+def test_a_true_marker_counts_after_one_that_was_ahead(policy: Policy, clock: ManualClock) -> None:
+    documents = org.everything()
+    fill(policy, documents)
+    for name in documents:
+        mark(policy, name, documents[name], at=NOW + LATEST_MARKER)
+    clock.advance(timedelta(seconds=10))
+    fill_marks(policy, documents, at=clock.now())
+    assert policy.age == timedelta(0)
+    fill_marks(policy, documents, at=NOW)
+    assert policy.age == timedelta(0), "one that is repeated makes nothing older"
+
+
+def fill_marks(policy: Policy, documents: Mapping[str, Sequence[Document]], *, at: datetime) -> None:
+    for name in documents:
+        mark(policy, name, documents[name], at=at)
+
+
+def test_what_was_written_together_is_shown_together(policy: Policy) -> None:
+    """Everybody in owners-prod is replaced; nobody sees the group without either."""
+    fill(policy, org.everything())
+    owners = org.group_id("owners-prod")
+    before, first = policy.snapshot().members_of(owners), policy.snapshot().revisions.inventory + 1
+    people = [org.user_id(f"new-{number}") for number in range(8)]
+    shards = [
+        shard.model_copy(update={"revision": first + number, "together_until": first + 15})
+        for number, shard in enumerate(org.members(owners, *people))
+    ]
+    for shard in shards[:-1]:
+        policy.take("provisioner", shard)
+        assert policy.snapshot().members_of(owners) == before
+        assert policy.snapshot().revisions.inventory < first
+    policy.take("provisioner", shards[-1])
+    assert policy.snapshot().members_of(owners) == frozenset(people)
+    assert policy.snapshot().revisions.inventory == first + 15
+
+
+@pytest.mark.parametrize("by", ["a later document", "a marker"])
+def test_what_was_written_together_is_shown_when_its_last_was_replaced_since(policy: Policy, by: str) -> None:
+    """A compacted topic has lost the last document of the write: something later stands for it."""
+    fill(policy, org.everything())
+    known = policy.snapshot().revisions.catalog
+    part = RegisteredAccount(id="555555555555", revision=known + 1, together_until=known + 2)
+    policy.take("ticket", part)
+    assert policy.snapshot().registered_account(part.id) is None
+    if by == "a marker":
+        mark(policy, "ticket", [part.model_copy(update={"revision": known + 2})], at=NOW)
+    else:
+        policy.take("ticket", RegisteredAccount(id="666666666666", revision=known + 3))
+    assert policy.known().registered_account(part.id) is not None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contracts.documents import Document, Group, SetGroup, User
+from shared.contracts.documents import Document, Membership, SetGroup, User, shard_of
 from shared.foundation.clock import ManualClock
 from shared.policy.engine import PolicyEngine
 from shared.policy.policy import Policy
@@ -44,8 +44,9 @@ CHANGES: tuple[Document, ...] = (
     example.user("ann", enabled=False),
     example.user("eve").model_copy(update={"deleted": True}),
     User(id="bob", user_name="robert", revision=1),
-    Group(id="dev", name="dev", members=("eve", "carl"), revision=1),
-    Group(id="secops", name="secops", deleted=True, revision=1),
+    Membership(id=shard_of("dev", "ann"), members=(), revision=1),
+    Membership(id=shard_of("dev", "temp"), members=("temp",), revision=1),
+    Membership(id=shard_of("secops", "dora"), members=("dora",), revision=1).tombstone(),
     SetGroup(id="elevated", name="elevated", sets=(ADMIN, RO), revision=1),
     SetGroup(id="read", name="read", revision=1, deleted=True),
 )

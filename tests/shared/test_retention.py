@@ -3,19 +3,25 @@
 import asyncio
 from datetime import timedelta
 
+import asyncpg
 import pytest
 
 from shared.contracts.stop import TicketTerminated
 from shared.database.pool import Pool
+from shared.database.retention import forget_for_ever, purge
 from shared.documents import document_store
 from shared.foundation.clock import ManualClock
-from shared.messaging import outbox, retention
-from shared.messaging.retention import purge
+from shared.messaging import outbox
+from shared.messaging.retention import KEEP_IDEMPOTENCY, KEEP_INBOX, KEEP_LETTERS, KEEP_SENT, RULES
 from tests.support.corridor import fact, say
 from tests.support.facts import example
 from tests.support.harness import NOW
 from tests.support.units import unit
 from tests.support.waiting import until
+
+MOMENT = timedelta(microseconds=1)
+LONG_AGO = NOW - timedelta(days=1000)
+"""The database deletes nothing that is young by its own clock."""
 
 
 @pytest.mark.parametrize("batch", [1, 5000])
@@ -43,7 +49,7 @@ async def test_purge_forgets_what_is_past_its_retention_and_never_the_unsent(poo
                 key,
                 at,
             )
-    assert await purge(pool, now=NOW, batch=batch) == 4
+    assert await purge(pool, RULES, now=NOW, batch=batch) == 4
     kept = await pool.fetch("SELECT key FROM outbox ORDER BY id")
     assert [row["key"] for row in kept] == ["unsent", "unsent", "new", "marker/ticket"]
     assert await pool.fetchval("SELECT count(*) FROM inbox") == 1
@@ -70,14 +76,14 @@ async def test_purge_keeps_a_stop_as_long_as_its_readers_do(pool: Pool, batch: i
     """So that one which lost its database can have sent again what may still be met."""
     day = timedelta(days=1)
     await _stopped(pool, 200 * day, -44 * day, -45 * day, -46 * day, -46 * day, said=300 * day)
-    assert await purge(pool, now=NOW, batch=batch) == 2
+    assert await purge(pool, RULES, now=NOW, batch=batch) == 2
     assert await _ends_kept(pool) == [200 * day, -44 * day, -45 * day]
 
 
 async def test_purge_keeps_a_stop_as_long_as_any_other_fact(pool: Pool) -> None:
     day = timedelta(days=1)
     await _stopped(pool, -90 * day, said=29 * day)
-    assert await purge(pool, now=NOW) == 0
+    assert await purge(pool, RULES, now=NOW) == 0
 
 
 async def test_purge_keeps_a_stop_that_names_no_end_and_one_that_is_not_sent(pool: Pool) -> None:
@@ -88,7 +94,7 @@ async def test_purge_keeps_a_stop_that_names_no_end_and_one_that_is_not_sent(poo
         outbox.append(work, "ticket", example(TicketTerminated).model_copy(update=endless))
         await work.write_collected()
         await work.conn.execute("UPDATE outbox SET sent_at = $1 WHERE id = (SELECT max(id) FROM outbox)", NOW)
-    assert await purge(pool, now=NOW) == 0
+    assert await purge(pool, RULES, now=NOW) == 0
 
 
 async def _old(pool: Pool, count: int) -> None:
@@ -103,15 +109,59 @@ async def _old(pool: Pool, count: int) -> None:
 
 async def test_purge_by_two_at_once_forgets_everything(pool: Pool) -> None:
     await _old(pool, 40)
-    await asyncio.gather(*(purge(pool, now=NOW, batch=3) for _ in range(4)))
-    await purge(pool, now=NOW)
+    await asyncio.gather(*(purge(pool, RULES, now=NOW, batch=3) for _ in range(4)))
+    await purge(pool, RULES, now=NOW)
     assert await pool.fetchval("SELECT count(*) FROM outbox") == 0
 
 
 async def test_run_forgets_at_its_start(pool: Pool) -> None:
     await _old(pool, 7)
-    task = asyncio.create_task(retention.run(pool, ManualClock(NOW)))
+    task = asyncio.create_task(forget_for_ever(pool, ManualClock(NOW), RULES))
     try:
         await until(lambda: pool.fetchval("SELECT count(*) = 0 FROM outbox"))
     finally:
         task.cancel()
+
+
+MOMENTS = {
+    "outbox": (
+        KEEP_SENT,
+        """
+        INSERT INTO outbox (event_id, topic, key, type, payload, headers, created_at, sent_at)
+        VALUES (gen_random_uuid(), 't', 'k', 'x', '', '{}', $1, $1)
+        """,
+    ),
+    "inbox": (
+        KEEP_INBOX,
+        "INSERT INTO inbox (event_id, source, received_at) VALUES (gen_random_uuid(), 's', $1)",
+    ),
+    "idempotency_key": (
+        KEEP_IDEMPOTENCY,
+        "INSERT INTO idempotency_key (caller, key, request_hash, created_at) VALUES ('c', 'k', 'h', $1)",
+    ),
+    "dead_letter": (
+        KEEP_LETTERS,
+        """
+        INSERT INTO dead_letter (id, topic, partition, "offset", headers, error, parked_at)
+        VALUES (gen_random_uuid(), 't', 0, 0, '[]', 'e', $1)
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("table", MOMENTS)
+async def test_purge_forgets_just_after_the_limit_and_not_at_it(pool: Pool, table: str) -> None:
+    keep, insert = MOMENTS[table]
+    await pool.execute(insert, LONG_AGO)
+    assert await purge(pool, RULES, now=LONG_AGO + keep - MOMENT) == 0
+    assert await purge(pool, RULES, now=LONG_AGO + keep) == 0
+    assert await purge(pool, RULES, now=LONG_AGO + keep + MOMENT) == 1
+    assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 0
+
+
+async def test_a_parked_record_that_is_young_cannot_be_deleted(pool: Pool) -> None:
+    _, insert = MOMENTS["dead_letter"]
+    (young,) = await pool.fetchrow("SELECT now() - interval '29 days'")
+    await pool.execute(insert, young)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="is not deleted within 30 days"):
+        await pool.execute("DELETE FROM dead_letter")

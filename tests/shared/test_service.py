@@ -23,6 +23,7 @@ from shared.messaging import outbox
 from shared.messaging.envelope import Received
 from shared.messaging.subscription import Subscription
 from shared.runtime.service import Parts, Process, Service
+from tests.support import organisation
 from tests.support.corridor import Note, create_topics, effects, fact, settings_for, tiny_service
 from tests.support.harness import NOW, ready_tables
 from tests.support.servers import Broker, embedded_kafka
@@ -180,6 +181,20 @@ async def test_readyz_waits_for_the_tables(dsn: str, broker: Broker) -> None:
         assert (await client.get("/readyz")).json()[
             "waits_for"
         ] == "tables: waiting for approval, provisioner"
+
+
+async def test_readyz_waits_for_the_first_reading_of_the_directory(dsn: str, broker: Broker) -> None:
+    """An inventory that is completely read and empty knows nobody: everybody would be a stranger."""
+    clock = ManualClock(NOW)
+    nobody = ready_tables(clock, {**organisation.everything(), "provisioner": []})
+    service, _ = tiny_service("ticket", settings_for(dsn, broker), hears=topics.APPROVAL, tables=nobody)
+    async with started(service) as client:
+        await until(lambda: "first reading" in (service.problem() or ""))
+        answer = await client.get("/readyz")
+    assert answer.status_code == 503
+    assert (
+        answer.json()["waits_for"] == "tables: waiting for the first reading of accounts and people from AWS"
+    )
 
 
 async def test_a_stop_while_waiting_is_quick(dsn: str) -> None:

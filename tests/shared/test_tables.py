@@ -133,7 +133,9 @@ async def test_a_wait_ends_when_the_write_arrives(broker: Broker, owner: Owner) 
     assert tables.policy.known().registered_account("555555555555") is not None
 
 
-@pytest.mark.parametrize("forgery", ["source", "kind", "marker of another", "marker of nobody", "bad body"])
+@pytest.mark.parametrize(
+    "forgery", ["source", "kind", "marker of another", "marker of nobody", "marker to come", "bad body"]
+)
 async def test_forged_and_unreadable_records_are_left_out_and_kept_for_the_alert(
     broker: Broker, owner: Owner, forgery: str
 ) -> None:
@@ -146,6 +148,9 @@ async def test_forged_and_unreadable_records_are_left_out_and_kept_for_the_alert
         await owner.marker(marker_of("approval", [], revision=99), topic=topics.CATALOG, source="ticket")
     elif forgery == "marker of nobody":
         await owner.marker(marker_of("mallory", []), topic=topics.CATALOG, source="ticket")
+    elif forgery == "marker to come":
+        dated = marker_of("approval", [], at=NOW + timedelta(days=1))
+        await owner.marker(dated, topic=topics.RULES, source="approval")
     else:
         await owner.raw(topics.RULES, "rule/x", "document.rule.v1", b'{"id": 1}', source="approval")
     await owner.everything()
@@ -182,6 +187,35 @@ async def test_document_and_marker_that_their_owner_did_not_sign_are_left_out(
         await until(lambda: tables.policy.ready)
     assert len(tables.left_out) == 2
     assert tables.policy.known().get(ApprovalRule, "forged") is None
+
+
+async def test_a_deleted_document_is_read_from_its_tombstone(broker: Broker, owner: Owner) -> None:
+    await owner.everything()
+    (rule, *_) = organisation.everything()["approval"]
+    gone = rule.model_copy(update={"revision": 50}).tombstone()
+    await owner.document(gone, topic=topics.RULES, source="approval")
+    tables = make_tables(broker)
+    async with reading(tables):
+        await until(lambda: tables.policy.ready)
+        await until(lambda: tables.policy.known().revisions.rules == 50)
+    assert tables.policy.known().get(ApprovalRule, rule.id) is None
+    assert tables.policy.known().knows(ApprovalRule, rule.id)
+    assert tables.left_out == {}
+
+
+async def test_what_the_topic_of_an_owner_holds_is_told_once_all_of_it_was_read(
+    broker: Broker, owner: Owner
+) -> None:
+    await owner.everything()
+    tables = make_tables(broker)
+    tables.remember("approval")
+    waiting = asyncio.create_task(tables.held_by_topic("approval"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    async with reading(tables):
+        held = await waiting
+    assert held == {one.key: one.revision for one in organisation.everything()["approval"]}
+    assert await tables.held_by_topic("ticket") == {}, "nobody asked for it before"
 
 
 async def test_unknown_types_are_skipped(broker: Broker, owner: Owner) -> None:

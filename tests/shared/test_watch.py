@@ -11,8 +11,9 @@ from shared.foundation.clock import ManualClock
 from shared.messaging import outbox
 from shared.runtime.service import Parts, Process, Service
 from shared.runtime.watch import Watch
+from tests.support import organisation
 from tests.support.corridor import fact, settings_for
-from tests.support.harness import NOW, ready_tables
+from tests.support.harness import NOW, mark, ready_tables
 from tests.support.units import unit
 
 
@@ -94,9 +95,8 @@ async def test_stale_tables_are_told_until_they_are_fresh(tower: Tower) -> None:
     tower.tables.policy._stale_after = timedelta(seconds=60)
     tower.clock.advance(timedelta(seconds=61))
     assert await tower.look() == ["tables_stale"]
-    for copy in tower.tables.policy._copies.values():
-        assert copy.marker is not None
-        copy.note(copy.marker.model_copy(update={"at": tower.clock.now()}))
+    for owner, documents in organisation.everything().items():
+        mark(tower.tables.policy, owner, documents, at=tower.clock.now())
     assert await tower.look() == []
 
 

@@ -82,14 +82,23 @@ def inventory() -> list[doc.Document]:
         permission_set(READ, "ReadOnly"),
         permission_set(LONG, "Analyst", session=timedelta(hours=12)),
         *(user(name) for name in PEOPLE),
+        *(doc.Group(id=group_id(group), name=group) for group in groups),
         *(
-            doc.Group(
-                id=group_id(group),
-                name=group,
-                members=tuple(user_id(n) for n in PEOPLE if group in PEOPLE[n]),
-            )
+            shard
             for group in groups
+            for shard in doc.Membership.shards(
+                group_id(group), (user_id(n) for n in PEOPLE if group in PEOPLE[n])
+            )
         ),
+    ]
+
+
+def members(group: str, *user_ids: str, revision: int = 0) -> list[doc.Membership]:
+    """All shards of a group, empty ones too: these are in it, and nobody else."""
+    filled = {shard.id: shard.members for shard in doc.Membership.shards(group, user_ids)}
+    return [
+        doc.Membership(id=shard, members=filled.get(shard, ()), revision=revision)
+        for shard in doc.shards_of(group)
     ]
 
 
@@ -147,6 +156,12 @@ ROLES = {"admin": frozenset({group_id("admins")}), "auditor": frozenset({group_i
 def numbered(documents: Sequence[doc.Document]) -> list[doc.Document]:
     """With revisions 1, 2, 3..., as an owner would have published them."""
     return [document.model_copy(update={"revision": n}) for n, document in enumerate(documents, start=1)]
+
+
+def replaced(owner: str, *documents: doc.Document) -> list[doc.Document]:
+    """Everything of an owner, with these in the place of those with their keys."""
+    keys = {document.key for document in documents}
+    return [*(one for one in everything()[owner] if one.key not in keys), *documents]
 
 
 def everything() -> dict[str, list[doc.Document]]:

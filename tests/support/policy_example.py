@@ -14,6 +14,7 @@ from shared.contracts.documents import (
     ApprovalRule,
     Document,
     Group,
+    Membership,
     PermissionSet,
     RuleStage,
     SetGroup,
@@ -22,6 +23,7 @@ from shared.contracts.documents import (
 from shared.policy.engine import PolicyEngine
 from shared.policy.row import Code
 from shared.policy.snapshot import Snapshot
+from tests.support import organisation
 
 P, S, D = "111111111111", "333333333333", "222222222222"
 ADMIN, RO = "ps-admin", "ps-ro"
@@ -81,12 +83,17 @@ def rule(rule_id: str, accounts: str, sets: str, *approvers: str, **fields: obje
     return ApprovalRule.model_validate({**given, "accounts": accounts, "sets": sets})
 
 
+def members(group: str, *people: str, revision: int = 1) -> list[Membership]:
+    """All shards of a group: these are in it, and nobody else."""
+    return organisation.members(group, *people, revision=revision)
+
+
 def _inventory() -> Iterator[Document]:
     groups = sorted({group for groups in PEOPLE.values() for group in groups})
     yield from (user(name) for name in PEOPLE)
     for group in groups:
-        members = tuple(name for name, held in PEOPLE.items() if group in held)
-        yield Group(id=group, revision=1, name=group, members=members)
+        yield Group(id=group, revision=1, name=group)
+        yield from members(group, *(name for name, held in PEOPLE.items() if group in held))
     yield account(P, "prod", tags={"env": "prod"})
     yield account(S, "prod", tags={"env": "prod", "pci": "yes"})
     yield account(D, "dev", tags={"env": "dev"})

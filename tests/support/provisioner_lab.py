@@ -29,8 +29,8 @@ from shared.messaging import inbox
 from shared.messaging.envelope import Received
 from shared.runtime.service import Process, Service
 from simulator.server import Simulator
+from tests.support import organisation
 from tests.support.harness import NOW, empty, mark, ready_tables, said, with_pool
-from tests.support.organisation import numbered
 from tests.support.provisioner_facts import OtherServices
 from tests.support.signing import key_settings
 
@@ -184,14 +184,19 @@ class Lab(OtherServices):
 
     # organisation in the tables, which is not read from the simulator while a test runs
 
-    def replace_document(self, owner: str, document: doc.Document) -> None:
-        """A new revision of a document reaches this replica, with its marker."""
-        owned = self.documents[owner]
-        newest = max(known.revision for known in owned) + 1
-        changed = document.model_copy(update={"revision": newest})
-        self.documents[owner] = [known for known in owned if known.key != changed.key] + [changed]
-        self.context.policy.take(owner, changed)
+    def replace_document(self, owner: str, *documents: doc.Document) -> None:
+        """New revisions of documents reach this replica, with their marker."""
+        for document in documents:
+            owned = self.documents[owner]
+            newest = max(known.revision for known in owned) + 1
+            changed = document.model_copy(update={"revision": newest})
+            self.documents[owner] = [known for known in owned if known.key != changed.key] + [changed]
+            self.context.policy.take(owner, changed)
         mark(self.context.policy, owner, self.documents[owner], at=self.now)
+
+    def replace_members(self, group: str, *user_ids: str) -> None:
+        """These are in the group from now on, and nobody else."""
+        self.replace_document("provisioner", *organisation.members(group, *user_ids))
 
     # replicas
 
@@ -302,8 +307,10 @@ def organisation_of(aws: Simulator) -> dict[str, list[doc.Document]]:
             for found in sets
         ),
         *(doc.User(id=found.id, user_name=found.user_name) for found in (*people, *approvers)),
-        doc.Group(id="group-dev", name="dev", members=tuple(found.id for found in people)),
-        doc.Group(id="group-owners", name="owners", members=tuple(found.id for found in approvers)),
+        doc.Group(id="group-dev", name="dev"),
+        doc.Group(id="group-owners", name="owners"),
+        *doc.Membership.shards("group-dev", (found.id for found in people)),
+        *doc.Membership.shards("group-owners", (found.id for found in approvers)),
     ]
     catalog: list[doc.Document] = [
         *(
@@ -320,7 +327,8 @@ def organisation_of(aws: Simulator) -> dict[str, list[doc.Document]]:
         id="all", name="all", accounts="*", sets="*",
         stages=(doc.RuleStage(approvers=("group:group-owners",)),),
     )  # fmt: skip
-    return {"provisioner": numbered(inventory), "ticket": numbered(catalog), "approval": numbered([rule])}
+    owned = {"provisioner": inventory, "ticket": catalog, "approval": [rule]}
+    return {owner: organisation.numbered(documents) for owner, documents in owned.items()}
 
 
 def _short(fact: AccessFact) -> str:

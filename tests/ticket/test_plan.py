@@ -6,7 +6,7 @@ import pytest
 from services.ticket.domain.draft import Draft, TargetAsked
 from services.ticket.domain.plan import Plan, make_plan
 from shared.contracts.description import Description
-from shared.contracts.documents import Account, ApprovalRule, Document, Group, PermissionSet
+from shared.contracts.documents import Account, ApprovalRule, Document, PermissionSet
 from shared.contracts.windows import WindowAsked
 from shared.foundation.clock import ManualClock
 from shared.policy.snapshot import Snapshot
@@ -158,9 +158,9 @@ def crowd(world: Snapshot, size: int) -> tuple[Snapshot, tuple[str, ...]]:
     """With so many more people in dev, and their user names."""
     names = tuple(f"person-{number}" for number in range(size))
     world = world.replace(*(org.user(name) for name in names))
-    dev = world.get(Group, org.group_id("dev"))
-    assert dev is not None
-    return changed(world, dev, members=(*dev.members, *(org.user_id(name) for name in names))), names
+    dev = org.group_id("dev")
+    grown = org.members(dev, *world.members_of(dev), *map(org.user_id, names))
+    return world.replace(*grown), names
 
 
 @pytest.mark.parametrize(

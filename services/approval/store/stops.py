@@ -1,7 +1,6 @@
 """SQL of what was stopped in a ticket: targets, grants, extensions. The rule is in domain/stops.py.
 
-Of a target the highest revision counts. Added under the lock of the ticket's row, and forgotten when nothing
-that they stop can come any more.
+Of a target the highest revision counts. Added under the lock of the ticket's row.
 """
 
 from datetime import datetime
@@ -38,7 +37,3 @@ async def load(conn: Conn, ticket_id: str) -> Stops:
         grants=frozenset(row["id"] for row in rows if row["kind"] == "grant"),
         extensions=frozenset(row["id"] for row in rows if row["kind"] == "extension"),
     )
-
-
-async def forget(conn: Conn, *, now: datetime) -> None:
-    await conn.execute("SELECT forget_stops($1)", now)

@@ -8,6 +8,7 @@ and revoked follow within seconds), `ticket.extension_approved` (whether the end
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -126,6 +127,20 @@ def part_of(event: Event, known: Ticket | None) -> Part | None:
 def version_needed(event: Event) -> int:
     """The ticket's version that a fact was made from: an older one does not know what the fact is about."""
     return event.ticket_version if isinstance(event, approval.ReviewFact) else 0
+
+
+def needed_until(ticket: Ticket) -> datetime:
+    """The latest moment the ticket names, as it is known: soon after it the last fact about it comes."""
+    named = [
+        ticket.submitted_at,
+        ticket.credentials_until,
+        *(target.expires_at for target in ticket.targets),
+        *(target.asked.ends_at for target in ticket.targets),
+        *(grant.ends_at for grant in ticket.grants),
+        *(grant.credentials_until for grant in ticket.grants),
+        *(extension.ends_at for extension in ticket.extensions),
+    ]
+    return max(moment for moment in named if moment is not None)
 
 
 def more_may_follow(event: Event, known: Ticket | None, user_id: str) -> bool:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.notifier.domain.notice import Notice, ticket_in, version_needed
+from services.notifier.domain.notice import Notice, needed_until, ticket_in, version_needed
 from shared.contracts.registry import EVENTS
 from shared.contracts.ticket import Ticket
 from shared.database.pool import Conn
@@ -24,15 +24,17 @@ async def save_ticket(conn: Conn, ticket: Ticket, *, now: datetime) -> None:
     """Keep the ticket if it is newer than what is known."""
     await conn.execute(
         """
-        INSERT INTO known_ticket (id, version, body, learned_at) VALUES ($1, $2, $3, $4)
+        INSERT INTO known_ticket (id, version, body, learned_at, needed_until) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (id) DO UPDATE
-        SET version = excluded.version, body = excluded.body, learned_at = excluded.learned_at
+        SET version = excluded.version, body = excluded.body, learned_at = excluded.learned_at,
+            needed_until = excluded.needed_until
         WHERE known_ticket.version < excluded.version
         """,
         ticket.id,
         ticket.version,
         ticket.model_dump_json(),
         now,
+        needed_until(ticket),
     )
 
 

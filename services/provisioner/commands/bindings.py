@@ -21,7 +21,7 @@ from services.provisioner.store import bindings
 from services.provisioner.store.inventory import take_turns
 from shared.context import Context
 from shared.contracts.change import Origin
-from shared.contracts.documents import Binding
+from shared.contracts.documents import Document
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import new_id
 from shared.foundation.errors import NotFound
@@ -94,7 +94,6 @@ async def _held(work: UnitOfWork, seen: Sighting) -> list[Held]:
     return await bindings.held(work.conn, iss=seen.iss, sub=seen.sub, user_id=seen.user_id)
 
 
-def _announce(context: Context, documents: Sequence[Binding]) -> None:
+def _announce(context: Context, documents: Sequence[Document]) -> None:
     """Known here at once, not only when the broker brings it back."""
-    for document in documents:
-        context.policy.take(context.service, document)
+    context.policy.take(context.service, *documents)

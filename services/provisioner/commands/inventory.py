@@ -36,7 +36,7 @@ class SyncResult:
     changed: tuple[Document, ...] = ()
     """New or different, as stored now."""
     removed: tuple[Document, ...] = ()
-    """As stored now, `deleted`."""
+    """What is left of them."""
     held: str | None = None
     """Why nothing was written although AWS says otherwise; an operator confirms or repairs."""
 
@@ -83,8 +83,7 @@ async def preload(context: Context) -> int:
     async with context.pool.acquire() as conn:
         found = await stored_documents(conn)
         bindings = await document_store.all_of(conn, Binding)
-    for document in (*found, *bindings):
-        context.policy.take(context.service, document)
+    context.policy.take(context.service, *found, *bindings)
     if found:
         context.policy.know_people()
     return len(found)
@@ -92,7 +91,7 @@ async def preload(context: Context) -> int:
 
 async def _write(context: Context, work: UnitOfWork, difference: Difference) -> SyncResult:
     after = list(difference.changed)
-    gone = [document.model_copy(update={"deleted": True}) for document in difference.removed]
+    gone = [document.tombstone() for document in difference.removed]
     if not after and not gone:
         return SyncResult()
     now = context.clock.now()
@@ -104,8 +103,7 @@ async def _write(context: Context, work: UnitOfWork, difference: Difference) -> 
 
 def _announce(context: Context, result: SyncResult) -> None:
     """Known here at once, not only when the broker brings it back."""
-    for document in (*result.changed, *result.removed):
-        context.policy.take(context.service, document)
+    context.policy.take(context.service, *result.changed, *result.removed)
     log.info("inventory synced", changed=len(result.changed), removed=len(result.removed))
 
 

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TypeVar
 
 from shared.contracts.documents import Account, Document, Group, OrganizationalUnit, User
+from shared.foundation.errors import FieldError, Invalid
 from shared.policy.directory import name_order
 from shared.policy.snapshot import Snapshot
 from shared.policy.tags import tag_selector
@@ -82,11 +83,19 @@ _DEEPEST = 20
 
 
 def _behind(snapshot: Snapshot, kind: type[D], after: str | None) -> Iterator[D]:
-    """All by name, from behind the one with that id on; it may be gone by now."""
+    """All by name, from behind the one with that id on."""
     every = snapshot.by_name(kind)
-    last = snapshot.ever(kind, after) if after else None
-    start = bisect_right(every, name_order(last), key=name_order) if last else 0
+    start = bisect_right(every, _place_of(snapshot, kind, after), key=name_order) if after else 0
     return islice(every, start, None)
+
+
+def _place_of(snapshot: Snapshot, kind: type[D], document_id: str) -> tuple[str, str]:
+    """Nothing is kept of what is deleted, so nobody knows any more where it stood."""
+    last = snapshot.get(kind, document_id)
+    if last is None:
+        sentence = "what the page before ended with is gone since: begin again without a cursor"
+        raise Invalid(sentence, code="cursor_gone", fields=[FieldError("cursor", "cursor_gone", sentence)])
+    return name_order(last)
 
 
 def _begins(user: User, wanted: str) -> bool:

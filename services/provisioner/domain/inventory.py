@@ -14,6 +14,7 @@ KINDS: tuple[type[doc.Document], ...] = (
     doc.PermissionSet,
     doc.User,
     doc.Group,
+    doc.Membership,
 )
 """The document classes the inventory consists of."""
 _GUARDED = (doc.User.KIND, doc.Group.KIND, doc.Account.KIND)
@@ -55,10 +56,15 @@ def mass_disappearance(difference: Difference, stored: Sequence[doc.Document], *
 
 
 def confirm(difference: Difference, held: str, origin: Origin) -> InventoryConfirmed:
-    """Somebody has looked and says that what disappeared is gone; `held` is why they were asked."""
+    """Somebody has looked and says that what disappeared is gone; `held` is why they were asked.
+
+    Shards of memberships are not counted: how many there are says nothing.
+    """
+    gone = Counter(document.kind for document in difference.removed)
+    del gone[doc.Membership.KIND]
     return InventoryConfirmed(
         subject=origin.actor.user_id or origin.actor.name,
-        removed=Counter(document.kind for document in difference.removed),
+        removed=gone,
         **origin.because(held).fields(),
     )
 

@@ -80,9 +80,12 @@ def _add_people(routes: APIRouter, context: Context) -> None:
         name: NameBeginning = "", cursor: NameCursor = None, limit: Limit = 50
     ) -> Page[GroupFound]:
         """Groups whose name begins so, by name."""
-        found = directory.find_groups(context.policy.snapshot(), name, after=cursor, limit=limit + 1)
+        snapshot = context.policy.snapshot()
+        found = directory.find_groups(snapshot, name, after=cursor, limit=limit + 1)
         groups, next_cursor = cut(found, limit, lambda one: one.id)
-        items = [GroupFound(id=one.id, name=one.name, members=len(one.members)) for one in groups]
+        items = [
+            GroupFound(id=one.id, name=one.name, members=len(snapshot.members_of(one.id))) for one in groups
+        ]
         return Page[GroupFound](items=items, next_cursor=next_cursor)
 
 

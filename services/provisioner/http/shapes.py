@@ -121,9 +121,9 @@ def with_names(snapshot: Snapshot, shown: Mapping[str, Any]) -> dict[str, Any]:
     """What has the three ids of an assignment, with the names beside them."""
     return {
         **shown,
-        "user_name": _name(snapshot.ever(User, shown["user_id"]), shown["user_id"]),
-        "account_name": _name(snapshot.ever(Account, shown["account_id"]), shown["account_id"]),
-        "set_name": _name(snapshot.ever(PermissionSet, shown["set_id"]), shown["set_id"]),
+        "user_name": _name(snapshot.get(User, shown["user_id"]), shown["user_id"]),
+        "account_name": _name(snapshot.get(Account, shown["account_id"]), shown["account_id"]),
+        "set_name": _name(snapshot.get(PermissionSet, shown["set_id"]), shown["set_id"]),
     }
 
 

@@ -70,10 +70,11 @@ async def _sets(centre: IdentityCenter) -> list[doc.PermissionSet]:
     return [one for one in found if one is not None]
 
 
-async def _groups(centre: IdentityCenter) -> list[doc.Group]:
-    found = []
+async def _groups(centre: IdentityCenter) -> list[doc.Document]:
+    """Each with the shards of its members."""
+    found: list[doc.Document] = []
     for group in await centre.groups():
         members = await centre.members(group.id)
         if members is not None:  # deleted since the list was read
-            found.append(group.model_copy(update={"members": members}))
+            found += [group, *doc.Membership.shards(group.id, members)]
     return found

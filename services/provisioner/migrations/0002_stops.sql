@@ -4,9 +4,11 @@
 ALTER TABLE stop ADD COLUMN until timestamptz NOT NULL DEFAULT 'infinity';
 CREATE INDEX stop_until ON stop (until);
 
-CREATE FUNCTION forget_stops(moment timestamptz) RETURNS void LANGUAGE sql SECURITY DEFINER
-    SET search_path = public, pg_temp AS $$
-    DELETE FROM stop WHERE until <= moment
+CREATE FUNCTION forget_stops(moment timestamptz, most integer) RETURNS SETOF boolean LANGUAGE sql
+    SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    DELETE FROM stop WHERE ctid IN (
+        SELECT ctid FROM stop WHERE until <= moment ORDER BY until LIMIT most FOR UPDATE
+    ) RETURNING true
 $$;
 REVOKE ALL ON FUNCTION forget_stops FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION forget_stops TO :app;

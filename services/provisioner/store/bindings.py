@@ -6,7 +6,7 @@ from typing import Any
 from services.provisioner.domain.bindings import Against, FoundConflict, Held, Named, Rebinding
 from services.provisioner.domain.claims import SERVICE
 from shared.contracts.change import Change
-from shared.contracts.documents import Binding, binding_id
+from shared.contracts.documents import Binding, Document, binding_id
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 from shared.documents import document_store
@@ -56,7 +56,7 @@ async def conflict_of(conn: Conn, *, iss: str, sub: str, user_id: str) -> FoundC
     return None if row is None else _conflict(row)
 
 
-async def save_bound(work: UnitOfWork, change: Change[Binding]) -> list[Binding]:
+async def save_bound(work: UnitOfWork, change: Change[Binding]) -> list[Document]:
     """A first sight, with its fact and its document as it is published."""
     binding = change.state
     await _insert(work.conn, binding)
@@ -93,7 +93,7 @@ async def save_conflict(work: UnitOfWork, change: Change[FoundConflict]) -> None
     work.alert(*change.alerts)
 
 
-async def save_rebinding(work: UnitOfWork, change: Change[Rebinding]) -> list[Binding]:
+async def save_rebinding(work: UnitOfWork, change: Change[Rebinding]) -> list[Document]:
     """The killed pairs, the new one and the settled conflict; the documents as they are published."""
     found, binding = change.state.conflict, change.state.binding
     for pair in change.state.killed:
@@ -104,11 +104,11 @@ async def save_rebinding(work: UnitOfWork, change: Change[Rebinding]) -> list[Bi
     )
     ids = [binding_id(found.iss, pair.sub) for pair in change.state.killed if pair.sub != binding.sub]
     gone = await document_store.some(work.conn, Binding, ids)
-    killed = [one.model_copy(update={"deleted": True}) for one in gone.values()]
+    killed = [one.tombstone() for one in gone.values()]
     return await _publish(work, change, *killed, binding)
 
 
-async def _publish(work: UnitOfWork, change: Change[Any], *documents: Binding) -> list[Binding]:
+async def _publish(work: UnitOfWork, change: Change[Any], *documents: Document) -> list[Document]:
     outbox.append(work, SERVICE, *change.events)
     at: datetime = change.events[0].at
     return await document_store.put(work, SERVICE, *documents, at=at)

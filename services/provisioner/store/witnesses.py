@@ -95,11 +95,6 @@ async def insert_stops(
     )
 
 
-async def forget_stops(conn: Conn, *, now: datetime) -> None:
-    """Those that can meet nothing any more."""
-    await conn.execute("SELECT forget_stops($1)", now)
-
-
 async def find_stop(conn: Conn, *, grant_id: str, ticket_id: str) -> StoredStop | None:
     """The stop of a grant, or of its whole ticket."""
     row = await conn.fetchrow(
