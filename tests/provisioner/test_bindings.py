@@ -15,7 +15,7 @@ from services.provisioner.__main__ import build
 from services.provisioner.commands.inventory import preload
 from services.provisioner.settings import ProvisionerSettings
 from shared.contracts.configuration import AuthzDenied
-from shared.contracts.documents import Binding, Group, binding_id
+from shared.contracts.documents import Binding, Membership, binding_id
 from shared.contracts.identity import IdentityBound, IdentityConflictFound, IdentityFact, IdentityRebound
 from shared.documents import document_store
 from shared.foundation.clock import ManualClock, new_id
@@ -396,8 +396,8 @@ async def test_rebind_where_the_claim_names_nobody_any_more_is_stale(calls: Call
 async def test_rebind_of_oneself_is_refused_and_another_administrator_can(
     calls: Calls, service: Service
 ) -> None:
-    admins = Group(id=org.group_id("admins"), name="admins", members=(ROOT, "user-dora"))
-    publish(service.context.policy, admins)
+    admins = Membership.shards(org.group_id("admins"), (ROOT, "user-dora"))
+    publish(service.context.policy, *admins)
     await calls.me("root")
     conflict_id = await calls.refused("root", "new")
     refused = await calls.rebind(conflict_id, "root")
@@ -412,8 +412,8 @@ async def test_rebind_of_oneself_is_refused_and_another_administrator_can(
 async def test_administrator_who_was_rebound_administers_again_after_a_day(
     calls: Calls, service: Service, issuer: DevelopmentIssuer, clock: ManualClock
 ) -> None:
-    admins = Group(id=org.group_id("admins"), name="admins", members=(ROOT, "user-dora"))
-    publish(service.context.policy, admins)
+    admins = Membership.shards(org.group_id("admins"), (ROOT, "user-dora"))
+    publish(service.context.policy, *admins)
     await calls.me("ann", "old")
     anns = await calls.refused("ann", "new")
     await calls.me("root")
