@@ -22,8 +22,8 @@ from shared.contracts.people import Person
 from shared.foundation.errors import Denied, Forbidden, Invalid, JitError
 from shared.http.addresses import Network, client_address
 from shared.http.idempotency import RequestKey
-from shared.http.problems import token_missing
 from shared.identity.bindings import Principal, bind
+from shared.identity.tokens import Claims
 from shared.observability.logs import logger
 from shared.policy.engine import NOT_READY
 
@@ -64,16 +64,17 @@ class Caller:
 
 
 class Requires:
-    """A FastAPI dependency: authenticate, bind to an Identity Store user, ask the policy for one verb."""
+    """A FastAPI dependency: bind the token to an Identity Store user, ask the policy for one verb."""
 
-    def __init__(self, verb: str, *, stale_ok: bool = False) -> None:
+    def __init__(self, verb: str, *, stale_ok: bool = False, stops: bool = False) -> None:
         self.verb = verb
-        self.stale_ok = stale_ok
+        self.stale_ok = stale_ok or stops
+        self.stops = stops
 
     async def __call__(self, request: Request) -> Caller:
         context: Context = request.app.state.context
         now = context.clock.now()
-        claims = await context.verifier.verify(_bearer(request), now)
+        claims: Claims = request.state.claims  # verified before the body was read: shared/http/admission.py
         if not self.stale_ok:
             _check_tables(context, request, self.verb)
         if (wanted := request.headers.get("Jit-Min-Revision")) is not None:
@@ -105,21 +106,24 @@ class Requires:
             )
 
 
-def requires(verb: str, *, stale_ok: bool = False) -> Any:
+def requires(verb: str, *, stale_ok: bool = False, stops: bool = False) -> Any:
     """The default value of a route's `caller` parameter.
 
-    `stale_ok` marks a route that works on what is known of people and policy, however old: one that takes
-    access away, since a stop is never blocked by the bus, one that mends the bus, or one that shows what is
-    live to those who must act on it.
+    `stops` marks a route that takes access away: whoever may stop is neither kept waiting by the number of
+    their calls nor by the bus. `stale_ok` marks one that works on what is known of people and policy,
+    however old, as those that stop do: one that mends the bus, or one that shows what is live to those who
+    must act on it.
     """
-    return Depends(Requires(verb, stale_ok=stale_ok))
+    return Depends(Requires(verb, stale_ok=stale_ok, stops=stops))
 
 
-def _bearer(request: Request) -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise token_missing()
-    return token.strip()
+def required_by(dependant: Any) -> Requires | None:
+    """What a route declares, wherever among its dependencies; None where it is open to everybody."""
+    for dependency in dependant.dependencies if dependant is not None else ():
+        found = dependency.call if isinstance(dependency.call, Requires) else required_by(dependency)
+        if found is not None:
+            return found
+    return None
 
 
 def _check_tables(context: Context, request: Request, verb: str) -> None:

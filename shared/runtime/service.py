@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 
 import asyncpg
 import uvicorn
@@ -31,6 +31,7 @@ from shared.foundation.clock import Clock, ManualClock
 from shared.foundation.settings import ServiceSettings
 from shared.http import openapi
 from shared.http.access import record_denial
+from shared.http.admission import Admission
 from shared.http.bodies import BodyGuard
 from shared.http.methods import Methods
 from shared.http.parameters import known_parameters
@@ -45,6 +46,7 @@ from shared.observability.alerts import make_alerts
 from shared.observability.logs import logger
 from shared.policy.policy import Policy
 from shared.runtime import probes
+from shared.runtime.connections import Connection
 from shared.runtime.operations import operations_router
 from shared.runtime.watch import Watch
 
@@ -158,12 +160,14 @@ class Service:
             dependencies=[Depends(known_parameters)],
         )
         app.state.context = self.context
-        app.openapi = lambda: openapi.document(app, service=self.name)  # type: ignore[method-assign]
+        app.openapi = cache(lambda: openapi.document(app, service=self.name))  # type: ignore[method-assign]
+        # The last one added comes first.
+        app.add_middleware(BodyGuard, within_s=self.settings.request_within_s)
+        app.add_middleware(Admission, context=self.context)
         app.add_middleware(Methods, routes=app.routes)
-        app.add_middleware(BodyGuard)
         app.add_middleware(BugGuard)
         app.add_middleware(probes.RequestScope, service=self.name)
-        install_errors(app, on_refusal=lambda request, error: record_denial(self.context, request, error))
+        install_errors(app, on_refusal=partial(record_denial, self.context))
         app.include_router(probes.router(self))
         for kind in kinds_of(self.name):
             app.include_router(configuration_router(self.context, kind))
@@ -371,6 +375,7 @@ def serve(service: Service) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
+    connection = partial(Connection, service=service.name, settings=settings)
     uvicorn.run(
         service.app,
         host=settings.host,
@@ -378,7 +383,7 @@ def serve(service: Service) -> None:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=10,
-        limit_concurrency=settings.most_connections,
+        http=connection,  # type: ignore[arg-type]  # it is made as the class would be
         server_header=False,
         proxy_headers=False,  # uvicorn believes whoever connects from loopback; see JIT_TRUSTED_PROXIES
     )

@@ -17,7 +17,7 @@ from shared.http.access import Requires
 from shared.runtime.service import Process, Service
 from tests.architecture.route_roles import EVERYBODY, LIVE, OPEN, ROLES, STOPS
 from tests.support.harness import NOW, ready_tables, service_database, with_pool
-from tests.support.http import api, trusted
+from tests.support.http import NO_LIMITS, api, trusted
 
 ROOT = Path(__file__).parents[2]
 SERVICES = sorted(path.parent.name for path in (ROOT / "services").glob("*/__main__.py"))
@@ -61,7 +61,7 @@ def build(service: str, dsn: str, issuers: tuple[Any, ...] = ()) -> Service:
         for name, found in vars(settings_module).items()
         if name.endswith("Settings") and found.__module__ == settings_module.__name__
     )
-    settings = read(settings_class, env="development", database_url=dsn, issuers=issuers)
+    settings = read(settings_class, env="development", database_url=dsn, issuers=issuers, **NO_LIMITS)
     clock = ManualClock(NOW)
     built: Service = module.build(settings, process=Process(clock, ready_tables(clock)))
     return built
@@ -138,6 +138,15 @@ def test_the_routes_that_work_on_stale_tables_stop_access_or_mend_the_bus() -> N
     assert found == STOPS | LIVE | mending, (
         f"{TABLE} and the routes disagree: {sorted(found ^ (STOPS | LIVE | mending))}. "
         "`requires(..., stale_ok=True)` is for what ends or shows access or mends the bus, and all of it"
+    )
+
+
+def test_the_routes_that_stop_access_are_marked_so_and_no_others() -> None:
+    every = [route for service in SERVICES for route in declared(service)]
+    found = {route.name for route in every if any(one.stops for one in route.requires)}
+    assert found == STOPS, (
+        f"{TABLE} and the routes disagree: {sorted(found ^ STOPS)}. `requires(..., stops=True)` is for every "
+        "route that takes access away: it is never refused for the number of calls"
     )
 
 

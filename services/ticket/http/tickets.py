@@ -187,7 +187,7 @@ def _add_reading(routes: APIRouter, context: Context) -> None:
 def _add_endings(routes: APIRouter, context: Context) -> None:
     @routes.post("/{ticket_id}/withdraw", response_model=TicketShown, responses={200: success("ETag")})
     async def withdraw_ticket(
-        ticket_id: UUID, body: WhyBody | None = None, caller: Caller = requires(PERSON, stale_ok=True)
+        ticket_id: UUID, body: WhyBody | None = None, caller: Caller = requires(PERSON, stops=True)
     ) -> Response:
         """The requester drops what is not yet granted."""
         why = body.reason if body else ""
@@ -200,7 +200,7 @@ def _add_endings(routes: APIRouter, context: Context) -> None:
 
     @routes.post("/{ticket_id}/return", response_model=TicketShown, responses={200: success("ETag")})
     async def return_ticket(
-        ticket_id: UUID, body: WhyBody | None = None, caller: Caller = requires(PERSON, stale_ok=True)
+        ticket_id: UUID, body: WhyBody | None = None, caller: Caller = requires(PERSON, stops=True)
     ) -> Response:
         """A beneficiary returns their own access."""
         why = body.reason if body else ""
@@ -213,7 +213,7 @@ def _add_endings(routes: APIRouter, context: Context) -> None:
 
     @routes.post("/{ticket_id}/terminate", status_code=202, response_model=TerminationShown)
     async def terminate_ticket(
-        ticket_id: UUID, body: TerminateBody | None = None, caller: Caller = requires(PERSON, stale_ok=True)
+        ticket_id: UUID, body: TerminateBody | None = None, caller: Caller = requires(PERSON, stops=True)
     ) -> Response:
         """An approver of the target or an administrator ends access, on every ticket that gives it."""
         asked = body or TerminateBody()
