@@ -15,19 +15,15 @@ from fastapi import Depends, Request
 
 from shared.context import Context
 from shared.contracts.change import Origin
-from shared.contracts.configuration import AuthzDenied
 from shared.contracts.documents import User
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.people import Person
-from shared.foundation.errors import Denied, Forbidden, Invalid, JitError
+from shared.foundation.errors import Denied, Forbidden, Invalid
 from shared.http.addresses import Network, client_address
 from shared.http.idempotency import RequestKey
 from shared.identity.bindings import Principal, bind
 from shared.identity.tokens import Claims
-from shared.observability.logs import logger
 from shared.policy.engine import NOT_READY
-
-log = logger("access")
 
 PERSON: Final = "person"
 """Any enabled person; what they may see or do is decided on the object, in the command."""
@@ -177,27 +173,3 @@ def parse_revision(text: str) -> Revisions:
 def format_revision(**revisions: int) -> dict[str, str]:
     """The header a write answers with."""
     return {"Jit-Revision": ",".join(f"{name}={value}" for name, value in revisions.items())}
-
-
-async def record_denial(context: Context, request: Request, error: JitError) -> None:
-    """Make a refusal a fact, in a transaction of its own; the refusal stands whatever becomes of it."""
-    actor: Actor | None = getattr(request.state, "actor", None)
-    if error.denied is None or actor is None:
-        return
-    fact = AuthzDenied(
-        subject=error.denied.subject,
-        actor=actor,
-        why=error.detail,
-        cause=_request_id(request),
-        at=context.clock.now(),
-        verb=error.denied.verb,
-        code=error.code,
-        rules=error.denied.rules,
-        route=f"{request.method} {request.url.path}",
-        object_id=error.denied.object_id,
-    )
-    try:
-        async with context.unit_of_work() as work:
-            context.record(work, fact)
-    except Exception:
-        log.exception("a refusal could not be recorded", code=error.code, verb=error.denied.verb)

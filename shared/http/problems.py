@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from pydantic import ConfigDict, Field
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -94,8 +95,10 @@ def install_errors(app: FastAPI, *, on_refusal: OnRefusal) -> None:
 
     async def on_jit_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, JitError)  # noqa: S101 (registered for this class)
-        await on_refusal(request, error)
-        return problem(error)
+        answer = problem(error)
+        # After the answer: how long it takes must not tell a 404 that hides something from one that does not.
+        answer.background = BackgroundTask(on_refusal, request, error)
+        return answer
 
     app.add_exception_handler(JitError, on_jit_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)

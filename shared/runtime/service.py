@@ -30,12 +30,12 @@ from shared.documents.tables import Tables
 from shared.foundation.clock import Clock, ManualClock
 from shared.foundation.settings import ServiceSettings
 from shared.http import openapi
-from shared.http.access import record_denial
 from shared.http.admission import Admission
 from shared.http.bodies import BodyGuard
 from shared.http.methods import Methods
 from shared.http.parameters import known_parameters
 from shared.http.problems import BugGuard, install_errors
+from shared.http.refusals import Refusals, keep_recording, record_refusal, record_rest
 from shared.identity.tokens import TokenVerifier
 from shared.messaging import kafka, outbox, retention
 from shared.messaging.consumer import make_consumer
@@ -127,6 +127,7 @@ class Service:
             self.consumer,
             tables=self._own_tables or process.watches_tables == name,
         )
+        self.refusals = Refusals()
         self._tasks: list[asyncio.Task[None]] = []
         self._problem: str | None = "starting"
 
@@ -167,7 +168,7 @@ class Service:
         app.add_middleware(Methods, routes=app.routes)
         app.add_middleware(BugGuard)
         app.add_middleware(probes.RequestScope, service=self.name)
-        install_errors(app, on_refusal=partial(record_denial, self.context))
+        install_errors(app, on_refusal=partial(record_refusal, self.context, self.refusals))
         app.include_router(probes.router(self))
         for kind in kinds_of(self.name):
             app.include_router(configuration_router(self.context, kind))
@@ -199,6 +200,7 @@ class Service:
         if self._parts.closing is not None:
             await self._parts.closing()
         if self.context.has_pool:
+            await record_rest(self.context, self.refusals)
             await _close_pool(self.context)
 
     async def _end(self, tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -243,6 +245,7 @@ class Service:
             await self._until_done("documents", self._republish)
             self._spawn("markers", self._publish_markers)
         self._spawn("clock", self._keep_clock)
+        self._spawn("refusals", lambda: keep_recording(self.context, self.refusals))
         self._spawn("retention", lambda: retention.run(self.context.pool, self.context.clock))
         self._spawn("watch", self._watch.run)
         for task_name, run in self._parts.background(self.context):

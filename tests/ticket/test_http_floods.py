@@ -1,4 +1,4 @@
-"""Many calls by one person, or without a token: who is refused, and who is not."""
+"""Many calls by one person, or without a token: what is told of them, who is refused, and who is not."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,12 +12,16 @@ from pydantic import SecretStr
 from local.issuer import DevelopmentIssuer
 from services.ticket.__main__ import build
 from services.ticket.settings import TicketSettings
+from shared.contracts.configuration import AuthzDenied
+from shared.database.pool import create_pool
 from shared.foundation.clock import ManualClock, new_id
+from shared.http.refusals import TOLD_EVERY, record_due
 from shared.runtime.service import Process, Service
-from tests.support.harness import ready_tables, with_pool
-from tests.support.http import api, trusted
+from tests.support.harness import ready_tables, said, with_pool
+from tests.support.http import NO_LIMITS, api, trusted
 from tests.ticket.test_http import submitted
 
+FLOOD = 1500
 SECOND = timedelta(seconds=1)
 
 
@@ -35,12 +39,82 @@ async def ticket_service(
 
 
 @pytest.fixture
+async def patient(ticket_dsn: str, clock: ManualClock, issuer: DevelopmentIssuer) -> AsyncIterator[Service]:
+    """A service that refuses nobody for the number of their calls."""
+    async with ticket_service(ticket_dsn, clock, issuer, **NO_LIMITS) as built:
+        yield built
+
+
+@pytest.fixture
 async def limited(ticket_dsn: str, clock: ManualClock, issuer: DevelopmentIssuer) -> AsyncIterator[Service]:
     """Three calls at once and one every two seconds; two wrong tokens a minute."""
     async with ticket_service(
         ticket_dsn, clock, issuer, requests_per_second=0.5, requests_at_once=3, bad_tokens_per_minute=2
     ) as built:
         yield built
+
+
+async def denials(service: Service) -> list[AuthzDenied]:
+    return [fact for fact in await said(service, AuthzDenied) if isinstance(fact, AuthzDenied)]
+
+
+# what is told
+
+
+async def test_guesses_of_what_does_not_exist_are_told_to_nobody(
+    patient: Service, issuer: DevelopmentIssuer
+) -> None:
+    async with api(patient, issuer, "ann") as client:
+        codes = {(await client.get(f"/v1/tickets/{new_id()}")).status_code for _ in range(FLOOD)}
+    assert codes == {404}
+    assert len(patient.refusals) == 0
+    assert await said(patient) == []
+
+
+async def test_refusals_about_one_ticket_are_one_fact_a_minute_with_their_number(
+    patient: Service, issuer: DevelopmentIssuer, clock: ManualClock
+) -> None:
+    ticket = await submitted(patient, issuer, "ann")
+    async with api(patient, issuer, "eve") as client:
+        for _ in range(FLOOD):
+            answer = await client.get(f"/v1/tickets/{ticket['id']}")
+            assert (answer.status_code, answer.json()["code"]) == (404, "ticket_unknown")
+        (first,) = await denials(patient)
+        assert (first.actor.name, first.object_id, first.count) == ("eve", ticket["id"], 1)
+        clock.advance(TOLD_EVERY)
+        await record_due(patient.context, patient.refusals)
+        assert [fact.count for fact in await denials(patient)] == [1, FLOOD - 1]
+
+
+async def test_a_stop_of_the_service_tells_what_was_counted(
+    patient: Service, issuer: DevelopmentIssuer, ticket_dsn: str
+) -> None:
+    ticket = await submitted(patient, issuer, "ann")
+    async with api(patient, issuer, "eve") as client:
+        for _ in range(3):
+            await client.get(f"/v1/tickets/{ticket['id']}")
+    pool = patient.context.pool
+    patient.context.set_pool(await create_pool(ticket_dsn, size=1))  # a stop closes what it has
+    await patient.stop()
+    patient.context.set_pool(pool)
+    assert [fact.count for fact in await denials(patient)] == [1, 2]
+
+
+async def test_what_cannot_be_recorded_now_is_told_later(
+    patient: Service, issuer: DevelopmentIssuer, clock: ManualClock
+) -> None:
+    ticket = await submitted(patient, issuer, "ann")
+    async with api(patient, issuer, "eve") as client:
+        for _ in range(3):
+            await client.get(f"/v1/tickets/{ticket['id']}")
+    clock.advance(TOLD_EVERY)
+    pool = patient.context.pool
+    patient.context.set_pool(None)
+    await record_due(patient.context, patient.refusals)
+    patient.context.set_pool(pool)
+    clock.advance(TOLD_EVERY)
+    await record_due(patient.context, patient.refusals)
+    assert [fact.count for fact in await denials(patient)] == [1, 2]
 
 
 # who is refused
