@@ -68,10 +68,10 @@ async def admit(context: Context, caller: Caller, ticket_id: str) -> bool:
     if context.policy.snapshot().may(caller.user_id, "audit.read", now=context.clock.now()).allowed:
         return True
     async with context.pool.acquire() as conn:
-        party = await store.is_party(conn, ticket_id, caller.user_id)
-    if not party:
-        raise no_trail(Denied("audit.read", ticket_id, object_id=ticket_id))
-    return False
+        if await store.is_party(conn, ticket_id, caller.user_id):
+            return False
+        recorded = await store.is_recorded(conn, ticket_id)
+    raise no_trail(Denied("audit.read", ticket_id, object_id=ticket_id) if recorded else None)
 
 
 def no_trail(denied: Denied | None = None) -> NotFound:

@@ -104,5 +104,13 @@ async def is_party(conn: Conn, ticket_id: str, user_id: str) -> bool:
     return found
 
 
+async def is_recorded(conn: Conn, ticket_id: str) -> bool:
+    """Whether there is any fact of the ticket."""
+    found: bool = await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM audit_event WHERE ticket_id = $1)", ticket_id
+    )
+    return found
+
+
 def _published_id(record: Record, id_taken: bool) -> str:
     return str(uuid5(UUID(record.event_id), record.source)) if id_taken else record.event_id

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Final
 
+from pydantic import AwareDatetime
+
 from shared.contracts.documents import DOCUMENTS, Document
 from shared.contracts.event import About, Event
 
@@ -64,16 +66,25 @@ for _document in DOCUMENTS.values():
 
 
 class AuthzDenied(Event):
-    """Somebody was told no. `subject` is the ticket id where there is one, else the caller's id."""
+    """Somebody was told no. `subject` is the ticket id where there is one, else the caller's id.
+
+    The first refusal is told at once; those like it are counted and told together, once a minute. `at`, route
+    and cause are the last one's.
+    """
 
     TYPE: ClassVar[str] = "authz.denied.v1"
 
     verb: str
+    """The right that was missing; `several` where more kinds of refusals came than are told one by one."""
     code: str
     """The guard or policy code that said no."""
     rules: tuple[str, ...] = ()
     route: str = ""
     object_id: str | None = None
+    count: int = 1
+    """How many refusals this tells of: same person, code, right and object."""
+    since: AwareDatetime | None = None
+    """When the first of several was."""
 
     @property
     def about(self) -> About:

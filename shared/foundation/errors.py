@@ -12,6 +12,7 @@ JitError
 ├── TooLarge             413
 ├── UnsupportedMedia     415
 ├── PreconditionRequired 428  If-Match is missing
+├── TooMany              429  more at once than anybody needs; says how long to wait
 ├── NotReady             503  retry later; nothing was decided or changed
 └── Bug                  500  must not happen; says so
 
@@ -52,6 +53,8 @@ class JitError(Exception):
 
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    wait_s = 2
+    """Whole seconds after which it is worth trying again, where `retryable`."""
     title: ClassVar[str] = "Error"
 
     def __init__(
@@ -124,6 +127,16 @@ class UnsupportedMedia(JitError):
 class PreconditionRequired(JitError):
     status = 428
     title = "If-Match is required"
+
+
+class TooMany(JitError):
+    status = 429
+    retryable = True
+    title = "Too many requests"
+
+    def __init__(self, detail: str, *, code: str, wait_s: int) -> None:
+        super().__init__(detail, code=code)
+        self.wait_s = wait_s
 
 
 class NotReady(JitError):

@@ -119,6 +119,19 @@ class ServiceSettings(BaseSettings):
     most_connections: int = Field(default=500, ge=10, le=100_000)
     """Connections of HTTP at the same time; who comes after them is answered 503 at once. Each may hold a
     body of 256 KiB, so that 500 take at most 125 MiB."""
+    request_within_s: float = Field(default=10.0, gt=0, le=600)
+    """Seconds in which the head of a request has to arrive whole, and then its body (at the limit, over
+    256 kbit/s, it takes 8). Longer is not waited: the connection is closed, and a body is answered 408. An
+    answer of which nothing is read for so long is not waited for either."""
+    requests_per_second: float = Field(default=50.0, gt=0, le=1_000_000)
+    """Requests a second that each process answers one caller for ever; more are answered 429 with
+    Retry-After. A script that calls one after the other over a network makes some 30; a process answers a
+    few hundred. Routes that stop access are not counted."""
+    requests_at_once: int = Field(default=200, ge=1, le=1_000_000)
+    """Requests that one caller may have answered at once after a rest. A page that loads is some ten."""
+    bad_tokens_per_minute: int = Field(default=60, ge=1, le=1_000_000)
+    """Requests without a valid token that one address is told what is wrong with, a minute and at once; then
+    429. A valid token is never refused because of them. Of IPv6 a /64 counts as one address."""
     public_url: str = Field(default="http://127.0.0.1:8080", pattern=r"^https?://[^\s/]+")
     """Where people reach the API; calls shown in mails begin with it. Production wants an https address."""
     provisioner_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]+")

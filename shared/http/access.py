@@ -15,21 +15,17 @@ from fastapi import Depends, Request
 
 from shared.context import Context
 from shared.contracts.change import Origin
-from shared.contracts.configuration import AuthzDenied
 from shared.contracts.documents import User
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.people import Person
-from shared.foundation.errors import Denied, Forbidden, Invalid, JitError
+from shared.foundation.errors import Denied, Forbidden, Invalid
 from shared.http.addresses import Network, client_address
 from shared.http.idempotency import RequestKey
-from shared.http.problems import token_missing
 from shared.identity.bindings import Principal, identify
-from shared.observability.logs import logger
+from shared.identity.tokens import Claims
 from shared.policy.engine import NOT_READY
 from shared.policy.row import RECENTLY_REBOUND
 from shared.policy.rows import QUIETED
-
-log = logger("access")
 
 PERSON: Final = "person"
 """Any enabled person; what they may see or do is decided on the object, in the command."""
@@ -66,18 +62,18 @@ class Caller:
 
 
 class Requires:
-    """A FastAPI dependency: authenticate, bind to an Identity Store user, ask the policy for one verb."""
+    """A FastAPI dependency: bind the token to an Identity Store user, ask the policy for one verb."""
 
-    def __init__(self, verb: str, *, stale_ok: bool = False, unbound_ok: bool = False) -> None:
+    def __init__(self, verb: str, *, stale_ok: bool = False, stops: bool = False) -> None:
         self.verb = verb
-        self.stale_ok = stale_ok
-        self.unbound_ok = unbound_ok
+        self.stale_ok = stale_ok or stops
+        self.stops = stops
 
     async def __call__(self, request: Request) -> Caller:
         context: Context = request.app.state.context
         now = context.clock.now()
-        token = _bearer(request)
-        claims = await context.verifier.verify(token, now)
+        token: str = request.state.token
+        claims: Claims = request.state.claims  # verified before the body was read: shared/http/admission.py
         if not self.stale_ok:
             _check_tables(context, request, self.verb)
         if (wanted := request.headers.get("Jit-Min-Revision")) is not None:
@@ -89,7 +85,7 @@ class Requires:
             now,
             first_sight=context.first_sight,
             answers=context.answers,
-            unbound_ok=self.unbound_ok,
+            unbound_ok=self.stops,
             cause=_request_id(request),
         )
         principal = _with_address(principal, request, context.settings.trusted_proxies)
@@ -124,22 +120,24 @@ def _refuse_while_quiet(context: Context, principal: Principal, verb: str, now: 
         )
 
 
-def requires(verb: str, *, stale_ok: bool = False, unbound_ok: bool = False) -> Any:
+def requires(verb: str, *, stale_ok: bool = False, stops: bool = False) -> Any:
     """The default value of a route's `caller` parameter.
 
-    `stale_ok` marks a route that works on what is known of people and policy, however old: one that takes
-    access away, since a stop is never blocked by the bus, one that mends the bus, or one that shows what is
-    live to those who must act on it. `unbound_ok` marks those of them that take access away: they also take a
-    sign-in that nobody has seen yet, without asking anybody (shared/identity/bindings.py).
+    `stops` marks a route that takes access away: whoever may stop is neither kept waiting by the number of
+    their calls nor by the bus, and may have a sign-in that nobody has seen yet (shared/identity/bindings.py).
+    `stale_ok` marks one that works on what is known of people and policy, however old, as those that stop do:
+    one that mends the bus, or one that shows what is live to those who must act on it.
     """
-    return Depends(Requires(verb, stale_ok=stale_ok, unbound_ok=unbound_ok))
+    return Depends(Requires(verb, stale_ok=stale_ok, stops=stops))
 
 
-def _bearer(request: Request) -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise token_missing()
-    return token.strip()
+def required_by(dependant: Any) -> Requires | None:
+    """What a route declares, wherever among its dependencies; None where it is open to everybody."""
+    for dependency in dependant.dependencies if dependant is not None else ():
+        found = dependency.call if isinstance(dependency.call, Requires) else required_by(dependency)
+        if found is not None:
+            return found
+    return None
 
 
 def _check_tables(context: Context, request: Request, verb: str) -> None:
@@ -193,27 +191,3 @@ def parse_revision(text: str) -> Revisions:
 def format_revision(**revisions: int) -> dict[str, str]:
     """The header a write answers with."""
     return {"Jit-Revision": ",".join(f"{name}={value}" for name, value in revisions.items())}
-
-
-async def record_denial(context: Context, request: Request, error: JitError) -> None:
-    """Make a refusal a fact, in a transaction of its own; the refusal stands whatever becomes of it."""
-    actor: Actor | None = getattr(request.state, "actor", None)
-    if error.denied is None or actor is None:
-        return
-    fact = AuthzDenied(
-        subject=error.denied.subject,
-        actor=actor,
-        why=error.detail,
-        cause=_request_id(request),
-        at=context.clock.now(),
-        verb=error.denied.verb,
-        code=error.code,
-        rules=error.denied.rules,
-        route=f"{request.method} {request.url.path}",
-        object_id=error.denied.object_id,
-    )
-    try:
-        async with context.unit_of_work() as work:
-            context.record(work, fact)
-    except Exception:
-        log.exception("a refusal could not be recorded", code=error.code, verb=error.denied.verb)

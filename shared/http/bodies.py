@@ -1,6 +1,6 @@
 """What a body has to be before anything reads it: not too large or slow, JSON, UTF-8, whole, without NUL.
 
-A request without a token is refused unread: nobody makes the service wait who has not said who they are.
+Comes after shared/http/admission.py: nobody makes the service wait who has not said who they are.
 """
 
 import asyncio
@@ -10,13 +10,10 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.foundation.errors import JitError, Malformed, TooLarge, TooSlow, UnsupportedMedia
-from shared.http.problems import problem, token_missing
+from shared.http.problems import problem
 
 BODY_LIMIT: Final = 256 * 1024
 """Bytes. The largest honest body, a rule with many stages, is a hundredth of it."""
-
-READ_WITHIN_S: Final = 10.0
-"""A whole body at the limit over 256 kbit/s takes 8 seconds."""
 
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000|\x00")
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
@@ -25,7 +22,7 @@ _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 class BodyGuard:
     """Refuses bodies that are too large or not JSON before anything reads them, and NUL anywhere."""
 
-    def __init__(self, app: ASGIApp, *, limit: int = BODY_LIMIT, within_s: float = READ_WITHIN_S) -> None:
+    def __init__(self, app: ASGIApp, *, within_s: float, limit: int = BODY_LIMIT) -> None:
         self._app = app
         self._limit = limit
         self._within_s = within_s
@@ -47,8 +44,6 @@ class BodyGuard:
         if scope["method"] not in {"POST", "PUT", "PATCH"}:
             return receive
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        if scope["path"].startswith("/v1/") and "authorization" not in headers:
-            raise token_missing()
         self._check_headers(headers)
         body = await self._read_in_time(receive)
         _check_text(body)

@@ -1,7 +1,7 @@
-"""Which methods a path has: HEAD wherever there is GET, and a 405 that lists them all.
+"""Which operation a request is for: HEAD wherever there is GET, a 405 that lists the methods, or a 404.
 
 Before routing, since a router looks for any route that fits: `GET /v1/tickets/preview` would be read as a
-ticket whose id is "preview".
+ticket whose id is "preview". What the operation requires of its caller is noted for shared/http/admission.py.
 """
 
 import re
@@ -13,18 +13,20 @@ from fastapi.routing import iter_route_contexts
 from starlette.routing import BaseRoute, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.http.problems import render
+from shared.http.access import Requires, required_by
+from shared.http.problems import render, route_unknown
 
 
 @dataclass
 class _Path:
+    template: str
     pattern: re.Pattern[str]
     parameters: int
-    methods: set[str] = field(default_factory=set)
+    methods: dict[str, Requires | None] = field(default_factory=dict)
 
 
 class Methods:
-    """Answers 405 for what a path has no method for, and HEAD as GET without its body."""
+    """Answers 404 and 405 for what there is not, and HEAD as GET without its body."""
 
     def __init__(self, app: ASGIApp, *, routes: list[BaseRoute]) -> None:
         self._app = app
@@ -32,22 +34,26 @@ class Methods:
         self._paths: list[_Path] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        methods = self._methods(scope["path"]) if scope["type"] == "http" else None
-        if not methods:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif scope["method"] == "HEAD" and "GET" in methods:
-            scope["method"] = "GET"
-            await self._app(scope, receive, _without_body(send))
-        elif scope["method"] in methods:
+            return
+        path = self._path(scope["path"])
+        methods = path.methods if path is not None else {}
+        scope["state"]["template"] = path.template if path is not None else "unmatched"
+        if scope["method"] == "HEAD" and "GET" in methods:
+            scope["method"], send = "GET", _without_body(send)
+        if scope["method"] in methods:
+            scope["state"]["requires"] = methods[scope["method"]]
             await self._app(scope, receive, send)
         else:
-            await _refuse(methods)(scope, receive, send)
+            refusal = _refuse(set(methods)) if methods else route_unknown()
+            await refusal(scope, receive, send)
 
-    def _methods(self, path: str) -> set[str] | None:
-        """Those of the template that fits best: the one with the fewest parameters."""
+    def _path(self, path: str) -> _Path | None:
+        """The template that fits best: the one with the fewest parameters."""
         if not self._paths:
             self._paths = _paths(self._routes)
-        return next((one.methods for one in self._paths if one.pattern.match(path)), None)
+        return next((one for one in self._paths if one.pattern.match(path)), None)
 
 
 def _paths(routes: Iterable[BaseRoute]) -> list[_Path]:
@@ -55,7 +61,8 @@ def _paths(routes: Iterable[BaseRoute]) -> list[_Path]:
     for route in iter_route_contexts(list(routes)):
         if route.path is not None and route.methods:
             pattern, _, parameters = compile_path(route.path)
-            found.setdefault(route.path, _Path(pattern, len(parameters))).methods.update(route.methods)
+            path = found.setdefault(route.path, _Path(route.path, pattern, len(parameters)))
+            path.methods.update(dict.fromkeys(route.methods, required_by(getattr(route, "dependant", None))))
     return sorted(found.values(), key=lambda one: one.parameters)
 
 

@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic.json_schema import models_json_schema
 
 from shared.foundation import errors
-from shared.http.access import Requires
+from shared.http.access import required_by
 from shared.http.places import parameters
 from shared.http.problems import PROBLEM_TYPE, FieldProblem, Problem
 
@@ -82,8 +82,8 @@ def success(*headers: str, **more: Any) -> Json:
 def problems_beside(route: RouteContext, method: str) -> set[int]:
     """Which problems an operation can answer, by what its route declares."""
     statuses = {400, 422}
-    if next(_requires(route.dependant), None) is not None:
-        statuses |= {401, 403, 503}
+    if (asked := required_by(route.dependant)) is not None:
+        statuses |= {401, 403, 503} if asked.stops else {401, 403, 429, 503}
     if "{" in str(route.path):
         statuses.add(404)
     if method in {"POST", "PUT", "PATCH"}:
@@ -138,7 +138,7 @@ def _problem_schemas() -> Json:
 
 
 def _complete(operation: Json, route: RouteContext, method: str, service: str) -> None:
-    asked = next(_requires(route.dependant), None)
+    asked = required_by(route.dependant)
     operation["operationId"] = route.operation_id or route.name
     operation["summary"] = str(route.name).replace("_", " ").capitalize()
     operation["x-service"] = service
@@ -191,7 +191,7 @@ def _problem(status: int) -> Json:
     }
     if status == 401:
         answer["headers"] = {"WWW-Authenticate": _header("WWW-Authenticate")}
-    if status == 503:
+    if status in {429, 503}:
         answer["headers"] = {"Retry-After": _header("Retry-After")}
     return answer
 
@@ -207,13 +207,6 @@ def _takes_key(route: RouteContext, method: str) -> bool:
 def _original(route: RouteContext) -> APIRoute:
     assert isinstance(route.original_route, APIRoute)  # noqa: S101 (callers ask for API routes only)
     return route.original_route
-
-
-def _requires(dependant: Any) -> Iterator[Requires]:
-    for dependency in dependant.dependencies:
-        if isinstance(dependency.call, Requires):
-            yield dependency.call
-        yield from _requires(dependency)
 
 
 def _tags(paths: Mapping[str, Json]) -> list[str]:

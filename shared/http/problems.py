@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from pydantic import ConfigDict, Field
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -65,7 +66,7 @@ def problem(error: JitError) -> JSONResponse:
     if error.status == 408:
         headers["Connection"] = "close"  # the rest of the body may still come
     if error.retryable:
-        headers["Retry-After"] = "2"
+        headers["Retry-After"] = str(error.wait_s)
     fields = {"errors": [field.as_dict() for field in error.fields]} if error.fields else {}
     return render(
         error.status, error.code, error.title, error.detail, headers=headers, **error.extra, **fields
@@ -94,8 +95,10 @@ def install_errors(app: FastAPI, *, on_refusal: OnRefusal) -> None:
 
     async def on_jit_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, JitError)  # noqa: S101 (registered for this class)
-        await on_refusal(request, error)
-        return problem(error)
+        answer = problem(error)
+        # After the answer: how long it takes must not tell a 404 that hides something from one that does not.
+        answer.background = BackgroundTask(on_refusal, request, error)
+        return answer
 
     app.add_exception_handler(JitError, on_jit_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -129,6 +132,10 @@ def token_missing() -> Unauthenticated:
     return Unauthenticated("send a token: Authorization: Bearer <token>", code="token_missing")
 
 
+def route_unknown() -> JSONResponse:
+    return render(404, "route_unknown", "Not found", "there is no such route; see /openapi.json")
+
+
 def not_json() -> Malformed:
     return Malformed("the body is not JSON", code="json_invalid")
 
@@ -137,8 +144,6 @@ async def _on_http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 (registered for this class)
     if error.status_code == 400:  # FastAPI's word for a body that is nested beyond reading
         return problem(not_json())
-    if error.status_code == 404:
-        return render(404, "route_unknown", "Not found", "there is no such route; see /openapi.json")
     return render(
         error.status_code, "http_error", "Error", str(error.detail), headers=dict(error.headers or {})
     )

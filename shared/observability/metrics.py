@@ -37,6 +37,9 @@ REQUESTS = Histogram(
     ["service", "route", "method", "status"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
+CONNECTIONS_REFUSED = Counter(
+    "jit_http_connections_refused_total", "Connections beyond the most this process takes", ["service"]
+)
 ALERTS = Gauge("jit_alerts", "Operations alerts whose cause is still there", ["service"])
 CLOCK_OFFSET = Gauge("jit_clock_offset_seconds", "Database clock minus this machine's", ["service"])
 LOOP_LAG = Gauge("jit_event_loop_lag_seconds", "How late the event loop woke us last", ["service"])

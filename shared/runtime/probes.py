@@ -108,9 +108,9 @@ class RequestScope:
 
     def _note(self, scope: Scope, method: str, status: int, seconds: float) -> None:
         """Into the metrics and, unless it was a probe, the log: one line for each request."""
-        route = getattr(scope.get("route"), "path", "unmatched")
+        route = scope["state"].get("template", "unmatched")
         metrics.REQUESTS.labels(self._service, route, method, str(status)).observe(seconds)
-        actor = scope["state"].get("actor")
+        actor, claims = scope["state"].get("actor"), scope["state"].get("claims")
         write = log.debug if route in PROBES else log.info
         write(
             "request",
@@ -120,4 +120,5 @@ class RequestScope:
             status=status,
             milliseconds=round(seconds * 1000, 1),
             user=actor.user_id if actor else None,
+            token_subject=claims.sub if claims and not actor else None,
         )

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 
 import asyncpg
 from fastapi import APIRouter, Depends, FastAPI
@@ -28,11 +28,12 @@ from shared.documents.tables import Tables
 from shared.foundation.clock import Clock, ManualClock
 from shared.foundation.settings import ServiceSettings
 from shared.http import openapi
-from shared.http.access import record_denial
+from shared.http.admission import Admission
 from shared.http.bodies import BodyGuard
 from shared.http.methods import Methods
 from shared.http.parameters import known_parameters
 from shared.http.problems import BugGuard, install_errors
+from shared.http.refusals import Refusals, keep_recording, record_refusal, record_rest
 from shared.identity.bindings import FirstSight
 from shared.identity.first_sight import Provisioner
 from shared.identity.tokens import TokenVerifier
@@ -141,6 +142,7 @@ class Service:
             self.consumer,
             tables=self._own_tables or process.watches_tables == name,
         )
+        self.refusals = Refusals()
         self._tasks: list[asyncio.Task[None]] = []
         self._problem: str | None = "starting"
 
@@ -175,12 +177,14 @@ class Service:
             dependencies=[Depends(known_parameters)],
         )
         app.state.context = self.context
-        app.openapi = lambda: openapi.document(app, service=self.name)  # type: ignore[method-assign]
+        app.openapi = cache(lambda: openapi.document(app, service=self.name))  # type: ignore[method-assign]
+        # The last one added comes first.
+        app.add_middleware(BodyGuard, within_s=self.settings.request_within_s)
+        app.add_middleware(Admission, context=self.context)
         app.add_middleware(Methods, routes=app.routes)
-        app.add_middleware(BodyGuard)
         app.add_middleware(BugGuard)
         app.add_middleware(probes.RequestScope, service=self.name)
-        install_errors(app, on_refusal=lambda request, error: record_denial(self.context, request, error))
+        install_errors(app, on_refusal=partial(record_refusal, self.context, self.refusals))
         app.include_router(probes.router(self))
         for kind in kinds_of(self.name):
             app.include_router(configuration_router(self.context, kind))
@@ -221,6 +225,7 @@ class Service:
         if self._parts.closing is not None:
             await self._parts.closing()
         if self.context.has_pool:
+            await record_rest(self.context, self.refusals)
             await _close_pool(self.context)
 
     async def _end(self, tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -266,6 +271,7 @@ class Service:
         if self._publisher is not None:
             self._spawn("documents", self._publisher.run)
         self._spawn("clock", self._keep_clock)
+        self._spawn("refusals", lambda: keep_recording(self.context, self.refusals))
         self._spawn("retention", self._forget)
         self._spawn("watch", self._watch.run)
         for task_name, run in self._parts.background(self.context):

@@ -2,12 +2,14 @@
 
 import gc
 import sys
+from functools import partial
 
 import uvicorn
 
 from shared.messaging.keys import KeyProblem
 from shared.observability import logs
 from shared.observability.logs import logger
+from shared.runtime.connections import Connection
 from shared.runtime.service import Service
 
 COLLECT_AFTER = (20_000, 20, 20)
@@ -31,6 +33,7 @@ def serve(service: Service) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
+    connection = partial(Connection, service=service.name, settings=settings)
     uvicorn.run(
         service.app,
         host=settings.host,
@@ -38,7 +41,7 @@ def serve(service: Service) -> None:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=10,
-        limit_concurrency=settings.most_connections,
+        http=connection,  # type: ignore[arg-type]  # it is made as the class would be
         server_header=False,
         proxy_headers=False,  # uvicorn believes whoever connects from loopback; see JIT_TRUSTED_PROXIES
     )

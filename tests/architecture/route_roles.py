@@ -24,7 +24,7 @@ STOPS: Final = frozenset(
         "POST /v1/revocations",
     }
 )
-"""Routes that take access away: they work on tables that are stale."""
+"""Routes that take access away: they work on tables that are stale, and are not counted."""
 
 LIVE: Final = frozenset({"GET /v1/grants", "GET /v1/grants/{grant_id}", "GET /v1/operations"})
 """Routes that show what is live: who stops access on stale tables has to see it. This list only shrinks."""

@@ -17,7 +17,7 @@ from shared.http.access import Requires
 from shared.runtime.service import Process, Service
 from tests.architecture.route_roles import EVERYBODY, LIVE, OPEN, ROLES, STOPS
 from tests.support.harness import NOW, ready_tables, service_database, with_pool
-from tests.support.http import api, trusted
+from tests.support.http import NO_LIMITS, api, trusted
 from tests.support.signing import key_settings
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +63,12 @@ def build(service: str, dsn: str, issuers: tuple[Any, ...] = ()) -> Service:
         if name.endswith("Settings") and found.__module__ == settings_module.__name__
     )
     settings = read(
-        settings_class, env="development", database_url=dsn, issuers=issuers, **key_settings(service)
+        settings_class,
+        env="development",
+        database_url=dsn,
+        issuers=issuers,
+        **NO_LIMITS,
+        **key_settings(service),
     )
     clock = ManualClock(NOW)
     built: Service = module.build(settings, process=Process(clock, ready_tables(clock)))
@@ -144,10 +149,13 @@ def test_the_routes_that_work_on_stale_tables_stop_access_or_mend_the_bus() -> N
     )
 
 
-def test_the_routes_that_take_a_sign_in_nobody_has_seen_are_those_that_stop_access() -> None:
+def test_the_routes_that_stop_access_are_marked_so_and_no_others() -> None:
     every = [route for service in SERVICES for route in declared(service)]
-    found = {route.name for route in every if any(one.unbound_ok for one in route.requires)}
-    assert found == STOPS, f"`requires(..., unbound_ok=True)` is for what ends access: {found ^ STOPS}"
+    found = {route.name for route in every if any(one.stops for one in route.requires)}
+    assert found == STOPS, (
+        f"{TABLE} and the routes disagree: {sorted(found ^ STOPS)}. `requires(..., stops=True)` is for every "
+        "route that takes access away: it is never refused for the number of calls"
+    )
 
 
 async def test_nobody_gets_past_any_route_without_a_token(

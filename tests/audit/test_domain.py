@@ -309,6 +309,24 @@ def test_translate_registration_is_found_by_its_account_and_no_ticket() -> None:
     assert (made.ticket_id, made.key, made.account_ids) == (None, P, (P,))
 
 
+def test_translate_denial_of_several_says_how_many_and_since_when() -> None:
+    several = example(AuthzDenied)
+    said = ocsf_of(several)
+    assert several.since is not None
+    assert (said["count"], said["start_time"], said["time"]) == (
+        3,
+        milliseconds(several.since),
+        milliseconds(several.at),
+    )
+    assert ocsf.problems(said) == []
+
+
+def test_translate_denial_of_one_says_no_number() -> None:
+    said = ocsf_of(example(AuthzDenied).model_copy(update={"count": 1, "since": None}))
+    assert {"count", "start_time"} & set(said) == set()
+    assert {"count", "since"} & set(said["unmapped"]["jit"]) == set()
+
+
 def test_translate_denial_about_no_ticket_is_found_under_none() -> None:
     about_nothing = example(AuthzDenied).model_copy(update={"subject": user_id("ann")})
     assert record(about_nothing).ticket_id is None

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import asyncpg
 import httpx2
 import pytest
-import uvicorn
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from structlog.contextvars import merge_contextvars
@@ -19,10 +18,8 @@ from structlog.testing import capture_logs
 from shared.context import Context
 from shared.foundation import errors
 from shared.foundation.settings import ServiceSettings
-from shared.http.bodies import BODY_LIMIT, BodyGuard
-from shared.observability import logs
+from shared.http.bodies import BODY_LIMIT
 from shared.runtime.service import Parts, Service
-from shared.runtime.serving import serve
 from tests.support.signing import key_settings
 
 RAISED: list[tuple[errors.JitError, int]] = [
@@ -37,6 +34,7 @@ RAISED: list[tuple[errors.JitError, int]] = [
     (errors.TooLarge("wrong", code="x"), 413),
     (errors.UnsupportedMedia("wrong", code="x"), 415),
     (errors.PreconditionRequired("wrong", code="x"), 428),
+    (errors.TooMany("wrong", code="x", wait_s=7), 429),
     (errors.NotReady("wrong", code="x"), 503),
     (errors.Bug("wrong", code="x"), 500),
 ]
@@ -99,8 +97,15 @@ def calls() -> Calls:
 
 @pytest.fixture
 def service(calls: Calls) -> Service:
+    return served(calls)
+
+
+def served(calls: Calls, **given: Any) -> Service:
     settings = ServiceSettings(
-        env="development", database_url="postgresql://nobody@127.0.0.1:1/none", **key_settings("ticket")
+        env="development",
+        database_url="postgresql://nobody@127.0.0.1:1/none",
+        **key_settings("ticket"),
+        **given,
     )
     return Service("ticket", settings, Parts(routers=calls.router))
 
@@ -140,7 +145,7 @@ async def test_every_error_leaves_as_its_problem(
     body = problem(answer, status, "x")
     assert body["detail"] == "wrong"
     assert body.get("errors", []) == [field.as_dict() for field in error.fields]
-    assert ("retry-after" in answer.headers) == error.retryable
+    assert answer.headers.get("retry-after") == {429: "7", 503: "2"}.get(status)
     assert ("www-authenticate" in answer.headers) == (status == 401)
     assert all(body[name] == value for name, value in error.extra.items())
 
@@ -283,7 +288,7 @@ async def test_an_escaped_backslash_before_u0000_is_no_nul(client: httpx2.AsyncC
 
 
 async def test_nul_in_path_or_query_is_refused(client: httpx2.AsyncClient) -> None:
-    problem(await client.get("/a%00b"), 400, "nul_character")
+    problem(await client.get("/things/a%00b"), 400, "nul_character")
     problem(await client.get("/livez?a=%00"), 400, "nul_character")
 
 
@@ -344,33 +349,37 @@ class Silent:
         return start["status"], json.loads(body["body"])["code"], dict(start["headers"])
 
 
-async def test_a_body_that_does_not_come_is_waited_for_only_so_long(service: Service, calls: Calls) -> None:
+async def test_a_body_that_does_not_come_is_waited_for_only_so_long(calls: Calls) -> None:
     client = Silent()
-    guard = BodyGuard(service.app, within_s=0.05)
+    service = served(calls, request_within_s=0.05)
     async with asyncio.timeout(5):
-        await guard(post_scope("/stop", (b"authorization", b"Bearer x")), client.receive, client.send)
+        await service.app(post_scope("/stop"), client.receive, client.send)
     status, code, headers = client.refusal()
     assert (status, code, headers[b"connection"]) == (408, "body_too_slow", b"close")
     assert client.waited
     assert calls.bodies == []
 
 
-async def test_without_a_token_no_body_is_waited_for(service: Service) -> None:
+@pytest.mark.parametrize(
+    ("path", "authorization", "status", "code"),
+    [
+        ("/v1/ops/ticket/outbox/replay", b"", 401, "token_missing"),
+        ("/v1/ops/ticket/outbox/replay", b"Basic YTpi", 401, "token_missing"),
+        ("/v1/ops/ticket/outbox/replay", b"Bearer x", 401, "token_invalid"),
+        ("/v1/nowhere", b"Bearer x", 404, "route_unknown"),
+        ("/v1/ops/ticket/alerts", b"Bearer x", 405, "method_not_allowed"),
+    ],
+)
+async def test_no_body_is_waited_for_before_it_is_known_who_calls_what(
+    service: Service, path: str, authorization: bytes, status: int, code: str
+) -> None:
     client = Silent()
     async with asyncio.timeout(5):
-        await service.app(post_scope("/v1/tickets"), client.receive, client.send)
-    status, code, headers = client.refusal()
-    assert (status, code) == (401, "token_missing")
-    assert b"www-authenticate" in headers
+        await service.app(post_scope(path, (b"authorization", authorization)), client.receive, client.send)
+    refusal = client.refusal()
+    assert refusal[:2] == (status, code)
+    assert (b"www-authenticate" in refusal[2]) == (status == 401)
     assert not client.waited
-
-
-def test_a_service_takes_only_so_many_connections(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, Any] = {}
-    monkeypatch.setattr(logs, "configure", lambda **_: None)  # it is for the whole process
-    monkeypatch.setattr(uvicorn, "run", lambda _app, **options: given.update(options))
-    serve(service)
-    assert given["limit_concurrency"] == service.settings.most_connections
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "latin-1"])

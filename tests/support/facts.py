@@ -267,6 +267,7 @@ _FIELDS: Final[Mapping[type[Event], dict[str, Any]]] = {
     AuthzDenied: {
         "verb": "terminate", "code": "not_permitted", "rules": ("scope/no-contractors",),
         "route": f"POST /v1/tickets/{TICKET_ID}/terminate", "object_id": TICKET_ID,
+        "count": 3, "since": _at(minutes=9),
     },
     AuditRead: {
         "subject": user_id("aud"), "query": {"route": "events", "ticket_id": TICKET_ID}, "returned": 17,

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 import uvicorn
@@ -22,6 +22,12 @@ from tests.support import organisation
 from tests.support.harness import NOW
 
 AUDIENCE = "jit"
+NO_LIMITS: Final[Mapping[str, int]] = {
+    "requests_per_second": 1_000_000,
+    "requests_at_once": 1_000_000,
+    "bad_tokens_per_minute": 1_000_000,
+}
+"""Settings of a service that is called by tests more often than by people."""
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from shared.contracts.topics import TOPICS
 from shared.database.migrate import SERVICES, database_of
 from shared.foundation.issuers import TrustedIssuer
 from simulator.controls import Controls
+from tests.support.http import NO_LIMITS
 from tests.support.key_server import KeyServer, ec_key, key_server
 from tests.support.running import PATIENCE_S, Running
 from tests.support.servers import Broker
@@ -112,7 +113,7 @@ def _brief(start_s: float) -> timedelta:
 
 
 def _settings(port: int, other: KeyServer) -> dict[str, Mapping[str, Any]]:
-    """Short waits, and a second issuer that names people by their mail address."""
+    """Short waits, no limit of calls, and a second issuer that names people by their mail address."""
     issuers = (
         TrustedIssuer(
             issuer=f"http://127.0.0.1:{port}/issuer",
@@ -123,7 +124,7 @@ def _settings(port: int, other: KeyServer) -> dict[str, Mapping[str, Any]]:
         TrustedIssuer(issuer=other.url, audience=AUDIENCE, claim="email", lookup="email"),
     )
     own = {"provisioner": _PROVISIONER, "ticket": _TICKET}
-    return {name: {"issuers": issuers, **own.get(name, {})} for name in SERVICES}
+    return {name: {"issuers": issuers, **NO_LIMITS, **own.get(name, {})} for name in SERVICES}
 
 
 def _prepare_organisation(data: Path) -> None:

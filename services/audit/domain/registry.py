@@ -292,7 +292,8 @@ _CONFIGURATION = tuple(entry for kind in KINDS for entry in _kind(kind))
 _CALLS = (
     RegistryEntry(
         configuration.AuthzDenied, "somebody was told no", ocsf.API_ACTIVITY, ocsf.OTHER,
-        "by the route's method", shapes.denial, only("verb", "code", "rules", "route", "object_id"),
+        "by the route's method", shapes.denial,
+        only("verb", "code", "rules", "route", "object_id", "count", "since"),
         severity=Severity.LOW, status=Status.FAILURE, disposition=ocsf.UNAUTHORIZED,
     ),
     RegistryEntry(

@@ -144,7 +144,10 @@ def changed_rule(fields: Json) -> Json:
 
 
 def denial(fields: Json) -> Json:
-    """A call that was refused, by the route's method; `authorizations` are the rules that said no."""
+    """A call that was refused, by the route's method; `authorizations` are the rules that said no.
+
+    Several like it are one record, with their number and since when; its time is the last one's.
+    """
     method, _, path = fields.get("route", "").partition(" ")
     activity_id, activity_name = _API_ACTIVITY.get(method, (OTHER, "Other"))
     return present(
@@ -155,7 +158,9 @@ def denial(fields: Json) -> Json:
         authorizations=authorizations("Denied", fields.get("rules", ())),
         resources=[{"uid": fields["object_id"]}] if fields.get("object_id") else None,
         status_code=fields["code"],
-        unmapped=_rest(fields, "rules", "object_id"),
+        count=fields["count"] if fields["count"] > 1 else None,
+        start_time=milliseconds(fields.get("since")),
+        unmapped=_rest(fields, "rules", "object_id", "count", "since"),
     )
 
 

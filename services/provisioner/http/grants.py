@@ -114,9 +114,7 @@ def _add_revocation(routes: APIRouter, context: Context) -> None:
         response_model=RevocationShown,
         responses={404: {"description": "nobody has this user id, or no account this id"}},
     )
-    async def revoke_access(
-        body: Revocation, caller: Caller = requires("terminate", stale_ok=True, unbound_ok=True)
-    ) -> Response:
+    async def revoke_access(body: Revocation, caller: Caller = requires("terminate", stops=True)) -> Response:
         """End all access of a ticket, a user or an account now. Works without the broker."""
         return await write(
             context,

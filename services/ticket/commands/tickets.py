@@ -103,16 +103,14 @@ async def terminate(
 
 
 def visible(context: Context, caller: Caller, ticket_id: str, ticket: Ticket | None) -> Ticket:
-    """The ticket; `NotFound` when it is not there or not for the caller to see."""
+    """The ticket; `NotFound` when it is not there or, which is a refusal, not for the caller to see."""
+    denied = None
     if ticket is not None:
         if rights.may_see(ticket, caller.user_id, context.policy.known(), now=context.clock.now()):
             return ticket
         context.policy.snapshot()  # not knowing yet is no reason to say "not found"
-    raise NotFound(
-        "there is no such ticket, or it is not yours to see",
-        code="ticket_unknown",
-        denied=Denied("ticket.read", ticket_id, object_id=ticket_id),
-    )
+        denied = Denied("ticket.read", ticket_id, object_id=ticket_id)
+    raise NotFound("there is no such ticket, or it is not yours to see", code="ticket_unknown", denied=denied)
 
 
 def require_reader(context: Context, caller: Caller) -> None:

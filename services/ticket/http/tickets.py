@@ -31,7 +31,7 @@ from shared.text.durations import Duration
 from shared.text.moments import Moment
 from shared.text.texts import Paragraph, printable_paragraph
 
-_STOPPING: Final = requires(PERSON, stale_ok=True, unbound_ok=True)
+_STOPPING: Final = requires(PERSON, stops=True)
 _MOST: Final = "with the beneficiaries at most 50 grants (JIT_MOST_GRANTS): targets times beneficiaries"
 
 
