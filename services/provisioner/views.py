@@ -7,7 +7,8 @@ from typing import Any, Final
 from services.provisioner.domain.claims import Claim
 from services.provisioner.domain.sentences import sentence_of
 from services.provisioner.store.rows import claim_of
-from shared.database.pool import Conn, planned_anew
+from shared.database.filters import given, query
+from shared.database.pool import Conn
 
 GRANT_FIELDS: Final = (
     "id",
@@ -32,6 +33,8 @@ GRANT_FIELDS: Final = (
 )
 """What people see of a claim, in this order."""
 
+_GRANTS: Final = "SELECT c AS whole FROM whole_claim c WHERE {where} ORDER BY c.id DESC LIMIT {limit}"
+
 
 def shown(claim: Claim) -> dict[str, Any]:
     """A claim as the API shows it."""
@@ -49,22 +52,14 @@ async def grants(
     limit: int,
 ) -> list[dict[str, Any]]:
     """Newest first (ids are sortable by time); `after` is the last id of the page before."""
-    async with planned_anew(conn):
-        rows = await conn.fetch(
-            """
-            SELECT c AS whole FROM whole_claim c
-            WHERE ($1::text IS NULL OR c.user_id = $1) AND ($2::text IS NULL OR c.ticket_id = $2)
-                AND ($3::text IS NULL OR c.account_id = $3) AND ($4::text[] IS NULL OR c.state = ANY($4))
-                AND ($5::text IS NULL OR c.id < $5)
-            ORDER BY c.id DESC LIMIT $6
-            """,
-            user_id,
-            ticket_id,
-            account_id,
-            None if states is None else list(states),
-            after,
-            limit,
-        )
+    wanted = given(
+        ("c.user_id = {}", user_id),
+        ("c.ticket_id = {}", ticket_id),
+        ("c.account_id = {}", account_id),
+        ("c.state = ANY({})", None if states is None else list(states)),
+        ("c.id < {}", after),
+    )
+    rows = await conn.fetch(*query(_GRANTS, wanted, limit=limit))
     return [shown(claim_of(row["whole"])) for row in rows]
 
 
