@@ -11,6 +11,8 @@ BENCHES: tuple[tuple[str, ...], ...] = (
     ("bench.policy",),
     ("bench.hop",),
     ("bench.approval",),
+    ("bench.submit",),
+    ("bench.queries",),
     ("bench.expiry",),
     ("bench.start",),
 )
