@@ -12,7 +12,7 @@ BENCHES: tuple[tuple[str, ...], ...] = (
     ("bench.hop",),
     ("bench.approval",),
     ("bench.submit",),
-    ("bench.queries",),
+    ("bench.queries", "--sizes", "0", "20000"),
     ("bench.expiry",),
     ("bench.start",),
 )

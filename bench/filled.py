@@ -189,7 +189,7 @@ _APPROVAL: Final = (
         CASE s.state WHEN 'approved' THEN 'hash' END, opened_at, expires_at,
         CASE s.state WHEN 'open' THEN NULL ELSE opened_at END
     FROM generate_series($1::bigint, $2::bigint) AS n,
-        (SELECT * FROM review ORDER BY id LIMIT 1) AS made,
+        (SELECT * FROM review ORDER BY id DESC LIMIT 1) AS made,
         LATERAL (SELECT CASE WHEN n % 1000 = 0 THEN 'open' WHEN n % 20 = 1 THEN 'rejected'
             WHEN n % 2000 = 3 THEN 'voided' ELSE 'approved' END AS state) AS s
     """,

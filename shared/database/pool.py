@@ -58,6 +58,9 @@ async def create_pool(dsn: str, *, size: int, backends: set[int] | None = None) 
             # Planning anew for each list of ids took a third of the database's time. One plan has to fit all
             # values then: a filter that may be left out is not in the text (filters.py).
             "plan_cache_mode": "force_generic_plan",
+            # A page is taken for a tenth of its table, and compiling for that many rows takes far longer than
+            # reading those that there are.
+            "jit": "off",
             # A process that is frozen inside a transaction must not keep its locks: the lease is among them.
             "idle_in_transaction_session_timeout": "15s",
         },
