@@ -11,6 +11,8 @@ BENCHES: tuple[tuple[str, ...], ...] = (
     ("bench.policy",),
     ("bench.hop",),
     ("bench.approval",),
+    ("bench.submit",),
+    ("bench.queries", "--sizes", "0", "20000"),
     ("bench.expiry",),
     ("bench.start",),
     ("bench.documents",),

@@ -72,14 +72,14 @@ async def _run(folder: Path, *, rate: float, seconds: float) -> None:
     world.write_text(enlarged(ACCOUNTS), encoding="utf-8")
     async with fleet(folder, simulator_settings=SIMULATOR, service_settings=SERVICES, world=world) as running:
         await put_demo(running)
-        await _put_rules(running)
-        pairs = iter(_pairs(running))
+        await put_rules(running)
+        pairs = iter(pairs_of(running))
         await _wave(running, [next(pairs) for _ in range(WARM_UP)], rate=min(rate, 10))
         measured = await _wave(running, [next(pairs) for _ in range(round(rate * seconds))], rate=rate)
     print(json.dumps(measured), flush=True)
 
 
-async def _put_rules(running: Fleet) -> None:
+async def put_rules(running: Fleet) -> None:
     """Developers may ask for every set in sandboxes; one stage decides."""
     root, world = Person(running, "root"), running.organisation
     sandboxes = f"ou:{world.find_parent('sandbox')}"
@@ -107,7 +107,7 @@ async def _put_rules(running: Fleet) -> None:
     await asyncio.sleep(2)  # until all services have read it
 
 
-def _pairs(running: Fleet) -> list[Pair]:
+def pairs_of(running: Fleet) -> list[Pair]:
     world = running.organisation
     accounts = [one.id for one in world.accounts.values() if world.names_to(one.parent) == "sandbox"]
     sets = [one.arn for one in world.permission_sets.values() if one.name not in {"Auditor", "Workplace"}]
@@ -133,7 +133,7 @@ async def _wave(running: Fleet, pairs: list[Pair], *, rate: float) -> dict[str, 
         "bench": "approval",
         "rate_per_s": rate,
         "approvals": len(answered),
-        "first_call_ms": _spread(waits),
+        "first_call_ms": spread(waits),
         "cpu_ms_per_approval": {**cost, "total": round(sum(cost.values()), 1)},
         "behind_at_end": behind,
         "drained_s": round(took - len(answered) / rate, 1),
@@ -246,7 +246,7 @@ async def _idle(running: Fleet) -> dict[str, float]:
     return {name: (after[name] - before[name]) / IDLE_S for name in COUNTED}
 
 
-def _spread(seconds: list[float]) -> dict[str, float]:
+def spread(seconds: list[float]) -> dict[str, float]:
     ordered = sorted(seconds)
     at = {"p50": 0.5, "p99": 0.99}
     spread = {name: ordered[min(len(ordered) - 1, int(len(ordered) * share))] for name, share in at.items()}

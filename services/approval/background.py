@@ -41,28 +41,28 @@ async def refresh_reviews(context: Context) -> int:
     async with context.unit_of_work() as work:
         await history.drop_ended_grants(work.conn, now=context.clock.now())
     reopened = 0
-    async for batch, recorded in _batches(context):
-        for review in batch:
-            if is_due(context, review, recorded.get(review.id, frozenset())):
-                async with context.unit_of_work() as work:
-                    reopened += await refresh_review(context, work, review.id)
+    async for review, recorded in _open_reviews(context):
+        if is_due(context, review, recorded):
+            async with context.unit_of_work() as work:
+                reopened += await refresh_review(context, work, review.id)
     if reopened:
         log.info("reviews opened anew", service=context.service, count=reopened)
     await _alert_unapprovable(context)
     return reopened
 
 
-async def _batches(context: Context) -> AsyncIterator[tuple[list[Review], dict[str, frozenset[str]]]]:
-    """Open reviews, and who was written down as able to decide on each."""
+async def _open_reviews(context: Context) -> AsyncIterator[tuple[Review, frozenset[str]]]:
+    """Open reviews, each with who was written down as able to decide on it."""
     after = ""
     while True:
         async with context.pool.acquire() as conn:
-            batch = await reviews.some_open_reviews(conn, after=after, limit=BATCH)
-            recorded = await reviews.recorded_approvers(conn, [review.id for review in batch])
-        if not batch:
+            batch = await reviews.open_reviews_with_approvers(conn, after=after, limit=BATCH)
+        for found in batch:
+            yield found
+            await asyncio.sleep(0)  # votes do not wait for a whole batch
+        if len(batch) < BATCH:
             return
-        yield batch, recorded
-        after = batch[-1].id
+        after = batch[-1][0].id
 
 
 async def _alert_unapprovable(context: Context) -> None:

@@ -4,15 +4,15 @@ Rows are found by who was written down for them (a superset) and filtered before
 page, so that pages do not shrink.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, LiteralString
 
 from services.approval.domain.review import Review, ReviewState
-from shared.database.pool import Conn, planned_anew
+from shared.database.filters import given, one_of, query
+from shared.database.pool import Conn
 
 Fetch = Callable[[str | None, int], Awaitable[list[Review]]]
 """Rows after an id, at most so many, in the list's order."""
-
-LARGEST_BATCH = 200
 
 
 async def review(conn: Conn, review_id: str) -> Review | None:
@@ -28,61 +28,79 @@ async def reviews_of_ticket(conn: Conn, ticket_id: str) -> list[Review]:
 
 async def waiting_for(conn: Conn, user_id: str, *, after: str | None, limit: int) -> list[Review]:
     """Open reviews whose open stage may wait for this person, oldest first."""
-    async with planned_anew(conn):
-        rows = await conn.fetch(
-            """
-            SELECT w.whole FROM review_approver a
-            JOIN whole_review w ON w.id = a.review_id AND w.stage = a.stage
-            WHERE a.user_id = $1 AND w.state = 'open' AND ($2::text IS NULL OR w.id > $2)
-            ORDER BY w.id LIMIT $3
-            """,
-            user_id,
-            after,
-            limit,
-        )
+    rows = await conn.fetch(*_waiting(user_id, after, limit))
     return [Review.model_validate(row["whole"]) for row in rows]
 
 
-async def reviews_with(
-    conn: Conn, user_id: str, *, state: ReviewState | None, before: str | None, limit: int
-) -> list[Review]:
-    """Reviews this person is or was a party, an approver or a voter of, newest first."""
-    async with planned_anew(conn):
-        rows = await conn.fetch(
-            """
-            SELECT whole FROM whole_review
-            WHERE id IN (
-                    SELECT review_id FROM review_party WHERE user_id = $1
-                    UNION SELECT review_id FROM review_approver WHERE user_id = $1
-                    UNION SELECT review_id FROM review_voter WHERE person = $1
-                )
-                AND ($2::text IS NULL OR state = $2) AND ($3::text IS NULL OR id < $3)
-            ORDER BY id DESC LIMIT $4
-            """,
-            user_id,
-            state,
-            before,
-            limit,
-        )
-    return [Review.model_validate(row["whole"]) for row in rows]
+def _waiting(user_id: str, after: str | None, limit: int) -> tuple[str, *tuple[object, ...]]:
+    wanted = given(
+        ("(user_id, review_id) > ({}, {})", user_id, after or ""),
+        ("(user_id, review_id) < ({}, {})", user_id, _END),
+    )
+    return query(_WAITING, wanted, limit=limit)
 
 
 async def all_reviews(
-    conn: Conn, *, state: ReviewState | None, before: str | None, limit: int
+    conn: Conn, *, user_id: str | None, state: ReviewState | None, before: str | None, limit: int
 ) -> list[Review]:
-    """Everybody's reviews, newest first; for those who may read every ticket."""
-    async with planned_anew(conn):
-        rows = await conn.fetch(
-            """
-            SELECT whole FROM whole_review
-            WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR id < $2)
-            ORDER BY id DESC LIMIT $3
-            """,
-            state,
-            before,
-            limit,
-        )
+    """Those this person is or was a party, an approver or a voter of, newest first; without one, all."""
+    rows = await conn.fetch(*_page(user_id, state, before, limit))
     return [Review.model_validate(row["whole"]) for row in rows]
+
+
+def _page(
+    user_id: str | None, state: ReviewState | None, before: str | None, limit: int
+) -> tuple[str, *tuple[object, ...]]:
+    """Along the person's reviews; along the open ones, which are few, where those are asked for."""
+    if user_id is None or state is ReviewState.OPEN:
+        wanted = given(("id < {}", before), one_of(_IN_STATE, state), (_WITH_PERSON, user_id))
+        return query(_ALONG_REVIEWS, wanted, limit=limit)
+    wanted = given(
+        ("(user_id, review_id) < ({}, {})", user_id, before or _END),
+        ("(user_id, review_id) > ({}, '')", user_id),
+        one_of(_OF_REVIEW_IN_STATE, state),
+    )
+    return query(_ALONG_PERSON, wanted, limit=limit)
+
+
+_WAITING: Final = """
+    WITH page AS (
+        SELECT review_id AS id FROM review_person WHERE {where} AND waits
+        ORDER BY user_id, review_id LIMIT {limit}
+    )
+    SELECT (SELECT whole FROM whole_review WHERE whole_review.id = page.id) AS whole FROM page ORDER BY id
+"""
+# The whole review, the state and the person are looked up for each row and not joined: PostgreSQL takes a
+# page for a tenth of all rows, and everybody for the average person. For the same reason a person's bounds
+# are compared as rows, which are in the order of one index only.
+_ALONG_REVIEWS: Final = """
+    WITH page AS (SELECT id FROM review WHERE {where} ORDER BY id DESC LIMIT {limit})
+    SELECT (SELECT whole FROM whole_review WHERE whole_review.id = page.id) AS whole
+    FROM page ORDER BY id DESC
+"""
+_END: Final = "zzzz"
+"""Behind every id: where the first page of a person begins."""
+_ALONG_PERSON: Final = """
+    WITH page AS (
+        SELECT review_id AS id FROM review_person WHERE {where}
+        ORDER BY user_id DESC, review_id DESC LIMIT {limit}
+    )
+    SELECT (SELECT whole FROM whole_review WHERE whole_review.id = page.id) AS whole
+    FROM page ORDER BY id DESC
+"""
+_WITH_PERSON: Final = "(SELECT true FROM review_person AS p WHERE p.review_id = review.id AND p.user_id = {})"
+_IN_STATE: Final[Mapping[str, LiteralString]] = {
+    ReviewState.OPEN: "state = 'open'",
+    ReviewState.APPROVED: "state = 'approved'",
+    ReviewState.REJECTED: "state = 'rejected'",
+    ReviewState.VOIDED: "state = 'voided'",
+}
+"""Nearly all reviews are closed, most of them approved."""
+_OF_REVIEW_IN_STATE: Final[Mapping[str, LiteralString]] = {
+    ReviewState.APPROVED: "(SELECT state FROM review WHERE review.id = review_id) = 'approved'",
+    ReviewState.REJECTED: "(SELECT state FROM review WHERE review.id = review_id) = 'rejected'",
+    ReviewState.VOIDED: "(SELECT state FROM review WHERE review.id = review_id) = 'voided'",
+}
 
 
 async def fill_page(
@@ -90,7 +108,7 @@ async def fill_page(
 ) -> tuple[list[Review], str | None]:
     """A full page of what the reader may see, and the cursor of the next one (None at the end)."""
     page: list[Review] = []
-    batch_size = min(limit * 2, LARGEST_BATCH)
+    batch_size = limit + 1  # nearly always nothing is left out
     while True:
         batch = await fetch(after, batch_size)
         for found in batch:

@@ -23,10 +23,10 @@ from shared.context import Context
 from shared.foundation.errors import FieldError, Invalid, NotFound, NotReady
 from shared.foundation.shapes import Shown
 from shared.http.access import PERSON, Caller, requires
-from shared.http.names import account_id_of, actor_of
+from shared.http.names import account_id_of, actor_of, user_id_of
 from shared.http.openapi import success
 from shared.http.pages import NumberCursor, Page, cut
-from shared.http.parameters import AccountIdFilter, Limit, Since, Until
+from shared.http.parameters import AccountIdFilter, Limit, Since, Until, UserIdFilter
 from shared.http.wording import nearest
 from shared.observability.logs import logger
 from shared.policy.names import LONGEST
@@ -78,10 +78,14 @@ Actor: TypeAlias = Annotated[
 ]
 
 
+_ABOUT: Final = "who did it, or whose ticket it is about: a person by user id, user name or e-mail"
+
+
 def _filters(
     ticket_id: _Text = None,
     actor: Actor = None,
     account_id: AccountIdFilter = None,
+    user_id: Annotated[UserIdFilter, Query(description=_ABOUT)] = None,
     type: _Text = None,  # noqa: A002 (the parameter's public name)
     since: Since = None,
     until: Until = None,
@@ -92,7 +96,7 @@ def _filters(
             code="event_type_unknown",
             fields=[FieldError("type", "event_type_unknown", _choose(type))],
         )
-    return Filters(ticket_id, actor, account_id, type, since, until)
+    return Filters(ticket_id, actor, account_id, user_id, type, since, until)
 
 
 def _choose(given: str) -> str:
@@ -205,6 +209,7 @@ def _by_ids(context: Context, caller: Caller, filters: Filters) -> Filters:
     return replace(
         filters,
         account_id=account_id_of(context, caller, filters.account_id),
+        user_id=user_id_of(context, caller, filters.user_id),
         actor=actor_of(context, caller, filters.actor),
     )
 

@@ -79,7 +79,7 @@ async def append(
     """Write records under the numbers `next_places` gave. Raises where the database disagrees."""
     records = [one.record for one in numbered]
     await conn.execute(
-        "SELECT append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        "SELECT append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         [one.place.sequence for one in numbered],
         [record.event_id for record in records],
         [record.source for record in records],
@@ -88,6 +88,7 @@ async def append(
         [record.actor_id for record in records],
         [record.account_ids for record in records],
         [record.party_ids for record in records],
+        [record.person_ids for record in records],
         [record.occurred_at for record in records],
         recorded_at,
         list(ocsf),

@@ -1,9 +1,12 @@
 """Read-only SQL for what people see of tickets."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final, LiteralString
 
-from shared.contracts.ticket import Target, Ticket
-from shared.database.pool import Conn, planned_anew
+from shared.contracts.ticket import Target, Ticket, TicketState
+from shared.database.filters import Where, given, one_of, query
+from shared.database.pool import Conn
 
 
 @dataclass(frozen=True)
@@ -32,71 +35,69 @@ async def earlier_revisions(
     conn: Conn, ticket_id: str, *, before: str | None = None, limit: int = 50
 ) -> list[Target]:
     """Targets of a ticket as they were asked for before, the last first; `before` is a subject's id."""
-    async with planned_anew(conn):
-        found = await conn.fetch(
-            """
-            SELECT whole FROM whole_target
-            WHERE ticket_id = $1 AND NOT current AND ($2::uuid IS NULL OR subject_id < $2)
-            ORDER BY subject_id DESC LIMIT $3
-            """,
-            ticket_id,
-            before,
-            limit,
-        )
+    wanted = given(("ticket_id = {}", ticket_id), ("subject_id < {}", before))
+    found = await conn.fetch(*query(_EARLIER, wanted, limit=limit))
     return [Target.model_validate(row["whole"]) for row in found]
 
 
 async def tickets(conn: Conn, wanted: Filter) -> list[Ticket]:
     """A page, newest first."""
-    async with planned_anew(conn):
-        found = await conn.fetch(
-            _ALL if wanted.party is None else _OWN,
-            wanted.party,
-            wanted.state,
-            wanted.account_id,
-            wanted.set_id,
-            wanted.requester,
-            wanted.beneficiary,
-            wanted.reference,
-            wanted.before,
-            wanted.limit,
-        )
+    found = await conn.fetch(*query(_PAGE, _matching(wanted), limit=wanted.limit))
     return [Ticket.model_validate(row["whole"]) for row in found]
 
 
-# Walks the party's index backwards: the cost of a page does not grow with other people's tickets.
-_OWN = """
-    WITH page AS (
-        SELECT ticket.id FROM ticket_party JOIN ticket ON ticket.id = ticket_party.ticket_id
-        WHERE ticket_party.user_id = $1
-          AND ($2::text IS NULL OR ticket.state = $2)
-          AND ($3::text IS NULL OR ticket.id IN (SELECT ticket_id FROM ticket_target WHERE account_id = $3))
-          AND ($4::text IS NULL OR ticket.id IN (SELECT ticket_id FROM ticket_target WHERE set_id = $4))
-          AND ($5::text IS NULL OR ticket.requester = $5)
-          AND ($6::text IS NULL OR ticket.id IN (
-                  SELECT ticket_id FROM ticket_party WHERE user_id = $6 AND benefits))
-          AND ($7::text IS NULL OR ticket.reference = $7)
-          AND ($8::uuid IS NULL OR ticket_party.ticket_id < $8)
-        ORDER BY ticket_party.ticket_id DESC LIMIT $9
-    )
-    SELECT whole_ticket.whole FROM page JOIN whole_ticket USING (id) ORDER BY page.id DESC
+# The whole ticket is looked up for each row of the page: PostgreSQL takes a page for a tenth of all rows, and
+# would rather join all of them.
+_PAGE: Final = """
+    WITH page AS (SELECT id FROM ticket WHERE {where} ORDER BY id DESC LIMIT {limit})
+    SELECT (SELECT whole FROM whole_ticket WHERE whole_ticket.id = page.id) AS whole
+    FROM page ORDER BY id DESC
+"""
+_EARLIER: Final = """
+    SELECT whole FROM whole_target WHERE {where} AND NOT current ORDER BY subject_id DESC LIMIT {limit}
 """
 
-# Walks the primary key, or the index of a filter, backwards; $1 is always null here and keeps the
-# parameters alike.
-_ALL = """
-    WITH page AS (
-        SELECT ticket.id FROM ticket
-        WHERE $1::text IS NULL
-          AND ($2::text IS NULL OR ticket.state = $2)
-          AND ($3::text IS NULL OR ticket.id IN (SELECT ticket_id FROM ticket_target WHERE account_id = $3))
-          AND ($4::text IS NULL OR ticket.id IN (SELECT ticket_id FROM ticket_target WHERE set_id = $4))
-          AND ($5::text IS NULL OR ticket.requester = $5)
-          AND ($6::text IS NULL OR ticket.id IN (
-                  SELECT ticket_id FROM ticket_party WHERE user_id = $6 AND benefits))
-          AND ($7::text IS NULL OR ticket.reference = $7)
-          AND ($8::uuid IS NULL OR ticket.id < $8)
-        ORDER BY ticket.id DESC LIMIT $9
+# Each is read backwards from the end of the page before, along its index, and is distinct, so that it may be
+# what the list is read by.
+_OF_PARTY: Final = """id IN (
+    SELECT ticket_id FROM ticket_party WHERE user_id = {} AND ticket_id < {}
+)"""
+_OF_BENEFICIARY: Final = """id IN (
+    SELECT ticket_id FROM ticket_party WHERE user_id = {} AND benefits AND ticket_id < {}
+)"""
+_OF_ACCOUNT: Final = """id IN (
+    SELECT ticket_id FROM ticket_account WHERE account_id = {} AND ticket_id < {}
+)"""
+_OF_SET: Final = """id IN (
+    SELECT ticket_id FROM ticket_set WHERE set_id = {} AND ticket_id < {}
+)"""
+_IN_STATE: Final[Mapping[str, LiteralString]] = {
+    TicketState.PENDING: "state = 'pending'",
+    TicketState.SCHEDULED: "state = 'scheduled'",
+    TicketState.GRANTING: "state = 'granting'",
+    TicketState.ACTIVE: "state = 'active'",
+    TicketState.REVOKING: "state = 'revoking'",
+    TicketState.ENDED: "state = 'ended'",
+    TicketState.REJECTED: "state = 'rejected'",
+    TicketState.TIMED_OUT: "state = 'timed_out'",
+    TicketState.WITHDRAWN: "state = 'withdrawn'",
+    TicketState.FAILED: "state = 'failed'",
+    TicketState.CLOSED: "state = 'closed'",
+}
+"""Most tickets are closed, and few wait or are active."""
+_END: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+"""Behind every id: where the first page begins."""
+
+
+def _matching(wanted: Filter) -> Where:
+    before = wanted.before or _END
+    return given(
+        ("id < {}", before),
+        one_of(_IN_STATE, wanted.state),
+        ("requester = {}", wanted.requester),
+        ("reference = {}", wanted.reference),
+        (_OF_PARTY, wanted.party, before),
+        (_OF_BENEFICIARY, wanted.beneficiary, before),
+        (_OF_ACCOUNT, wanted.account_id, before),
+        (_OF_SET, wanted.set_id, before),
     )
-    SELECT whole_ticket.whole FROM page JOIN whole_ticket USING (id) ORDER BY page.id DESC
-"""

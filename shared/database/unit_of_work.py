@@ -5,12 +5,13 @@ Nothing that is noted here happens unless the transaction commits; a rollback fo
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from shared.contracts.change import Alert
 from shared.database.pool import Conn, Pool, transaction
 from shared.observability.alerts import Alerts
 
+HeldT = TypeVar("HeldT")
 Hook = Callable[[], None]
 Write = Callable[["UnitOfWork", Sequence[Any]], Awaitable[None]]
 """Writes rows of one kind in one statement; it may collect rows of another kind."""
@@ -30,6 +31,7 @@ class UnitOfWork:
         self.over: list[str] = []
         self.hooks: list[Hook] = []
         self._collected: dict[Write, list[Any]] = {}
+        self._held: dict[type[Any], dict[str, Any]] = {}
 
     def alert(self, *alerts: Alert) -> None:
         """Raise these once the transaction has committed."""
@@ -43,6 +45,13 @@ class UnitOfWork:
         """Run this once the transaction has committed; the same hook runs once."""
         if hook not in self.hooks:
             self.hooks.append(hook)
+
+    def held(self, kind: type[HeldT]) -> dict[str, HeldT]:
+        """What a store has locked in this unit, by id: several commands then read and write it once.
+
+        Who reads such rows otherwise sees them as they were before the unit.
+        """
+        return self._held.setdefault(kind, {})
 
     def collect(self, write: Write, row: Any) -> None:
         """Write this row right before the commit, with all others of its kind, in the order of collecting.

@@ -110,7 +110,7 @@ class Requires:
 
 
 def _refuse_while_quiet(context: Context, principal: Principal, verb: str, now: datetime) -> None:
-    until = context.policy.known().quiet_until(principal.user.id, now)
+    until = context.policy.known().sign_ins.quiet_until(principal.user.id, now)
     if until is not None:
         raise Forbidden(
             f"your sign-in was replaced by another, so you cannot administer before {until:%Y-%m-%d %H:%MZ}; "

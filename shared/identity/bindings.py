@@ -97,9 +97,9 @@ async def identify(
     inventory is not read.
     """
     sight = Sight(token, claims, _named_by(claims, snapshot), cause)
-    if snapshot.is_replaced(claims.iss, claims.sub):
+    if snapshot.sign_ins.is_replaced(claims.iss, claims.sub):
         raise replaced()
-    bound = snapshot.binding(claims.iss, claims.sub)
+    bound = snapshot.sign_ins.binding(claims.iss, claims.sub)
     if bound is not None and bound.user_id == sight.user.id:
         return Principal(sight.user, sight.actor)
     if bound is None:
@@ -158,7 +158,7 @@ def _enabled(user: User) -> User:
 
 def _is_free(snapshot: Snapshot, claims: Claims, user: User) -> bool:
     """Whether the user has no subject in the token's issuer."""
-    return all(one.iss != claims.iss for one in snapshot.bindings_of(user.id))
+    return all(one.iss != claims.iss for one in snapshot.sign_ins.of(user.id))
 
 
 def _principal(sight: Sight, snapshot: Snapshot, user_id: str) -> Principal:

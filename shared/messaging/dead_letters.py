@@ -6,12 +6,17 @@ from typing import Any, Final
 
 from aiokafka import ConsumerRecord
 
-from shared.database.pool import Conn, planned_anew
+from shared.database.filters import given, query
+from shared.database.pool import Conn
 from shared.foundation.clock import new_id
 from shared.foundation.errors import NotFound
 
 MOST_FORGED: Final = 200
 """Of a topic: whoever can write to the broker must not be able to fill our databases."""
+_PAGE: Final = """
+    SELECT id, topic, partition, "offset", key, value, error, parked_at, replayed_at FROM dead_letter
+    WHERE {where} ORDER BY id DESC LIMIT {limit}
+"""
 
 
 async def park(
@@ -42,15 +47,8 @@ async def park(
 
 async def page(conn: Conn, *, after: str | None, limit: int) -> list[dict[str, Any]]:
     """Newest first; values are shown as text where they are text, cut at 2,000 characters."""
-    async with planned_anew(conn):
-        rows = await conn.fetch(
-            """
-            SELECT id, topic, partition, "offset", key, value, error, parked_at, replayed_at FROM dead_letter
-            WHERE $1::uuid IS NULL OR id < $1 ORDER BY id DESC LIMIT $2
-            """,
-            after,
-            limit,
-        )
+    before = given(("id < {}", after))
+    rows = await conn.fetch(*query(_PAGE, before, limit=limit))
     return [
         {
             "id": str(row["id"]),

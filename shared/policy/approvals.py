@@ -62,7 +62,7 @@ def _counting(votes: Sequence[Vote], parties: Collection[str]) -> dict[str, int]
 
 def _was_quiet(snapshot: Snapshot, vote: Vote) -> bool:
     """Whether the voter had just been bound to another sign-in; what they voted before that stands."""
-    return snapshot.quiet_until(vote.voter.user_id, vote.at) is not None
+    return snapshot.sign_ins.quiet_until(vote.voter.user_id, vote.at) is not None
 
 
 def _too_few(stage: Stage, position: int, stages: int, allowed: int) -> str:

@@ -65,7 +65,7 @@ def stages_of(snapshot: Snapshot, user_id: str) -> list[StageOf]:
 
 def verbs_of(snapshot: Snapshot, user_id: str, *, now: datetime) -> list[str]:
     """The verbs of administration that the person has everywhere, and may use now."""
-    waiting = QUIETED if snapshot.quiet_until(user_id, now) else frozenset()
+    waiting = QUIETED if snapshot.sign_ins.quiet_until(user_id, now) else frozenset()
     return [
         verb
         for verb in ADMINISTRATION

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from shared.contracts.documents import AccessScope, ApprovalRule
+from shared.contracts.documents import AccessScope, ApprovalRule, Document
 from shared.foundation.errors import FieldError
 from shared.policy.row import ALWAYS, ANY, FOREVER, UNLIMITED, Row, RowRefused, check_row
 from shared.policy.shape import rule_errors, scope_errors
@@ -103,3 +103,12 @@ def _unlimited(verb: str, subject: str, scope: str, sets: str, rule: str) -> Row
 def _refuse(key: str, errors: list[FieldError]) -> None:
     if errors:
         raise RowRefused(f"{key}: " + "; ".join(f"{e.field} {e.code}" for e in errors))
+
+
+def rows_of(document: Document) -> tuple[Row, ...] | None:
+    """The rows a document compiles to; None where its kind has none."""
+    if isinstance(document, AccessScope):
+        return scope_rows(document)
+    if isinstance(document, ApprovalRule):
+        return rule_rows(document)
+    return () if document.contract in (AccessScope, ApprovalRule) else None

@@ -14,7 +14,6 @@ from rpds import HashTrieMap
 
 from shared.contracts.documents import (
     COUNTERS,
-    AccessScope,
     Account,
     ApprovalRule,
     Binding,
@@ -27,7 +26,6 @@ from shared.contracts.documents import (
     RegisteredSet,
     SetGroup,
     User,
-    binding_id,
     group_of_shard,
     shards_of,
 )
@@ -35,8 +33,9 @@ from shared.contracts.event import Revisions
 from shared.policy.directory import Directory, Lookup, Memberships, name_order
 from shared.policy.engine import NOT_READY, PolicyEngine
 from shared.policy.row import ANY, Answer, Ask, Row
-from shared.policy.rows import ROLES, role_rows, rule_rows, scope_rows
+from shared.policy.rows import ROLES, role_rows, rows_of
 from shared.policy.selection import Rank, RuleChoice, account_ranks, choose, set_ranks
+from shared.policy.sign_ins import SignIns
 
 D = TypeVar("D", bound=Document)
 
@@ -57,8 +56,6 @@ _NO_ROLE: Final = frozenset({"role:nobody"})
 _Documents: TypeAlias = "HashTrieMap[str, HashTrieMap[str, Document]]"
 _NAMED: Final = (Account, PermissionSet, SetGroup)
 """Kinds whose names are looked up here; a person's are in the directory."""
-_COMPILED: Final = (AccessScope, ApprovalRule)
-"""Kinds that have rows."""
 _Rules: TypeAlias = "HashTrieMap[str, HashTrieMap[str, ApprovalRule]]"
 
 
@@ -83,8 +80,8 @@ class Snapshot:
     _directory: Directory = field(default_factory=Directory, repr=False)
     _groups: Memberships = field(default_factory=Memberships, repr=False)
     _set_groups: Memberships = field(default_factory=Memberships, repr=False)
-    _bindings: Memberships = field(default_factory=Memberships, repr=False)
-    """Each live binding's id with its one user, and from the user back to all of theirs."""
+    sign_ins: SignIns = field(default_factory=SignIns, repr=False)
+    """Whom tokens' subjects are."""
     _names: "HashTrieMap[str, Memberships]" = field(default_factory=HashTrieMap, repr=False)
     """By kind: each id with its one name, and from the name back to all ids that have it."""
     _rules: _Rules = field(default_factory=HashTrieMap, repr=False)
@@ -216,26 +213,6 @@ class Snapshot:
         """Every set selector that holds the permission set; of no set, `*` alone."""
         return _EVERYTHING if set_id is None else frozenset(self._set_ranks(set_id))
 
-    # sign-ins
-
-    def binding(self, iss: str, sub: str) -> Binding | None:
-        """Of an issuer's subject; None for one that nobody has seen, or that another took the place of."""
-        return self.get(Binding, binding_id(iss, sub))
-
-    def is_replaced(self, iss: str, sub: str) -> bool:
-        """Whether the subject was bound, and is not any more."""
-        return self.knows(Binding, binding_id(iss, sub)) and self.binding(iss, sub) is None
-
-    def bindings_of(self, user_id: str) -> list[Binding]:
-        """The person's live bindings, of every issuer."""
-        found = (self.get(Binding, one) for one in self._bindings.containers(user_id))
-        return [binding for binding in found if binding is not None]
-
-    def quiet_until(self, user_id: str, at: datetime) -> datetime | None:
-        """Until when the person neither votes nor administers, as of a moment; None where they may."""
-        ends = [one.quiet_until for one in self.bindings_of(user_id) if one.quiet_until and one.quiets(at)]
-        return max(ends, default=None)
-
     # decisions
 
     def may(
@@ -314,7 +291,7 @@ class Snapshot:
 
     def _with(self, document: Document) -> "Snapshot":
         kept = document.tombstone() if document.deleted else document
-        rows = _rows(kept)
+        rows = rows_of(kept)
         changes: dict[str, Any] = dict(self._indexed(kept))
         if rows is not None:
             changes["_engine"] = self._engine.replace(kept.key, rows)
@@ -344,7 +321,7 @@ class Snapshot:
             beside: HashTrieMap[str, ApprovalRule] = rules.get(document.accounts) or HashTrieMap()
             yield "_rules", rules.insert(document.accounts, beside.insert(document.id, document))
         elif isinstance(document, Binding):
-            yield "_bindings", self._bindings.put(document.id, (document.user_id,))
+            yield "sign_ins", self.sign_ins.put(document)
 
     def _removed(self, gone: Document) -> Iterator[tuple[str, object]]:
         """The same without it: by its kind and id alone, since a tombstone has nothing else."""
@@ -361,7 +338,7 @@ class Snapshot:
         elif gone.contract is ApprovalRule:
             yield "_rules", self._without_rule(gone.id)
         elif gone.contract is Binding:
-            yield "_bindings", self._bindings.put(gone.id, ())
+            yield "sign_ins", self.sign_ins.remove(gone.id)
 
     def _with_name(self, document: Document, *names: str) -> "HashTrieMap[str, Memberships]":
         known = self._names.get(document.kind, Memberships())
@@ -414,12 +391,3 @@ class Snapshot:
             return frozenset({name})
         groups = {name} if kind == "group" else self.roles.get(name, frozenset())
         return frozenset(user_id for group in groups for user_id in self.members_of(group))
-
-
-def _rows(document: Document) -> tuple[Row, ...] | None:
-    """The rows a document compiles to; None where its kind has none."""
-    if isinstance(document, AccessScope):
-        return scope_rows(document)
-    if isinstance(document, ApprovalRule):
-        return rule_rows(document)
-    return () if document.contract in _COMPILED else None

@@ -50,7 +50,7 @@ async def service(
 
 
 TABLES = (
-    "ticket", "stop", "review", "vote", "review_voter", "review_approver", "review_party", "live_grant",
+    "ticket", "stop", "review", "vote", "review_voter", "review_person", "live_grant",
     "document", "outbox", "inbox", "idempotency_key",
 )  # fmt: skip
 

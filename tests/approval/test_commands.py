@@ -416,8 +416,10 @@ async def test_refresh_after_a_membership_change_rewrites_who_may_vote_and_says_
     put_documents(service.context.tables, "provisioner", org.replaced("provisioner", *owners))
     assert await refresh_reviews(service.context) == 0
     async with service.context.pool.acquire() as conn:
-        recorded = await reviews.recorded_approvers(conn, [review.id])
-    assert recorded[review.id] == {org.user_id("cora"), org.user_id("bob")}
+        found = await reviews.open_reviews_with_approvers(conn, after="", limit=10)
+    assert {(one.id, recorded) for one, recorded in found} == {
+        (review.id, frozenset({org.user_id("cora"), org.user_id("bob")}))
+    }
     assert await said(service) == facts
 
 

@@ -184,8 +184,8 @@ async def test_waiting_pages_are_full_although_rows_are_left_out(desk: Desk, ser
         if number % 2 == 0:
             mine.append(review)
     await service.context.pool.execute(
-        "INSERT INTO review_approver (user_id, review_id, stage)"
-        " SELECT 'user-carl', id, 1 FROM review ON CONFLICT DO NOTHING"
+        "INSERT INTO review_person (user_id, review_id, waits) SELECT 'user-carl', id, true FROM review"
+        " ON CONFLICT (user_id, review_id) DO UPDATE SET waits = true"
     )
     first = (await desk.get("carl", "/v1/reviews", limit=2)).json()
     second = (await desk.get("carl", "/v1/reviews", limit=2, cursor=first["next_cursor"])).json()

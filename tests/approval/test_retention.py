@@ -16,7 +16,7 @@ MOMENT = timedelta(microseconds=1)
 LONG_AGO = NOW - timedelta(days=1000)
 """The database deletes nothing that is young by its own clock."""
 RULES = rules(keep=KEEP)
-PARTS = ("review", "vote", "review_voter", "review_approver", "review_party")
+PARTS = ("review", "vote", "review_voter", "review_person")
 # A UUIDv7 begins with the milliseconds of its making.
 MADE_AT_NOW = f"{int(LONG_AGO.timestamp() * 1000):012x}"
 TICKET = f"{MADE_AT_NOW[:8]}-{MADE_AT_NOW[8:]}-7000-8000-000000000000"
@@ -49,8 +49,7 @@ async def reviewed(pool: Pool, *, state: str = "rejected", until: datetime | Non
         )  # fmt: skip
         await conn.execute("INSERT INTO review_voter VALUES ($1, 'user-carl', $2)", review, vote)
         await conn.execute("INSERT INTO vote VALUES ($1, $2, 1, '{}', $3)", vote, review, LONG_AGO)
-        await conn.execute("INSERT INTO review_approver VALUES ('user-carl', $1, 1)", review)
-        await conn.execute("INSERT INTO review_party VALUES ('user-ann', $1)", review)
+        await conn.execute("INSERT INTO review_person VALUES ('user-ann', $1, false)", review)
     return review
 
 
@@ -69,16 +68,16 @@ async def test_a_review_goes_whole_just_after_the_limit_and_not_at_it(pool: Pool
     await reviewed(pool)
     for early in (-MOMENT, timedelta(0)):
         await purge(pool, RULES, now=LONG_AGO + KEEP + early)
-        assert await left(pool, *PARTS) == [1] * 5
+        assert await left(pool, *PARTS) == [1] * 4
     await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT)
-    assert await left(pool, *PARTS) == [0] * 5
+    assert await left(pool, *PARTS) == [0] * 4
 
 
 async def test_an_open_review_is_never_old(pool: Pool) -> None:
     await known_ticket(pool)
     await reviewed(pool, state="open")
     await purge(pool, RULES, now=LONG_AGO + 10 * KEEP)
-    assert await left(pool, *PARTS, "ticket") == [1] * 6
+    assert await left(pool, *PARTS, "ticket") == [1] * 5
 
 
 async def test_an_approved_review_is_old_when_its_window_is(pool: Pool) -> None:
@@ -96,7 +95,7 @@ async def test_a_review_stays_while_a_grant_of_it_is_live(pool: Pool) -> None:
     review = await reviewed(pool, state="approved", until=LONG_AGO)
     await pool.execute("INSERT INTO live_grant VALUES ('g', $1, 'user-ann', $2)", review, LONG_AGO + 2 * KEEP)
     await purge(pool, RULES, now=LONG_AGO + KEEP + MOMENT)
-    assert await left(pool, *PARTS, "live_grant") == [1] * 6
+    assert await left(pool, *PARTS, "live_grant") == [1] * 5
 
 
 async def test_a_stop_goes_when_nothing_can_come_that_it_stops_and_not_before(pool: Pool) -> None:

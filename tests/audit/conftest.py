@@ -31,7 +31,9 @@ async def migrated_dsn(admin_dsn: str) -> AsyncIterator[str]:
 async def audit_dsn(admin_dsn: str, migrated_dsn: str) -> str:
     common = ("inbox", "outbox", "dead_letter", "idempotency_key")
     head = "UPDATE log_head SET last_sequence = 0"
-    await empty(admin_dsn, migrated_dsn, "audit_event", *common, reset=head)
+    await empty(
+        admin_dsn, migrated_dsn, "audit_event", "log_account", "log_person", "log_hour", *common, reset=head
+    )
     return migrated_dsn
 
 

@@ -293,6 +293,7 @@ def test_translate_ticket_fact_is_found_by_ticket_account_actor_and_party() -> N
     assert made.actor_id == user_id("ann")
     assert made.account_ids == (P,)
     assert made.party_ids == (user_id("ann"),)
+    assert made.person_ids == (user_id("ann"),)
 
 
 def test_translate_stop_named_by_grants_alone_is_found_by_their_account_only() -> None:

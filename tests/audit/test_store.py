@@ -30,11 +30,21 @@ CHANGES = (
     "UPDATE log_head SET last_sequence = last_sequence + 2",
     "DELETE FROM log_head",
     "TRUNCATE log_head",
+    "UPDATE log_account SET sequence = sequence + 1",
+    "DELETE FROM log_account",
+    "UPDATE log_person SET event_code = ''",
+    "TRUNCATE log_person",
+    "UPDATE log_hour SET last_sequence = 0",
+    "UPDATE log_hour SET first_sequence = first_sequence + 1, last_sequence = last_sequence + 1",
+    "DELETE FROM log_hour",
 )
 REBUILDS = (
     "INSERT INTO audit_event SELECT * FROM audit_event",
     "UPDATE log_head SET last_sequence = last_sequence + 1",
     "SELECT * FROM log_head FOR UPDATE",
+    "INSERT INTO log_account SELECT * FROM log_account",
+    "INSERT INTO log_person SELECT * FROM log_person",
+    "INSERT INTO log_hour VALUES (now(), 1, 1)",
     "DROP TABLE audit_event",
     "ALTER TABLE audit_event DISABLE TRIGGER ALL",
     "ALTER TABLE audit_event DROP COLUMN ocsf",
@@ -188,6 +198,26 @@ async def test_append_keeps_the_bytes_and_what_they_are_found_by(service: Servic
     assert (row["event_code"], row["ticket_id"]) == ("ticket.submitted", TICKET_ID)
     assert (row["actor_id"], row["party_ids"]) == (user_id("ann"), [user_id("ann")])
     assert row["recorded_at"].astimezone(UTC) == NOW
+
+
+async def test_append_writes_what_a_record_is_searched_by_once_for_each(service: Service) -> None:
+    made = replace(record(), account_ids=("a", "b", "a"), person_ids=("user-ann", "user-bob", "user-ann"))
+    async with service.context.unit_of_work() as work:
+        second = replace(record(), account_ids=("b", "a"), person_ids=())
+        await store.save(work, [made, second], at=NOW)
+    pool = service.context.pool
+    rows = await pool.fetch(
+        "SELECT account_id, sequence, event_code, actor_id FROM log_account ORDER BY 2, 1"
+    )
+    assert [tuple(row) for row in rows] == [
+        (account, sequence, "ticket.submitted", user_id("ann")) for sequence in (1, 2) for account in "ab"
+    ]
+    rows = await pool.fetch("SELECT user_id, sequence, event_code, actor_id FROM log_person ORDER BY 1")
+    assert [tuple(row) for row in rows] == [
+        (person, 1, "ticket.submitted", user_id("ann")) for person in ("user-ann", "user-bob")
+    ]
+    hour = made.occurred_at.replace(minute=0, second=0, microsecond=0)
+    assert [tuple(row) for row in await pool.fetch("SELECT * FROM log_hour")] == [(hour, 1, 2)]
 
 
 async def test_is_party_knows_requester_and_beneficiary_only(service: Service) -> None:

@@ -48,9 +48,9 @@ async def test_one_binding_is_made_anywhere_holds_everywhere_and_can_be_replaced
 
 async def _first_sight_through_the_ticket_service(running: Running) -> None:
     ticket = next(one for one in running.stack.services if one.name == "ticket")
-    assert not ticket.context.policy.known().bindings_of(running.user_id("ann"))
+    assert not ticket.context.policy.known().sign_ins.of(running.user_id("ann"))
     assert (await running.person("ann").call("GET", "/v1/tickets")).status_code == 200
-    (bound,) = ticket.context.policy.known().bindings_of(running.user_id("ann"))
+    (bound,) = ticket.context.policy.known().sign_ins.of(running.user_id("ann"))
     (record,) = await recorded(running, "identity.bound", "ann")
     assert record["entity"]["data"]["sub"] == bound.sub
     for path in ("/v1/reviews", "/v1/grants", "/v1/me"):

@@ -3,6 +3,8 @@
 import pytest
 
 from local.issuer import DevelopmentIssuer
+from services.notifier import views
+from services.notifier.domain.delivery import State
 from shared.contracts.notification import NotificationFailed, NotificationSent
 from shared.foundation.clock import new_id
 from tests.notifier.facts import TICKET, a_ticket, ticket_fact
@@ -109,3 +111,20 @@ async def test_routes_are_for_operators_only(
     async with api(post.service, issuer, user) as client:
         assert (await client.get("/v1/deliveries")).status_code == reading
         assert (await client.post(f"/v1/deliveries/{new_id()}/retry")).status_code == writing
+
+
+async def test_list_in_each_state_has_what_is_in_it(post: Post) -> None:
+    await post.context.pool.execute(
+        """
+        INSERT INTO delivery (id, ticket_id, template, recipient, message_id, happened_at, state,
+            next_attempt_at, give_up_at, created_at)
+        SELECT gen_random_uuid(), state, 'approved', 'user-ann', 'm', now(), state, now(), now(), now()
+        FROM unnest(ARRAY['pending', 'sent', 'failed']) AS state
+        """
+    )
+    async with post.context.pool.acquire() as conn:
+        for state in State:
+            found = await views.deliveries(
+                conn, ticket=None, recipient=None, state=state, after=None, limit=10
+            )
+            assert [one["ticket_id"] for one in found] == [state]

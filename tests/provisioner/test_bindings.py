@@ -145,7 +145,7 @@ async def test_first_sight_binds_in_the_database_and_publishes_once(calls: Calls
     assert isinstance(fact, IdentityBound)
     assert (fact.subject, fact.sub, fact.actor.user_id, fact.at) == (ANN, sub, ANN, NOW)
     assert fact.cause, "the request"
-    known = calls.snapshot.binding(calls.issuer_url, sub)
+    known = calls.snapshot.sign_ins.binding(calls.issuer_url, sub)
     assert known is not None
     async with service.context.pool.acquire() as conn:
         stored = await document_store.get(conn, Binding, known.id)
@@ -184,12 +184,12 @@ async def test_what_another_replica_has_bound_is_read_from_the_database(
 ) -> None:
     await calls.me("ann")
     async with with_pool(replica(dsn, issuer, clock)) as other:
-        assert other.context.policy.known().binding(calls.issuer_url, subject_of("ann")) is None
+        assert other.context.policy.known().sign_ins.binding(calls.issuer_url, subject_of("ann")) is None
         second = Calls(other, issuer)
         assert (await second.me("ann")).status_code == 200
         assert await facts(other) == ["bound"]
         assert await preload(other.context) == 0, "no inventory is stored"
-        known = other.context.policy.known().binding(calls.issuer_url, subject_of("ann"))
+        known = other.context.policy.known().sign_ins.binding(calls.issuer_url, subject_of("ann"))
         assert known is not None, "and a start takes it over, without the broker"
 
 
@@ -321,8 +321,8 @@ async def test_rebind_of_a_killed_subject_is_refused_also_where_no_document_says
 async def test_rebind_publishes_the_killed_document_as_deleted(calls: Calls, service: Service) -> None:
     await calls.me("ann", "old")
     await calls.rebind(await calls.refused("ann", "new"))
-    assert calls.snapshot.is_replaced(calls.issuer_url, "old")
-    assert [one.sub for one in calls.snapshot.bindings_of(ANN)] == ["new"]
+    assert calls.snapshot.sign_ins.is_replaced(calls.issuer_url, "old")
+    assert [one.sub for one in calls.snapshot.sign_ins.of(ANN)] == ["new"]
     types = await service.context.pool.fetch("SELECT key FROM outbox WHERE key LIKE 'binding/%' ORDER BY id")
     named = [f"binding/{binding_id(calls.issuer_url, sub)}" for sub in ("old", "old", "new")]
     assert [row["key"] for row in types] == named

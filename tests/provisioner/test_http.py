@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from local.issuer import DevelopmentIssuer
 from services.provisioner import views
 from services.provisioner.__main__ import build
+from services.provisioner.domain.claims import ClaimState
 from services.provisioner.http.grants import router
 from services.provisioner.identity_center.calls import unlimited
 from services.provisioner.inventory.sync import InventorySync
@@ -459,3 +460,20 @@ async def test_inventory_sync_that_is_confirmed_says_who_believed_it(
         assert (believed.json()["held"], believed.json()["removed"]) == (None, 40)
         (fact,) = await lab.said(InventoryConfirmed)
     assert (fact.actor.name, fact.removed) == ("carl", {"user": 40})
+
+
+async def test_list_in_any_set_of_states_has_the_grants_in_them(service: Service) -> None:
+    for number, state in enumerate(ClaimState, 10):
+        await stored(service, f"grant-{number}", "ann", org.D, state)
+    wanted = {"user_id": None, "ticket_id": None, "account_id": None, "after": None, "limit": 50}
+    for states in (
+        *([one] for one in ClaimState),
+        ["active", "waiting"],
+        ["active", "failed"],
+        list(ClaimState),
+    ):
+        async with service.context.pool.acquire() as conn:
+            found = await views.grants(conn, states=states, **wanted)
+            known = await conn.fetch("SELECT id FROM claim WHERE state = ANY($1) ORDER BY id DESC", states)
+        assert [one["id"] for one in found] == [row["id"] for row in known]
+        assert known

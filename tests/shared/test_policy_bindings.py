@@ -25,10 +25,10 @@ def test_binding_of_a_subject_is_found_by_issuer_and_subject() -> None:
     snapshot = Snapshot.of(
         {}, [binding("s", "ann", at=NINE), binding("s", "bob", at=NINE, iss="https://other")]
     )
-    found = snapshot.binding(ISSUER, "s")
+    found = snapshot.sign_ins.binding(ISSUER, "s")
     assert found is not None
     assert found.user_id == "ann"
-    assert snapshot.binding(ISSUER, "t") is None
+    assert snapshot.sign_ins.binding(ISSUER, "t") is None
 
 
 def test_binding_id_tells_issuer_and_subject_apart() -> None:
@@ -39,15 +39,15 @@ def test_binding_id_tells_issuer_and_subject_apart() -> None:
 def test_bindings_of_a_person_are_the_live_ones_of_every_issuer() -> None:
     other = binding("t", "ann", at=NINE, iss="https://other")
     snapshot = Snapshot.of({}, [binding("s", "ann", at=NINE), other, binding("u", "bob", at=NINE)])
-    assert {one.sub for one in snapshot.bindings_of("ann")} == {"s", "t"}
+    assert {one.sub for one in snapshot.sign_ins.of("ann")} == {"s", "t"}
     snapshot = snapshot.replace(binding("s", "bob", at=NINE))
-    assert snapshot.bindings_of("ann") == [other]
+    assert snapshot.sign_ins.of("ann") == [other]
     gone = snapshot.without(other)
-    assert gone.bindings_of("ann") == []
-    assert gone.binding(other.iss, "t") is None
-    assert gone.is_replaced(other.iss, "t")
-    assert not gone.is_replaced(other.iss, "unseen")
-    assert not gone.is_replaced(ISSUER, "s")
+    assert gone.sign_ins.of("ann") == []
+    assert gone.sign_ins.binding(other.iss, "t") is None
+    assert gone.sign_ins.is_replaced(other.iss, "t")
+    assert not gone.sign_ins.is_replaced(other.iss, "unseen")
+    assert not gone.sign_ins.is_replaced(ISSUER, "s")
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_bindings_of_a_person_are_the_live_ones_of_every_issuer() -> None:
 )
 def test_quiet_is_the_day_after_a_rebinding_and_no_more(at: datetime, quiet: bool) -> None:
     snapshot = Snapshot.of({}, [rebound("s", "ann", at=NINE), binding("t", "bob", at=NINE)])
-    assert snapshot.quiet_until("ann", at) == (NINE + DAY if quiet else None)
-    assert snapshot.quiet_until("bob", at) is None
+    assert snapshot.sign_ins.quiet_until("ann", at) == (NINE + DAY if quiet else None)
+    assert snapshot.sign_ins.quiet_until("bob", at) is None
 
 
 def test_quiet_until_is_the_latest_of_a_persons_rebindings() -> None:
     later = rebound("t", "ann", at=NINE + timedelta(hours=1), iss="https://other")
     snapshot = Snapshot.of({}, [later, rebound("s", "ann", at=NINE)])
-    assert snapshot.quiet_until("ann", NINE + timedelta(hours=2)) == later.quiet_until
+    assert snapshot.sign_ins.quiet_until("ann", NINE + timedelta(hours=2)) == later.quiet_until
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from tests.support import organisation
 from tests.support.harness import NOW
 
 AUDIENCE = "jit"
-NO_LIMITS: Final[Mapping[str, int]] = {
+NO_LIMITS: Final[Mapping[str, Any]] = {
     "requests_per_second": 1_000_000,
     "requests_at_once": 1_000_000,
     "bad_tokens_per_minute": 1_000_000,

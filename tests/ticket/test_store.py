@@ -1,5 +1,6 @@
 """What `save` writes, publishes and logs."""
 
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -11,11 +12,12 @@ from structlog.testing import LogCapture
 
 from local.issuer import DevelopmentIssuer
 from services.ticket import views
+from services.ticket.commands.grants import note_access as note_access_fact
 from services.ticket.domain import endings
 from services.ticket.domain.grants import note_access
 from services.ticket.domain.reviews import approve
 from services.ticket.store import tickets as store
-from shared.contracts.access import AccessFailed, AccessGranting, AccessRevokeDue
+from shared.contracts.access import AccessFailed, AccessGranted, AccessGranting, AccessRevokeDue
 from shared.contracts.change import Alert, Change
 from shared.contracts.people import Person
 from shared.contracts.ticket import (
@@ -34,7 +36,7 @@ from shared.runtime.service import Service
 from tests.support import fact_parts
 from tests.support import organisation as org
 from tests.support.builders import access_fact, review_approved
-from tests.support.harness import NOW, said
+from tests.support.harness import NOW, received, said
 from tests.support.work import deliver
 from tests.ticket.test_domain import ORIGIN
 from tests.ticket.test_http import approve_all, submitted
@@ -137,12 +139,54 @@ async def test_access_fact_writes_two_rows_however_wide_the_ticket_is(service: S
                 before = await rows_written(unit)
                 ticket = await saved(unit, ticket, note_access(ticket, fact, ORIGIN))
                 assert await rows_written(unit) - before == 2, "the ticket's row and the grant's"
-        assert await store.load(unit.conn, ticket.id) == ticket
+        assert await store.load(unit, ticket.id) == ticket
 
 
 async def saved(unit: UnitOfWork, ticket: Ticket, change: Change[Ticket]) -> Ticket:
     await store.save(unit, ticket, change)
+    await unit.write_collected()
     return change.state
+
+
+async def test_facts_about_a_wide_ticket_in_one_unit_write_each_row_once(service: Service) -> None:
+    async with dropped_unit(service) as unit:
+        ticket = wide(47)
+        await store.add(unit, Change(ticket))
+        review = review_approved(ticket, ticket.targets[0], at=NOW)
+        ticket = await saved(
+            unit, ticket, approve(ticket, ticket.subject_of(ticket.targets[0]), review, ORIGIN)
+        )
+        another = UnitOfWork(unit.conn)
+        before = await written_by_table(unit)
+        for cls, grant in itertools.product((AccessGranting, AccessGranted), ticket.grants):
+            more = {"credentials_until": NOW} if cls is AccessGranted else {}
+            fact = access_fact(cls, ticket, grant, at=NOW, **more)
+            await note_access_fact(service.context, another, received(fact))
+        assert await written_by_table(unit) == before
+        loaded = await store.load(another, ticket.id)
+        await another.write_collected()
+        since = {name: n - before[name] for name, n in (await written_by_table(unit)).items()}
+        assert {name: n for name, n in since.items() if n} == {"ticket": 1, "ticket_grant": 47}
+        assert loaded == await views.ticket(unit.conn, ticket.id)
+        assert loaded is not None
+        assert {grant.state for grant in loaded.grants} == {GrantState.ACTIVE}
+        assert loaded.version == ticket.version + 2 * 47
+
+
+async def written_by_table(unit: UnitOfWork) -> dict[str, int]:
+    rows = await unit.conn.fetch(
+        "SELECT relname, n_tup_ins + n_tup_upd + n_tup_del AS n FROM pg_stat_xact_user_tables"
+    )
+    return {row["relname"]: row["n"] for row in rows}
+
+
+async def test_save_of_what_the_unit_has_changed_since_is_a_bug(service: Service, ticket: Ticket) -> None:
+    async with dropped_unit(service) as unit:
+        loaded = await store.load(unit, ticket.id)
+        assert loaded == ticket
+        await store.save(unit, ticket, returned_by_the_first(ticket))
+        with pytest.raises(Bug):
+            await store.save(unit, ticket, returned_by_the_first(ticket))
 
 
 WHOLE = {
@@ -166,7 +210,7 @@ async def test_load_gives_the_ticket_that_was_stored_to_the_microsecond(
     ticket = whole.model_copy(update={"submitted_at": odd})
     async with dropped_unit(service) as unit:
         await store.add(unit, Change(ticket))
-        assert await store.load(unit.conn, ticket.id) == ticket
+        assert await store.load(unit, ticket.id) == ticket
         assert await views.ticket(unit.conn, ticket.id) == ticket
 
 

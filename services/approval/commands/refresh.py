@@ -41,14 +41,14 @@ async def _reopen(work: UnitOfWork, snapshot: Snapshot, review: Review, origin: 
 async def _follow_electorate(work: UnitOfWork, snapshot: Snapshot, review: Review, origin: Origin) -> None:
     """A stage lacks a vote that it had, or has it back: the first that lacks any is the open one."""
     electorate = eligibility.electorate_of(snapshot, review.stages, review.subject, origin.at)
-    known = await history.load(work.conn, review.subject, now=origin.at)
-    moved = open_next_stage(Change(review), electorate, known, origin, revisions=snapshot.revisions)
+    moved = Change(review)
+    if review.waiting_stage(electorate) != review.stage:
+        known = await history.load(work.conn, review.subject, now=origin.at)
+        moved = open_next_stage(moved, electorate, known, origin, revisions=snapshot.revisions)
     change = note_electorate(moved, electorate, origin)
     await reviews.save(work, review, change)
     if change.state.waits(origin.at):
-        await reviews.replace_approvers(
-            work.conn, review.id, stage=change.state.stage, user_ids=_deciders(change.state, electorate)
-        )
+        await reviews.replace_approvers(work.conn, review.id, _deciders(change.state, electorate))
 
 
 def is_due(context: Context, review: Review, recorded: Collection[str]) -> bool:

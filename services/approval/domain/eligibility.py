@@ -52,7 +52,7 @@ def electorate_now(snapshot: Snapshot, review: Review, now: datetime) -> Elector
 def ask(snapshot: Snapshot, review: Review, user_id: str, now: datetime) -> Answer:
     """The policy's answer to this person's vote on the open stage; nobody votes while quiet."""
     subject = review.subject
-    if snapshot.quiet_until(user_id, now) is not None:
+    if snapshot.sign_ins.quiet_until(user_id, now) is not None:
         return RECENTLY_REBOUND
     return snapshot.may(
         user_id,

@@ -140,9 +140,8 @@ async def _all(
     async with context.pool.acquire() as conn:
 
         async def fetch(before: str | None, size: int) -> list[Review]:
-            if everything:
-                return await views.all_reviews(conn, state=state, before=before, limit=size)
-            return await views.reviews_with(conn, caller.user_id, state=state, before=before, limit=size)
+            whose = None if everything else caller.user_id
+            return await views.all_reviews(conn, user_id=whose, state=state, before=before, limit=size)
 
         keep = partial(_may_see, context, caller)
         return await views.fill_page(fetch, keep, after=after, limit=limit)

@@ -2,7 +2,6 @@
 
 CREATE INDEX review_closed ON review (closed_at) WHERE closed_at IS NOT NULL;
 CREATE INDEX live_grant_of_review ON live_grant (review_id);
-CREATE INDEX review_party_of_review ON review_party (review_id);
 CREATE INDEX review_voter_of_vote ON review_voter (vote_id);
 
 ALTER TABLE vote DROP CONSTRAINT vote_review_id_fkey,
@@ -11,10 +10,6 @@ ALTER TABLE review_voter DROP CONSTRAINT review_voter_review_id_fkey,
     ADD FOREIGN KEY (review_id) REFERENCES review ON DELETE CASCADE,
     DROP CONSTRAINT review_voter_vote_id_fkey,
     ADD FOREIGN KEY (vote_id) REFERENCES vote ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED;
-ALTER TABLE review_approver DROP CONSTRAINT review_approver_review_id_fkey,
-    ADD FOREIGN KEY (review_id) REFERENCES review ON DELETE CASCADE;
-ALTER TABLE review_party DROP CONSTRAINT review_party_review_id_fkey,
-    ADD FOREIGN KEY (review_id) REFERENCES review ON DELETE CASCADE;
 
 -- Less than the least that JIT_KEEP_DAYS takes: whatever the app role is made to say.
 CREATE TRIGGER review_kept BEFORE DELETE ON review

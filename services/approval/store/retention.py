@@ -1,6 +1,6 @@
 """How long reviews and stops are kept: rules for shared/database/retention.py.
 
-With a review go its votes, voters, approvers and parties.
+With a review go its votes and voters, and who it is about.
 """
 
 from datetime import timedelta

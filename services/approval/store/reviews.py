@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from services.approval.domain.review import Review, people_of
+from services.approval.domain.review import Review, ReviewState, people_of
 from services.approval.store import history
 from shared.contracts.approval import ReviewFact, ReviewStageOpened, Vote
 from shared.contracts.change import Change
@@ -79,25 +79,23 @@ async def open_reviews_of(conn: Conn, ticket_id: str) -> list[Review]:
     return [Review.model_validate(row["whole"]) for row in rows]
 
 
-async def some_open_reviews(conn: Conn, *, after: str, limit: int) -> list[Review]:
-    """Open reviews by id, without a lock: to find those that a change of the documents concerns."""
-    rows = await conn.fetch(
-        "SELECT whole FROM whole_review WHERE state = 'open' AND id > $1 ORDER BY id LIMIT $2", after, limit
-    )
-    return [Review.model_validate(row["whole"]) for row in rows]
+async def open_reviews_with_approvers(
+    conn: Conn, *, after: str, limit: int
+) -> list[tuple[Review, frozenset[str]]]:
+    """Open reviews by id, without a lock, each with who was written down as able to vote in its open stage.
 
-
-async def recorded_approvers(conn: Conn, review_ids: Collection[str]) -> dict[str, frozenset[str]]:
-    """User ids that were written down as able to vote in the open stage, review by review."""
+    One question for all: to find those that a change of the documents concerns.
+    """
     rows = await conn.fetch(
         """
-        SELECT a.review_id, array_agg(a.user_id) AS user_ids
-        FROM review_approver a JOIN review r ON r.id = a.review_id AND r.stage = a.stage
-        WHERE a.review_id = ANY($1) GROUP BY a.review_id
+        SELECT whole,
+            ARRAY(SELECT user_id FROM review_person p WHERE p.review_id = w.id AND p.waits) AS approvers
+        FROM whole_review w WHERE w.state = 'open' AND w.id > $1 ORDER BY w.id LIMIT $2
         """,
-        list(review_ids),
+        after,
+        limit,
     )
-    return {row["review_id"]: frozenset(row["user_ids"]) for row in rows}
+    return [(Review.model_validate(row["whole"]), frozenset(row["approvers"])) for row in rows]
 
 
 async def unapprovable_reviews(conn: Conn, *, now: datetime) -> list[Review]:
@@ -119,10 +117,7 @@ async def add(work: UnitOfWork, change: Change[Review]) -> None:
     """Store a review that has just begun, and publish how it began."""
     review = change.state
     await _insert_review(work.conn, review)
-    await work.conn.executemany(
-        "INSERT INTO review_party (user_id, review_id) VALUES ($1, $2)",
-        [(user_id, review.id) for user_id in sorted(review.subject.parties)],
-    )
+    await _add_people(work.conn, review.id, review.subject.parties)
     await history.add_live_grants(work.conn, review)
     await _publish(work, change)
 
@@ -142,17 +137,37 @@ async def save(work: UnitOfWork, before: Review, change: Change[Review]) -> None
     await _publish(work, change)
 
 
-async def replace_approvers(conn: Conn, review_id: str, *, stage: int, user_ids: Collection[str]) -> None:
-    """Write down who may vote in a stage, in place of what was written before."""
+async def replace_approvers(conn: Conn, review_id: str, user_ids: Collection[str]) -> None:
+    """Write down who may vote in the open stage, in place of what was written before.
+
+    Nobody may once the review is closed. Only rows that differ are written.
+    """
     await conn.execute(
-        "DELETE FROM review_approver WHERE review_id = $1 AND stage = $2 AND user_id <> ALL($3)",
+        "UPDATE review_person SET waits = false WHERE review_id = $1 AND waits AND user_id <> ALL ($2)",
         review_id,
-        stage,
         list(user_ids),
     )
-    await conn.executemany(
-        "INSERT INTO review_approver (user_id, review_id, stage) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-        [(user_id, review_id, stage) for user_id in sorted(user_ids)],
+    await conn.execute(
+        """
+        INSERT INTO review_person AS known (user_id, review_id, waits)
+        SELECT user_id, $1, true FROM unnest($2::text[]) AS user_id ORDER BY user_id
+        ON CONFLICT (user_id, review_id) DO UPDATE SET waits = true WHERE NOT known.waits
+        """,
+        review_id,
+        list(user_ids),
+    )
+
+
+async def _add_people(conn: Conn, review_id: str, user_ids: Collection[str]) -> None:
+    """Who has to do with a review besides those that it waits for."""
+    await conn.execute(
+        """
+        INSERT INTO review_person (user_id, review_id, waits)
+        SELECT user_id, $1, false FROM unnest($2::text[]) AS user_id ORDER BY user_id
+        ON CONFLICT (user_id, review_id) DO NOTHING
+        """,
+        review_id,
+        list(user_ids),
     )
 
 
@@ -217,6 +232,8 @@ async def _update_review(conn: Conn, before: Review, review: Review) -> None:
         raise Bug(
             f"review {review.id} changed under its ticket's lock: this is a bug", code="review_lock_missed"
         )
+    if review.state is not ReviewState.OPEN:
+        await replace_approvers(conn, review.id, ())
 
 
 async def _add_vote(conn: Conn, review_id: str, number: int, vote: Vote) -> None:
@@ -231,6 +248,7 @@ async def _add_vote(conn: Conn, review_id: str, number: int, vote: Vote) -> None
             "this person has voted in this review already; a person counts once, over all its stages",
             code="already_acted",
         ) from None
+    await _add_people(conn, review_id, people_of(vote))
     await conn.execute(
         "INSERT INTO vote (id, review_id, number, body, at) VALUES ($1, $2, $3, $4, $5)",
         vote.id,
@@ -248,7 +266,7 @@ async def _publish(work: UnitOfWork, change: Change[Review]) -> None:
     for event in change.events:
         if isinstance(event, ReviewStageOpened):
             people = [person.user_id for person in event.approvers]
-            await replace_approvers(work.conn, event.review_id, stage=event.stage, user_ids=people)
+            await replace_approvers(work.conn, event.review_id, people)
         if isinstance(event, ReviewFact):
             work.after_commit(partial(_log, event))
 

@@ -142,7 +142,7 @@ def _me(names: NameReader, caller: Caller) -> MeShown:
         decide=[_stage(names, stage) for stage in stages[:_MOST]],
         decide_total=len(stages),
         administer=rights.verbs_of(snapshot, user.id, now=now),
-        quiet_until=snapshot.quiet_until(user.id, now),
+        quiet_until=snapshot.sign_ins.quiet_until(user.id, now),
     )
 
 

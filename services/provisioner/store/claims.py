@@ -2,11 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from services.provisioner.domain.claims import Claim
 from services.provisioner.store.rows import claim_of
-from shared.database.pool import Conn, planned_anew
+from shared.database.filters import given, query
+from shared.database.pool import Conn
+
+_OPEN_CLAIMS: Final = """
+    SELECT id, assignment_id FROM claim
+    WHERE {where} AND state IN ('waiting', 'scheduled', 'granting', 'active', 'revoking')
+"""
 
 
 class ClaimKey(NamedTuple):
@@ -75,16 +81,6 @@ async def open_claims_of(
     conn: Conn, *, ticket_id: str | None, user_id: str | None, account_id: str | None
 ) -> list[ClaimKey]:
     """Every claim of all that is given that is not closed."""
-    async with planned_anew(conn):
-        rows = await conn.fetch(
-            """
-            SELECT id, assignment_id FROM claim
-            WHERE ($1::text IS NULL OR ticket_id = $1) AND ($2::text IS NULL OR user_id = $2)
-                AND ($3::text IS NULL OR account_id = $3)
-                AND state IN ('waiting', 'scheduled', 'granting', 'active', 'revoking')
-            """,
-            ticket_id,
-            user_id,
-            account_id,
-        )
+    wanted = given(("ticket_id = {}", ticket_id), ("user_id = {}", user_id), ("account_id = {}", account_id))
+    rows = await conn.fetch(*query(_OPEN_CLAIMS, wanted))
     return [ClaimKey(row["id"], row["assignment_id"]) for row in rows]

@@ -17,7 +17,7 @@ async def request_extension(
 ) -> Ticket:
     """A later end that waits for its review, or all the problems at once."""
     snapshot, origin = context.policy.snapshot(purpose="write"), caller.origin(context.clock.now())
-    ticket = visible(context, caller, ticket_id, await store.load(work.conn, ticket_id))
+    ticket = visible(context, caller, ticket_id, await store.load(work, ticket_id))
     found = extension_request.lasting(ticket, asked.target_id, caller.user_id, now=origin.at)
     plan = extension_request.plan_extension(
         ticket, found, asked, caller.user, snapshot, now=origin.at, limits=limits

@@ -10,7 +10,7 @@ from shared.messaging.envelope import Received
 
 async def note_access(context: Context, work: UnitOfWork, received: Received[AccessFact]) -> None:
     """An access fact moves its grant forward, or its end; a later end still asked for may come to nothing."""
-    ticket = await store.load(work.conn, received.event.ticket_id)
+    ticket = await store.load(work, received.event.ticket_id)
     if ticket is not None:
         origin = context.origin(received, why=received.event.why)
         await store.save(work, ticket, grants.note_access(ticket, received.event, origin))

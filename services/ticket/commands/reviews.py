@@ -49,7 +49,7 @@ async def reject(context: Context, work: UnitOfWork, received: Received[ReviewRe
 
 async def _waiting(work: UnitOfWork, review: ReviewFact) -> tuple[Ticket, ApprovalSubject] | None:
     """The ticket, locked, and its subject that waits for this outcome; None for a stale one."""
-    ticket = await store.load(work.conn, review.ticket_id)
+    ticket = await store.load(work, review.ticket_id)
     subject = None if ticket is None else reviews.waiting(ticket, review)
     return None if ticket is None or subject is None else (ticket, subject)
 

@@ -18,7 +18,7 @@ async def revise(
 ) -> Ticket:
     """Rejected and timed-out targets in their next revision, or all the problems at once."""
     snapshot, origin = context.policy.snapshot(purpose="write"), caller.origin(context.clock.now())
-    ticket = visible(context, caller, ticket_id, await store.load(work.conn, ticket_id))
+    ticket = visible(context, caller, ticket_id, await store.load(work, ticket_id))
     targets = revision.revisable(ticket, again, caller.user_id)
     draft = revision.draft_of(ticket, targets, again, caller.user)
     plan = make_plan(draft, snapshot, now=origin.at, limits=limits)

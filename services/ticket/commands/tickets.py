@@ -58,7 +58,7 @@ def _new_ids(plan: Plan) -> submission.Ids:
 
 async def withdraw(context: Context, work: UnitOfWork, caller: Caller, ticket_id: str, *, why: str) -> Ticket:
     """The requester drops what is not yet granted."""
-    ticket = visible(context, caller, ticket_id, await store.load(work.conn, ticket_id))
+    ticket = visible(context, caller, ticket_id, await store.load(work, ticket_id))
     origin = caller.origin(context.clock.now(), why)
     change = endings.withdraw(ticket, caller.user_id, origin)
     await store.save(work, ticket, change)
@@ -69,7 +69,7 @@ async def return_access(
     context: Context, work: UnitOfWork, caller: Caller, ticket_id: str, *, why: str
 ) -> Ticket:
     """A beneficiary returns their own access before its end."""
-    ticket = visible(context, caller, ticket_id, await store.load(work.conn, ticket_id))
+    ticket = visible(context, caller, ticket_id, await store.load(work, ticket_id))
     origin = caller.origin(context.clock.now(), why)
     change = endings.return_access(ticket, caller.user_id, origin)
     await store.save(work, ticket, change)
@@ -92,7 +92,7 @@ async def terminate(
     origin = caller.origin(context.clock.now(), why)
     seen = visible(context, caller, ticket_id, await views.ticket(work.conn, ticket_id))
     # Locked only now, all in one order, so that two terminations cannot block each other.
-    tickets = await store.load_all(work.conn, await store.same_access(work.conn, seen))
+    tickets = await store.load_all(work, await store.same_access(work.conn, seen))
     ticket = next(one for one in tickets if one.id == ticket_id)
     may_end = rights.may_end(ticket, caller.user_id, context.policy.known(), now=origin.at)
     selection = termination.select(ticket, target_ids, may_end)

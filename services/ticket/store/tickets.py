@@ -4,7 +4,8 @@
 and log lines follow from one `Change`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -16,6 +17,7 @@ from shared.contracts.stop import StopFact
 from shared.contracts.ticket import Ticket, TicketFact
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
+from shared.foundation.errors import Bug
 from shared.messaging import outbox
 from shared.observability.logs import logger
 
@@ -35,26 +37,59 @@ async def save(work: UnitOfWork, before: Ticket, change: Change[Ticket]) -> None
     """The rows that a change of a ticket makes different, its events and its alerts.
 
     `before` is the ticket as it was loaded under its lock. A change that leaves it as it was writes nothing.
+    Rows are written once for all changes of the unit, right before its commit; that raises Bug if somebody
+    changed the ticket who did not hold the lock.
     """
     if change.state.version != before.version:
-        await rows.update_ticket(work.conn, before, change.state)
-        await rows.write_parts(work.conn, before, change.state)
+        held = work.held(_Held).setdefault(before.id, _Held(before, before))
+        if held.now.version != before.version:
+            raise Bug(f"ticket {before.id} changed since it was loaded; this is a bug", code="ticket_version")
+        held.now = change.state
+        work.collect(_write, held)
     await _publish(work, before, change)
 
 
-async def load(conn: Conn, ticket_id: str) -> Ticket | None:
+async def load(work: UnitOfWork, ticket_id: str) -> Ticket | None:
     """A ticket, locked until the transaction ends."""
-    found = await load_all(conn, [ticket_id])
+    found = await load_all(work, [ticket_id])
     return found[0] if found else None
 
 
-async def load_all(conn: Conn, ticket_ids: Collection[str]) -> list[Ticket]:
-    """Several tickets, locked in the order of their ids, so that two stops cannot block each other."""
-    ids = list(ticket_ids)
+async def load_all(work: UnitOfWork, ticket_ids: Collection[str]) -> list[Ticket]:
+    """Several tickets, locked in the order of their ids, so that two stops cannot block each other.
+
+    One that the unit has loaded before is as the unit has changed it since.
+    """
+    held = work.held(_Held)
+    for ticket in await _lock(work.conn, [one for one in ticket_ids if one not in held]):
+        held[ticket.id] = _Held(ticket, ticket)
+    return [held[one].now for one in sorted(set(ticket_ids)) if one in held]
+
+
+async def _lock(conn: Conn, ids: list[str]) -> list[Ticket]:
+    if not ids:
+        return []
     await conn.execute("SELECT id FROM ticket WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", ids)
     # Only now: a statement sees what was committed when it began, and the lock may have waited for a writer.
-    found = await conn.fetch("SELECT whole FROM whole_ticket WHERE id = ANY($1::uuid[]) ORDER BY id", ids)
+    found = await conn.fetch("SELECT whole FROM whole_ticket WHERE id = ANY($1::uuid[])", ids)
     return [Ticket.model_validate(row["whole"]) for row in found]
+
+
+@dataclass
+class _Held:
+    """A ticket that the unit has locked: as its rows are, and as the unit has changed it."""
+
+    stored: Ticket
+    now: Ticket
+
+
+async def _write(work: UnitOfWork, changed: Sequence[_Held]) -> None:
+    """The rows of each ticket once, however often the unit has changed it: a wide one has many facts."""
+    for held in changed:
+        if held.now is not held.stored:
+            await rows.update_ticket(work.conn, held.stored, held.now)
+            await rows.write_parts(work.conn, held.stored, held.now)
+            held.stored = held.now
 
 
 async def same_access(conn: Conn, ticket: Ticket) -> list[str]:

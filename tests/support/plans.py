@@ -1,0 +1,17 @@
+"""How PostgreSQL would run a query by a plan that knows no values, as the services' connections have it."""
+
+from datetime import datetime
+
+import asyncpg
+
+
+async def plan_of(conn: asyncpg.Connection, text: str, *values: object) -> str:
+    await conn.execute("SET plan_cache_mode = force_generic_plan")
+    await conn.execute(f"PREPARE asked AS {text}")
+    rows = await conn.fetch(f"EXPLAIN EXECUTE asked({', '.join(_literal(value) for value in values)})")
+    await conn.execute("DEALLOCATE asked")
+    return "\n".join(row[0] for row in rows)
+
+
+def _literal(value: object) -> str:
+    return f"'{value}'" if isinstance(value, str | datetime) else str(value)
