@@ -291,7 +291,7 @@ def test_what_is_found_never_depends_on_who_asks(world: Snapshot, kind: Kind, te
 
 def by_hand(world: Snapshot, kind: Kind, text: str) -> set[str]:
     """The rule, said without an index."""
-    if world.ever(kind, text) is not None or (kind is Account and len(text) == 12):
+    if world.knows(kind, text) or (kind is Account and len(text) == 12):
         return {text}
     everything: Iterable[Account | PermissionSet | SetGroup | User] = world.all(kind)
     found = set()

@@ -126,8 +126,9 @@ def marker_of(
 def publish(policy: Policy, *documents: Document) -> None:
     """Let their owners publish these documents anew, each at the next revision of its owner."""
     for document in documents:
-        newest = policy._copies[document.OWNER]._newest
-        policy.take(document.OWNER, document.model_copy(update={"revision": newest + 1}))
+        owner = document.contract.OWNER
+        newest = policy._copies[owner]._newest
+        policy.take(owner, document.model_copy(update={"revision": newest + 1}))
 
 
 @asynccontextmanager
