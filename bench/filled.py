@@ -122,6 +122,8 @@ _AUDIT: Final = (
     WHERE sequence > (SELECT last_sequence FROM log_head) AND $1::bigint <= $2::bigint GROUP BY 1
     ON CONFLICT (hour) DO UPDATE SET last_sequence = excluded.last_sequence
     """,
+    # The clock of a bench stands still: its own readings would stand in one hour, from the first to the last.
+    "DELETE FROM log_hour WHERE hour >= '2026-01-01' AND $1::bigint <= $2::bigint",
     "UPDATE log_head SET last_sequence = last_sequence + ($2::bigint - $1::bigint + 1) * 10",
 )
 _TICKET: Final = (
@@ -194,8 +196,8 @@ _APPROVAL: Final = (
             WHEN n % 2000 = 3 THEN 'voided' ELSE 'approved' END AS state) AS s
     """,
     """
-    INSERT INTO review_person (user_id, review_id, waits)
-    SELECT user_id, id, user_id <> requester AND state = 'open'
+    INSERT INTO review_person (user_id, review_id, waits, state)
+    SELECT user_id, id, user_id <> requester AND state = 'open', state
     FROM review, unnest(CASE account_id
         WHEN '111111111111' THEN ARRAY[requester, 'user-carl', 'user-cora']
         ELSE ARRAY[requester, 'user-of-others', 'user-of-all'] END) AS user_id

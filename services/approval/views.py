@@ -51,14 +51,12 @@ async def all_reviews(
 def _page(
     user_id: str | None, state: ReviewState | None, before: str | None, limit: int
 ) -> tuple[str, *tuple[object, ...]]:
-    """Along the person's reviews; along the open ones, which are few, where those are asked for."""
-    if user_id is None or state is ReviewState.OPEN:
-        wanted = given(("id < {}", before), one_of(_IN_STATE, state), (_WITH_PERSON, user_id))
-        return query(_ALONG_REVIEWS, wanted, limit=limit)
+    if user_id is None:
+        return query(_ALONG_REVIEWS, given(("id < {}", before), one_of(_IN_STATE, state)), limit=limit)
     wanted = given(
         ("(user_id, review_id) < ({}, {})", user_id, before or _END),
         ("(user_id, review_id) > ({}, '')", user_id),
-        one_of(_OF_REVIEW_IN_STATE, state),
+        one_of(_IN_STATE, state),
     )
     return query(_ALONG_PERSON, wanted, limit=limit)
 
@@ -70,9 +68,8 @@ _WAITING: Final = """
     )
     SELECT (SELECT whole FROM whole_review WHERE whole_review.id = page.id) AS whole FROM page ORDER BY id
 """
-# The whole review, the state and the person are looked up for each row and not joined: PostgreSQL takes a
-# page for a tenth of all rows, and everybody for the average person. For the same reason a person's bounds
-# are compared as rows, which are in the order of one index only.
+# The whole review is looked up for each row and not joined: PostgreSQL takes a page for a tenth of all rows.
+# A person's bounds are compared as rows, which no index is in the order of but the ones by person.
 _ALONG_REVIEWS: Final = """
     WITH page AS (SELECT id FROM review WHERE {where} ORDER BY id DESC LIMIT {limit})
     SELECT (SELECT whole FROM whole_review WHERE whole_review.id = page.id) AS whole
@@ -88,7 +85,6 @@ _ALONG_PERSON: Final = """
     SELECT (SELECT whole FROM whole_review WHERE whole_review.id = page.id) AS whole
     FROM page ORDER BY id DESC
 """
-_WITH_PERSON: Final = "(SELECT true FROM review_person AS p WHERE p.review_id = review.id AND p.user_id = {})"
 _IN_STATE: Final[Mapping[str, LiteralString]] = {
     ReviewState.OPEN: "state = 'open'",
     ReviewState.APPROVED: "state = 'approved'",
@@ -96,11 +92,6 @@ _IN_STATE: Final[Mapping[str, LiteralString]] = {
     ReviewState.VOIDED: "state = 'voided'",
 }
 """Nearly all reviews are closed, most of them approved."""
-_OF_REVIEW_IN_STATE: Final[Mapping[str, LiteralString]] = {
-    ReviewState.APPROVED: "(SELECT state FROM review WHERE review.id = review_id) = 'approved'",
-    ReviewState.REJECTED: "(SELECT state FROM review WHERE review.id = review_id) = 'rejected'",
-    ReviewState.VOIDED: "(SELECT state FROM review WHERE review.id = review_id) = 'voided'",
-}
 
 
 async def fill_page(

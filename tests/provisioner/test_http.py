@@ -1,6 +1,7 @@
 """The routes, by real tokens: whose grants one sees, who may revoke, and that a stop needs no broker."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -477,3 +478,24 @@ async def test_list_in_any_set_of_states_has_the_grants_in_them(service: Service
             known = await conn.fetch("SELECT id FROM claim WHERE state = ANY($1) ORDER BY id DESC", states)
         assert [one["id"] for one in found] == [row["id"] for row in known]
         assert known
+
+
+async def test_list_by_each_set_of_person_account_and_ticket_has_what_fits(service: Service) -> None:
+    people = (None, org.user_id("ann"), org.user_id("bob"))
+    for whose, account, ticket, after in itertools.product(
+        people, (None, org.D, org.P), (None, ticket_of("grant-1")), (None, "grant-4")
+    ):
+        async with service.context.pool.acquire() as conn:
+            found = await views.grants(
+                conn, user_id=whose, account_id=account, ticket_id=ticket, states=None, after=after, limit=2
+            )
+            known = await conn.fetch("SELECT id, user_id, account_id, ticket_id FROM claim ORDER BY id DESC")
+        expected = [
+            row["id"]
+            for row in known
+            if whose in {None, row["user_id"]}
+            and account in {None, row["account_id"]}
+            and ticket in {None, row["ticket_id"]}
+            and (after is None or row["id"] < after)
+        ]
+        assert [one["id"] for one in found] == expected[:2]

@@ -89,9 +89,12 @@ def test_every_piece_of_a_query_is_written_in_the_code(path: Path, tree: ast.Mod
     names = _texts(tree)
     for call in _calls(tree, "given"):
         for one in call.args:
-            piece = one.elts[0] if isinstance(one, ast.Tuple) else one
-            fixed = _is_piece(piece, names) or isinstance(one, ast.Call | ast.Starred)
-            assert fixed, f"{path}:{one.lineno}: a condition is a tuple that begins with its text"
+            pieces = [one.body, one.orelse] if isinstance(one, ast.IfExp) else [one]
+            texts = [piece.elts[0] if isinstance(piece, ast.Tuple) else piece for piece in pieces]
+            fixed = all(_is_piece(text, names) for text in texts)
+            assert fixed or isinstance(one, ast.Call | ast.Starred), (
+                f"{path}:{one.lineno}: a condition is a tuple that begins with its text"
+            )
     for call in _calls(tree, "one_of"):
         assert _is_piece(call.args[0], names), f"{path}:{call.lineno}: a table of texts"
     for call in _calls(tree, "query"):

@@ -117,7 +117,7 @@ async def add(work: UnitOfWork, change: Change[Review]) -> None:
     """Store a review that has just begun, and publish how it began."""
     review = change.state
     await _insert_review(work.conn, review)
-    await _add_people(work.conn, review.id, review.subject.parties)
+    await _add_people(work.conn, review, review.subject.parties)
     await history.add_live_grants(work.conn, review)
     await _publish(work, change)
 
@@ -131,7 +131,7 @@ async def save(work: UnitOfWork, before: Review, change: Change[Review]) -> None
     review = change.state
     if review != before:
         for number, vote in enumerate(review.votes[len(before.votes) :], start=len(before.votes) + 1):
-            await _add_vote(work.conn, review.id, number, vote)
+            await _add_vote(work.conn, review, number, vote)
         await _update_review(work.conn, before, review)
         await history.add_live_grants(work.conn, review)
     await _publish(work, change)
@@ -140,7 +140,7 @@ async def save(work: UnitOfWork, before: Review, change: Change[Review]) -> None
 async def replace_approvers(conn: Conn, review_id: str, user_ids: Collection[str]) -> None:
     """Write down who may vote in the open stage, in place of what was written before.
 
-    Nobody may once the review is closed. Only rows that differ are written.
+    Only rows that differ are written.
     """
     await conn.execute(
         "UPDATE review_person SET waits = false WHERE review_id = $1 AND waits AND user_id <> ALL ($2)",
@@ -158,16 +158,17 @@ async def replace_approvers(conn: Conn, review_id: str, user_ids: Collection[str
     )
 
 
-async def _add_people(conn: Conn, review_id: str, user_ids: Collection[str]) -> None:
+async def _add_people(conn: Conn, review: Review, user_ids: Collection[str]) -> None:
     """Who has to do with a review besides those that it waits for."""
     await conn.execute(
         """
-        INSERT INTO review_person (user_id, review_id, waits)
-        SELECT user_id, $1, false FROM unnest($2::text[]) AS user_id ORDER BY user_id
+        INSERT INTO review_person (user_id, review_id, waits, state)
+        SELECT user_id, $1, false, $3 FROM unnest($2::text[]) AS user_id ORDER BY user_id
         ON CONFLICT (user_id, review_id) DO NOTHING
         """,
-        review_id,
+        review.id,
         list(user_ids),
+        review.state,
     )
 
 
@@ -233,26 +234,28 @@ async def _update_review(conn: Conn, before: Review, review: Review) -> None:
             f"review {review.id} changed under its ticket's lock: this is a bug", code="review_lock_missed"
         )
     if review.state is not ReviewState.OPEN:
-        await replace_approvers(conn, review.id, ())
+        await conn.execute(
+            "UPDATE review_person SET state = $2, waits = false WHERE review_id = $1", review.id, review.state
+        )
 
 
-async def _add_vote(conn: Conn, review_id: str, number: int, vote: Vote) -> None:
+async def _add_vote(conn: Conn, review: Review, number: int, vote: Vote) -> None:
     """First the people whom it uses up, so that the key that says "each of them once" is what answers."""
     try:
         await conn.executemany(
             "INSERT INTO review_voter (review_id, person, vote_id) VALUES ($1, $2, $3)",
-            [(review_id, person, vote.id) for person in sorted(people_of(vote))],
+            [(review.id, person, vote.id) for person in sorted(people_of(vote))],
         )
     except asyncpg.UniqueViolationError:
         raise Conflict(
             "this person has voted in this review already; a person counts once, over all its stages",
             code="already_acted",
         ) from None
-    await _add_people(conn, review_id, people_of(vote))
+    await _add_people(conn, review, people_of(vote))
     await conn.execute(
         "INSERT INTO vote (id, review_id, number, body, at) VALUES ($1, $2, $3, $4, $5)",
         vote.id,
-        review_id,
+        review.id,
         number,
         _json(vote),
         vote.at,
