@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ def _id(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), filename=str(path))
 
@@ -42,7 +44,8 @@ def calls(path: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, node.func.id
 
 
-def strings(path: Path) -> Iterator[tuple[int, str]]:
+@cache
+def strings(path: Path) -> tuple[tuple[int, str], ...]:
     """Line and text of every string that is not a docstring; of an f-string, its first part."""
     module = tree(path)
     documentation = {
@@ -52,28 +55,34 @@ def strings(path: Path) -> Iterator[tuple[int, str]]:
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    for node in ast.walk(module):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
-            yield node.lineno, node.value
+    return tuple(
+        (node.lineno, node.value)
+        for node in ast.walk(module)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation
+    )
 
 
-@pytest.mark.parametrize("path", FILES, ids=_id)
-def test_only_the_factory_subscribes_and_only_the_relay_sends(path: Path) -> None:
-    for line, name in calls(path):
-        where = f"{_id(path)}:{line}"
-        if name == "subscriber":
-            assert _id(path) in SUBSCRIBES, (
-                f"{where}: subscribers are made in shared/messaging/consumer.py only"
-            )
-        if name in {"publish", "publisher", "send_and_wait"}:
-            allowed = SENDS | {"shared/observability/alerts.py"}  # SNS's publish, which is no topic of ours
-            assert _id(path) in allowed, f"{where}: append to the outbox; only the relay sends"
-        if name in {"AIOKafkaProducer", "AIOKafkaConsumer", "AIOKafkaAdminClient"}:
-            assert _id(path) in CLIENTS, f"{where}: Kafka clients are made in shared/messaging/kafka.py only"
-        if name == "KafkaBroker":
-            assert _id(path) in SUBSCRIBES, (
-                f"{where}: FastStream's broker is made in shared/messaging/consumer.py only"
-            )
+def test_only_the_factory_subscribes_and_only_the_relay_sends() -> None:
+    for path in FILES:
+        for line, name in calls(path):
+            where = f"{_id(path)}:{line}"
+            if name == "subscriber":
+                assert _id(path) in SUBSCRIBES, (
+                    f"{where}: subscribers are made in shared/messaging/consumer.py only"
+                )
+            if name in {"publish", "publisher", "send_and_wait"}:
+                allowed = SENDS | {
+                    "shared/observability/alerts.py"
+                }  # SNS's publish, which is no topic of ours
+                assert _id(path) in allowed, f"{where}: append to the outbox; only the relay sends"
+            if name in {"AIOKafkaProducer", "AIOKafkaConsumer", "AIOKafkaAdminClient"}:
+                assert _id(path) in CLIENTS, (
+                    f"{where}: Kafka clients are made in shared/messaging/kafka.py only"
+                )
+            if name == "KafkaBroker":
+                assert _id(path) in SUBSCRIBES, (
+                    f"{where}: FastStream's broker is made in shared/messaging/consumer.py only"
+                )
 
 
 def test_only_a_store_appends_to_the_outbox() -> None:
@@ -106,42 +115,42 @@ def test_sql_stands_in_store_and_views_only(path: Path) -> None:
         assert not SQL.match(text), f"{_id(path)}:{line}: SQL belongs in store.py or views.py"
 
 
-@pytest.mark.parametrize("path", FILES, ids=_id)
-def test_columns_are_named(path: Path) -> None:
-    for line, text in strings(path):
-        assert not re.search(r"SELECT\s+(\w+\.)?\*", text, re.IGNORECASE), (
-            f"{_id(path)}:{line}: name the columns; a new one must not change what old code reads"
-        )
-
-
-@pytest.mark.parametrize("path", FILES, ids=_id)
-def test_imports_stand_at_the_top(path: Path) -> None:
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            for inner in ast.walk(node):
-                assert not isinstance(inner, ast.Import | ast.ImportFrom), (
-                    f"{_id(path)}:{inner.lineno}: an import inside a function; if it breaks a cycle, "
-                    "the cycle is the defect"
-                )
-
-
-@pytest.mark.parametrize("path", FILES, ids=_id)
-def test_no_business_query_asks_the_server_for_the_time(path: Path) -> None:
-    if _id(path) in {"shared/foundation/clock.py", "shared/database/schema.py"}:
-        return
-    for line, text in strings(path):
-        assert not re.search(
-            r"\b(now|clock_timestamp|statement_timestamp)\(\)|\bCURRENT_TIMESTAMP\b", text
-        ), f"{_id(path)}:{line}: time is a value from shared/foundation/clock.py, passed in"
-
-
-@pytest.mark.parametrize("path", FILES, ids=_id)
-def test_no_row_is_skipped_because_somebody_has_it(path: Path) -> None:
-    if path.is_relative_to(ROOT / "shared"):
+def test_columns_are_named() -> None:
+    for path in FILES:
         for line, text in strings(path):
-            assert "SKIP LOCKED" not in text.upper(), (
-                f"{_id(path)}:{line}: several relays with SKIP LOCKED reorder events"
+            assert not re.search(r"SELECT\s+(\w+\.)?\*", text, re.IGNORECASE), (
+                f"{_id(path)}:{line}: name the columns; a new one must not change what old code reads"
             )
+
+
+def test_imports_stand_at_the_top() -> None:
+    for path in FILES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                for inner in ast.walk(node):
+                    assert not isinstance(inner, ast.Import | ast.ImportFrom), (
+                        f"{_id(path)}:{inner.lineno}: an import inside a function; if it breaks a cycle, "
+                        "the cycle is the defect"
+                    )
+
+
+def test_no_business_query_asks_the_server_for_the_time() -> None:
+    for path in FILES:
+        if _id(path) in {"shared/foundation/clock.py", "shared/database/schema.py"}:
+            continue
+        for line, text in strings(path):
+            assert not re.search(
+                r"\b(now|clock_timestamp|statement_timestamp)\(\)|\bCURRENT_TIMESTAMP\b", text
+            ), f"{_id(path)}:{line}: time is a value from shared/foundation/clock.py, passed in"
+
+
+def test_no_row_is_skipped_because_somebody_has_it() -> None:
+    for path in FILES:
+        if path.is_relative_to(ROOT / "shared"):
+            for line, text in strings(path):
+                assert "SKIP LOCKED" not in text.upper(), (
+                    f"{_id(path)}:{line}: several relays with SKIP LOCKED reorder events"
+                )
 
 
 def test_a_transaction_is_never_open_around_the_network() -> None:

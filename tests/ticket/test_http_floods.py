@@ -19,10 +19,11 @@ from shared.http.refusals import TOLD_EVERY, record_due
 from shared.runtime.service import Process, Service
 from tests.support.harness import ready_tables, said, with_pool
 from tests.support.http import NO_LIMITS, api, told, trusted
+from tests.support.sampling import MORE
 from tests.support.signing import key_settings
 from tests.ticket.test_http import submitted
 
-FLOOD = 1500
+FLOOD = 1500 if MORE else 150
 SECOND = timedelta(seconds=1)
 
 
@@ -66,6 +67,7 @@ async def denials(service: Service) -> list[AuthzDenied]:
 # what is told
 
 
+@pytest.mark.more
 async def test_guesses_of_what_does_not_exist_are_told_to_nobody(
     patient: Service, issuer: DevelopmentIssuer
 ) -> None:
@@ -76,6 +78,7 @@ async def test_guesses_of_what_does_not_exist_are_told_to_nobody(
     assert await said(patient) == []
 
 
+@pytest.mark.more
 async def test_refusals_about_one_ticket_are_one_fact_a_minute_with_their_number(
     patient: Service, issuer: DevelopmentIssuer, clock: ManualClock
 ) -> None:
