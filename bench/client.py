@@ -64,7 +64,7 @@ class Person:
         async with asyncio.timeout(patience):
             while True:
                 answer = await self._once(method, url, body, sending)
-                if answer is not None and answer.status_code not in {502, 503}:
+                if answer is not None and not _says_try_again(answer):
                     text = answer.text
                     return Reply(
                         answer.status_code,
@@ -82,6 +82,13 @@ class Person:
             return await self._fleet.client.request(method, url, json=body, headers=dict(headers))
         except httpx2.TransportError:
             return None
+
+
+def _says_try_again(answer: httpx2.Response) -> bool:
+    """A sign-in that nobody has seen is refused while the provisioner, which could say whose it is, is away."""
+    if answer.status_code == 403:
+        return bool(answer.json().get("code") == "identity_unbound")
+    return answer.status_code in {502, 503}
 
 
 def _service_of(path: str) -> str:
