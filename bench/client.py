@@ -85,7 +85,7 @@ class Person:
 
 
 def _says_try_again(answer: httpx2.Response) -> bool:
-    """A sign-in that nobody has seen is refused while the provisioner is away, which could say whose it is."""
+    """Nobody can say whose a sign-in is that was never seen, while the provisioner is away."""
     if answer.status_code == 403:
         return bool(answer.json().get("code") == "identity_unbound")
     return answer.status_code in {502, 503}
