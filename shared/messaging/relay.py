@@ -171,9 +171,19 @@ async def _stop(producer: AIOKafkaProducer) -> None:
             await producer.stop()
     except Exception as error:  # noqa: BLE001 (see above)
         log.warning("producer abandoned", error=f"{type(error).__name__}: {error}")
-        producer._message_accumulator.set_exception(KafkaError("abandoned"))  # noqa: SLF001 (aiokafka offers no abort)
+        await _tear_down(producer)
+
+
+async def _tear_down(producer: AIOKafkaProducer) -> None:
+    """What `stop` does, without what is still to be sent. aiokafka offers no such thing."""
+    try:
+        async with asyncio.timeout(STOP_WITHIN_S):
+            await producer._sender.close()  # noqa: SLF001 (see above)
+            producer._message_accumulator.fail_all(KafkaError("abandoned"))  # noqa: SLF001 (see above)
+    except Exception as error:  # noqa: BLE001 (as in `_stop`)
+        log.warning("producer not torn down", error=f"{type(error).__name__}: {error}")
+    finally:
         with contextlib.suppress(Exception):
-            await producer._sender.close()  # noqa: SLF001 (same)
             await producer.client.close()
 
 

@@ -41,16 +41,27 @@ class Producers:
 
     def __init__(self, broker: Broker) -> None:
         self._settings = kafka_settings(broker)
-        self.made = 0
+        self._made: list[AIOKafkaProducer] = []
         self.fail_next: Exception | None = None
 
     def __call__(self) -> AIOKafkaProducer:
-        self.made += 1
         producer = kafka.producer(self._settings, client_id="test-relay")
+        self._made.append(producer)
         if self.fail_next is not None:
             error, self.fail_next = self.fail_next, None
             producer.send = _raising(error)
         return producer
+
+    @property
+    def made(self) -> int:
+        return len(self._made)
+
+    def assert_torn_down(self) -> None:
+        """Nothing of them sends any more, and no socket is open."""
+        for producer in self._made:
+            task = producer._sender.sender_task
+            assert task is None or task.done()
+            assert not any(conn.connected() for conn in producer.client._conns.values())
 
 
 def _raising(error: Exception) -> Any:
@@ -277,6 +288,7 @@ async def test_a_relay_that_lost_its_lock_does_not_wait_for_the_broker(
         broker.mock.set_up()
         await until(lambda: in_order(arrived) == {"k": [1, 2]})
         await until(lambda: _nothing_unsent(pool))
+    producers.assert_torn_down()
 
 
 async def test_a_fatal_error_of_the_producer_recycles_it(dsn: str, pool: Pool, broker: Broker) -> None:
@@ -305,7 +317,8 @@ async def test_stop_is_bounded_although_the_broker_is_away(
 ) -> None:
     monkeypatch.setattr("shared.messaging.relay.STOP_WITHIN_S", 0.2)
     assert broker.mock is not None
-    relay = make_relay(dsn, Producers(broker))
+    producers = Producers(broker)
+    relay = make_relay(dsn, producers)
     task = asyncio.create_task(relay.run())
     await until(lambda: relay.state == "active")
     broker.mock.set_down()
@@ -318,6 +331,7 @@ async def test_stop_is_bounded_although_the_broker_is_away(
     assert task.cancelled()
     await until(lambda: _unheld(pool))
     assert await unsent(pool) == 1
+    producers.assert_torn_down()
 
 
 async def _nothing_unsent(pool: Pool) -> bool:
