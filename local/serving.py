@@ -14,6 +14,8 @@ from local.errors import CannotStart
 from local.processes import free_ports
 
 LOOPBACK = "127.0.0.1"
+KEEP_ALIVE_S = 75
+"""Longer than any client here keeps a connection, as JIT_KEEP_ALIVE_S of a service's own process."""
 
 
 class PortRefused(CannotStart):
@@ -39,6 +41,7 @@ async def serving(app: ASGIApp, *, port: int, host: str = LOOPBACK) -> AsyncIter
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=3,
+        timeout_keep_alive=KEEP_ALIVE_S,
         server_header=False,
     )
     server = uvicorn.Server(config)

@@ -123,6 +123,10 @@ class ServiceSettings(BaseSettings):
     """Seconds in which the head of a request has to arrive whole, and then its body (at the limit, over
     256 kbit/s, it takes 8). Longer is not waited: the connection is closed, and a body is answered 408. An
     answer of which nothing is read for so long is not waited for either."""
+    keep_alive_s: float = Field(default=75.0, gt=0, le=3600)
+    """Seconds for which a connection without a request is kept. It has to be longer than whatever stands in
+    front keeps its own (load balancers usually 60): the other way round a request meets a closing connection
+    now and then, and its caller a 502."""
     requests_per_second: float = Field(default=50.0, gt=0, le=1_000_000)
     """Requests a second that each process answers one caller for ever; more are answered 429 with
     Retry-After. A script that calls one after the other over a network makes some 30; a process answers a

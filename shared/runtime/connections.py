@@ -29,6 +29,7 @@ class Connection(H11Protocol):
         self._service = service
         self._most = settings.most_connections
         self._within_s = settings.request_within_s
+        self.timeout_keep_alive = settings.keep_alive_s  # type: ignore[assignment]  # only a timer takes it
         self._refused = False
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None

@@ -125,6 +125,14 @@ async def test_a_head_that_does_not_come_whole_is_not_waited_for(
     assert WITHIN_S * 0.8 <= await client.until_closed(dripping=dripping) < WITHIN_S * 4
 
 
+async def test_a_connection_without_a_request_is_kept_as_long_as_the_setting_says(connect: Connect) -> None:
+    async with listening(made(keep_alive_s=WITHIN_S)) as server:
+        client = await connect(port_of(server))
+        client.send(HEAD + b"\r\n")
+        assert b"200 OK" in await client.answer()
+        assert WITHIN_S * 0.8 <= await client.until_closed() < WITHIN_S * 4
+
+
 async def test_the_head_of_a_later_request_is_not_waited_for_either(port: int, connect: Connect) -> None:
     client = await connect(port)
     client.send(HEAD + b"\r\n")
