@@ -27,6 +27,7 @@ from shared.http.names import account_id_of, actor_of, user_id_of
 from shared.http.openapi import success
 from shared.http.pages import NumberCursor, Page, cut
 from shared.http.parameters import AccountIdFilter, Limit, Since, Until, UserIdFilter
+from shared.http.routers import make_router
 from shared.http.wording import nearest
 from shared.observability.logs import logger
 from shared.policy.names import LONGEST
@@ -108,7 +109,7 @@ Wanted: TypeAlias = Annotated[Filters, Depends(_filters)]
 
 
 def router(context: Context) -> APIRouter:
-    routes = APIRouter(prefix="/v1/audit", tags=["audit"])
+    routes = make_router("audit", "/v1/audit")
     _add_records(routes, context)
     _add_trail(routes, context)
     _add_export(routes, context)

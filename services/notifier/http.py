@@ -17,6 +17,7 @@ from shared.http.idempotency import StoredAnswer
 from shared.http.names import user_id_of
 from shared.http.pages import IdCursor, Page, cut
 from shared.http.parameters import Limit, TicketIdFilter, UserIdFilter
+from shared.http.routers import make_router
 from shared.http.writes import write
 
 
@@ -48,7 +49,7 @@ class DeliveryRetried(Shown):
 
 
 def router(context: Context, settings: NotifierSettings) -> APIRouter:
-    router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"])
+    router = make_router("deliveries", "/v1/deliveries")
 
     @router.get("")
     async def list_deliveries(

@@ -26,6 +26,7 @@ from shared.http.openapi import WITHOUT_KEY, success
 from shared.http.pages import NameCursor, Page
 from shared.http.parameters import Limit
 from shared.http.problems import FieldProblem
+from shared.http.routers import make_router
 from shared.http.web import etag
 from shared.http.writes import write
 
@@ -48,7 +49,7 @@ class ConfigurationPlanShown(Shown):
 
 def router(context: Context, kind: Kind[Any]) -> APIRouter:
     """All routes of one kind, for the service that owns its documents."""
-    routes = APIRouter(prefix=f"/v1/{kind.path}", tags=[COUNTERS[kind.owner]])
+    routes = make_router(COUNTERS[kind.owner], f"/v1/{kind.path}")
     if kind.inventory is None:
         _add_list(routes, context, kind)
     else:

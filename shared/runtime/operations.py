@@ -25,6 +25,7 @@ from shared.http.idempotency import StoredAnswer
 from shared.http.openapi import WITHOUT_KEY
 from shared.http.pages import IdCursor, Page, cut
 from shared.http.parameters import Limit
+from shared.http.routers import make_router
 from shared.http.writes import write
 from shared.messaging import dead_letters, outbox
 from shared.messaging.consumer import Consumer
@@ -86,7 +87,7 @@ class AlertShown(Shown):
 
 
 def operations_router(context: Context, consumer: Consumer) -> APIRouter:
-    router = APIRouter(prefix=f"/v1/ops/{context.service}", tags=[f"{context.service} operations"])
+    router = make_router(f"{context.service} operations", f"/v1/ops/{context.service}")
     _add_letters(router, context, consumer)
     _add_sending_again(router, context)
     _add_alerts(router, context)

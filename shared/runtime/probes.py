@@ -13,6 +13,7 @@ from structlog.contextvars import bound_contextvars
 
 from shared.foundation.clock import new_id
 from shared.foundation.shapes import Shown
+from shared.http.routers import make_router
 from shared.observability import metrics, tracing
 from shared.observability.logs import logger
 
@@ -50,7 +51,7 @@ class Probed(Protocol):
 
 def router(service: Probed) -> APIRouter:
     """Open to everybody who can reach the port; they tell nothing about people or tickets."""
-    probes = APIRouter(tags=["probes"])
+    probes = make_router("probes")
 
     @probes.get("/livez")
     async def livez() -> Alive:

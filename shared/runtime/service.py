@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import cache, cached_property, partial
 
 import asyncpg
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from structlog.contextvars import bound_contextvars
 
 from shared.configuration.kinds.every import kinds_of
@@ -31,9 +31,9 @@ from shared.http import openapi
 from shared.http.admission import Admission
 from shared.http.bodies import BodyGuard
 from shared.http.methods import Methods
-from shared.http.parameters import known_parameters
 from shared.http.problems import BugGuard, install_errors
 from shared.http.refusals import Refusals, keep_recording, record_refusal, record_rest
+from shared.http.routers import add_routers
 from shared.identity.bindings import FirstSight
 from shared.identity.first_sight import Provisioner
 from shared.identity.tokens import TokenVerifier
@@ -174,7 +174,6 @@ class Service:
             docs_url=None,
             redoc_url=None,
             redirect_slashes=False,
-            dependencies=[Depends(known_parameters)],
         )
         app.state.context = self.context
         app.openapi = cache(lambda: openapi.document(app, service=self.name))  # type: ignore[method-assign]
@@ -185,11 +184,9 @@ class Service:
         app.add_middleware(BugGuard)
         app.add_middleware(probes.RequestScope, service=self.name)
         install_errors(app, on_refusal=partial(record_refusal, self.context, self.refusals))
-        app.include_router(probes.router(self))
-        for kind in kinds_of(self.name):
-            app.include_router(configuration_router(self.context, kind))
-        for router in (*self._parts.routers(self.context), operations_router(self.context, self.consumer)):
-            app.include_router(router)
+        kinds = [configuration_router(self.context, kind) for kind in kinds_of(self.name)]
+        operations = operations_router(self.context, self.consumer)
+        add_routers(app, [probes.router(self), *kinds, *self._parts.routers(self.context), operations])
         return app
 
     @asynccontextmanager

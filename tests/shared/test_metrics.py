@@ -8,12 +8,13 @@ from fastapi import APIRouter
 from prometheus_client import REGISTRY
 
 from shared.foundation.settings import ServiceSettings
+from shared.http.routers import make_router
 from shared.runtime.service import Parts, Service
 from tests.support.signing import key_settings
 
 
 def routes() -> APIRouter:
-    router = APIRouter()
+    router = make_router("test")
 
     @router.get("/things/{number}")
     async def show(number: int) -> dict[str, int]:

@@ -18,6 +18,7 @@ from shared.database.unit_of_work import UnitOfWork
 from shared.documents import document_store
 from shared.foundation.clock import ManualClock
 from shared.http.access import PERSON, requires
+from shared.http.routers import make_router
 from shared.messaging import dead_letters, outbox
 from shared.messaging.envelope import Received
 from shared.messaging.subscription import Subscription
@@ -70,7 +71,7 @@ class Office:
 
 def _plain_routes() -> APIRouter:
     """What ops routes are not: something that needs policy and inventory to be here."""
-    routes = APIRouter()
+    routes = make_router("test")
 
     async def answer() -> dict[str, bool]:
         return {"done": True}

@@ -19,6 +19,7 @@ from shared.context import Context
 from shared.foundation import errors
 from shared.foundation.settings import ServiceSettings
 from shared.http.bodies import BODY_LIMIT
+from shared.http.routers import make_router
 from shared.runtime.service import Parts, Service
 from tests.support.signing import key_settings
 
@@ -60,7 +61,7 @@ class Calls:
         self.error: Exception = RuntimeError("secret detail")
 
     def router(self, _context: Context) -> Sequence[APIRouter]:
-        routes = APIRouter()
+        routes = make_router("test")
 
         @routes.post("/echo")
         async def echo(body: Body, limit: int = 1) -> dict[str, int]:

@@ -22,6 +22,7 @@ from shared.http.idempotency import StoredAnswer
 from shared.http.openapi import success
 from shared.http.pages import IdCursor, Page, encode_cursor
 from shared.http.parameters import Limit
+from shared.http.routers import make_router
 from shared.http.web import etag
 from shared.http.writes import write
 from shared.text.texts import Paragraph
@@ -35,7 +36,7 @@ class DecisionBody(Body):
 
 
 def router(context: Context) -> APIRouter:
-    routes = APIRouter(prefix="/v1", tags=["reviews"])
+    routes = make_router("reviews", "/v1")
     _add_lists(routes, context)
     _add_one(routes, context)
     return routes

@@ -18,6 +18,7 @@ from shared.http.access import Caller, requires
 from shared.http.idempotency import StoredAnswer
 from shared.http.pages import IdCursor, Page, cut
 from shared.http.parameters import Limit
+from shared.http.routers import make_router
 from shared.http.writes import write
 from shared.identity.bindings import FirstSight, Sight, conflicting, replaced
 from shared.policy.snapshot import Snapshot
@@ -77,7 +78,7 @@ async def recognise(context: Context, sight: Sight) -> str:
 
 
 def router(context: Context) -> APIRouter:
-    routes = APIRouter(prefix="/v1/bindings", tags=["bindings"])
+    routes = make_router("bindings", "/v1/bindings")
 
     @routes.get("/conflicts", dependencies=[requires("config.read")])
     async def list_binding_conflicts(cursor: IdCursor = None, limit: Limit = 50) -> Page[ConflictShown]:

@@ -14,6 +14,7 @@ from shared.foundation.shapes import Shown
 from shared.http.access import PERSON, Caller, requires
 from shared.http.pages import NameCursor, Page, cut
 from shared.http.parameters import Limit, NameBeginning
+from shared.http.routers import make_router
 from shared.policy.rights import may_find_users
 
 
@@ -54,7 +55,7 @@ class TagFound(Shown):
 
 
 def router(context: Context) -> APIRouter:
-    routes = APIRouter(prefix="/v1", tags=["directory"])
+    routes = make_router("directory", "/v1")
     _add_people(routes, context)
     _add_places(routes, context)
     return routes

@@ -30,6 +30,7 @@ from shared.http.idempotency import StoredAnswer
 from shared.http.names import account_id_of, user_id_of
 from shared.http.pages import NameCursor, Page, cut
 from shared.http.parameters import AccountIdFilter, Limit, TicketIdFilter, UserIdFilter
+from shared.http.routers import make_router
 from shared.http.writes import write, write_prepared
 from shared.policy.snapshot import Snapshot
 from shared.text.texts import Paragraph
@@ -64,7 +65,7 @@ class Sync(Body):
 
 
 def router(context: Context, inventory: InventorySync) -> APIRouter:
-    routes = APIRouter(prefix="/v1", tags=["provisioner"])
+    routes = make_router("provisioner", "/v1")
     _add_grants(routes, context)
     _add_revocation(routes, context)
     _add_engine(routes, context, inventory)

@@ -17,6 +17,7 @@ from shared.foundation.shapes import Shown
 from shared.http.access import PERSON, Caller, requires
 from shared.http.pages import NameCursor, Page, cut
 from shared.http.parameters import Limit
+from shared.http.routers import make_router
 from shared.policy import rights
 from shared.policy.directory import name_of
 from shared.policy.names import Kind, NameReader
@@ -97,7 +98,7 @@ class AccountAllowed(Shown):
 
 
 def router(context: Context) -> APIRouter:
-    routes = APIRouter(prefix="/v1/me", tags=["me"])
+    routes = make_router("me", "/v1/me")
 
     @routes.get("")
     async def show_me(caller: Caller = requires(PERSON)) -> MeShown:

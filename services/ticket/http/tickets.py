@@ -25,6 +25,7 @@ from shared.http.names import Name, account_id_of
 from shared.http.openapi import WITHOUT_KEY, success
 from shared.http.pages import IdCursor, Page, cut
 from shared.http.parameters import AccountIdFilter, Limit
+from shared.http.routers import make_router
 from shared.http.web import etag
 from shared.http.writes import write
 from shared.text.durations import Duration
@@ -101,7 +102,7 @@ class TerminateBody(WhyBody):
 
 def router(context: Context, limits: Limits) -> APIRouter:
     """The routes, in groups that each stay small; a new one joins its group, or begins another."""
-    routes = APIRouter(prefix="/v1/tickets", tags=["tickets"])
+    routes = make_router("tickets", "/v1/tickets")
     _add_submission(routes, context, limits)
     _add_reading(routes, context)
     _add_endings(routes, context)
