@@ -2,9 +2,11 @@
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
+# Set in many containers; the tests start dozens of processes, and each would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 VENV ?= .venv
-JOBS ?= 3
+JOBS ?= 4
 PYTEST_ARGS ?=
 POSTGRES ?=
 ARGS ?=
@@ -19,7 +21,7 @@ help: ## List these targets
 run: venv-local ## Run all of JIT here, with a stand-in for AWS (ARGS="--port 9000" and so on)
 	@echo "Starting JIT"; exec $(BIN)/python -m local $(ARGS)
 
-test: venv-dev ## Run every test that needs no container (PYTEST_ARGS, JOBS=3)
+test: venv-dev ## Run every test that needs no container (PYTEST_ARGS, JOBS=4)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not compose" $(PYTEST_ARGS)
 
 test-more: venv-dev clients ## The tests that draw samples, with large ones: properties, schemathesis, clients

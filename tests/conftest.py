@@ -21,10 +21,19 @@ hypothesis.settings.load_profile("large" if MORE else "small")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Property tests are among those whose samples grow."""
+    """Property tests are among those whose samples grow. What waits for the services is begun first."""
     for item in items:
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker("more")
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Which process runs what, where there are several."""
+    from tests.support.scheduling import Scheduling  # noqa: PLC0415 (there may be no xdist)
+
+    return Scheduling(config, log)
 
 
 def pytest_collection_finish() -> None:

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from tests.support.running import Running, until
-from tests.support.together import Together
+from tests.support.together import together
 
 pytestmark = pytest.mark.e2e
-together = Together()
 
 SOFT: list[tuple[str, dict[str, Any]]] = [
     ("5xx", {"kind": "http500", "times": 1}),

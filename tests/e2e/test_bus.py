@@ -21,10 +21,9 @@ from shared.foundation.clock import new_id
 from tests.support import forging
 from tests.support.forging import forge
 from tests.support.running import Running, until
-from tests.support.together import Together
+from tests.support.together import together
 
 pytestmark = pytest.mark.e2e
-together = Together()
 
 READ_TOPICS = sorted(
     name for name, topic in TOPICS.items() if topic.cleanup == "delete" and name != AUDIT_OCSF

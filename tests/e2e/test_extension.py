@@ -16,11 +16,10 @@ from shared.foundation.clock import new_id
 from tests.support import forging
 from tests.support.forging import forge
 from tests.support.running import Running, as_read, until
-from tests.support.together import Together
+from tests.support.together import together
 from tests.support.unrouted import ask_again, ask_later_end
 
 pytestmark = pytest.mark.e2e
-together = Together()
 
 HOUR = timedelta(hours=1)
 LATER = timedelta(seconds=5)

@@ -12,10 +12,9 @@ import pytest
 from shared.text.durations import format_duration
 from tests.support.running import Running, as_read, until
 from tests.support.stack import BRIEF_SET
-from tests.support.together import Together
+from tests.support.together import together
 
 pytestmark = pytest.mark.e2e
-together = Together()
 
 BOTH_STAGES = ("carl", "dora")
 LIFE = [

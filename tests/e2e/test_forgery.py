@@ -22,10 +22,9 @@ from tests.support import forging
 from tests.support.facts import contract_events, example
 from tests.support.running import Running, until
 from tests.support.signing import signer
-from tests.support.together import Together
+from tests.support.together import together
 
 pytestmark = pytest.mark.e2e
-together = Together()
 
 
 def _retired(running: Running, service: str) -> Signer:

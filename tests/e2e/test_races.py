@@ -8,10 +8,9 @@ import httpx2
 import pytest
 
 from tests.support.running import REASON, Running, as_read, until
-from tests.support.together import Together
+from tests.support.together import together
 
 pytestmark = pytest.mark.e2e
-together = Together()
 
 ROUNDS = 6
 """Races are run side by side so often."""

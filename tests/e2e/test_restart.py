@@ -13,10 +13,9 @@ import pytest
 from local.processes import free_ports
 from tests.support.running import PATIENCE_S, Running, until
 from tests.support.stack import data_folder, running_stack
-from tests.support.together import Together
+from tests.support.together import together
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
-together = Together()
 
 
 @together

@@ -20,8 +20,10 @@ BEGUN = Path(__file__).with_name("begun")
 
 
 @pytest.fixture(scope="session")
-async def running():
-    return set()
+async def running(request):
+    begun = set()
+    together.begin(begun, request.session.items)
+    return begun
 
 
 async def scenario(running, name):

@@ -25,14 +25,14 @@ class Person:
 
     async def get(self, path: str) -> Any:
         """The body of a 200."""
-        return _body(await self.call("GET", path), 200)
+        return _body(await self._call_bound("GET", path, status=200), 200)
 
     async def post(
         self, path: str, body: Any = None, *, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> Any:
         """The body of an answer that must have this status; POST is repeated safely, so it has a key."""
         sent = {"Idempotency-Key": new_id(), **(headers or {})}
-        return _body(await self.call("POST", path, body, headers=sent), status)
+        return _body(await self._call_bound("POST", path, body, headers=sent, status=status), status)
 
     async def put(self, path: str, body: Any) -> Any:
         """Create or replace, whatever it is now."""
@@ -40,6 +40,16 @@ class Person:
         if answer.status_code == 428:
             answer = await self.call("PUT", path, body, headers={"If-Match": "*"})
         assert answer.status_code in {200, 201}, f"{answer.status_code} {answer.text}"
+        return answer
+
+    async def _call_bound(
+        self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, status: int
+    ) -> httpx2.Response:
+        """Called again after first sight, as the answer says, where the service could not wait for it."""
+        answer = await self.call(method, path, body, headers=headers)
+        if answer.status_code == 403 != status and answer.json()["code"] == "identity_unbound":
+            _body(await self.call("GET", "/v1/me"), 200)
+            answer = await self.call(method, path, body, headers=headers)
         return answer
 
 
