@@ -27,7 +27,6 @@ def build(settings: AuditSettings | None = None, *, process: Process | None = No
             routers=lambda context: [http.router(context)],
             subscriptions=lambda context: consumers.subscriptions(context, product),
             record=record,
-            linger_s=0.15,
         ),
         process=process,
     )

@@ -28,7 +28,6 @@ def build(settings: NotifierSettings | None = None, *, process: Process | None =
         subscriptions=lambda context: consumers.subscriptions(context, settings),
         background=background,
         retention=retention.RULES,
-        linger_s=0.1,
     )
     service = Service("notifier", settings, parts, process=process)
     service.context.nudge = nudge.set

@@ -1,6 +1,7 @@
 """Which facts the notifier listens to: the table of notices, topic by topic, and the command of each."""
 
 from functools import partial
+from typing import Final
 
 from services.notifier.commands.notices import (
     handle_fact_about_person,
@@ -19,6 +20,9 @@ from shared.contracts.stop import StopFact
 from shared.contracts.ticket import TicketFact
 from shared.messaging.subscription import Handler, Subscription
 
+LINGER_S: Final = 0.2
+"""A mail is on its way for longer than that."""
+
 
 def subscriptions(context: Context, settings: NotifierSettings) -> list[Subscription]:
     """Every ticket fact of the table brings its ticket, whether or not it is mailed."""
@@ -26,10 +30,12 @@ def subscriptions(context: Context, settings: NotifierSettings) -> list[Subscrip
     other = partial(handle_fact_by_ticket_id, context, settings=settings)
     person = partial(handle_fact_about_person, context, settings=settings)
     return [
-        Subscription(topics.TICKET, _table(TicketFact, ticket)),
-        Subscription(topics.STOP, _table(StopFact, other)),
-        Subscription(topics.APPROVAL, _table(ReviewFact, other)),
-        Subscription(topics.ACCESS, _table(AccessFact, other) | _table(IdentityFact, person)),
+        Subscription(topics.TICKET, _table(TicketFact, ticket), linger_s=LINGER_S),
+        Subscription(topics.STOP, _table(StopFact, other), linger_s=LINGER_S),
+        Subscription(topics.APPROVAL, _table(ReviewFact, other), linger_s=LINGER_S),
+        Subscription(
+            topics.ACCESS, _table(AccessFact, other) | _table(IdentityFact, person), linger_s=LINGER_S
+        ),
     ]
 
 

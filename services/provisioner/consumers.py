@@ -26,5 +26,6 @@ def subscriptions(context: Context) -> list[Subscription]:
     return [
         Subscription(topics.STOP, stops, first=True),
         Subscription(topics.TICKET, intents, opens=tuple(intents)),
-        Subscription(topics.APPROVAL, witness, opens=tuple(witness)),
+        # A witness comes some 10 ms before the approval that it is for, which takes it along.
+        Subscription(topics.APPROVAL, witness, opens=tuple(witness), linger_s=0.05),
     ]

@@ -33,5 +33,6 @@ def subscriptions(context: Context) -> list[Subscription]:
                 access.AccessExtended: note_access,
                 access.AccessExtensionFailed: note_access,
             },
+            linger_s=0.1,  # access is there or gone already: what is noted of it shares a transaction
         ),
     ]

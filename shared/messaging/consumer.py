@@ -35,8 +35,6 @@ from shared.observability.logs import logger
 
 BATCH: Final = 64
 GATHERED_BYTES: Final = 100_000
-LINGERS: Final = 3
-"""The client fetches more of a partition only once what it has of it was taken."""
 LET_GO_WITHIN_S: Final = 2.0
 """How long a rebalance waits for the batch in hand, so that its next reader need not repeat it."""
 COMMIT_WITHIN_S: Final = 3.0
@@ -53,10 +51,10 @@ class Consumer:
     subscriptions: Sequence[Subscription]
     batches: Batches
     alerts: Alerts
-    linger_s: float = 0.0
-    """How long the first record waits for more: it spares work where nobody waits for the effect."""
     failing: Failing = field(init=False)
     progress: Progress = field(default_factory=Progress)
+    _lingers_s: dict[str, float] = field(init=False)
+    """Of each topic, beyond what the broker gathers."""
     _in_hand: Counter[str] = field(default_factory=Counter)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -66,11 +64,18 @@ class Consumer:
 
     def __post_init__(self) -> None:
         self._idle.set()
+        gathered = self.gathers_s
+        self._lingers_s = {one.topic: one.linger_s - gathered for one in self.subscriptions}
         self.failing = Failing(self.service, self.alerts, lambda: self._client)
 
     @property
     def topics(self) -> tuple[str, ...]:
         return tuple(subscription.topic for subscription in self.subscriptions)
+
+    @property
+    def gathers_s(self) -> float:
+        """How long the broker may wait for more before it answers: as long as every record may."""
+        return min((subscription.linger_s for subscription in self.subscriptions), default=0.0)
 
     async def start(self, settings: KafkaSettings) -> None:
         """Join the group and read. Raises what the broker raises, and leaves nothing behind then."""
@@ -168,9 +173,9 @@ class Consumer:
             session_timeout_ms=settings.session_timeout_ms,
             heartbeat_interval_ms=max(300, settings.session_timeout_ms // 10),
             max_poll_interval_ms=300_000,
-            # Who lingers lets the broker gather, too: each answer costs both of them.
-            fetch_min_bytes=GATHERED_BYTES if self.linger_s else 1,
-            fetch_max_wait_ms=round(self.linger_s * 1000) if self.linger_s else settings.fetch_wait_ms,
+            # Where everything may wait the broker gathers: each answer costs both of us.
+            fetch_min_bytes=GATHERED_BYTES if self.gathers_s else 1,
+            fetch_max_wait_ms=round(self.gathers_s * 1000) if self.gathers_s else settings.fetch_wait_ms,
             no_reply=True,
             listener=_Rebalances(self),
             parser=_tolerant_parser,
@@ -205,25 +210,23 @@ class Consumer:
 
     async def _gather(self, first: ConsumerRecord) -> list[ConsumerRecord]:
         """Lingers only where there is room for more: who is behind waits for nothing."""
-        records = [first, *await self._drain(BATCH - 1)]
-        for _ in range(LINGERS if self.linger_s else 0):
-            if len(records) < BATCH:
-                await self._linger(self.linger_s / LINGERS)
-                records += await self._drain(BATCH - len(records))
+        clock = asyncio.get_running_loop().time
+        records, began = [first, *await self._drain(BATCH - 1)], clock()
+        while len(records) < BATCH and not self._stopping.is_set():
+            left = began + min(self._lingers_s[record.topic] for record in records) - clock()
+            if left <= 0:
+                break
+            self._in_hand = Counter(record.topic for record in records)
+            records += await self._drain(BATCH - len(records), within_s=left)
         self._in_hand = Counter(record.topic for record in records)
         return records
 
-    async def _linger(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-
-    async def _drain(self, most: int) -> list[ConsumerRecord]:
-        """What the client has fetched already, without waiting."""
+    async def _drain(self, most: int, *, within_s: float = 0.0) -> list[ConsumerRecord]:
+        """What the client has fetched already, or what it fetches next within this time."""
         if (client := self._client) is None or most <= 0:
             return []
         try:
-            more = await client.getmany(timeout_ms=0, max_records=most)
+            more = await client.getmany(timeout_ms=within_s * 1000, max_records=most)
         except (KafkaError, ConsumerStoppedError) as error:  # told again to FastStream's own loop
             log.debug("nothing more at hand", service=self.service, error=type(error).__name__)
             return []
@@ -263,7 +266,6 @@ def make_consumer(
     clock: Clock,
     alerts: Alerts,
     begin: Begin,
-    linger_s: float = 0.0,
 ) -> Consumer:
     """Raises ValueError for a topic named twice, or one this service is not a reader of (no ACL lets it)."""
     wanted = [subscription.topic for subscription in subscriptions]
@@ -274,7 +276,7 @@ def make_consumer(
             raise ValueError(f"{service} is not a reader of {topic}: add it to shared/contracts/topics.py")
     by_topic = {subscription.topic: subscription for subscription in subscriptions}
     batches = Batches(service, by_topic, trust=trust, begin=begin, clock=clock)
-    return Consumer(service, tuple(subscriptions), batches, alerts, linger_s)
+    return Consumer(service, tuple(subscriptions), batches, alerts)
 
 
 def make_broker(service: str, settings: KafkaSettings) -> KafkaBroker:

@@ -41,6 +41,9 @@ class Subscription:
     """The handler itself knows what it has had; the audit log does, and is asked every time."""
     first: bool = False
     """Its records wait for no other of a batch, and share no transaction with them: for stops."""
+    linger_s: float = 0.0
+    """How long its records may wait for others to share a transaction with: one that may not wait takes them
+    along at once. It spares work where nobody waits for the effect."""
     opens: Collection[type[Event]] = ()
     """Those of its types by which access may be opened: they are refused, with an alert, where they hold what
     this release does not understand."""

@@ -73,8 +73,6 @@ class Parts:
 
     routers: Callable[[Context], Sequence[APIRouter]] = lambda _context: ()
     subscriptions: Callable[[Context], Sequence[Subscription]] = lambda _context: ()
-    linger_s: float = 0.0
-    """How long the first record that arrives waits for more; where nobody waits for its effect."""
     background: Callable[[Context], Sequence[Task]] = lambda _context: ()
     first_sight: Callable[[Context], FirstSight] | None = None
     """Says whom a subject is that no document names, where that is not the provisioner's to be asked."""
@@ -123,7 +121,6 @@ class Service:
             trust=self._trust,
             alerts=self.context.alerts,
             begin=self.context.unit_of_work,
-            linger_s=parts.linger_s,
         )
         self.relay = Relay(
             signer=self._signer,

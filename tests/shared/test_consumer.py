@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.structs import TopicPartition
 
 from shared.contracts import topics
+from shared.contracts.access import AccessGranted
 from shared.contracts.configuration import facts_of
 from shared.contracts.documents import ApprovalRule
 from shared.database.pool import Pool
@@ -52,10 +53,15 @@ class Reader:
     def __post_init__(self) -> None:
         self.consumer = self.make()
 
-    def make(self) -> Consumer:
+    def make(self, *, linger_s: float | None = None) -> Consumer:
+        """Where it lingers there is a topic besides whose records may not wait."""
+        rules = {RULE_FACTS.changed: self._handle}
+        subscriptions = [Subscription(topics.APPROVAL, rules, linger_s=linger_s or 0)]
+        if linger_s is not None:
+            subscriptions.append(Subscription(topics.ACCESS, {}))
         consumer = make_consumer(
             "ticket",
-            [Subscription(topics.APPROVAL, {RULE_FACTS.changed: self._handle})],
+            subscriptions,
             trust=TRUST,
             clock=ManualClock(NOW),
             alerts=self.alerts,
@@ -109,13 +115,13 @@ async def consuming(consumer: Consumer, broker: Broker) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def sending(broker: Broker) -> AsyncIterator[Callable[..., Awaitable[None]]]:
-    """Puts records on one partition, so that each stands behind the one before."""
+    """Puts records on one partition, so that each of a topic stands behind the one before."""
     async with AIOKafkaProducer(bootstrap_servers=broker.servers, enable_idempotence=True) as producer:
 
-        async def send(value: bytes | None, headers: Headers, *, partition: int = 0) -> None:
-            await producer.send_and_wait(
-                topics.APPROVAL, value, key=b"k", partition=partition, headers=headers
-            )
+        async def send(
+            value: bytes | None, headers: Headers, *, partition: int = 0, topic: str = topics.APPROVAL
+        ) -> None:
+            await producer.send_and_wait(topic, value, key=b"k", partition=partition, headers=headers)
 
         yield send
 
@@ -365,7 +371,7 @@ async def test_record_that_comes_alone_does_not_linger_behind_a_full_batch(
     pool: Pool, broker: Broker
 ) -> None:
     reader = Reader(pool)
-    reader.consumer.linger_s = 3600
+    reader.consumer = reader.make(linger_s=3600)
     await send_together(broker, BATCH)
     async with consuming(reader.consumer, broker):
         await until(lambda: len(reader.handled) == BATCH)
@@ -375,7 +381,7 @@ async def test_records_that_come_soon_after_the_first_join_it_where_it_lingers(
     pool: Pool, broker: Broker
 ) -> None:
     reader = Reader(pool)
-    reader.consumer.linger_s = 1
+    reader.consumer = reader.make(linger_s=1)
     sizes: list[int] = []
     handle = reader.consumer.batches.handle
 
@@ -390,6 +396,34 @@ async def test_records_that_come_soon_after_the_first_join_it_where_it_lingers(
             await send(*good(number))
         await until(lambda: len(reader.handled) == 5)
     assert max(sizes) > 1
+
+
+async def test_a_record_that_may_not_wait_takes_those_along_that_may(pool: Pool, broker: Broker) -> None:
+    reader = Reader(pool)
+    reader.consumer = reader.make(linger_s=3600)
+    async with sending(broker) as send, consuming(reader.consumer, broker):
+        await until(reader.consumer.assigned)
+        await send(*good(0))
+        await until(lambda: reader.consumer.lag() == {topics.APPROVAL: 1, topics.ACCESS: 0})
+        assert not reader.tried
+        await send(None, [("ce_type", AccessGranted.TYPE.encode())], topic=topics.ACCESS)
+        await until(lambda: reader.handled == [0])
+
+
+async def test_a_stop_does_not_wait_for_what_lingers(pool: Pool, broker: Broker) -> None:
+    """Nor is it lost: it was not handled, and its offset was not committed."""
+    reader = Reader(pool)
+    reader.consumer = reader.make(linger_s=3600)
+    async with sending(broker) as send, consuming(reader.consumer, broker):
+        await until(reader.consumer.assigned)
+        await send(*good(0))
+        await until(lambda: reader.consumer.lag() == {topics.APPROVAL: 1, topics.ACCESS: 0})
+        async with asyncio.timeout(3):
+            await reader.consumer.stop(within_s=5)
+    assert not reader.tried
+    reader.consumer = reader.make()
+    async with consuming(reader.consumer, broker):
+        await until(lambda: reader.handled == [0])
 
 
 async def test_a_bug_behind_the_handlers_leaves_no_record_out(pool: Pool, broker: Broker) -> None:
