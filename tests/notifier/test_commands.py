@@ -13,7 +13,6 @@ from services.notifier.store import notices
 from shared.contracts import access, stop, ticket
 from shared.contracts.documents import User
 from shared.contracts.notification import NotificationFailed, NotificationSent
-from shared.database.pool import transaction
 from shared.foundation.clock import new_id
 from tests.notifier.facts import (
     HOUR,
@@ -289,8 +288,9 @@ async def test_access_fact_whose_ticket_does_not_come_is_told_all_the_same(post:
 
 async def test_access_fact_while_its_ticket_is_being_saved_waits_for_it(post: Post) -> None:
     pool = post.context.pool
-    async with transaction(pool) as conn:
-        await notices.lock_ticket(conn, TICKET)
+    async with post.context.unit_of_work() as work:
+        conn = work.conn
+        await notices.lock_ticket(work, TICKET)
         await notices.save_ticket(conn, a_ticket(), now=NOW)
         taking = asyncio.create_task(post.take(access_fact()))
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"

@@ -33,7 +33,8 @@ async def test_scheduled_when_both_services_have_said_the_same(lab: Lab, order: 
         assert await lab.story() == []
         await lab.take(event)
     assert await lab.story() == ["scheduled"]
-    assert lab.nudges == 2
+    # A witness that nothing waits for moves nothing.
+    assert lab.nudges == (2 if order == "approval first" else 1)
 
 
 async def test_scheduled_says_whose_window_it_is_and_what_caused_it(lab: Lab) -> None:

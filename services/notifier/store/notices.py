@@ -2,22 +2,27 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from services.notifier.domain.notice import Notice, needed_until, ticket_in, version_needed
 from shared.contracts.registry import EVENTS
 from shared.contracts.ticket import Ticket
+from shared.database.locks import lock_name
 from shared.database.pool import Conn
+from shared.database.unit_of_work import UnitOfWork
+
+TICKETS: Final = 7303
+"""The space of the names that lock a ticket."""
 
 
-async def lock_ticket(conn: Conn, ticket_id: str) -> None:
+async def lock_ticket(work: UnitOfWork, ticket_id: str) -> None:
     """Facts of one ticket one after the other, from whichever topic.
 
     Else a fact could be put aside for a ticket that another transaction is just saving, and neither would
     see the other.
     """
-    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", ticket_id)
+    await lock_name(work, ticket_id, space=TICKETS)
 
 
 async def save_ticket(conn: Conn, ticket: Ticket, *, now: datetime) -> None:

@@ -36,27 +36,31 @@ log = logger("approvals")
 async def record_approval(context: Context, work: UnitOfWork, received: Received[TicketApproved]) -> None:
     """Store a claim with its end for every grant of the approved targets."""
     event, conn = received.event, work.conn
-    await witnesses.lock_ticket(conn, event.ticket.id)
+    await witnesses.lock_ticket(work, event.ticket.id)
+    extended = await extensions.any_waiting(conn, event.ticket.id)
     origin = context.origin(received)
     approved = _with_windows(event)
     pairs = [(grant, target) for target in approved for grant in event.ticket.grants_of(target.id)]
     known = {key.id: key for key in await claims.keys(conn, [grant.id for grant, _ in pairs])}
     new = await _new_claims(conn, event, [pair for pair in pairs if pair[0].id not in known], origin)
     wanted = [key.assignment_id for key in known.values()] + [claim.assignment_id for claim in new]
-    locked = await _lock(conn, event.ticket.id, wanted)
+    locked = await _lock(conn, event.ticket.id, wanted, extended=extended)
     origin = context.origin(received)
     for claim in new:
-        locked[claim.assignment_id] = await _add(work, locked[claim.assignment_id], claim, origin)
+        before = locked[claim.assignment_id]
+        locked[claim.assignment_id] = await _add(work, before, claim, origin, extended=extended)
     for target in approved:
         await _judge(context, work, locked, target.subject_id, origin)
-    await judge_extensions(context, work, event.ticket.id, cause=received.id)
+    if extended:
+        await judge_extensions(context, work, event.ticket.id, cause=received.id)
     work.after_commit(partial(context.nudge, *locked))
 
 
 async def record_witness(context: Context, work: UnitOfWork, received: Received[ReviewApproved]) -> None:
     """Keep approval's own word about a subject, and judge the claims and extensions that waited for it."""
     event, conn = received.event, work.conn
-    await witnesses.lock_ticket(conn, event.ticket_id)
+    await witnesses.lock_ticket(work, event.ticket_id)
+    extended = await extensions.any_waiting(conn, event.ticket_id)
     await witnesses.insert_witness(
         conn,
         _witness(event),
@@ -66,18 +70,21 @@ async def record_witness(context: Context, work: UnitOfWork, received: Received[
         event_id=received.id,
         now=context.clock.now(),
     )
-    if event.subject_kind is SubjectKind.TARGET:
-        siblings = await claims.of_subject(conn, event.subject_id)
-        locked = await _lock(conn, event.ticket_id, [claim.assignment_id for claim in siblings])
-        origin = context.origin(received)
-        await _judge(context, work, locked, event.subject_id, origin)
+    if event.subject_kind is SubjectKind.TARGET and (
+        wanted := await claims.assignments_of_subject(conn, event.subject_id)
+    ):
+        locked = await _lock(conn, event.ticket_id, wanted, extended=extended)
+        await _judge(context, work, locked, event.subject_id, context.origin(received))
         work.after_commit(partial(context.nudge, *locked))
-    await judge_extensions(context, work, event.ticket_id, cause=received.id)
+    if extended:
+        await judge_extensions(context, work, event.ticket_id, cause=received.id)
 
 
-async def _lock(conn: Conn, ticket_id: str, wanted: Sequence[int]) -> dict[int, Assignment]:
+async def _lock(
+    conn: Conn, ticket_id: str, wanted: Sequence[int], *, extended: bool
+) -> dict[int, Assignment]:
     """With those that the ticket's extensions will need: locks are taken once, in one order."""
-    keys = await extensions.claims_waited_for(conn, ticket_id)
+    keys = await extensions.claims_waited_for(conn, ticket_id) if extended else []
     found = await assignments.lock(conn, [*wanted, *(key.assignment_id for key in keys)])
     return {assignment.id: assignment for assignment in found}
 
@@ -158,9 +165,12 @@ def _claim(
     )
 
 
-async def _add(work: UnitOfWork, before: Assignment, claim: Claim, origin: Origin) -> Assignment:
+async def _add(
+    work: UnitOfWork, before: Assignment, claim: Claim, origin: Origin, *, extended: bool
+) -> Assignment:
     """Store a new claim; one whose stop came first is over as soon as it is stored."""
-    claim = replace(claim, extensions=await extensions.waiting_for(work.conn, claim))
+    if extended:
+        claim = replace(claim, extensions=await extensions.waiting_for(work.conn, claim))
     change: Change[Assignment] = receive(before, claim)
     stop = await witnesses.find_stop(work.conn, grant_id=claim.id, ticket_id=claim.ticket_id)
     if stop is not None:
@@ -179,8 +189,7 @@ async def _judge(
 ) -> None:
     """The claims of one target; what is `locked` is kept as it is after this."""
     snapshot = context.policy.snapshot_if_ready(purpose="write")
-    siblings = await claims.of_subject(work.conn, subject_id)
-    witness = await witnesses.find_witness(work.conn, SubjectKind.TARGET, subject_id)
+    siblings, witness = await witnesses.approved_together(work.conn, subject_id)
     for before in list(locked.values()):
         change = judging.judge(before, siblings, witness, snapshot, origin=origin)
         await assignments.save(work, before, change)

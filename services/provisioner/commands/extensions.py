@@ -31,7 +31,7 @@ async def record_extension(
 ) -> None:
     """Store the later end for every grant it names, and carry out what can be."""
     ticket_id = received.event.ticket.id
-    await witnesses.lock_ticket(work.conn, ticket_id)
+    await witnesses.lock_ticket(work, ticket_id)
     origin = context.origin(received)
     for extension in _approved(received.event, origin):
         await extensions.insert(work.conn, extension)
@@ -62,7 +62,7 @@ async def judge_extensions(
 
 async def retry_extensions(context: Context, work: UnitOfWork, ticket_id: str, *, wait: timedelta) -> None:
     """Once more, for time has passed: what has waited for so long for a witness or a claim has failed."""
-    await witnesses.lock_ticket(work.conn, ticket_id)
+    await witnesses.lock_ticket(work, ticket_id)
     origin = context.origin()
     overdue = origin.at - wait
     await judge_extensions(context, work, ticket_id, cause=None, overdue=overdue)

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from services.provisioner.domain.assignments import Assignment
 from services.provisioner.domain.claims import Claim
-from services.provisioner.domain.rechecks import Known, approval_verdict, content_of
-from services.provisioner.store import claims, extensions, witnesses
+from services.provisioner.domain.rechecks import Known, Witness, approval_verdict, content_of
+from services.provisioner.store import extensions, witnesses
 from shared.context import Context
 from shared.contracts.documents import Account, PermissionSet
 from shared.database.pool import Conn
@@ -32,8 +32,7 @@ async def known_of_extended(
 
 async def _known(context: Context, conn: Conn, claim: Claim, now: datetime) -> Known:
     granting, snapshot = context.policy.snapshot_if_ready(purpose="write"), context.policy.known()
-    witness = await witnesses.find_witness(conn, *claim.vouched_by)
-    grants = await _grants(conn, claim)
+    grants, witness = await _approved(conn, claim)
     parties = [user_id for _, user_id in grants]
     length = claim.ends_at - claim.starts_at
     return Known(
@@ -53,8 +52,10 @@ async def _known(context: Context, conn: Conn, claim: Claim, now: datetime) -> K
     )
 
 
-async def _grants(conn: Conn, claim: Claim) -> list[tuple[str, str]]:
-    """(id, user) of all that was approved together with the claim as it is."""
+async def _approved(conn: Conn, claim: Claim) -> tuple[list[tuple[str, str]], Witness | None]:
+    """(id, user) of all that was approved together with the claim as it is, and approval's word about it."""
     if claim.extension_id is not None:
-        return await extensions.grants_of(conn, claim.extension_id)
-    return [(sibling.id, sibling.user_id) for sibling in await claims.of_subject(conn, claim.subject_id)]
+        witness = await witnesses.find_witness(conn, *claim.vouched_by)
+        return await extensions.grants_of(conn, claim.extension_id), witness
+    siblings, witness = await witnesses.approved_together(conn, claim.subject_id)
+    return [(sibling.id, sibling.user_id) for sibling in siblings], witness

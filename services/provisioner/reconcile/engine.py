@@ -184,7 +184,10 @@ class Engine:
             self._visits.pop(assignment_id, None)
             if not in_flight:
                 self.slots.release(assignment_id)
-            self.nudge(*(() if self._crowded else (assignment_id,)))
+            if self._crowded:
+                self.nudge()
+            elif not in_flight:
+                self.nudge(assignment_id)
 
     def _begin_poll(self, flights: list[InFlight], now: datetime) -> None:
         polling = self._poll is not None and not self._poll.done()

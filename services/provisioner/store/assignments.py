@@ -22,24 +22,21 @@ from shared.messaging import outbox
 
 async def ensure(conn: Conn, *, instance: str, user_id: str, account_id: str, set_id: str) -> int:
     """The id of a tuple's row, made if there is none. An existing row is not locked by this."""
-    await conn.execute(
+    tuple_of_row = (instance, user_id, account_id, set_id)
+    made: int | None = await conn.fetchval(
         """
         INSERT INTO assignment (instance, user_id, account_id, set_id) VALUES ($1, $2, $3, $4)
-        ON CONFLICT DO NOTHING
+        ON CONFLICT DO NOTHING RETURNING id
         """,
-        instance,
-        user_id,
-        account_id,
-        set_id,
+        *tuple_of_row,
     )
+    if made is not None:
+        return made
     found: int = await conn.fetchval(
         """
         SELECT id FROM assignment WHERE instance = $1 AND user_id = $2 AND account_id = $3 AND set_id = $4
         """,
-        instance,
-        user_id,
-        account_id,
-        set_id,
+        *tuple_of_row,
     )
     return found
 
@@ -53,13 +50,12 @@ async def load(conn: Conn, ids: Iterable[int]) -> list[Assignment]:
 
 
 async def lock(conn: Conn, ids: Iterable[int]) -> list[Assignment]:
-    """By id, locked to the end of the transaction.
-
-    Read by a statement of its own: one that waited for the lock shows the claims as they were before.
-    """
+    """By id, locked to the end of the transaction, as they are once they are locked."""
     wanted = sorted(set(ids))
-    await conn.fetch("SELECT id FROM assignment WHERE id = ANY($1) ORDER BY id FOR UPDATE", wanted)
-    return await load(conn, wanted)
+    if not wanted:
+        return []
+    rows = await conn.fetch("SELECT a AS whole FROM locked_assignments($1) AS a", wanted)
+    return [assignment_of(row["whole"]) for row in rows]
 
 
 async def lock_one(conn: Conn, assignment_id: int) -> Assignment:

@@ -22,12 +22,10 @@ class ClaimKey(NamedTuple):
     assignment_id: int
 
 
-async def of_subject(conn: Conn, subject_id: str) -> list[Claim]:
-    """All claims of a target in one revision, closed ones too: together they are what was approved."""
-    rows = await conn.fetch(
-        "SELECT c AS whole FROM whole_claim c WHERE c.subject_id = $1 ORDER BY c.id", subject_id
-    )
-    return [claim_of(row["whole"]) for row in rows]
+async def assignments_of_subject(conn: Conn, subject_id: str) -> list[int]:
+    """The assignments of all claims of a target in one revision."""
+    rows = await conn.fetch("SELECT assignment_id FROM claim WHERE subject_id = $1", subject_id)
+    return [row["assignment_id"] for row in rows]
 
 
 async def closed_with_extensions(conn: Conn, assignment_id: int, *, ticket_id: str) -> list[Claim]:

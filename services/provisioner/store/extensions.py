@@ -97,6 +97,14 @@ async def claims_waited_for(conn: Conn, ticket_id: str) -> list[ClaimKey]:
     return [ClaimKey(row["id"], row["assignment_id"]) for row in rows]
 
 
+async def any_waiting(conn: Conn, ticket_id: str) -> bool:
+    """Whether any of a ticket's waits for anything. While the ticket is locked none is added."""
+    found: bool = await conn.fetchval(
+        "SELECT EXISTS (SELECT 1 FROM extension WHERE ticket_id = $1 AND state = 'waiting')", ticket_id
+    )
+    return found
+
+
 async def without_claim(conn: Conn, ticket_id: str, *, received_by: datetime) -> list[ClaimExtension]:
     """Extensions that have waited for their claim for too long; another ticket's grant is none of theirs."""
     rows = await conn.fetch(

@@ -3,13 +3,23 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
+import asyncpg
+
+from services.provisioner.domain.claims import Claim
 from services.provisioner.domain.rechecks import Witness
+from services.provisioner.store.rows import claim_of
 from shared.contracts.access import EndCause
 from shared.contracts.approval import Vote
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.subject import SubjectKind
+from shared.database.locks import lock_name
 from shared.database.pool import Conn
+from shared.database.unit_of_work import UnitOfWork
+
+TICKETS: Final = 7302
+"""The space of the names that lock a ticket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,26 @@ async def find_witness(conn: Conn, kind: SubjectKind, subject_id: str) -> Witnes
     )
     if row is None:
         return None
+    return _witness_of(row)
+
+
+async def approved_together(conn: Conn, subject_id: str) -> tuple[list[Claim], Witness | None]:
+    """All claims of a target in one revision, closed ones too, and approval's own word about them."""
+    [row] = await conn.fetch(
+        """
+        SELECT
+            ARRAY(SELECT c FROM whole_claim c WHERE c.subject_id = subject.id ORDER BY c.id) AS claims,
+            w.content_hash, w.votes, w.auto_approved_by, w.revisions, w.approved_at
+        FROM (VALUES ($1)) AS subject (id)
+        LEFT JOIN witness w ON w.subject_kind = 'target' AND w.subject_id = subject.id
+        """,
+        subject_id,
+    )
+    witness = None if row["content_hash"] is None else _witness_of(row)
+    return [claim_of(claim) for claim in row["claims"]], witness
+
+
+def _witness_of(row: asyncpg.Record) -> Witness:
     return Witness(
         content_hash=row["content_hash"],
         votes=tuple(Vote.model_validate(vote) for vote in row["votes"]),
@@ -72,9 +102,9 @@ async def find_witness(conn: Conn, kind: SubjectKind, subject_id: str) -> Witnes
     )
 
 
-async def lock_ticket(conn: Conn, ticket_id: str) -> None:
+async def lock_ticket(work: UnitOfWork, ticket_id: str) -> None:
     """Serialise what arrives about a ticket on two topics and over HTTP: one of them sees the other."""
-    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7302))", ticket_id)
+    await lock_name(work, ticket_id, space=TICKETS)
 
 
 async def insert_stops(

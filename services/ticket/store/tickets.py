@@ -69,9 +69,7 @@ async def load_all(work: UnitOfWork, ticket_ids: Collection[str]) -> list[Ticket
 async def _lock(conn: Conn, ids: list[str]) -> list[Ticket]:
     if not ids:
         return []
-    await conn.execute("SELECT id FROM ticket WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", ids)
-    # Only now: a statement sees what was committed when it began, and the lock may have waited for a writer.
-    found = await conn.fetch("SELECT whole FROM whole_ticket WHERE id = ANY($1::uuid[])", ids)
+    found = await conn.fetch("SELECT whole FROM locked_tickets($1::uuid[])", ids)
     return [Ticket.model_validate(row["whole"]) for row in found]
 
 
