@@ -27,6 +27,7 @@ def build(settings: AuditSettings | None = None, *, process: Process | None = No
             routers=lambda context: [http.router(context)],
             subscriptions=lambda context: consumers.subscriptions(context, product),
             record=record,
+            linger_s=0.2,  # as its consumers: what they kept together is told together
         ),
         process=process,
     )

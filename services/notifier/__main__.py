@@ -28,6 +28,7 @@ def build(settings: NotifierSettings | None = None, *, process: Process | None =
         subscriptions=lambda context: consumers.subscriptions(context, settings),
         background=background,
         retention=retention.RULES,
+        linger_s=0.2,  # only the audit log reads what became of a mail
     )
     service = Service("notifier", settings, parts, process=process)
     service.context.nudge = nudge.set

@@ -141,6 +141,7 @@ def build(
             subscriptions=subscriptions,
             background=lambda context: replica(context).tasks(context),
             retention=retention.rules(keep=settings.keep),
+            linger_s=0.1,  # what it says has happened in AWS already
             closing=_closing(made),
         ),
         process=process,

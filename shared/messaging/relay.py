@@ -48,13 +48,21 @@ class Relay:
     """One per service and process. `run` ends only by cancellation."""
 
     def __init__(
-        self, *, signer: Signer, dsn: str, producer: Callable[[], AIOKafkaProducer], clock: Clock
+        self,
+        *,
+        signer: Signer,
+        dsn: str,
+        producer: Callable[[], AIOKafkaProducer],
+        clock: Clock,
+        linger_s: float = 0.0,
     ) -> None:
+        """`linger_s`: for how long what was said may wait for more; one that is sent alone costs most."""
         self._service = signer.key.service
         self._signer = signer
         self._dsn = dsn
         self._make_producer = producer
         self._clock = clock
+        self._linger_s = linger_s
         self._wake = asyncio.Event()
         self._worked = False
         self.own_backends: set[int] = set()
@@ -101,6 +109,7 @@ class Relay:
                     self._worked = True
                     if len(rows) < BATCH:
                         await self._rest(MARK_WITHIN_S if sent else REST_S)
+                        await asyncio.sleep(self._linger_s)
         finally:
             # Terminate rather than close: a hung server must not keep us from starting again.
             conn.terminate()

@@ -80,6 +80,8 @@ class Parts:
     """When rows of its own tables are forgotten."""
     record: Callable[[UnitOfWork, Event], None] | None = None
     """Where facts outside commands go, where it is not the outbox."""
+    linger_s: float = 0.0
+    """How long what it says may wait for more of it, where nobody waits for what follows."""
     closing: Callable[[], Awaitable[None]] | None = None
     """Lets go of what the service itself opened (clients)."""
 
@@ -127,6 +129,7 @@ class Service:
             dsn=settings.direct_database_url,
             producer=lambda: kafka.producer(settings.kafka, client_id=f"jit-{name}-relay"),
             clock=process.clock,
+            linger_s=parts.linger_s,
         )
         self.context.wake_relay = self.relay.wake
         self._publisher: Publisher | None = None

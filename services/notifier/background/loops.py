@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from prometheus_client import Counter, Gauge
 
-from services.notifier.background.sending import send_due
+from services.notifier.background.sending import AT_ONCE, send_due
 from services.notifier.commands.notices import release_overdue
 from services.notifier.domain.delivery import Deferred, Outcome
 from services.notifier.email.smtp import Mailer
@@ -25,6 +25,8 @@ STRUGGLING_FROM = 3
 """Attempts after which a pending mail is worth an alert; a grey-listing server needs two."""
 LONGEST_PAUSE = timedelta(seconds=60)
 STOP_WITHIN_S = 10.0
+KEEP_CONNECTION = timedelta(seconds=2)
+"""To the mail server, for the next mail: a new one costs more than the mail does."""
 
 MAILS = Counter("jit_mails_total", "Attempts to send a mail, by what the server made of it", ["outcome"])
 MAILS_PENDING = Gauge("jit_mails_pending", "Mails that are not sent yet")
@@ -46,9 +48,9 @@ async def run_sender(context: Context, settings: NotifierSettings, nudge: asynci
                 continue
             if outcomes:
                 failures = 0
-                continue
-            await _uninterrupted(mailer.close())
-            await _wait(nudge, settings.mail_check_every)
+            if len(outcomes) < AT_ONCE and not await _nudged(nudge, within=KEEP_CONNECTION):
+                await _uninterrupted(mailer.close())
+                await _nudged(nudge, within=settings.mail_check_every)
     finally:
         await mailer.close()
 
@@ -106,8 +108,9 @@ async def _uninterrupted(work: Coroutine[Any, Any, ResultT]) -> ResultT:
         raise
 
 
-async def _wait(nudge: asyncio.Event, longest: timedelta) -> None:
+async def _nudged(nudge: asyncio.Event, *, within: timedelta) -> bool:
     """Not `asyncio.wait_for`: in Python 3.11 it swallows a cancellation that comes with the nudge."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(longest.total_seconds()):
+        async with asyncio.timeout(within.total_seconds()):
             await nudge.wait()
+    return nudge.is_set()
