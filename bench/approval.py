@@ -24,6 +24,7 @@ from bench.cpu import cpu_seconds, parent_of
 from bench.day import put_demo
 from bench.fleet import Fleet, fleet
 from bench.lag import records_behind
+from bench.mail_sink import mail_sink
 from bench.start import enlarged
 from local.postgres_home import remove_home
 from shared.observability import logs
@@ -70,7 +71,15 @@ def main() -> int:
 async def _run(folder: Path, *, rate: float, seconds: float) -> None:
     world = folder / "organisation.yaml"
     world.write_text(enlarged(ACCOUNTS), encoding="utf-8")
-    async with fleet(folder, simulator_settings=SIMULATOR, service_settings=SERVICES, world=world) as running:
+    async with (
+        mail_sink() as port,
+        fleet(
+            folder,
+            simulator_settings=SIMULATOR,
+            service_settings=SERVICES | {"notifier": {"JIT_SMTP_PORT": str(port)}},
+            world=world,
+        ) as running,
+    ):
         await put_demo(running)
         await put_rules(running)
         pairs = iter(pairs_of(running))

@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiokafka import ConsumerRecord
 from aiokafka.structs import TopicPartition
 
-COMMIT_EVERY_S: Final = 0.2
+COMMIT_EVERY_S: Final = 0.4
 
 
 class Progress:
