@@ -12,7 +12,7 @@ from services.audit import store
 from services.audit.domain.mapping import Record, translate
 from services.audit.store import Numbered, Place
 from shared.contracts.ticket import TicketSubmitted
-from shared.database.pool import create_pool, transaction
+from shared.database.pool import Conn, Pool, create_pool, transaction
 from shared.foundation.clock import new_id
 from shared.runtime.service import Service
 from tests.support.audit_log import PRODUCT, as_owner, keep, records, sequences
@@ -110,6 +110,41 @@ async def test_next_places_of_one_id_from_two_sources_gives_it_to_the_first(serv
         places = await store.next_places(conn, [first, replace(first, source="approval")])
     assert [place and place.sequence for place in places] == [1, 2]
     assert [place and place.published_id == first.event_id for place in places] == [True, False]
+
+
+async def test_next_places_read_no_more_of_a_log_that_has_grown_since_they_were_planned(
+    admin_dsn: str,
+) -> None:
+    async with service_database(admin_dsn, "audit") as dsn:
+        pool = await create_pool(dsn, size=1)
+        await _grow_log(pool)
+        await pool.close()
+
+
+async def _grow_log(pool: Pool) -> None:
+    async with pool.acquire() as conn:
+        for count in (3, 300, 300):
+            async with conn.transaction():
+                before = await rows_read(conn)
+                some = [record() for _ in range(count)]
+                places = await store.next_places(conn, some)
+                assert await rows_read(conn) - before <= count
+                numbered = [Numbered(one, place) for one, place in zip(some, places, strict=True) if place]
+                await store.append(conn, numbered, recorded_at=NOW, ocsf=[_bytes(one) for one in numbered])
+
+
+async def rows_read(conn: Conn) -> int:
+    """Of the log, in the transaction that is open."""
+    found: int = await conn.fetchval(
+        """
+        SELECT sum(coalesce(t.seq_tup_read, 0) + coalesce(i.idx_tup_read, 0))
+        FROM pg_stat_xact_user_tables t,
+            LATERAL (SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid)) AS idx_tup_read
+                FROM pg_index WHERE indrelid = t.relid) i
+        WHERE t.relname = 'audit_event'
+        """
+    )
+    return found
 
 
 @pytest.mark.parametrize("wrong", [[0], [2], [-1], [10**12], [1, 3], [2, 1], [1, 1], []])
