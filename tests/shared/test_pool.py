@@ -18,9 +18,7 @@ async def pool(admin_dsn: str) -> AsyncIterator[Pool]:
 
 
 async def test_what_was_planned_for_an_empty_table_does_not_read_all_of_it_later(pool: Pool) -> None:
-    """In PostgreSQL's own way the list is joined by a reading of the whole table, for as long as it believes
-    that there is next to nothing in it.
-    """
+    """In PostgreSQL's own way the list is joined by a reading of the whole table, believed to be small."""
     wanted = "SELECT count(*) FROM unnest($1::bigint[]) AS one (id) JOIN thing USING (id)"
     async with pool.acquire() as conn:
         await conn.execute("CREATE TABLE thing (id bigint PRIMARY KEY) WITH (autovacuum_enabled = off)")
