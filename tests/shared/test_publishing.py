@@ -109,7 +109,7 @@ async def test_a_topic_ahead_of_a_restored_database_is_loud_and_nothing_is_publi
         await Owner(producer).document(newer, topic=topics.CATALOG, source="ticket")
     async with running(dsn, broker) as service:
         await until(lambda: "restored database" in (service.problem() or ""))
-        assert {alert.key for alert in service.context.alerts.active} == {"documents_behind"}
+        await until(lambda: {alert.key for alert in service.context.alerts.active} == {"documents_behind"})
         with pytest.raises(
             NotReady, match="up to revision 3, and this database, which was restored, is at 2"
         ):
