@@ -1,0 +1,124 @@
+"""How fast the audit log takes in what waits for it; one JSON line.
+
+All services are stopped, the facts of many tickets are put on the bus, signed by their owners, and the audit
+service is started by itself: `facts_per_s` is from its first record to its last. Real Kafka and PostgreSQL.
+`python -m bench.catch_up [--tickets 5000]`
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+from aiokafka import AIOKafkaProducer
+
+from bench.fleet import Fleet, fleet
+from local.postgres_home import remove_home
+from shared.contracts.access import AccessGranted, AccessScheduled
+from shared.contracts.approval import ReviewApproved
+from shared.contracts.event import Event
+from shared.contracts.ticket import TicketApproved
+from shared.foundation.clock import new_id
+from shared.messaging.envelope import headers_for
+from shared.messaging.keys import OwnKey, PublicKeys
+from shared.messaging.signing import Signer
+from shared.observability import logs
+from tests.support import forging
+from tests.support.facts import TICKET_ID, example
+
+LIFE: Final[tuple[type[Event], ...]] = (TicketApproved, ReviewApproved, AccessScheduled, AccessGranted)
+"""Of each ticket."""
+READER: Final = "audit"
+COUNT: Final = "SELECT count(*) FROM audit_event"
+WITHIN_S: Final = 300.0
+LOOK_EVERY_S: Final = 0.25
+AT_ONCE: Final = 500
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.catch_up", description=__doc__)
+    parser.add_argument("--tickets", type=int, default=5000)
+    given = parser.parse_args()
+    logs.configure(fmt="console", level="ERROR")
+    with tempfile.TemporaryDirectory(prefix="jit-catch-up-") as folder:
+        try:
+            asyncio.run(_run(Path(folder), tickets=given.tickets))
+        finally:
+            remove_home(Path(folder) / "pg")
+    return 0
+
+
+async def _run(folder: Path, *, tickets: int) -> None:
+    async with fleet(folder, simulator_settings={}, service_settings={}) as running:
+        for service in running.services.values():
+            service.stop()
+        await _put(running, tickets)
+        rate = await _take_in(running, facts=tickets * len(LIFE))
+    print(json.dumps({"bench": "catch_up", "service": READER, "facts_per_s": round(rate)}), flush=True)
+
+
+async def _put(running: Fleet, tickets: int) -> None:
+    signers = {name: _signer(running, name) for name in running.services}
+    bodies = [(cls, example(cls).model_dump_json()) for cls in LIFE]
+    async with AIOKafkaProducer(bootstrap_servers=running.kafka.bootstrap, enable_idempotence=True) as bus:
+        for begin in range(0, tickets, AT_ONCE):
+            sending = [
+                await _send(bus, signers, cls, body, ticket_id=ticket_id)
+                for ticket_id in [new_id() for _ in range(min(AT_ONCE, tickets - begin))]
+                for cls, body in bodies
+            ]
+            await asyncio.gather(*sending)
+
+
+async def _send(
+    bus: AIOKafkaProducer, signers: dict[str, Signer], cls: type[Event], body: str, *, ticket_id: str
+) -> "asyncio.Future[object]":
+    topic = forging.topic_of(example(cls))
+    headers = headers_for(
+        event_id=new_id(),
+        type_name=cls.TYPE,
+        subject=ticket_id,
+        source=topic.owner,
+        time=datetime.now(UTC),
+    )
+    value, key = body.replace(TICKET_ID, ticket_id).encode(), ticket_id.encode()
+    naked = [(name, text.encode()) for name, text in headers.items()]
+    signed = signers[topic.owner].signed(naked, topic=topic.name, key=key, value=value)
+    sent: asyncio.Future[object] = await bus.send(topic.name, value, key=key, headers=signed)
+    return sent
+
+
+def _signer(running: Fleet, service: str) -> Signer:
+    keys = running.keys
+    return Signer("default", OwnKey(service, keys.signing_file(service)), PublicKeys(keys.public))
+
+
+async def _take_in(running: Fleet, *, facts: int) -> float:
+    """Facts a second, of those that were taken in while it was looked."""
+    service = running.services[READER]
+    conn = await asyncpg.connect(running.dsn(READER))
+    before: int = await conn.fetchval(COUNT)
+    service.start()
+    seen: list[tuple[float, int]] = []
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while not seen or seen[-1][1] < facts:
+                await asyncio.sleep(LOOK_EVERY_S)
+                taken = await conn.fetchval(COUNT) - before
+                if taken:
+                    seen.append((time.monotonic(), taken))
+    finally:
+        service.stop()
+        await conn.close()
+    (first_at, first), (last_at, last) = seen[0], seen[-1]
+    return (last - first) / (last_at - first_at)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
