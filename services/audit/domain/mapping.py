@@ -5,10 +5,11 @@ under the log's lock. Whatever cannot be mapped becomes a record that says so; n
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+
+from pydantic_core import to_json
 
 from services.audit.domain.allowed import BASE
 from services.audit.domain.ocsf import (
@@ -243,4 +244,4 @@ def _plain(text: str) -> str:
 
 
 def _encode(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
+    return to_json(record)
