@@ -1,6 +1,6 @@
 """What the engine's visits and polls work with, and how they save: fenced, and on the one road."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -50,11 +50,15 @@ class EngineParts:
             yield work
 
     async def save_outcome(self, assignment_id: int, op: Op | None, outcome: Outcome) -> None:
-        """Unless `op` is not the operation any more: who holds the fence has looked after it then."""
+        await self.save_outcomes({assignment_id: (op, outcome)})
+
+    async def save_outcomes(self, outcomes: Mapping[int, tuple[Op | None, Outcome]]) -> None:
+        """By assignment, unless the operation is not the same any more: somebody has looked after it then."""
         async with self.fenced() as work:
-            before = await assignments.lock_one(work.conn, assignment_id)
-            if before.op == op:
-                await assignments.save(work, before, Change(outcome(before)))
+            for before in await assignments.lock(work.conn, outcomes):
+                op, outcome = outcomes[before.id]
+                if before.op == op:
+                    await assignments.save(work, before, Change(outcome(before)))
 
     def slow_down_if_throttled(self, error: DriverError) -> None:
         """Others share AWS's quota: when it says we are too fast we are, whatever we counted."""

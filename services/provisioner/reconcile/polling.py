@@ -16,6 +16,8 @@ from services.provisioner.reconcile.parts import EngineParts, Outcome
 from services.provisioner.store import assignments
 from services.provisioner.store.schedule import InFlight
 
+AT_ONCE: Final = 10
+"""Operations whose ends are saved together; the first of them waits for so many calls."""
 _CLOCKS_DIFFER_BY: Final = timedelta(minutes=1)
 """AWS's creation dates are by AWS's clock, and whole seconds."""
 
@@ -29,42 +31,61 @@ async def poll(parts: EngineParts, flights: Sequence[InFlight]) -> None:
             continue
         try:
             outstanding = await parts.driver.outstanding(kind)
-            for flight in ours:
-                await _follow(parts, flight, outstanding, ours)
+            for begin in range(0, len(ours), AT_ONCE):
+                await _follow_some(parts, ours[begin : begin + AT_ONCE], outstanding, ours)
         except DriverError as error:
             parts.slow_down_if_throttled(error)
 
 
+async def _follow_some(
+    parts: EngineParts, some: Sequence[InFlight], outstanding: Sequence[Request], ours: Sequence[InFlight]
+) -> None:
+    """What was found out is saved, also where the next call fails."""
+    found: list[tuple[InFlight, Outcome]] = []
+    failure: DriverError | None = None
+    for flight in some:
+        try:
+            outcome = await _follow(parts, flight, outstanding, ours)
+        except DriverError as error:
+            failure = error
+            break
+        if outcome is not None:
+            found.append((flight, outcome))
+    await _save(parts, found)
+    if failure is not None:
+        raise failure
+
+
 async def _follow(
     parts: EngineParts, flight: InFlight, outstanding: Sequence[Request], ours: Sequence[InFlight]
-) -> None:
+) -> Outcome | None:
+    """How it ended, as far as is known; None while it is in progress."""
     request_id = flight.op.request_id
     if request_id is None:
-        await _find(parts, flight, outstanding, ours)
-    elif any(request.request_id == request_id for request in outstanding):
+        return await _find(parts, flight, outstanding, ours)
+    if any(request.request_id == request_id for request in outstanding):
         await _check_patience(parts, flight)
-    else:
-        await _finish(parts, flight, request_id)
+        return None
+    return await _finish(parts, flight, request_id)
 
 
-async def _finish(parts: EngineParts, flight: InFlight, request_id: str) -> None:
+async def _finish(parts: EngineParts, flight: InFlight, request_id: str) -> Outcome | None:
     """It is no longer in progress: ask once how it ended."""
     try:
         request = await parts.driver.follow(flight.op.kind, request_id)
     except DriverError as error:
         if error.problem is not DriverProblem.NOT_FOUND:
             raise
-        await _save(parts, flight, None)
-        return
+        return _outcome(parts, None)
     if request.status == "IN_PROGRESS":
         await _check_patience(parts, flight)
-    else:
-        await _save(parts, flight, request)
+        return None
+    return _outcome(parts, request)
 
 
 async def _find(
     parts: EngineParts, flight: InFlight, outstanding: Sequence[Request], ours: Sequence[InFlight]
-) -> None:
+) -> Outcome:
     """Among the newer requests in progress whose owner is not known, the one for this assignment."""
     async with parts.context.pool.acquire() as conn:
         [assignment] = await assignments.load(conn, [flight.id])
@@ -77,9 +98,8 @@ async def _find(
             continue
         described = await parts.driver.follow(flight.op.kind, request.request_id)
         if described.key == wanted:
-            await _save(parts, flight, described)
-            return
-    await _save(parts, flight, None)
+            return _outcome(parts, described)
+    return _outcome(parts, None)
 
 
 async def _check_patience(parts: EngineParts, flight: InFlight) -> None:
@@ -98,9 +118,11 @@ async def _check_patience(parts: EngineParts, flight: InFlight) -> None:
     )
 
 
-async def _save(parts: EngineParts, flight: InFlight, request: Request | None) -> None:
-    await parts.context.alerts.clear(f"operation/{flight.op.request_id}")
-    await parts.save_outcome(flight.id, flight.op, _outcome(parts, request))
+async def _save(parts: EngineParts, found: Sequence[tuple[InFlight, Outcome]]) -> None:
+    for flight, _ in found:
+        await parts.context.alerts.clear(f"operation/{flight.op.request_id}")
+    if found:
+        await parts.save_outcomes({flight.id: (flight.op, outcome) for flight, outcome in found})
 
 
 def _outcome(parts: EngineParts, request: Request | None) -> Outcome:
