@@ -8,7 +8,7 @@ import pytest
 from services.notifier import consumers
 from services.notifier.background import loops
 from services.notifier.background.loops import run_sender
-from services.notifier.background.sending import send_due
+from services.notifier.background.sending import TOGETHER_WITHIN, send_due
 from services.notifier.domain.delivery import Outcome
 from services.notifier.domain.notice import TABLE
 from services.notifier.email.smtp import Mailer
@@ -69,6 +69,26 @@ async def test_sender_sends_on_a_nudge_and_stops_without_losing_what_is_under_wa
     await post.send_all()
     ids = [mail.receipt.message_id for mail in post.box.mails()]
     assert len(ids) == len(set(ids)) == 10
+
+
+async def test_sender_does_not_pause_while_a_slow_server_leaves_it_mail(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hand is settled after seconds, and what was not tried is given back: it is due at once."""
+    send = Mailer.send
+
+    async def slowly(mailer: Mailer, message: bytes, address: str) -> Outcome:
+        post.clock.advance(2 * TOGETHER_WITHIN)
+        return await send(mailer, message, address)
+
+    monkeypatch.setattr(Mailer, "send", slowly)
+    for number in range(3):
+        await post.take(ticket_fact(whole=a_ticket(id=f"ticket-{number}")))
+    sender = asyncio.create_task(run_sender(post.context, post.settings, asyncio.Event()))
+    async with asyncio.timeout(loops.KEEP_CONNECTION.total_seconds()):
+        await post.until_sent(6)
+    sender.cancel()
+    await asyncio.gather(sender, return_exceptions=True)
 
 
 async def test_stop_lets_the_mail_under_way_be_sent_and_recorded(post: Post) -> None:

@@ -3,8 +3,6 @@
 They are most of the suite's waiting, and a second stack would cost what the first one does.
 """
 
-from typing import Any
-
 from xdist.scheduler import LoadFileScheduling
 
 RUNNING = "tests/e2e/"
@@ -12,9 +10,6 @@ RUNNING = "tests/e2e/"
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]
     """One unit of work per file, and one for all end-to-end tests."""
-
-    def __init__(self, config: Any, log: Any) -> None:
-        super().__init__(config, log)
 
     def _split_scope(self, nodeid: str) -> str:
         return RUNNING if nodeid.startswith(RUNNING) else super()._split_scope(nodeid)

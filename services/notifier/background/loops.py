@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from prometheus_client import Counter, Gauge
 
-from services.notifier.background.sending import AT_ONCE, send_due
+from services.notifier.background.sending import send_due
 from services.notifier.commands.notices import release_overdue
 from services.notifier.domain.delivery import Deferred, Outcome
 from services.notifier.email.smtp import Mailer
@@ -48,7 +48,8 @@ async def run_sender(context: Context, settings: NotifierSettings, nudge: asynci
                 continue
             if outcomes:
                 failures = 0
-            if len(outcomes) < AT_ONCE and not await _nudged(nudge, within=KEEP_CONNECTION):
+                continue
+            if not await _nudged(nudge, within=KEEP_CONNECTION):
                 await _uninterrupted(mailer.close())
                 await _nudged(nudge, within=settings.mail_check_every)
     finally:
