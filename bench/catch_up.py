@@ -26,7 +26,6 @@ from shared.contracts.event import Event
 from shared.contracts.ticket import TicketApproved
 from shared.foundation.clock import new_id
 from shared.messaging.envelope import headers_for
-from shared.messaging.keys import OwnKey, PublicKeys
 from shared.messaging.signing import Signer
 from shared.observability import logs
 from tests.support import forging
@@ -64,7 +63,7 @@ async def _run(folder: Path, *, tickets: int) -> None:
 
 
 async def _put(running: Fleet, tickets: int) -> None:
-    signers = {name: _signer(running, name) for name in running.services}
+    signers = {name: running.signer(name) for name in running.services}
     bodies = [(cls, example(cls).model_dump_json()) for cls in LIFE]
     async with AIOKafkaProducer(bootstrap_servers=running.kafka.bootstrap, enable_idempotence=True) as bus:
         for begin in range(0, tickets, AT_ONCE):
@@ -92,11 +91,6 @@ async def _send(
     signed = signers[topic.owner].signed(naked, topic=topic.name, key=key, value=value)
     sent: asyncio.Future[object] = await bus.send(topic.name, value, key=key, headers=signed)
     return sent
-
-
-def _signer(running: Fleet, service: str) -> Signer:
-    keys = running.keys
-    return Signer("default", OwnKey(service, keys.signing_file(service)), PublicKeys(keys.public))
 
 
 async def _take_in(running: Fleet, *, facts: int) -> float:

@@ -24,8 +24,6 @@ from shared.contracts.ticket import Ticket
 from shared.contracts.windows import Window
 from shared.foundation.clock import new_id
 from shared.messaging.envelope import headers_for
-from shared.messaging.keys import OwnKey, PublicKeys
-from shared.messaging.signing import Signer
 from tests.support import forging
 from tests.support.stops import stop_of
 
@@ -83,12 +81,8 @@ class Intruder:
         )
         headers: list[tuple[str, bytes | None]] = [(name, text.encode()) for name, text in made.items()]
         if by != "nobody":
-            headers = self._signer(by).signed(headers, topic=topic, key=key.encode(), value=value)
+            headers = self.fleet.signer(by).signed(headers, topic=topic, key=key.encode(), value=value)
         await self.producer.send_and_wait(topic, value, key=key.encode(), headers=headers)
-
-    def _signer(self, service: str) -> Signer:
-        keys = self.fleet.keys
-        return Signer("default", OwnKey(service, keys.signing_file(service)), PublicKeys(keys.public))
 
 
 @asynccontextmanager

@@ -27,6 +27,8 @@ from shared.database.migrate import SERVICES, app_role_of, database_of, migrate_
 from shared.foundation.settings import KafkaSettings
 from shared.messaging import kafka
 from shared.messaging.key_folder import KeyFolder
+from shared.messaging.keys import OwnKey, PublicKeys
+from shared.messaging.signing import Signer
 from simulator.directory import Directory
 from simulator.directory_file import SHIPPED
 from simulator.server import Simulator
@@ -136,6 +138,12 @@ class Fleet:
     def dsn(self, service: str) -> str:
         """An administrator's, for judging from outside."""
         return _with_database(self.postgres.admin_dsn, database_of(service))
+
+    def signer(self, service: str) -> Signer:
+        """Of what a service would say."""
+        return Signer(
+            "default", OwnKey(service, self.keys.signing_file(service)), PublicKeys(self.keys.public)
+        )
 
     async def bounce_broker(self, *, after: float) -> None:
         since = time.time()

@@ -398,14 +398,19 @@ async def test_records_that_come_soon_after_the_first_join_it_where_it_lingers(
     assert max(sizes) > 1
 
 
+async def wait_in_hand(reader: Reader, send: Callable[..., Awaitable[None]]) -> None:
+    """Let a record come that may wait for an hour."""
+    await until(reader.consumer.assigned)
+    await send(*good(0))
+    await until(lambda: reader.consumer.lag() == {topics.APPROVAL: 1, topics.ACCESS: 0})
+    assert not reader.tried
+
+
 async def test_a_record_that_may_not_wait_takes_those_along_that_may(pool: Pool, broker: Broker) -> None:
     reader = Reader(pool)
     reader.consumer = reader.make(linger_s=3600)
     async with sending(broker) as send, consuming(reader.consumer, broker):
-        await until(reader.consumer.assigned)
-        await send(*good(0))
-        await until(lambda: reader.consumer.lag() == {topics.APPROVAL: 1, topics.ACCESS: 0})
-        assert not reader.tried
+        await wait_in_hand(reader, send)
         await send(None, [("ce_type", AccessGranted.TYPE.encode())], topic=topics.ACCESS)
         await until(lambda: reader.handled == [0])
 
@@ -415,9 +420,7 @@ async def test_a_stop_does_not_wait_for_what_lingers(pool: Pool, broker: Broker)
     reader = Reader(pool)
     reader.consumer = reader.make(linger_s=3600)
     async with sending(broker) as send, consuming(reader.consumer, broker):
-        await until(reader.consumer.assigned)
-        await send(*good(0))
-        await until(lambda: reader.consumer.lag() == {topics.APPROVAL: 1, topics.ACCESS: 0})
+        await wait_in_hand(reader, send)
         async with asyncio.timeout(3):
             await reader.consumer.stop(within_s=5)
     assert not reader.tried

@@ -2,7 +2,7 @@
 -- of the log for every batch, until the server had counted its rows anew.
 CREATE OR REPLACE FUNCTION next_sequences(events uuid[], origins text[])
     RETURNS TABLE (sequence bigint, id_taken boolean) LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = public, pg_temp SET enable_seqscan = off AS $$
+    SET search_path = public, pg_temp AS $$
 DECLARE
     head bigint;
 BEGIN
