@@ -3,6 +3,7 @@
 from functools import partial
 
 from services.ticket.commands import grants, reviews
+from services.ticket.store import tickets
 from shared.context import Context
 from shared.contracts import access, topics
 from shared.contracts.approval import ReviewApproved, ReviewRejected
@@ -18,6 +19,7 @@ def subscriptions(context: Context) -> list[Subscription]:
                 ReviewApproved: partial(reviews.approve, context),
                 ReviewRejected: partial(reviews.reject, context),
             },
+            lock=tickets.lock,
             opens=(ReviewApproved,),
         ),
         Subscription(
@@ -33,6 +35,7 @@ def subscriptions(context: Context) -> list[Subscription]:
                 access.AccessExtended: note_access,
                 access.AccessExtensionFailed: note_access,
             },
+            lock=tickets.lock,
             linger_s=0.1,  # access is there or gone already: what is noted of it shares a transaction
         ),
     ]

@@ -27,6 +27,7 @@ from shared.messaging.dead_letters import park
 from shared.messaging.signing import Trust
 from shared.messaging.subscription import (
     Forged,
+    Lock,
     NotUnderstood,
     Outcome,
     Reading,
@@ -133,6 +134,7 @@ class Batches:
             now = self._clock.now()
             claimable = [one for one in readings if isinstance(one, Wanted) and not one.own_inbox]
             fresh = await inbox.claim(work.conn, [one.received for one in claimable], now=now)
+            await _lock(work, [one for one in claimable if inbox.identity(one.received) in fresh])
             done = await self._run(work, readings, fresh)
             left = [one.received for one in readings[done:] if isinstance(one, Wanted) and not one.own_inbox]
             await inbox.give_back(work.conn, [one for one in left if inbox.identity(one) in fresh])
@@ -221,6 +223,16 @@ class Batches:
     def _count(self, reading: Reading) -> None:
         kind = reading.type if isinstance(reading, Wanted | Skipped | NotUnderstood) else "undecodable"
         metrics.CONSUMED.labels(self._service, reading.record.topic, kind, _outcome(reading)).inc()
+
+
+async def _lock(work: UnitOfWork, wanted: Sequence[Wanted]) -> None:
+    """What the handlers will lock, in as few calls as there are kinds of locks."""
+    tickets: dict[Lock, set[str]] = {}
+    for one in wanted:
+        if one.lock is not None:
+            tickets.setdefault(one.lock, set()).add(one.received.envelope.subject)
+    for lock, ids in tickets.items():
+        await lock(work, sorted(ids))
 
 
 def _without_content(error: Exception) -> str:

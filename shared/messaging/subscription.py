@@ -1,7 +1,7 @@
 """What a service listens to, and how a record is read for it: wanted, skipped, unreadable or unproven."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -26,6 +26,9 @@ Handler: TypeAlias = Callable[[UnitOfWork, Received[Any]], Awaitable[None]]
 """A command for one event type, called with the unit of work and the event. The consumer has claimed the
 event in that unit and commits it, so that the effect happens once or not at all."""
 
+Lock: TypeAlias = Callable[[UnitOfWork, Sequence[str]], Awaitable[None]]
+"""Locks what is about these tickets, each once and in the order given, and may read it into the unit."""
+
 Outcome: TypeAlias = Literal["handled", "skipped", "parked", "refused"]
 
 
@@ -44,6 +47,9 @@ class Subscription:
     linger_s: float = 0.0
     """How long its records may wait for others to share a transaction with: one that may not wait takes them
     along at once. It spares work where nobody waits for the effect."""
+    lock: Lock | None = None
+    """Called once for the tickets of a batch, sorted, before its first event is handled: the handlers find in
+    the unit what each would have asked for. Topics that share it are locked together."""
     opens: Collection[type[Event]] = ()
     """Those of its types by which access may be opened: they are refused, with an alert, where they hold what
     this release does not understand."""
@@ -57,6 +63,7 @@ class Wanted:
     received: Received[Any]
     handler: Handler
     own_inbox: bool
+    lock: Lock | None
 
     @property
     def type(self) -> str:
@@ -121,7 +128,7 @@ def read(record: ConsumerRecord, subscription: Subscription, trust: Trust) -> Re
         return Unreadable(record, str(error))
     if cls in subscription.opens and (why := _doubt(event, envelope)):
         return NotUnderstood(record, envelope.type, why)
-    return Wanted(record, Received(event, envelope), handler, subscription.own_inbox)
+    return Wanted(record, Received(event, envelope), handler, subscription.own_inbox, subscription.lock)
 
 
 def _wanted_as(

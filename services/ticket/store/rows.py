@@ -3,7 +3,8 @@
 Everything about a ticket is written under the lock of its row, and that row guards the version for all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from services.ticket.domain.endings import closes_at, times_out_at
@@ -21,13 +22,50 @@ def changed(before: Sequence[PartT], after: Sequence[PartT]) -> list[PartT]:
     return [part for part in after if known.get(part.id) != part]
 
 
-async def insert_ticket(conn: Conn, ticket: Ticket) -> None:
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A ticket as it is to be stored, and as it is stored; None where it is new."""
+
+    before: Ticket | None
+    now: Ticket
+
+    def changed(self, parts: Callable[[Ticket], Sequence[PartT]]) -> list[tuple[int, PartT]]:
+        """The parts that are new or different, with their places in the ticket; earlier revisions stay."""
+        now = parts(self.now)
+        places = {part.id: place for place, part in enumerate(now)}
+        before = parts(self.before) if self.before else ()
+        return [(places[part.id], part) for part in changed(before, now)]
+
+
+async def add(conn: Conn, ticket: Ticket) -> None:
+    """A new ticket with all its rows."""
+    await _insert_ticket(conn, ticket)
+    await _write_parts(conn, [Saved(None, ticket)])
+
+
+async def save(conn: Conn, saved: Sequence[Saved]) -> None:
+    """What changed of these tickets, each of them once, in as few statements as for one."""
+    if saved:
+        await _update_tickets(conn, saved)
+        await _write_parts(conn, saved)
+
+
+async def _write_parts(conn: Conn, saved: Sequence[Saved]) -> None:
+    """Parties, targets, grants and extensions that are new or different."""
+    await _write_parties(conn, saved)
+    await _write_targets(conn, saved)
+    await _write_revisions(conn, saved)
+    await _write_grants(conn, saved)
+    await _write_extensions(conn, saved)
+
+
+async def _insert_ticket(conn: Conn, ticket: Ticket) -> None:
     await conn.execute(
         """
         INSERT INTO ticket
             (id, version, state, credentials_until, closed_at, revisions, times_out_at, closes_at,
              instance, requester, requester_named, beneficiaries, description, submitted_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        VALUES ($1, $2, $3, $4, $5, ($6::text)::jsonb, $7, $8, $9, $10, $11, $12, $13, $14)
         """,
         *_changing(ticket),
         ticket.instance,
@@ -39,20 +77,27 @@ async def insert_ticket(conn: Conn, ticket: Ticket) -> None:
     )
 
 
-async def update_ticket(conn: Conn, before: Ticket, ticket: Ticket) -> None:
+async def _update_tickets(conn: Conn, saved: Sequence[Saved]) -> None:
     """A writer that did not hold the lock finds no row to update."""
     status = await conn.execute(
         """
         UPDATE ticket
-        SET version = $2, state = $3, credentials_until = $4, closed_at = $5, revisions = $6,
-            times_out_at = $7, closes_at = $8
-        WHERE id = $1 AND version = $9
+        SET version = given.version, state = given.state, credentials_until = given.credentials_until,
+            closed_at = given.closed_at, revisions = given.revisions::jsonb,
+            times_out_at = given.times_out_at, closes_at = given.closes_at
+        FROM unnest(
+            $1::uuid[], $2::integer[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::text[],
+            $7::timestamptz[], $8::timestamptz[], $9::integer[]
+        ) AS given (
+            id, version, state, credentials_until, closed_at, revisions, times_out_at, closes_at, before
+        )
+        WHERE ticket.id = given.id AND ticket.version = given.before
         """,
-        *_changing(ticket),
-        before.version,
+        *zip(*((*_changing(one.now), one.before.version) for one in saved if one.before), strict=True),
     )
-    if status != "UPDATE 1":
-        raise Bug(f"ticket {ticket.id} changed under its lock; this is a bug", code="ticket_version")
+    if status != f"UPDATE {len(saved)}":
+        ids = ", ".join(one.now.id for one in saved)
+        raise Bug(f"of {ids} one changed under its lock; this is a bug", code="ticket_version")
 
 
 def _changing(ticket: Ticket) -> tuple[Any, ...]:
@@ -63,33 +108,22 @@ def _changing(ticket: Ticket) -> tuple[Any, ...]:
         ticket.state,
         ticket.credentials_until,
         ticket.closed_at,
-        _json(ticket.revisions),
+        ticket.revisions.model_dump_json(),
         times_out_at(ticket),
         closes_at(ticket),
     )
 
 
-async def write_parts(conn: Conn, before: Ticket | None, ticket: Ticket) -> None:
-    """Parties, targets, grants and extensions that are new or different; earlier revisions stay."""
-    await _write_parties(conn, before, ticket)
-    targets = changed(before.targets if before else (), ticket.targets)
-    await _write_targets(conn, ticket, targets)
-    await _write_revisions(conn, targets)
-    await _write_grants(conn, ticket, changed(before.grants if before else (), ticket.grants))
-    await _write_extensions(conn, ticket, changed(before.extensions if before else (), ticket.extensions))
-
-
-async def _write_parties(conn: Conn, before: Ticket | None, ticket: Ticket) -> None:
-    was, now = _parties(before) if before else set(), _parties(ticket)
-    if gone := was - now:
-        await conn.executemany(
-            "DELETE FROM ticket_party WHERE user_id = $1 AND benefits = $2 AND ticket_id = $3",
-            [(*party, ticket.id) for party in sorted(gone)],
-        )
+async def _write_parties(conn: Conn, saved: Sequence[Saved]) -> None:
+    gone, new = [], []
+    for one in saved:
+        was, now = _parties(one.before) if one.before else set(), _parties(one.now)
+        gone += [(*party, one.now.id) for party in sorted(was - now)]
+        new += [(*party, one.now.id) for party in sorted(now - was)]
     await conn.executemany(
-        "INSERT INTO ticket_party (user_id, benefits, ticket_id) VALUES ($1, $2, $3)",
-        [(*party, ticket.id) for party in sorted(now - was)],
+        "DELETE FROM ticket_party WHERE user_id = $1 AND benefits = $2 AND ticket_id = $3", gone
     )
+    await conn.executemany("INSERT INTO ticket_party (user_id, benefits, ticket_id) VALUES ($1, $2, $3)", new)
 
 
 def _parties(ticket: Ticket) -> set[tuple[str, bool]]:
@@ -98,9 +132,8 @@ def _parties(ticket: Ticket) -> set[tuple[str, bool]]:
     return {(user_id, user_id in holders) for user_id in ticket.parties}
 
 
-async def _write_targets(conn: Conn, ticket: Ticket, targets: Sequence[Target]) -> None:
+async def _write_targets(conn: Conn, saved: Sequence[Saved]) -> None:
     """What a target is about; a later revision is asked for under the names of its day."""
-    places = _places(ticket.targets)
     await conn.executemany(
         """
         INSERT INTO ticket_target
@@ -108,26 +141,32 @@ async def _write_targets(conn: Conn, ticket: Ticket, targets: Sequence[Target]) 
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
         ON CONFLICT (id) DO UPDATE
         SET account_name = excluded.account_name, set_name = excluded.set_name, revision = excluded.revision
-        WHERE ticket_target.revision <> excluded.revision
         """,
-        [
-            (
-                target.id,
-                ticket.id,
-                places[target.id],
-                target.account_id,
-                target.account_name,
-                target.set_id,
-                target.set_name,
-                target.set_group,
-                target.revision,
-            )
-            for target in targets
-        ],
+        [row for one in saved for row in _asked_for_anew(one)],
     )
 
 
-async def _write_revisions(conn: Conn, targets: Sequence[Target]) -> None:
+def _asked_for_anew(saved: Saved) -> list[tuple[Any, ...]]:
+    """Targets that are new or have a new revision; what becomes of one is in its revision's row."""
+    known = {target.id: target.revision for target in saved.before.targets} if saved.before else {}
+    return [
+        (
+            target.id,
+            saved.now.id,
+            place,
+            target.account_id,
+            target.account_name,
+            target.set_id,
+            target.set_name,
+            target.set_group,
+            target.revision,
+        )
+        for place, target in enumerate(saved.now.targets)
+        if known.get(target.id) != target.revision
+    ]
+
+
+async def _write_revisions(conn: Conn, saved: Sequence[Saved]) -> None:
     """The current revision of each; what was asked never changes, what became of it does."""
     await conn.executemany(
         """
@@ -154,14 +193,14 @@ async def _write_revisions(conn: Conn, targets: Sequence[Target]) -> None:
                 _json(target.window),
                 target.decided_at,
             )
-            for target in targets
+            for one in saved
+            for _, target in one.changed(lambda ticket: ticket.targets)
         ],
     )
 
 
-async def _write_grants(conn: Conn, ticket: Ticket, grants: Sequence[Grant]) -> None:
+async def _write_grants(conn: Conn, saved: Sequence[Saved]) -> None:
     """With account and set beside the beneficiary: a stop finds every claim of the three in one index."""
-    places, targets = _places(ticket.grants), {target.id: target for target in ticket.targets}
     await conn.executemany(
         """
         INSERT INTO ticket_grant
@@ -176,14 +215,16 @@ async def _write_grants(conn: Conn, ticket: Ticket, grants: Sequence[Grant]) -> 
             credentials_until = excluded.credentials_until
         """,
         [
-            (*_identity(grant, ticket, targets[grant.target_id], places[grant.id]), *_progress(grant))
-            for grant in grants
+            (*_identity(grant, place, one.now), *_progress(grant))
+            for one in saved
+            for place, grant in one.changed(lambda ticket: ticket.grants)
         ],
     )
 
 
-def _identity(grant: Grant, ticket: Ticket, target: Target, place: int) -> tuple[Any, ...]:
+def _identity(grant: Grant, place: int, ticket: Ticket) -> tuple[Any, ...]:
     """What of a grant never changes."""
+    [target] = [target for target in ticket.targets if target.id == grant.target_id]
     return (
         grant.id,
         ticket.id,
@@ -213,8 +254,7 @@ def _progress(grant: Grant) -> tuple[Any, ...]:
     )
 
 
-async def _write_extensions(conn: Conn, ticket: Ticket, extensions: Sequence[Extension]) -> None:
-    places = _places(ticket.extensions)
+async def _write_extensions(conn: Conn, saved: Sequence[Saved]) -> None:
     await conn.executemany(
         """
         INSERT INTO ticket_extension
@@ -228,8 +268,8 @@ async def _write_extensions(conn: Conn, ticket: Ticket, extensions: Sequence[Ext
         [
             (
                 extension.id,
-                ticket.id,
-                places[extension.id],
+                one.now.id,
+                place,
                 extension.target_id,
                 extension.revision,
                 list(extension.grants),
@@ -243,13 +283,10 @@ async def _write_extensions(conn: Conn, ticket: Ticket, extensions: Sequence[Ext
                 _json(extension.window),
                 extension.decided_at,
             )
-            for extension in extensions
+            for one in saved
+            for place, extension in one.changed(lambda ticket: ticket.extensions)
         ],
     )
-
-
-def _places(parts: Sequence[PartT]) -> dict[str, int]:
-    return {part.id: place for place, part in enumerate(parts)}
 
 
 def _json(part: Contract | None) -> Any:

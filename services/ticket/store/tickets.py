@@ -28,8 +28,7 @@ log = logger(SERVICE)
 
 async def add(work: UnitOfWork, change: Change[Ticket]) -> None:
     """A new ticket with all its rows, and its events."""
-    await rows.insert_ticket(work.conn, change.state)
-    await rows.write_parts(work.conn, None, change.state)
+    await rows.add(work.conn, change.state)
     await _publish(work, None, change)
 
 
@@ -66,6 +65,11 @@ async def load_all(work: UnitOfWork, ticket_ids: Collection[str]) -> list[Ticket
     return [held[one].now for one in sorted(set(ticket_ids)) if one in held]
 
 
+async def lock(work: UnitOfWork, ticket_ids: Sequence[str]) -> None:
+    """Have them loaded before the commands of a batch ask for each."""
+    await load_all(work, ticket_ids)
+
+
 async def _lock(conn: Conn, ids: list[str]) -> list[Ticket]:
     if not ids:
         return []
@@ -83,11 +87,10 @@ class _Held:
 
 async def _write(work: UnitOfWork, changed: Sequence[_Held]) -> None:
     """The rows of each ticket once, however often the unit has changed it: a wide one has many facts."""
-    for held in changed:
-        if held.now is not held.stored:
-            await rows.update_ticket(work.conn, held.stored, held.now)
-            await rows.write_parts(work.conn, held.stored, held.now)
-            held.stored = held.now
+    differ = {id(held): held for held in changed if held.now is not held.stored}
+    await rows.save(work.conn, [rows.Saved(held.stored, held.now) for held in differ.values()])
+    for held in differ.values():
+        held.stored = held.now
 
 
 async def same_access(conn: Conn, ticket: Ticket) -> list[str]:
