@@ -10,6 +10,7 @@ from services.notifier.commands.notices import (
 )
 from services.notifier.domain.notice import TABLE
 from services.notifier.settings import NotifierSettings
+from services.notifier.store import notices
 from shared.context import Context
 from shared.contracts import topics
 from shared.contracts.access import AccessFact
@@ -29,13 +30,15 @@ def subscriptions(context: Context, settings: NotifierSettings) -> list[Subscrip
     ticket = partial(handle_ticket_fact, context, settings=settings)
     other = partial(handle_fact_by_ticket_id, context, settings=settings)
     person = partial(handle_fact_about_person, context, settings=settings)
+    tables = {
+        topics.TICKET: _table(TicketFact, ticket),
+        topics.STOP: _table(StopFact, other),
+        topics.APPROVAL: _table(ReviewFact, other),
+        topics.ACCESS: _table(AccessFact, other) | _table(IdentityFact, person),
+    }
     return [
-        Subscription(topics.TICKET, _table(TicketFact, ticket), linger_s=LINGER_S),
-        Subscription(topics.STOP, _table(StopFact, other), linger_s=LINGER_S),
-        Subscription(topics.APPROVAL, _table(ReviewFact, other), linger_s=LINGER_S),
-        Subscription(
-            topics.ACCESS, _table(AccessFact, other) | _table(IdentityFact, person), linger_s=LINGER_S
-        ),
+        Subscription(topic, table, lock=notices.lock_tickets, linger_s=LINGER_S)
+        for topic, table in tables.items()
     ]
 
 

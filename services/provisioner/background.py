@@ -20,6 +20,7 @@ from shared.observability.logs import logger
 _LONGEST_SLEEP_S = 5.0  # a claim that another replica stored is its business; this is for its crash
 _LOCKED_AGAIN_S = 0.02
 _AFTER_NUDGE_S = 1.0
+_NUDGES_GATHER_S = 0.1
 
 log = logger("expiry")
 
@@ -48,13 +49,17 @@ class Expiry:
             await self._until_next_step(await self._guarded(self.step()))
 
     async def _until_next_step(self, seconds: float) -> None:
-        """A nudge may bring an end that is sooner; what else it brings is looked for within a second."""
+        """A nudge may bring an end that is sooner; what else it brings is looked for within a second.
+
+        One query answers the nudges of a moment: under load there are dozens a second.
+        """
         clock = asyncio.get_running_loop().time
         until = clock() + seconds
         while (left := until - clock()) > 0:
             await self._sleep(left)
             if not self._changed.is_set():
                 continue
+            await asyncio.sleep(min(_NUDGES_GATHER_S, max(until - clock(), 0)))
             self._changed.clear()
             next_end = await self._guarded(self._until_next_end())
             until = min(until, clock() + min(next_end, _AFTER_NUDGE_S))

@@ -5,9 +5,10 @@ A review that is voided after it approved does not end access: ending is said by
 
 from functools import partial
 
-from services.provisioner.commands.approvals import record_approval, record_witness
+from services.provisioner.commands.approvals import lock_tickets, record_approval, record_witness
 from services.provisioner.commands.extensions import record_extension
 from services.provisioner.commands.stops import CAUSES, stop_grants
+from services.provisioner.store import witnesses
 from shared.context import Context
 from shared.contracts import topics
 from shared.contracts.approval import ReviewApproved
@@ -24,8 +25,8 @@ def subscriptions(context: Context) -> list[Subscription]:
     stops: dict[type[Event], Handler] = {cls: partial(stop_grants, context) for cls in CAUSES}
     witness: dict[type[Event], Handler] = {ReviewApproved: partial(record_witness, context)}
     return [
-        Subscription(topics.STOP, stops, first=True),
-        Subscription(topics.TICKET, intents, opens=tuple(intents)),
+        Subscription(topics.STOP, stops, first=True, lock=witnesses.lock_tickets),
+        Subscription(topics.TICKET, intents, lock=lock_tickets, opens=tuple(intents)),
         # A witness comes some 10 ms before the approval that it is for, which takes it along.
-        Subscription(topics.APPROVAL, witness, opens=tuple(witness), linger_s=0.05),
+        Subscription(topics.APPROVAL, witness, lock=lock_tickets, opens=tuple(witness), linger_s=0.05),
     ]

@@ -1,5 +1,6 @@
 """Locks on names, for what has no row yet that could be locked."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shared.database.unit_of_work import UnitOfWork
@@ -13,13 +14,18 @@ class NameLock:
     name: str
 
 
-async def lock_name(work: UnitOfWork, name: str, *, space: int) -> None:
-    """Hold this name to the end of the unit; asked for once, however many of its commands want it.
+async def lock_names(work: UnitOfWork, names: Iterable[str], *, space: int) -> None:
+    """Hold these to the end of the unit; each is asked for once, however many of its commands want it.
 
-    Two names of which one waits for the other are taken in one order by everybody, as rows are.
+    They are taken in the order of names by everybody, as rows are.
     """
     held = work.held(NameLock)
-    lock = NameLock(space, name)
-    if str(lock) not in held:
-        await work.conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, $2))", name, space)
-        held[str(lock)] = lock
+    locks = [NameLock(space, name) for name in sorted(set(names))]
+    wanted = {str(lock): lock for lock in locks if str(lock) not in held}
+    if wanted:
+        await work.conn.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(name, $2)) FROM unnest($1::text[]) AS name",
+            [lock.name for lock in wanted.values()],
+            space,
+        )
+        held.update(wanted)

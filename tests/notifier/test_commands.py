@@ -290,7 +290,7 @@ async def test_access_fact_while_its_ticket_is_being_saved_waits_for_it(post: Po
     pool = post.context.pool
     async with post.context.unit_of_work() as work:
         conn = work.conn
-        await notices.lock_ticket(work, TICKET)
+        await notices.lock_tickets(work, [TICKET])
         await notices.save_ticket(conn, a_ticket(), now=NOW)
         taking = asyncio.create_task(post.take(access_fact()))
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"

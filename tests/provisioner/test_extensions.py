@@ -211,7 +211,7 @@ async def test_extension_that_waits_for_a_lock_until_the_end_is_too_late(lab: La
     await lab.take(lab.extension_witness(later))
     async with lab.context.unit_of_work() as work:
         if lock == "ticket":
-            await witnesses.lock_ticket(work, ticket.id)
+            await witnesses.lock_tickets(work, [ticket.id])
         else:
             await work.conn.fetch("SELECT id FROM assignment FOR UPDATE")
         taken = asyncio.create_task(lab.take(lab.extension_approval(later)))

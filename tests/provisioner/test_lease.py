@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 
 from services.provisioner.lease import Lease
-from services.provisioner.store.lease import LeaseLost, fence
+from services.provisioner.store import assignments
+from services.provisioner.store.lease import LeaseLost
 from shared.contracts import access
 from shared.database.pool import Pool, transaction
 from tests.support.provisioner_lab import Lab, Premises
@@ -79,14 +80,20 @@ async def test_lease_shorter_than_a_call_is_refused(lab: Lab) -> None:
         Lease(pool=lambda: lab.context.pool, clock=lab.clock, holder="x", ttl=S, call_timeout=S)
 
 
+async def fence(conn: Any, *, epoch: int) -> None:
+    """As each transaction of the engine begins; here without an assignment."""
+    assert await assignments.lock_fenced(conn, [], epoch=epoch) == []
+
+
 async def test_fence_refuses_an_old_epoch(lab: Lab) -> None:
     one, two = lease(lab, "one"), lease(lab, "two")
     await one.renew()
     lab.clock.advance(16 * S)
     await two.renew()
-    async with transaction(lab.context.pool) as conn:
-        with pytest.raises(LeaseLost):
+    with pytest.raises(LeaseLost):
+        async with transaction(lab.context.pool) as conn:
             await fence(conn, epoch=1)
+    async with transaction(lab.context.pool) as conn:
         await fence(conn, epoch=2)
 
 
@@ -100,6 +107,15 @@ async def test_fence_keeps_a_takeover_out_until_the_transaction_ends(lab: Lab) -
         await asyncio.wait([takeover], timeout=0.1)
         assert not takeover.done()
     assert await takeover
+
+
+async def test_renewal_waits_for_no_transaction_of_the_engine(lab: Lab) -> None:
+    """Fails where both want the same lock: the lease would run out behind a slow write."""
+    one = lease(lab, "one")
+    await one.renew()
+    async with transaction(lab.context.pool) as conn:
+        await fence(conn, epoch=1)
+        assert await asyncio.wait_for(one.renew(), 2)
 
 
 # an engine that is frozen inside a transaction

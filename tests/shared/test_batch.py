@@ -60,11 +60,18 @@ class Reader:
     opens: bool = False
     first: str = ""
     """The topic whose records go before the others."""
+    locked: list[tuple[int, list[str]]] = field(default_factory=list)
+    """Which subjects were locked in one call, and how many effects there were by then."""
 
     def __post_init__(self) -> None:
+        lock = self._lock  # one for both topics
         subscriptions = {
             topic: Subscription(
-                topic, {cls: self._handle}, first=topic == self.first, opens=(cls,) if self.opens else ()
+                topic,
+                {cls: self._handle},
+                first=topic == self.first,
+                opens=(cls,) if self.opens else (),
+                lock=lock,
             )
             for topic, cls in FACTS.items()
         }
@@ -81,6 +88,10 @@ class Reader:
     def _begin(self) -> AbstractAsyncContextManager[UnitOfWork]:
         self.units += 1
         return unit_of_work(self.pool, self.alerts)
+
+    async def _lock(self, work: UnitOfWork, subjects: Sequence[str]) -> None:
+        there = await work.conn.fetchval("SELECT count(*) FROM effect")
+        self.locked.append((there, list(subjects)))
 
     async def _handle(self, work: UnitOfWork, received: Received[Any]) -> None:
         key, number = received.event.subject, received.event.revision
@@ -140,6 +151,14 @@ async def test_a_batch_is_one_transaction_and_its_hooks_follow_it(effect_pool: P
     assert reader.units == 1
     transactions = await effect_pool.fetchval("SELECT count(DISTINCT xmin::text) FROM effect")
     assert transactions == 1
+
+
+async def test_what_a_batch_is_about_is_locked_once_before_its_first_event(effect_pool: Pool) -> None:
+    reader = Reader(effect_pool)
+    await reader.handle(record(0, key="old"))
+    again = [record(0, key="old"), record(1, key="b"), record(2, key="a"), record(3, key="b")]
+    await reader.handle(*again, record(4, key="c", topic=topics.TICKET))
+    assert reader.locked == [(0, ["old"]), (1, ["a", "b", "c"])]
 
 
 @pytest.mark.parametrize("place", range(SIZE))

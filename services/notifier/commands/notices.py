@@ -37,7 +37,7 @@ async def handle_ticket_fact(
 ) -> None:
     """Save the ticket; prepare the mails about the fact, and about what has waited for the ticket."""
     event, now = received.event, context.clock.now()
-    await notices.lock_ticket(work, event.ticket.id)
+    await notices.lock_tickets(work, [event.ticket.id])
     await notices.save_ticket(work.conn, event.ticket, now=now)
     if mailing := mailing_of(event, event.ticket):
         notice = Notice(new_id(), received.id, event, event.ticket)
@@ -60,7 +60,7 @@ async def handle_fact_by_ticket_id(
     """
     event, now = received.event, context.clock.now()
     ticket_id = ticket_id_of(event)
-    await notices.lock_ticket(work, ticket_id)
+    await notices.lock_tickets(work, [ticket_id])
     known = ticket_in(event) or await notices.known_ticket(
         work.conn, ticket_id, version=version_needed(event)
     )

@@ -8,7 +8,7 @@ from uuid import UUID
 from services.notifier.domain.notice import Notice, needed_until, ticket_in, version_needed
 from shared.contracts.registry import EVENTS
 from shared.contracts.ticket import Ticket
-from shared.database.locks import lock_name
+from shared.database.locks import lock_names
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 
@@ -16,13 +16,13 @@ TICKETS: Final = 7303
 """The space of the names that lock a ticket."""
 
 
-async def lock_ticket(work: UnitOfWork, ticket_id: str) -> None:
+async def lock_tickets(work: UnitOfWork, ticket_ids: Sequence[str]) -> None:
     """Facts of one ticket one after the other, from whichever topic.
 
     Else a fact could be put aside for a ticket that another transaction is just saving, and neither would
     see the other.
     """
-    await lock_name(work, ticket_id, space=TICKETS)
+    await lock_names(work, ticket_ids, space=TICKETS)
 
 
 async def save_ticket(conn: Conn, ticket: Ticket, *, now: datetime) -> None:

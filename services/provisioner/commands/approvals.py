@@ -4,7 +4,7 @@ Only stores. Granting is the engine's, after its own re-check; a stop that came 
 Extensions that waited for either are carried out in the same transaction (extensions.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -33,11 +33,17 @@ _LONGEST: Final = timedelta(days=36500)
 log = logger("approvals")
 
 
+async def lock_tickets(work: UnitOfWork, ticket_ids: Sequence[str]) -> None:
+    """What the commands below ask of each ticket first, for all of a batch."""
+    await witnesses.lock_tickets(work, ticket_ids)
+    await extensions.find_waiting(work, ticket_ids)
+
+
 async def record_approval(context: Context, work: UnitOfWork, received: Received[TicketApproved]) -> None:
     """Store a claim with its end for every grant of the approved targets."""
     event, conn = received.event, work.conn
-    await witnesses.lock_ticket(work, event.ticket.id)
-    extended = await extensions.any_waiting(conn, event.ticket.id)
+    await witnesses.lock_tickets(work, [event.ticket.id])
+    extended = await extensions.any_waiting(work, event.ticket.id)
     origin = context.origin(received)
     approved = _with_windows(event)
     pairs = [(grant, target) for target in approved for grant in event.ticket.grants_of(target.id)]
@@ -46,11 +52,14 @@ async def record_approval(context: Context, work: UnitOfWork, received: Received
     wanted = [key.assignment_id for key in known.values()] + [claim.assignment_id for claim in new]
     locked = await _lock(conn, event.ticket.id, wanted, extended=extended)
     origin = context.origin(received)
+    changes = {assignment.id: Change(assignment) for assignment in locked.values()}
     for claim in new:
-        before = locked[claim.assignment_id]
-        locked[claim.assignment_id] = await _add(work, before, claim, origin, extended=extended)
+        change = changes[claim.assignment_id]
+        changes[claim.assignment_id] = await _with_claim(work, change, claim, origin, extended=extended)
     for target in approved:
-        await _judge(context, work, locked, target.subject_id, origin)
+        siblings = [claim for claim in new if claim.subject_id == target.subject_id]
+        changes = await _judged(context, conn, changes, target.subject_id, siblings, origin)
+    await _save(work, locked, changes)
     if extended:
         await judge_extensions(context, work, event.ticket.id, cause=received.id)
     work.after_commit(partial(context.nudge, *locked))
@@ -59,8 +68,8 @@ async def record_approval(context: Context, work: UnitOfWork, received: Received
 async def record_witness(context: Context, work: UnitOfWork, received: Received[ReviewApproved]) -> None:
     """Keep approval's own word about a subject, and judge the claims and extensions that waited for it."""
     event, conn = received.event, work.conn
-    await witnesses.lock_ticket(work, event.ticket_id)
-    extended = await extensions.any_waiting(conn, event.ticket_id)
+    await witnesses.lock_tickets(work, [event.ticket_id])
+    extended = await extensions.any_waiting(work, event.ticket_id)
     await witnesses.insert_witness(
         conn,
         _witness(event),
@@ -74,7 +83,9 @@ async def record_witness(context: Context, work: UnitOfWork, received: Received[
         wanted := await claims.assignments_of_subject(conn, event.subject_id)
     ):
         locked = await _lock(conn, event.ticket_id, wanted, extended=extended)
-        await _judge(context, work, locked, event.subject_id, context.origin(received))
+        unchanged = {assignment.id: Change(assignment) for assignment in locked.values()}
+        origin = context.origin(received)
+        await _save(work, locked, await _judged(context, conn, unchanged, event.subject_id, [], origin))
         work.after_commit(partial(context.nudge, *locked))
     if extended:
         await judge_extensions(context, work, event.ticket_id, cause=received.id)
@@ -165,32 +176,40 @@ def _claim(
     )
 
 
-async def _add(
-    work: UnitOfWork, before: Assignment, claim: Claim, origin: Origin, *, extended: bool
-) -> Assignment:
-    """Store a new claim; one whose stop came first is over as soon as it is stored."""
+async def _with_claim(
+    work: UnitOfWork, change: Change[Assignment], claim: Claim, origin: Origin, *, extended: bool
+) -> Change[Assignment]:
+    """With a new claim; one whose stop came first is over as soon as it is there."""
     if extended:
         claim = replace(claim, extensions=await extensions.waiting_for(work.conn, claim))
-    change: Change[Assignment] = receive(before, claim)
+    change = change.then(receive(change.state, claim))
     stop = await witnesses.find_stop(work.conn, grant_id=claim.id, ticket_id=claim.ticket_id)
     if stop is not None:
         by_whom = origin.by(stop.actor).because(stop.why)
         change = change.then(end_claims(change.state, [claim], by_whom, cause=stop.cause))
-    await assignments.save(work, before, change)
-    return change.state
+    return change
 
 
-async def _judge(
+async def _judged(
     context: Context,
-    work: UnitOfWork,
-    locked: dict[int, Assignment],
+    conn: Conn,
+    changes: Mapping[int, Change[Assignment]],
     subject_id: str,
+    new: Sequence[Claim],
     origin: Origin,
-) -> None:
-    """The claims of one target; what is `locked` is kept as it is after this."""
+) -> dict[int, Change[Assignment]]:
+    """With what becomes of the claims of one target; those of `new` are not stored yet."""
     snapshot = context.policy.snapshot_if_ready(purpose="write")
-    siblings, witness = await witnesses.approved_together(work.conn, subject_id)
-    for before in list(locked.values()):
-        change = judging.judge(before, siblings, witness, snapshot, origin=origin)
-        await assignments.save(work, before, change)
-        locked[before.id] = change.state
+    stored, witness = await witnesses.approved_together(conn, subject_id)
+    siblings = sorted([*stored, *new], key=lambda claim: claim.id)
+    return {
+        key: change.then(judging.judge(change.state, siblings, witness, snapshot, origin=origin))
+        for key, change in changes.items()
+    }
+
+
+async def _save(
+    work: UnitOfWork, locked: Mapping[int, Assignment], changes: Mapping[int, Change[Assignment]]
+) -> None:
+    for key, change in changes.items():
+        await assignments.save(work, locked[key], change)

@@ -31,10 +31,10 @@ async def record_extension(
 ) -> None:
     """Store the later end for every grant it names, and carry out what can be."""
     ticket_id = received.event.ticket.id
-    await witnesses.lock_ticket(work, ticket_id)
+    await witnesses.lock_tickets(work, [ticket_id])
     origin = context.origin(received)
     for extension in _approved(received.event, origin):
-        await extensions.insert(work.conn, extension)
+        await extensions.insert(work, extension)
     await judge_extensions(context, work, ticket_id, cause=received.id)
     work.after_commit(context.nudge)
 
@@ -62,7 +62,7 @@ async def judge_extensions(
 
 async def retry_extensions(context: Context, work: UnitOfWork, ticket_id: str, *, wait: timedelta) -> None:
     """Once more, for time has passed: what has waited for so long for a witness or a claim has failed."""
-    await witnesses.lock_ticket(work, ticket_id)
+    await witnesses.lock_tickets(work, [ticket_id])
     origin = context.origin()
     overdue = origin.at - wait
     await judge_extensions(context, work, ticket_id, cause=None, overdue=overdue)

@@ -1,21 +1,37 @@
 """Gathers what a re-check is made with, at granting and at extending: policy, directory, witness, grants."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from services.provisioner.domain.assignments import Assignment
 from services.provisioner.domain.claims import Claim
-from services.provisioner.domain.rechecks import Known, Witness, approval_verdict, content_of
+from services.provisioner.domain.rechecks import (
+    Known,
+    Passed,
+    Witness,
+    approval_verdict,
+    content_of,
+    recheck,
+)
 from services.provisioner.store import extensions, witnesses
 from shared.context import Context
 from shared.contracts.documents import Account, PermissionSet
 from shared.database.pool import Conn
 
 
+def may_pass(context: Context, claim: Claim, now: datetime) -> bool:
+    """Whether the documents allow a claim; what approved it is asked for under its lock, before it begins."""
+    known = _known(context, claim, now, grants=(), witness=None)
+    approved = replace(known, witness=claim.content_hash, content=claim.content_hash, approval=Passed())
+    return isinstance(recheck(claim, approved, None), Passed)
+
+
 async def known_of_starting(
     context: Context, conn: Conn, assignment: Assignment, now: datetime
 ) -> dict[str, Known]:
     """By claim, for those whose window has opened."""
-    return {claim.id: await _known(context, conn, claim, now) for claim in assignment.starting(now)}
+    return {claim.id: await _known_whole(context, conn, claim, now) for claim in assignment.starting(now)}
 
 
 async def known_of_extended(
@@ -23,16 +39,27 @@ async def known_of_extended(
 ) -> dict[tuple[str, str], Known]:
     """By extension that waits (subject, grant), for the claims as they would be with the later end."""
     return {
-        (extension.subject_id, claim.id): await _known(context, conn, claim.extended_by(extension), now)
+        (extension.subject_id, claim.id): await _known_whole(context, conn, claim.extended_by(extension), now)
         for claim in assignment.claims
         if claim.is_open
         for extension in claim.waiting
     }
 
 
-async def _known(context: Context, conn: Conn, claim: Claim, now: datetime) -> Known:
-    granting, snapshot = context.policy.snapshot_if_ready(purpose="write"), context.policy.known()
+async def _known_whole(context: Context, conn: Conn, claim: Claim, now: datetime) -> Known:
     grants, witness = await _approved(conn, claim)
+    return _known(context, claim, now, grants=grants, witness=witness)
+
+
+def _known(
+    context: Context,
+    claim: Claim,
+    now: datetime,
+    *,
+    grants: Sequence[tuple[str, str]],
+    witness: Witness | None,
+) -> Known:
+    granting, snapshot = context.policy.snapshot_if_ready(purpose="write"), context.policy.known()
     parties = [user_id for _, user_id in grants]
     length = claim.ends_at - claim.starts_at
     return Known(

@@ -54,7 +54,7 @@ async def stop_grants(context: Context, work: UnitOfWork, received: Received[Sto
     event = received.event
     cause = CAUSES[type(event)]
     origin = context.origin(received, why=event.why or cause).by(event.actor)
-    await witnesses.lock_ticket(work, event.ticket_id)
+    await witnesses.lock_tickets(work, [event.ticket_id])
     stop = StoredStop(cause, event.actor, origin.why)
     until = event.remembered_until(origin.at)
     await witnesses.insert_stops(work.conn, event.grant_ids, stop, now=origin.at, until=until)
@@ -77,7 +77,7 @@ async def revoke(
     cause = EndCause.REVOKED_BY_OPERATOR
     origin = caller.origin(context.clock.now(), reason)
     if ticket_id is not None:
-        await witnesses.lock_ticket(work, ticket_id)
+        await witnesses.lock_tickets(work, [ticket_id])
         stop = StoredStop(cause, caller.actor, reason)
         until = remembered_until(None, origin.at)
         await witnesses.insert_stops(work.conn, [ticket_id], stop, now=origin.at, until=until)

@@ -101,6 +101,10 @@ class Assignment:
         ends = [claim.ends_at for claim in counted if claim.state in ASKED]
         return min([*starts, *ends], default=None)
 
+    def is_due(self, now: datetime) -> bool:
+        """To be visited now. One with an operation of ours is polled instead."""
+        return self.op is None and self.next_at is not None and self.next_at <= now
+
     def due(self, at: datetime) -> "Assignment":
         """To be visited at `at`, or earlier if it already was to be."""
         return replace(self, next_at=at if self.next_at is None else min(self.next_at, at))

@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from services.provisioner.domain.assignments import Assignment
 from services.provisioner.domain.decisions import likely_call
 from services.provisioner.limits import Slots
 from services.provisioner.reconcile.parts import EngineParts
 from services.provisioner.reconcile.polling import poll
 from services.provisioner.reconcile.visit import visit
-from services.provisioner.store import schedule
+from services.provisioner.store import assignments, schedule
 from services.provisioner.store.errors import DATABASE_AWAY
 from services.provisioner.store.lease import LeaseLost
 from services.provisioner.store.schedule import Due, InFlight
@@ -139,13 +140,15 @@ class Engine:
         if self.parts.lease.held:
             now = self.parts.now
             async with self.parts.context.pool.acquire() as conn:
-                due = await schedule.due_among(conn, ids, now=now)
-            for candidate in due:
-                self._begin(candidate, now)
+                found = await assignments.load(conn, ids)
+            due = {one.id: one for one in found if one.is_due(now)}
+            candidates = [Due.of(one, now) for one in due.values()]
+            for candidate in sorted(candidates, key=lambda one: not one.urgent):
+                self._begin(candidate, now, due[candidate.id])
         return _TIMER_S
 
-    def _begin(self, due: Due, now: datetime) -> None:
-        """A visit, if there is room and the slot it may need is free.
+    def _begin(self, due: Due, now: datetime, loaded: Assignment | None = None) -> None:
+        """A visit, if there is room and the slot it may need is free. `loaded` spares it the loading.
 
         Those that take access away have room of their own: others may wait long for a turn with AWS.
         """
@@ -158,14 +161,13 @@ class Engine:
         if full or (call is not None and not self.slots.reserve(due.id, due.account_id, call)):
             self._crowded = True
             return
-        self._visits[due.id] = _Visit(self._start(self._visit(due.id)), due.urgent)
+        self._visits[due.id] = _Visit(self._start(self._visit(due.id, loaded)), due.urgent)
 
-    async def _visit(self, assignment_id: int) -> None:
+    async def _visit(self, assignment_id: int, loaded: Assignment | None) -> None:
         in_flight = False
         try:
-            in_flight = await visit(
-                self.parts, assignment_id, take_slot=partial(self.slots.take, assignment_id)
-            )
+            assignment = loaded or await self._load(assignment_id)
+            in_flight = await visit(self.parts, assignment, take_slot=partial(self.slots.take, assignment_id))
             await self.parts.context.alerts.clear(f"visit/{assignment_id}")
         except LeaseLost as error:
             log.warning("visit given up", assignment=assignment_id, reason=str(error))
@@ -188,6 +190,11 @@ class Engine:
                 self.nudge()
             elif not in_flight:
                 self.nudge(assignment_id)
+
+    async def _load(self, assignment_id: int) -> Assignment:
+        async with self.parts.context.pool.acquire() as conn:
+            [assignment] = await assignments.load(conn, [assignment_id])
+        return assignment
 
     def _begin_poll(self, flights: list[InFlight], now: datetime) -> None:
         polling = self._poll is not None and not self._poll.done()

@@ -1,6 +1,6 @@
 """What the engine's visits and polls work with, and how they save: fenced, and on the one road."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +12,6 @@ from services.provisioner.lease import Lease
 from services.provisioner.limits import TokenBucket
 from services.provisioner.reconcile.unread import Unread
 from services.provisioner.store import assignments
-from services.provisioner.store.lease import fence
 from shared.context import Context
 from shared.contracts.change import Change, Origin
 from shared.database.unit_of_work import UnitOfWork
@@ -43,19 +42,21 @@ class EngineParts:
         return self.context.origin()
 
     @asynccontextmanager
-    async def fenced(self) -> AsyncIterator[UnitOfWork]:
-        """A unit of work that commits only while the lease is ours: every one of the engine's is."""
+    async def fenced(self, ids: Collection[int]) -> AsyncIterator[tuple[UnitOfWork, list[Assignment]]]:
+        """A unit of work that commits only while the lease is ours, and these assignments, locked.
+
+        Every one of the engine's is one.
+        """
         async with self.context.unit_of_work() as work:
-            await fence(work.conn, epoch=self.lease.epoch)
-            yield work
+            yield work, await assignments.lock_fenced(work.conn, ids, epoch=self.lease.epoch)
 
     async def save_outcome(self, assignment_id: int, op: Op | None, outcome: Outcome) -> None:
         await self.save_outcomes({assignment_id: (op, outcome)})
 
     async def save_outcomes(self, outcomes: Mapping[int, tuple[Op | None, Outcome]]) -> None:
         """By assignment, unless the operation is not the same any more: somebody has looked after it then."""
-        async with self.fenced() as work:
-            for before in await assignments.lock(work.conn, outcomes):
+        async with self.fenced(outcomes.keys()) as (work, locked):
+            for before in locked:
                 op, outcome = outcomes[before.id]
                 if before.op == op:
                     await assignments.save(work, before, Change(outcome(before)))

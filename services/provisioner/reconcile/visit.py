@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from services.provisioner.commands.rechecks import known_of_starting
+from services.provisioner.commands.rechecks import known_of_starting, may_pass
 from services.provisioner.domain import call_outcomes, decisions
 from services.provisioner.domain.assignments import Assignment
 from services.provisioner.domain.claims import ClaimState
 from services.provisioner.domain.decisions import Reading, Step
-from services.provisioner.domain.rechecks import Passed, recheck
+from services.provisioner.domain.rechecks import recheck
 from services.provisioner.driver import DriverError
 from services.provisioner.reconcile import looking
 from services.provisioner.reconcile.looking import Seen, set_arn
@@ -24,38 +24,28 @@ from shared.contracts.change import Change
 from shared.database.unit_of_work import UnitOfWork
 
 
-async def visit(parts: EngineParts, assignment_id: int, *, take_slot: Callable[[], bool]) -> bool:
+async def visit(parts: EngineParts, assignment: Assignment, *, take_slot: Callable[[], bool]) -> bool:
     """One step for one assignment; whether an operation of ours is in flight after it.
 
-    `take_slot` is asked once AWS was read: without a slot nothing is sent, and the assignment stays due.
+    `assignment` is as it was found due, without a lock: it says what to read of AWS, and no more. `take_slot`
+    is asked once AWS was read: without a slot nothing is sent, and the assignment stays due.
     """
-    assignment, beginning = await _first_look(parts, assignment_id)
     if assignment.op is not None:
         return True
+    now = parts.now
+    beginning = any(may_pass(parts.context, claim, now) for claim in assignment.starting(now))
     seen: Seen | None = None
-    if beginning or decisions.needs_reading(assignment, parts.now):
+    if beginning or decisions.needs_reading(assignment, now):
         try:
             seen = await looking.look(parts, assignment, beginning=beginning)
         except DriverError as error:
             await _could_not_look(parts, assignment, error)
             return False
         await parts.unread.succeeded(parts.context.alerts, assignment)
-    after = await _decide(parts, assignment_id, seen, take_slot=take_slot)
+    after = await _decide(parts, assignment.id, seen, take_slot=take_slot)
     if after is not None and after.op is not None:
         await send(parts, after)
     return after is None or after.op is not None
-
-
-async def _first_look(parts: EngineParts, assignment_id: int) -> tuple[Assignment, bool]:
-    """Without a lock; and whether a claim of it may begin, as far as is known here."""
-    now = parts.now
-    async with parts.context.pool.acquire() as conn:
-        [assignment] = await assignments.load(conn, [assignment_id])
-        known = await known_of_starting(parts.context, conn, assignment, now)
-    beginning = any(
-        isinstance(recheck(claim, known[claim.id], None), Passed) for claim in assignment.starting(now)
-    )
-    return assignment, beginning
 
 
 async def _could_not_look(parts: EngineParts, assignment: Assignment, error: DriverError) -> None:
@@ -78,8 +68,7 @@ async def _decide(
 
     None when an operation of ours is in flight already: nothing is decided then.
     """
-    async with parts.fenced() as work:
-        before = await assignments.lock_one(work.conn, assignment_id)
+    async with parts.fenced([assignment_id]) as (work, [before]):
         if before.op is not None:
             return None
         change = await _change(parts, work, before, seen, may_send=take_slot())

@@ -7,17 +7,24 @@ so that nobody waits in a circle.
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
+from typing import Any, Final
+
+import asyncpg
 
 from services.provisioner.domain.assignments import Assignment
 from services.provisioner.domain.claims import SERVICE, Claim
 from services.provisioner.store import extensions
 from services.provisioner.store.commit_log import log_change
+from services.provisioner.store.lease import LeaseLost
 from services.provisioner.store.rows import assignment_of
 from shared.contracts.change import Change
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.errors import Bug
 from shared.messaging import outbox
+
+LEASE_LOST: Final = "JL001"
+"""The SQLSTATE of fenced_assignments() for an epoch that is over."""
 
 
 async def ensure(conn: Conn, *, instance: str, user_id: str, account_id: str, set_id: str) -> int:
@@ -55,6 +62,24 @@ async def lock(conn: Conn, ids: Iterable[int]) -> list[Assignment]:
     if not wanted:
         return []
     rows = await conn.fetch("SELECT a AS whole FROM locked_assignments($1) AS a", wanted)
+    return [assignment_of(row["whole"]) for row in rows]
+
+
+async def lock_fenced(conn: Conn, ids: Iterable[int], *, epoch: int) -> list[Assignment]:
+    """As `lock`, and hold the lease for the rest of the transaction: nobody takes over before it commits.
+
+    Every transaction of the engine begins with this. Raises LeaseLost when the epoch is not ours. An engine
+    that is frozen while it holds the lease keeps the standby out until the server ends its session
+    (idle_in_transaction_session_timeout, shared/database/pool.py).
+    """
+    try:
+        rows = await conn.fetch(
+            "SELECT a AS whole FROM fenced_assignments($1, $2) AS a", epoch, sorted(set(ids))
+        )
+    except asyncpg.PostgresError as error:
+        if error.sqlstate != LEASE_LOST:
+            raise
+        raise LeaseLost(str(error)) from None
     return [assignment_of(row["whole"]) for row in rows]
 
 
@@ -120,16 +145,18 @@ async def _update_assignment(conn: Conn, row: Assignment) -> None:
 
 
 async def _insert_claim(conn: Conn, claim: Claim) -> None:
-    """Born with what was approved; a step it has taken already is written like every later one."""
+    """With what was approved, which never changes, and as far as it has come by now."""
     await conn.execute(
         """
-        INSERT INTO claim (id, assignment_id, instance, ticket_id, target_id, revision, subject_id, user_id,
-            account_id, set_id, set_digest, content_hash, session_duration, starts_at, ends_at, state,
-            version, received_at, cause, parties, duration_asked)
+        INSERT INTO claim (id, state, version, granted_at, already_held, request_id, ended_at, end_cause,
+            code, detail, kept_by, overdue_at, credentials_until, approval_holds, seen_at, ends_at,
+            content_hash, duration_asked, extension_id, parties, assignment_id, instance, ticket_id,
+            target_id, revision, subject_id, user_id, account_id, set_id, set_digest, session_duration,
+            starts_at, received_at, cause)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-            $21)
+            $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)
         """,
-        claim.id,
+        *_moving(claim),
         claim.assignment_id,
         claim.instance,
         claim.ticket_id,
@@ -140,33 +167,38 @@ async def _insert_claim(conn: Conn, claim: Claim) -> None:
         claim.account_id,
         claim.set_id,
         claim.set_digest,
-        claim.content_hash,
         claim.session_duration,
         claim.starts_at,
-        claim.ends_at,
-        claim.state.value,
-        claim.version,
         claim.received_at,
         claim.cause,
-        list(claim.parties),
-        claim.duration_asked,
     )
-    if claim.version > 0:
-        await _update_claim(conn, claim, before=claim.version)
 
 
 async def _update_claim(conn: Conn, claim: Claim, *, before: int) -> None:
-    """`before` is the version it was loaded at. Its end and what approved it may move with an extension."""
+    """`before` is the version it was loaded at."""
     status = await conn.execute(
         """
-        UPDATE claim SET state = $3, version = $4, granted_at = $5, already_held = $6, request_id = $7,
-            ended_at = $8, end_cause = $9, code = $10, detail = $11, kept_by = $12, overdue_at = $13,
-            credentials_until = $14, approval_holds = $15, seen_at = $16, ends_at = $17, content_hash = $18,
-            duration_asked = $19, extension_id = $20, parties = $21
-        WHERE id = $1 AND version = $2
+        UPDATE claim SET state = $2, version = $3, granted_at = $4, already_held = $5, request_id = $6,
+            ended_at = $7, end_cause = $8, code = $9, detail = $10, kept_by = $11, overdue_at = $12,
+            credentials_until = $13, approval_holds = $14, seen_at = $15, ends_at = $16, content_hash = $17,
+            duration_asked = $18, extension_id = $19, parties = $20
+        WHERE id = $1 AND version = $21
         """,
-        claim.id,
+        *_moving(claim),
         before,
+    )
+    if status != "UPDATE 1":
+        raise Bug(
+            f"claim {claim.id} is not at version {before}: it was changed without its assignment's lock; "
+            "this is a bug",
+            code="claim_changed",
+        )
+
+
+def _moving(claim: Claim) -> tuple[Any, ...]:
+    """The id and what steps may change; its end and what approved it move with an extension."""
+    return (
+        claim.id,
         claim.state.value,
         claim.version,
         claim.granted_at,
@@ -187,9 +219,3 @@ async def _update_claim(conn: Conn, claim: Claim, *, before: int) -> None:
         claim.extension_id,
         list(claim.parties),
     )
-    if status != "UPDATE 1":
-        raise Bug(
-            f"claim {claim.id} is not at version {before}: it was changed without its assignment's lock; "
-            "this is a bug",
-            code="claim_changed",
-        )

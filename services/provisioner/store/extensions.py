@@ -1,5 +1,7 @@
 """SQL of extensions. Those of a claim are saved with it (assignments.py), under its assignment's lock."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -14,9 +16,17 @@ from shared.database.unit_of_work import UnitOfWork
 from shared.messaging import outbox
 
 
-async def insert(conn: Conn, extension: ClaimExtension) -> None:
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Whether any of a locked ticket's extensions waits, as the unit of work knows."""
+
+    waits: bool
+
+
+async def insert(work: UnitOfWork, extension: ClaimExtension) -> None:
     """The first one is kept: an extension said again, even with another end, changes nothing."""
-    await conn.execute(
+    work.held(Waits)[extension.ticket_id] = Waits(True)
+    await work.conn.execute(
         """
         INSERT INTO extension (subject_id, grant_id, ticket_id, target_id, revision, instance, user_id,
             account_id, set_id, ended_before, starts_at, ends_at, content_hash, requester, received_at,
@@ -97,12 +107,20 @@ async def claims_waited_for(conn: Conn, ticket_id: str) -> list[ClaimKey]:
     return [ClaimKey(row["id"], row["assignment_id"]) for row in rows]
 
 
-async def any_waiting(conn: Conn, ticket_id: str) -> bool:
-    """Whether any of a ticket's waits for anything. While the ticket is locked none is added."""
-    found: bool = await conn.fetchval(
-        "SELECT EXISTS (SELECT 1 FROM extension WHERE ticket_id = $1 AND state = 'waiting')", ticket_id
+async def find_waiting(work: UnitOfWork, ticket_ids: Sequence[str]) -> None:
+    """Note in the unit for which of these tickets any waits. While they are locked none is added."""
+    rows = await work.conn.fetch(
+        "SELECT DISTINCT ticket_id FROM extension WHERE ticket_id = ANY($1) AND state = 'waiting'", ticket_ids
     )
-    return found
+    waiting = {row["ticket_id"] for row in rows}
+    work.held(Waits).update({ticket_id: Waits(ticket_id in waiting) for ticket_id in ticket_ids})
+
+
+async def any_waiting(work: UnitOfWork, ticket_id: str) -> bool:
+    """Whether any of a ticket's waits for anything, or did when this unit locked it."""
+    if ticket_id not in work.held(Waits):
+        await find_waiting(work, [ticket_id])
+    return work.held(Waits)[ticket_id].waits
 
 
 async def without_claim(conn: Conn, ticket_id: str, *, received_by: datetime) -> list[ClaimExtension]:

@@ -1,6 +1,7 @@
 """The lease row: who may call AWS, until when, and the epoch that fences everything the engine writes.
 
-`now` is the database's clock, passed in as everywhere. lease.py decides; this file only asks the row.
+`now` is the database's clock, passed in as everywhere. lease.py decides; this file only asks the row. The
+fence is held with the locks of what is written behind it: assignments.lock_fenced().
 """
 
 from datetime import datetime
@@ -42,15 +43,3 @@ async def renew_lease(conn: Conn, *, epoch: int, deadline: datetime) -> bool:
 async def release_lease(conn: Conn, *, epoch: int, now: datetime) -> None:
     """Let it go, so that the standby need not wait; nothing happens if it is lost already."""
     await conn.execute("UPDATE lease SET deadline = $2 WHERE epoch = $1 AND deadline > $2", epoch, now)
-
-
-async def fence(conn: Conn, *, epoch: int) -> None:
-    """Hold the lease row for the rest of the transaction: nobody takes over before it commits.
-
-    Every transaction of the engine begins with this. Raises LeaseLost when the epoch is not ours. An engine
-    that is frozen while it holds the row keeps the standby out until the server ends its session
-    (idle_in_transaction_session_timeout, shared/database/pool.py).
-    """
-    found = await conn.fetchval("SELECT 1 FROM lease WHERE epoch = $1 FOR SHARE", epoch)
-    if found is None:
-        raise LeaseLost(f"epoch {epoch} is over: another engine has the lease")

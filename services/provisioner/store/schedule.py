@@ -4,8 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.provisioner.domain.assignments import Observed, Op
-from services.provisioner.domain.claims import Claim
+from services.provisioner.domain.assignments import Assignment, Observed, Op
+from services.provisioner.domain.claims import Claim, ClaimState
 from services.provisioner.store.claims import ClaimKey
 from services.provisioner.store.rows import claim_of
 from shared.database.pool import Conn
@@ -22,6 +22,17 @@ class Due:
     """A claim wants it now; one that has yet to pass its re-check counts."""
     revoking: bool
     """A claim that ended waits for it."""
+
+    @classmethod
+    def of(cls, assignment: Assignment, now: datetime) -> "Due":
+        """Of one that is loaded and due, as `due_assignments` has it."""
+        return cls(
+            assignment.id,
+            assignment.account_id,
+            assignment.observed,
+            wanted=bool(assignment.holding(now) or assignment.starting(now)),
+            revoking=bool(assignment.in_state(ClaimState.REVOKING)),
+        )
 
     @property
     def urgent(self) -> bool:
@@ -54,11 +65,10 @@ async def due_assignments(conn: Conn, *, now: datetime) -> list[Due]:
         """,
         now,
     )
-    return await due_among(conn, [row["id"] for row in rows], now=now) if rows else []
+    return await _due_among(conn, [row["id"] for row in rows], now=now) if rows else []
 
 
-async def due_among(conn: Conn, ids: Collection[int], *, now: datetime) -> list[Due]:
-    """What of these is due and has no operation in flight; what takes access away first."""
+async def _due_among(conn: Conn, ids: Collection[int], *, now: datetime) -> list[Due]:
     rows = await conn.fetch(
         """
         SELECT a.id, a.account_id, a.observed,

@@ -1,6 +1,6 @@
 """SQL of what arrives before it is needed: approval's witnesses, and stops of claims not there yet."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -14,7 +14,7 @@ from shared.contracts.access import EndCause
 from shared.contracts.approval import Vote
 from shared.contracts.event import Actor, Revisions
 from shared.contracts.subject import SubjectKind
-from shared.database.locks import lock_name
+from shared.database.locks import lock_names
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 
@@ -102,9 +102,9 @@ def _witness_of(row: asyncpg.Record) -> Witness:
     )
 
 
-async def lock_ticket(work: UnitOfWork, ticket_id: str) -> None:
+async def lock_tickets(work: UnitOfWork, ticket_ids: Sequence[str]) -> None:
     """Serialise what arrives about a ticket on two topics and over HTTP: one of them sees the other."""
-    await lock_name(work, ticket_id, space=TICKETS)
+    await lock_names(work, ticket_ids, space=TICKETS)
 
 
 async def insert_stops(
