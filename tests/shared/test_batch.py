@@ -155,8 +155,9 @@ async def test_a_batch_is_one_transaction_and_its_hooks_follow_it(effect_pool: P
 
 async def test_what_a_batch_is_about_is_locked_once_before_its_first_event(effect_pool: Pool) -> None:
     reader = Reader(effect_pool)
-    await reader.handle(record(0, key="old"))
-    again = [record(0, key="old"), record(1, key="b"), record(2, key="a"), record(3, key="b")]
+    old = record(0, key="old")
+    await reader.handle(old)
+    again = [old, record(1, key="b"), record(2, key="a"), record(3, key="b")]
     await reader.handle(*again, record(4, key="c", topic=topics.TICKET))
     assert reader.locked == [(0, ["old"]), (1, ["a", "b", "c"])]
 
