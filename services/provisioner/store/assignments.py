@@ -4,12 +4,13 @@ Whoever changes a claim holds its assignment's lock. Locks are taken in the orde
 so that nobody waits in a circle.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 import asyncpg
+from pydantic_core import to_jsonable_python
 
 from services.provisioner.domain.assignments import Assignment
 from services.provisioner.domain.claims import SERVICE, Claim
@@ -25,6 +26,34 @@ from shared.messaging import outbox
 
 LEASE_LOST: Final = "JL001"
 """The SQLSTATE of fenced_assignments() for an epoch that is over."""
+
+
+_UPDATE_ASSIGNMENT: Final = """
+    UPDATE assignment SET set_arn = $2, desired = $3, observed = $4, op_kind = $5, op_request_id = $6,
+        op_started = $7, request_id = $8, settled_at = $9, absent_seen = $10, absent_first = $11,
+        attempt = $12, next_at = $13, pre_existing = $14, ever_operated = $15, verified_at = $16,
+        closed_at = $17, last_code = $18, last_error = $19, deletion_id = $20, deletion_ended = $21
+    WHERE id = $1
+"""
+_WITH_CLAIMS_MOVED: Final = """
+    WITH moved AS (
+    UPDATE claim SET state = given.state, version = given.version, granted_at = given.granted_at,
+        already_held = given.already_held, request_id = given.request_id, ended_at = given.ended_at,
+        end_cause = given.end_cause, code = given.code, detail = given.detail, kept_by = given.kept_by,
+        overdue_at = given.overdue_at, credentials_until = given.credentials_until,
+        approval_holds = given.approval_holds, seen_at = given.seen_at, ends_at = given.ends_at,
+        content_hash = given.content_hash, duration_asked = given.duration_asked,
+        extension_id = given.extension_id, parties = given.parties
+    FROM jsonb_to_recordset($22) AS given (
+        id text, before integer, state text, version integer, granted_at timestamptz, already_held boolean,
+        request_id text, ended_at timestamptz, end_cause text, code text, detail text, kept_by text[],
+        overdue_at timestamptz, credentials_until timestamptz, approval_holds boolean, seen_at timestamptz,
+        ends_at timestamptz, content_hash text, duration_asked interval, extension_id text, parties text[]
+    )
+    WHERE claim.id = given.id AND claim.version = given.before RETURNING 1
+    )
+"""
+_HOW_MANY_MOVED: Final = "RETURNING (SELECT count(*) FROM moved)"
 
 
 async def ensure(conn: Conn, *, instance: str, user_id: str, account_id: str, set_id: str) -> int:
@@ -99,27 +128,95 @@ async def save(work: UnitOfWork, before: Assignment, change: Change[Assignment])
     for claim in after.claims:
         if claim.id not in known:
             await _insert_claim(work.conn, claim)
-        elif claim != known[claim.id]:
-            await _update_claim(work.conn, claim, before=known[claim.id].version)
         for extension in claim.extensions:
             if not extension.waits:
                 await extensions.update(work.conn, extension)
-    if replace(after, claims=()) != replace(before, claims=()):
-        await _update_assignment(work.conn, after)
+    moved = [
+        _moving(claim) | {"before": known[claim.id].version}
+        for claim in after.claims
+        if claim.id in known and claim != known[claim.id]
+    ]
+    if moved:
+        await _update(work.conn, after, moved)
+    elif replace(after, claims=()) != replace(before, claims=()):
+        await work.conn.execute(_UPDATE_ASSIGNMENT, *_row(after))
     outbox.append(work, SERVICE, *change.events)
     work.alert(*change.alerts)
     work.after_commit(partial(log_change, before, change))
 
 
-async def _update_assignment(conn: Conn, row: Assignment) -> None:
+async def _update(conn: Conn, after: Assignment, moved: Sequence[Mapping[str, Any]]) -> None:
+    """The assignment and its claims that have moved. `before` of each is the version it was loaded at."""
+    found: int = await conn.fetchval(
+        _WITH_CLAIMS_MOVED + _UPDATE_ASSIGNMENT + _HOW_MANY_MOVED, *_row(after), to_jsonable_python(moved)
+    )
+    if found != len(moved):
+        ids = ", ".join(claim["id"] for claim in moved)
+        raise Bug(
+            f"of the claims {ids} one was changed without its assignment's lock; this is a bug",
+            code="claim_changed",
+        )
+
+
+async def _insert_claim(conn: Conn, claim: Claim) -> None:
+    """With what was approved, which never changes, and as far as it has come by now."""
     await conn.execute(
         """
-        UPDATE assignment SET set_arn = $2, desired = $3, observed = $4, op_kind = $5, op_request_id = $6,
-            op_started = $7, request_id = $8, settled_at = $9, absent_seen = $10, absent_first = $11,
-            attempt = $12, next_at = $13, pre_existing = $14, ever_operated = $15, verified_at = $16,
-            closed_at = $17, last_code = $18, last_error = $19, deletion_id = $20, deletion_ended = $21
-        WHERE id = $1
+        INSERT INTO claim (id, state, version, granted_at, already_held, request_id, ended_at, end_cause,
+            code, detail, kept_by, overdue_at, credentials_until, approval_holds, seen_at, ends_at,
+            content_hash, duration_asked, extension_id, parties, assignment_id, instance, ticket_id,
+            target_id, revision, subject_id, user_id, account_id, set_id, set_digest, session_duration,
+            starts_at, received_at, cause)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+            $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)
         """,
+        *_moving(claim).values(),
+        claim.assignment_id,
+        claim.instance,
+        claim.ticket_id,
+        claim.target_id,
+        claim.revision,
+        claim.subject_id,
+        claim.user_id,
+        claim.account_id,
+        claim.set_id,
+        claim.set_digest,
+        claim.session_duration,
+        claim.starts_at,
+        claim.received_at,
+        claim.cause,
+    )
+
+
+def _moving(claim: Claim) -> dict[str, Any]:
+    """The id and what steps may change; its end and what approved it move with an extension."""
+    return {
+        "id": claim.id,
+        "state": claim.state.value,
+        "version": claim.version,
+        "granted_at": claim.granted_at,
+        "already_held": claim.already_held,
+        "request_id": claim.request_id,
+        "ended_at": claim.ended_at,
+        "end_cause": claim.end_cause,
+        "code": claim.code,
+        "detail": claim.detail,
+        "kept_by": list(claim.kept_by),
+        "overdue_at": claim.overdue_at,
+        "credentials_until": claim.credentials_until,
+        "approval_holds": claim.approval_holds,
+        "seen_at": claim.seen_at,
+        "ends_at": claim.ends_at,
+        "content_hash": claim.content_hash,
+        "duration_asked": claim.duration_asked,
+        "extension_id": claim.extension_id,
+        "parties": list(claim.parties),
+    }
+
+
+def _row(row: Assignment) -> tuple[Any, ...]:
+    """The id and what may change of the assignment's own row."""
+    return (
         row.id,
         row.set_arn,
         row.desired,
@@ -141,81 +238,4 @@ async def _update_assignment(conn: Conn, row: Assignment) -> None:
         row.last_error,
         row.deletion_id,
         row.deletion_ended,
-    )
-
-
-async def _insert_claim(conn: Conn, claim: Claim) -> None:
-    """With what was approved, which never changes, and as far as it has come by now."""
-    await conn.execute(
-        """
-        INSERT INTO claim (id, state, version, granted_at, already_held, request_id, ended_at, end_cause,
-            code, detail, kept_by, overdue_at, credentials_until, approval_holds, seen_at, ends_at,
-            content_hash, duration_asked, extension_id, parties, assignment_id, instance, ticket_id,
-            target_id, revision, subject_id, user_id, account_id, set_id, set_digest, session_duration,
-            starts_at, received_at, cause)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-            $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)
-        """,
-        *_moving(claim),
-        claim.assignment_id,
-        claim.instance,
-        claim.ticket_id,
-        claim.target_id,
-        claim.revision,
-        claim.subject_id,
-        claim.user_id,
-        claim.account_id,
-        claim.set_id,
-        claim.set_digest,
-        claim.session_duration,
-        claim.starts_at,
-        claim.received_at,
-        claim.cause,
-    )
-
-
-async def _update_claim(conn: Conn, claim: Claim, *, before: int) -> None:
-    """`before` is the version it was loaded at."""
-    status = await conn.execute(
-        """
-        UPDATE claim SET state = $2, version = $3, granted_at = $4, already_held = $5, request_id = $6,
-            ended_at = $7, end_cause = $8, code = $9, detail = $10, kept_by = $11, overdue_at = $12,
-            credentials_until = $13, approval_holds = $14, seen_at = $15, ends_at = $16, content_hash = $17,
-            duration_asked = $18, extension_id = $19, parties = $20
-        WHERE id = $1 AND version = $21
-        """,
-        *_moving(claim),
-        before,
-    )
-    if status != "UPDATE 1":
-        raise Bug(
-            f"claim {claim.id} is not at version {before}: it was changed without its assignment's lock; "
-            "this is a bug",
-            code="claim_changed",
-        )
-
-
-def _moving(claim: Claim) -> tuple[Any, ...]:
-    """The id and what steps may change; its end and what approved it move with an extension."""
-    return (
-        claim.id,
-        claim.state.value,
-        claim.version,
-        claim.granted_at,
-        claim.already_held,
-        claim.request_id,
-        claim.ended_at,
-        claim.end_cause,
-        claim.code,
-        claim.detail,
-        list(claim.kept_by),
-        claim.overdue_at,
-        claim.credentials_until,
-        claim.approval_holds,
-        claim.seen_at,
-        claim.ends_at,
-        claim.content_hash,
-        claim.duration_asked,
-        claim.extension_id,
-        list(claim.parties),
     )
