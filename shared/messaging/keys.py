@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from nacl.signing import VerifyKey
 
 from shared.observability.logs import logger
 
@@ -55,11 +56,14 @@ def read_private(file: Path) -> Ed25519PrivateKey:
     return key
 
 
-def read_public(folder: Path) -> Mapping[KeyName, Ed25519PublicKey]:
-    """Every key of the folder; raises KeyProblem for a file that is not what its name says."""
+def read_public(folder: Path) -> Mapping[KeyName, VerifyKey]:
+    """Every key of the folder; raises KeyProblem for a file that is not what its name says.
+
+    As libsodium's, which checks twice as fast as OpenSSL: each service checks all that it reads.
+    """
     if not folder.is_dir():
         raise KeyProblem(f"there is no folder {folder}; `jit keys new` makes it")
-    found: dict[KeyName, Ed25519PublicKey] = {}
+    found: dict[KeyName, VerifyKey] = {}
     for file in sorted(folder.glob("*.pem")):
         service, _, given_id = file.stem.partition(".")
         public = _read_public_key(file)
@@ -67,7 +71,7 @@ def read_public(folder: Path) -> Mapping[KeyName, Ed25519PublicKey]:
             raise KeyProblem(f"{file} holds the key {key_id(public)}: name it {public_name(service, public)}")
         if whose := next((other for other, known in found if known == given_id), None):
             raise KeyProblem(f"{file} holds a key of {whose}'s too: each service has keys of its own")
-        found[service, given_id] = public
+        found[service, given_id] = VerifyKey(public.public_bytes_raw())
     return found
 
 
@@ -87,14 +91,14 @@ class PublicKeys:
 
     folder: Path
     clock: Callable[[], float] = time.monotonic
-    _known: Mapping[KeyName, Ed25519PublicKey] = field(default_factory=dict)
+    _known: Mapping[KeyName, VerifyKey] = field(default_factory=dict)
     _read_at: float | None = None
 
     def check(self) -> None:
         """Read them now; raises KeyProblem."""
         self._known, self._read_at = read_public(self.folder), self.clock()
 
-    def find(self, service: str, given_id: str) -> Ed25519PublicKey | None:
+    def find(self, service: str, given_id: str) -> VerifyKey | None:
         """A key that is trusted to speak for this service."""
         key = self._known.get((service, given_id))
         if self._is_older_than(READ_EVERY_S if key else LOOK_AGAIN_S):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from aiokafka import ConsumerRecord
-from cryptography.exceptions import InvalidSignature
+from nacl.exceptions import BadSignatureError
 
 from shared.messaging.envelope import Undecodable
 from shared.messaging.keys import KeyProblem, OwnKey, PublicKeys
@@ -100,8 +100,8 @@ class Trust:
             value=record.value,
         )
         try:
-            public.verify(signature, content)
-        except InvalidSignature:
+            public.verify(content, signature)
+        except (BadSignatureError, ValueError):
             raise Unproven(f"its signature is not {owner}'s over this record at this place") from None
 
 

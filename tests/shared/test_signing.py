@@ -72,6 +72,7 @@ FORGED = {
     "an id that is no text": with_header(GOOD, KEY_ID, b"\xff"),
     "a signature that is no base64": with_header(GOOD, SIGNATURE, b"*"),
     "a signature too short": with_header(GOOD, SIGNATURE, b"AAAA"),
+    "a signature too long": with_header(GOOD, SIGNATURE, b"A" * 88 + b"AAAA"),
     "null proof": with_header(GOOD, SIGNATURE, None),
 }
 FORGED["an empty header for none"] = with_header(FORGED["an empty header for none"], "ce_subject", b"")
