@@ -12,7 +12,8 @@ from services.notifier.email.smtp import Mailer
 from services.notifier.store import notices
 from shared.contracts import access, stop, ticket
 from shared.contracts.documents import User
-from shared.contracts.notification import NotificationFailed, NotificationSent
+from shared.contracts.event import Event
+from shared.contracts.notification import NotificationFact, NotificationFailed, NotificationSent
 from shared.foundation.clock import new_id
 from tests.notifier.facts import (
     HOUR,
@@ -41,6 +42,12 @@ class DiesAfterAccept(Mailer):
         raise KeyboardInterrupt
 
 
+async def mails_said(post: Post) -> list[tuple[type[Event], str, int]]:
+    """What became of whose mail at which attempt, in the order of the facts."""
+    facts = [fact for fact in await said(post.service) if isinstance(fact, NotificationFact)]
+    return [(type(fact), mail.recipient, fact.attempts) for fact in facts for mail in fact.mails]
+
+
 def dying(post: Post) -> Mailer:
     return DiesAfterAccept(post.settings.smtp, within=post.settings.mail_send_within)
 
@@ -64,17 +71,14 @@ async def test_event_delivered_to_two_replicas_at_once_makes_one_mail(post: Post
 async def test_send_says_so_with_the_cause_and_the_message_id(post: Post) -> None:
     event_id = await post.take(ticket_fact())
     await post.send_all()
-    facts = await said(post.service)
-    assert {fact.recipient for fact in facts if isinstance(fact, NotificationSent)} == {
-        user_id("ann"),
-        user_id("bob"),
-    }
-    for fact in facts:
-        assert isinstance(fact, NotificationSent)
-        assert (fact.subject, fact.ticket_id, fact.cause) == (TICKET, TICKET, event_id)
-        assert fact.event_ids == (event_id,)
-        assert fact.template == "submitted"
-        assert fact.message_id in {mail.receipt.message_id for mail in post.box.mails()}
+    (fact,) = await said(post.service)
+    assert isinstance(fact, NotificationSent)
+    assert (fact.subject, fact.ticket_id, fact.cause) == (TICKET, TICKET, event_id)
+    assert (fact.event_ids, fact.template, fact.attempts) == ((event_id,), "submitted", 1)
+    received = {mail.receipt.recipients[0]: mail.receipt.message_id for mail in post.box.mails()}
+    assert [(mail.recipient, mail.message_id) for mail in fact.mails] == [
+        (user_id(name), received[f"{name}@example.com"]) for name in ("ann", "bob")
+    ]
 
 
 async def test_send_while_receiver_is_down_waits_and_sends_once_it_is_up(post: Post) -> None:
@@ -101,8 +105,10 @@ async def test_send_answered_4xx_is_tried_again_with_growing_pauses(post: Post) 
         post.clock.advance(SECOND)
         assert len(await post.send_all()) == 1
     assert len(post.to("ann")) == 1
-    sent = [one for one in await said(post.service, NotificationSent) if isinstance(one, NotificationSent)]
-    assert {one.recipient: one.attempts for one in sent} == {user_id("ann"): 3, user_id("bob"): 1}
+    assert await mails_said(post) == [
+        (NotificationSent, user_id("bob"), 1),
+        (NotificationSent, user_id("ann"), 3),
+    ]
 
 
 async def test_send_answered_4xx_for_a_day_is_given_up_and_said(post: Post) -> None:
@@ -116,7 +122,8 @@ async def test_send_answered_4xx_for_a_day_is_given_up_and_said(post: Post) -> N
     await post.send_all()
     (failed,) = await said(post.service, NotificationFailed)
     assert isinstance(failed, NotificationFailed)
-    assert (failed.recipient, failed.smtp_code) == (user_id("ann"), 451)
+    assert ([one.recipient for one in failed.mails], failed.smtp_code) == ([user_id("ann")], 451)
+    assert failed.attempts == 3
     assert failed.detail.startswith("given up after 3 attempts")
 
 
@@ -127,9 +134,8 @@ async def test_send_answered_5xx_fails_at_once_and_alerts(post: Post, recipient:
     await post.take(ticket_fact(ticket.TicketClosed))
     await post.send_all()
     failed = await said(post.service, NotificationFailed)
-    assert {(one.smtp_code, one.recipient) for one in failed if isinstance(one, NotificationFailed)} >= {
-        (550, user_id("ann"))
-    }
+    assert {one.smtp_code for one in failed if isinstance(one, NotificationFailed)} == {550}
+    assert (NotificationFailed, user_id("ann"), 1) in await mails_said(post)
     alerts = [alert for alert in post.context.alerts.active if alert.key.startswith("undeliverable_mail/")]
     assert alerts
     assert "no such user" in alerts[0].detail
@@ -197,7 +203,7 @@ async def test_two_senders_at_once_send_each_mail_once(post: Post) -> None:
     await post.send_all()
     ids = [mail.receipt.message_id for mail in post.box.mails()]
     assert len(ids) == len(set(ids)) == 20
-    assert len(await said(post.service, NotificationSent)) == 20
+    assert len(await mails_said(post)) == 20
 
 
 async def test_sender_slower_than_its_lease_leaves_the_record_to_the_other(post: Post) -> None:
@@ -213,7 +219,7 @@ async def test_sender_slower_than_its_lease_leaves_the_record_to_the_other(post:
     await send_due(post.context, slow, settings=post.settings, most=1)
     await slow.close()
     assert len({mail.receipt.message_id for mail in post.box.mails()}) == 1
-    assert len(await said(post.service, NotificationSent)) == 1
+    assert len(await mails_said(post)) == 1
 
 
 async def test_mails_of_one_ticket_keep_their_order_while_one_is_refused(post: Post) -> None:
@@ -371,7 +377,31 @@ async def test_mails_that_are_due_together_are_claimed_and_settled_together(post
     outcomes = await send_due(post.context, post.mailer, settings=post.settings)
     assert outcomes == [Accepted()] * AT_ONCE
     assert {row[0] for row in await post.rows("state")} == {"sent"}
-    assert len(await said(post.service, NotificationSent)) == AT_ONCE
+    assert len(await mails_said(post)) == AT_ONCE
+    assert len(await said(post.service)) == AT_ONCE // 2, "tickets are told apart"
+
+
+async def test_stage_of_twenty_approvers_is_said_in_two_facts_and_who_waits_in_a_later_one(
+    post: Post,
+) -> None:
+    names = [f"approver{number:02}" for number in range(20)]
+    post.box.refuse(451, times=1, recipient="approver07@example.com")
+    event_id = await post.take(stage_opened(approvers=tuple(map(person, names))))
+    await post.take(ticket_fact(ticket.TicketClosed))
+    await post.send_all()
+    assert len(await said(post.service)) == 20 // AT_ONCE
+    post.clock.advance(post.settings.mail_first_delay)
+    await post.send_all()
+    told = await mails_said(post)
+    late = (NotificationSent, user_id("approver07"), 2)
+    assert told[-1] == late
+    at_once = [(NotificationSent, user_id(name), 1) for name in names if name != "approver07"]
+    assert sorted(told[:-1], key=str) == at_once
+    facts = await said(post.service)
+    assert [one.cause for one in facts] == [event_id] * 3
+    for fact in facts:
+        assert isinstance(fact, NotificationSent)
+        assert list(fact.mails) == sorted(fact.mails, key=lambda mail: mail.recipient)
 
 
 async def test_mails_behind_a_server_that_is_away_are_given_back_untried(post: Post) -> None:
