@@ -5,6 +5,7 @@ is asked for ticket states only to compare them with what the audit log folds to
 """
 
 import asyncio
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -238,9 +239,9 @@ def _message_ids(events: Iterable[dict[str, Any]]) -> dict[tuple[str, str], str]
     found = {}
     for event in events:
         if event["metadata"]["event_code"] == "notification.sent":
-            mail = event["unmapped"]["jit"]
-            for uid in mail["event_ids"]:
-                found[uid, mail["recipient"]] = event["email"]["message_uid"]
+            told = event["unmapped"]["jit"]
+            for uid, mail in itertools.product(told["event_ids"], told["mails"]):
+                found[uid, mail["recipient"]] = mail["message_id"]
     return found
 
 

@@ -79,7 +79,9 @@ Actor: TypeAlias = Annotated[
 ]
 
 
-_ABOUT: Final = "who did it, or whose ticket it is about: a person by user id, user name or e-mail"
+_ABOUT: Final = (
+    "who did it, whose ticket it is about, or whom a mail was for: by user id, user name or e-mail"
+)
 
 
 def _filters(

@@ -21,7 +21,7 @@ class Filters:
     actor: str | None = None
     account_id: str | None = None
     user_id: str | None = None
-    """Who did it, or whose ticket it is about."""
+    """Who did it, whose ticket it is about, or whom a mail was for."""
     type: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -106,7 +106,10 @@ _TICKET: Final = Walk(
         ("actor_id = {}", filters.actor),
         ("event_code = {}", filters.type),
         ("{} = ANY (account_ids)", filters.account_id),
-        ("{} = ANY (party_ids || actor_id)", filters.user_id),
+        (
+            "(SELECT true FROM log_person AS p WHERE p.user_id = {} AND p.sequence = audit_event.sequence)",
+            filters.user_id,
+        ),
     ),
 )
 _TYPE: Final = Walk(

@@ -65,13 +65,15 @@ class Revisions(Contract):
 
 
 class About(NamedTuple):
-    """What a fact is found by: its ticket, the accounts it is about, and whose access it is about."""
+    """What a fact is found by: its ticket, its accounts, whose access it is about, and whom it was told."""
 
     ticket_id: str | None = None
     account_ids: tuple[str, ...] = ()
     """Sorted, each once."""
     party_ids: tuple[str, ...] = ()
     """Requester and beneficiaries that the fact itself names, sorted: they may read the ticket's trail."""
+    addressee_ids: tuple[str, ...] = ()
+    """Whom a mail was for, sorted: the fact is found by them, and they may read nothing by that."""
 
 
 class Event(Contract):

@@ -109,7 +109,7 @@ TOPICS: Final = {
             12,
             "delete",
             ("audit",),
-            "deliveries, without their text",
+            "mails that were sent or given up, those about the same in one fact, without their text",
             facts=("notification",),
         ),
         Topic(

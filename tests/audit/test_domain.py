@@ -14,7 +14,7 @@ from shared.contracts.approval import ExtensionEnd, ReviewDecided, Verdict
 from shared.contracts.configuration import AuditRead, AuthzDenied, facts_of
 from shared.contracts.documents import AccessScope, ApprovalRule, RegisteredAccount
 from shared.contracts.event import Actor, Event
-from shared.contracts.notification import NotificationSent
+from shared.contracts.notification import NotificationFailed, NotificationSent
 from shared.contracts.stop import TicketTerminated
 from shared.contracts.ticket import (
     TicketExtensionRejected,
@@ -277,11 +277,35 @@ def test_translate_denial_takes_its_activity_from_the_method(route: str, activit
 
 @pytest.mark.parametrize("address", [None, "", "ünï@example.com", "no address", "a@b"])
 def test_translate_mail_to_strange_address_is_valid_and_keeps_it(address: str | None) -> None:
-    event = example(NotificationSent).model_copy(update={"address": address})
+    first, second = example(NotificationSent).mails
+    strange = (first.model_copy(update={"address": address}), second)
+    said = ocsf_of(example(NotificationSent).model_copy(update={"mails": strange}))
+    assert ocsf.problems(said) == []
+    assert said["email"]["to"] == ["cora@example.com"]
+    assert said["unmapped"]["jit"]["mails"][0].get("address") == address
+
+
+def test_translate_mails_names_each_person_and_none_in_the_place_of_all() -> None:
+    event = example(NotificationFailed)
     said = ocsf_of(event)
     assert ocsf.problems(said) == []
-    assert said["email"]["to"] == []
-    assert said["unmapped"]["jit"].get("address") == address
+    assert (said["status"], said["status_code"], said["count"]) == ("Failure", "550", 2)
+    assert said["email"] == {"to": ["carl@example.com", "cora@example.com"]}
+    told = {one["recipient"]: one["message_id"] for one in said["unmapped"]["jit"]["mails"]}
+    assert told == {mail.recipient: mail.message_id for mail in event.mails}
+
+
+def test_translate_one_mail_has_its_message_id_where_ocsf_has_it() -> None:
+    first, _ = example(NotificationSent).mails
+    said = ocsf_of(example(NotificationSent).model_copy(update={"mails": (first,)}))
+    assert said["email"] == {"to": ["carl@example.com"], "message_uid": first.message_id}
+    assert "count" not in said
+
+
+def test_translate_mails_is_found_by_each_recipient_who_becomes_no_party() -> None:
+    made = record(example(NotificationSent))
+    assert made.person_ids == (user_id("carl"), user_id("cora"))
+    assert made.party_ids == ()
 
 
 # what it is found by

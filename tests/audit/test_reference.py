@@ -29,7 +29,7 @@ KINDS: tuple[tuple[str, type[Event], str], ...] = (
     ("A change of what people may get", SCOPE_FACTS.changed, "ticket"),
     ("A refusal", AuthzDenied, "ticket"),
     ("A reading of this log", AuditRead, "audit"),
-    ("A mail", NotificationSent, "notifier"),
+    ("Mails about one event", NotificationSent, "notifier"),
 )
 _PRODUCT = Product("default", "0.1.0", "o-a1b2c3d4e5")
 _ID = "0195556a-0000-7000-8000-00000000000a"

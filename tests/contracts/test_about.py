@@ -94,7 +94,8 @@ def test_review_fact_is_about_its_account_where_it_names_one(
 
 
 def test_mail_makes_nobody_a_party() -> None:
-    assert example(notification.NotificationSent).about == About(TICKET_ID)
+    about = example(notification.NotificationSent).about
+    assert about == About(TICKET_ID, addressee_ids=(user_id("carl"), user_id("cora")))
 
 
 def test_identity_fact_is_about_the_person_alone() -> None:

@@ -7,12 +7,14 @@ import pytest
 
 from services.notifier.background.loops import monitor
 from services.notifier.background.sending import AT_ONCE, NO_ADDRESS, TOGETHER_WITHIN, send_due
+from services.notifier.commands.notices import handle_fact_by_ticket_id, handle_ticket_fact
 from services.notifier.domain.delivery import Accepted, Deferred, Outcome, Refused
 from services.notifier.email.smtp import Mailer
 from services.notifier.store import notices
 from shared.contracts import access, stop, ticket
 from shared.contracts.documents import User
-from shared.contracts.notification import NotificationFailed, NotificationSent
+from shared.contracts.event import Event
+from shared.contracts.notification import NotificationFact, NotificationFailed, NotificationSent
 from shared.foundation.clock import new_id
 from tests.notifier.facts import (
     HOUR,
@@ -26,7 +28,7 @@ from tests.notifier.facts import (
     ticket_fact,
 )
 from tests.notifier.post import Post
-from tests.support.harness import NOW, said
+from tests.support.harness import NOW, received, said
 from tests.support.organisation import user_id
 from tests.support.work import deliver
 
@@ -39,6 +41,12 @@ class DiesAfterAccept(Mailer):
     async def send(self, *args: object) -> Outcome:
         await super().send(*args)  # type: ignore[arg-type]
         raise KeyboardInterrupt
+
+
+async def mails_said(post: Post) -> list[tuple[type[Event], str, int]]:
+    """What became of whose mail at which attempt, in the order of the facts."""
+    facts = [fact for fact in await said(post.service) if isinstance(fact, NotificationFact)]
+    return [(type(fact), mail.recipient, fact.attempts) for fact in facts for mail in fact.mails]
 
 
 def dying(post: Post) -> Mailer:
@@ -64,17 +72,14 @@ async def test_event_delivered_to_two_replicas_at_once_makes_one_mail(post: Post
 async def test_send_says_so_with_the_cause_and_the_message_id(post: Post) -> None:
     event_id = await post.take(ticket_fact())
     await post.send_all()
-    facts = await said(post.service)
-    assert {fact.recipient for fact in facts if isinstance(fact, NotificationSent)} == {
-        user_id("ann"),
-        user_id("bob"),
-    }
-    for fact in facts:
-        assert isinstance(fact, NotificationSent)
-        assert (fact.subject, fact.ticket_id, fact.cause) == (TICKET, TICKET, event_id)
-        assert fact.event_ids == (event_id,)
-        assert fact.template == "submitted"
-        assert fact.message_id in {mail.receipt.message_id for mail in post.box.mails()}
+    (fact,) = await said(post.service)
+    assert isinstance(fact, NotificationSent)
+    assert (fact.subject, fact.ticket_id, fact.cause) == (TICKET, TICKET, event_id)
+    assert (fact.event_ids, fact.template, fact.attempts) == ((event_id,), "submitted", 1)
+    received = {mail.receipt.recipients[0]: mail.receipt.message_id for mail in post.box.mails()}
+    assert [(mail.recipient, mail.message_id) for mail in fact.mails] == [
+        (user_id(name), received[f"{name}@example.com"]) for name in ("ann", "bob")
+    ]
 
 
 async def test_send_while_receiver_is_down_waits_and_sends_once_it_is_up(post: Post) -> None:
@@ -101,8 +106,10 @@ async def test_send_answered_4xx_is_tried_again_with_growing_pauses(post: Post) 
         post.clock.advance(SECOND)
         assert len(await post.send_all()) == 1
     assert len(post.to("ann")) == 1
-    sent = [one for one in await said(post.service, NotificationSent) if isinstance(one, NotificationSent)]
-    assert {one.recipient: one.attempts for one in sent} == {user_id("ann"): 3, user_id("bob"): 1}
+    assert await mails_said(post) == [
+        (NotificationSent, user_id("bob"), 1),
+        (NotificationSent, user_id("ann"), 3),
+    ]
 
 
 async def test_send_answered_4xx_for_a_day_is_given_up_and_said(post: Post) -> None:
@@ -116,7 +123,8 @@ async def test_send_answered_4xx_for_a_day_is_given_up_and_said(post: Post) -> N
     await post.send_all()
     (failed,) = await said(post.service, NotificationFailed)
     assert isinstance(failed, NotificationFailed)
-    assert (failed.recipient, failed.smtp_code) == (user_id("ann"), 451)
+    assert ([one.recipient for one in failed.mails], failed.smtp_code) == ([user_id("ann")], 451)
+    assert failed.attempts == 3
     assert failed.detail.startswith("given up after 3 attempts")
 
 
@@ -127,9 +135,8 @@ async def test_send_answered_5xx_fails_at_once_and_alerts(post: Post, recipient:
     await post.take(ticket_fact(ticket.TicketClosed))
     await post.send_all()
     failed = await said(post.service, NotificationFailed)
-    assert {(one.smtp_code, one.recipient) for one in failed if isinstance(one, NotificationFailed)} >= {
-        (550, user_id("ann"))
-    }
+    assert {one.smtp_code for one in failed if isinstance(one, NotificationFailed)} == {550}
+    assert (NotificationFailed, user_id("ann"), 1) in await mails_said(post)
     alerts = [alert for alert in post.context.alerts.active if alert.key.startswith("undeliverable_mail/")]
     assert alerts
     assert "no such user" in alerts[0].detail
@@ -197,7 +204,7 @@ async def test_two_senders_at_once_send_each_mail_once(post: Post) -> None:
     await post.send_all()
     ids = [mail.receipt.message_id for mail in post.box.mails()]
     assert len(ids) == len(set(ids)) == 20
-    assert len(await said(post.service, NotificationSent)) == 20
+    assert len(await mails_said(post)) == 20
 
 
 async def test_sender_slower_than_its_lease_leaves_the_record_to_the_other(post: Post) -> None:
@@ -213,7 +220,7 @@ async def test_sender_slower_than_its_lease_leaves_the_record_to_the_other(post:
     await send_due(post.context, slow, settings=post.settings, most=1)
     await slow.close()
     assert len({mail.receipt.message_id for mail in post.box.mails()}) == 1
-    assert len(await said(post.service, NotificationSent)) == 1
+    assert len(await mails_said(post)) == 1
 
 
 async def test_mails_of_one_ticket_keep_their_order_while_one_is_refused(post: Post) -> None:
@@ -263,6 +270,22 @@ async def test_access_fact_before_its_ticket_is_told_when_the_ticket_is_known(po
     assert heads == ["Request submitted", "Access granted"]
     assert "Investigate the failing payments" in (post.to("ann")[1].text or "")
     assert len(post.to("bob")) == 2
+
+
+async def test_facts_of_one_transaction_are_told_whichever_came_first_and_noted_together(post: Post) -> None:
+    facts = [access_fact(at=NOW + SECOND), ticket_fact(), stage_opened()]
+    noted: list[str] = []
+    async with post.context.unit_of_work() as work:
+        with work.conn.query_logger(lambda done: noted.append(done.query)):
+            for fact in facts:
+                handle = (
+                    handle_ticket_fact if isinstance(fact, ticket.TicketFact) else handle_fact_by_ticket_id
+                )
+                await handle(post.context, work, received(fact), settings=post.settings)
+            await work.write_collected()
+    await post.send_all()
+    assert [len(post.to(name)) for name in ("ann", "bob", "carl", "cora")] == [2, 2, 1, 1]
+    assert sum("INSERT INTO notice" in statement for statement in noted) == 2, "one was put aside at first"
 
 
 async def test_access_fact_whose_ticket_does_not_come_is_told_all_the_same(post: Post) -> None:
@@ -371,7 +394,31 @@ async def test_mails_that_are_due_together_are_claimed_and_settled_together(post
     outcomes = await send_due(post.context, post.mailer, settings=post.settings)
     assert outcomes == [Accepted()] * AT_ONCE
     assert {row[0] for row in await post.rows("state")} == {"sent"}
-    assert len(await said(post.service, NotificationSent)) == AT_ONCE
+    assert len(await mails_said(post)) == AT_ONCE
+    assert len(await said(post.service)) == AT_ONCE // 2, "tickets are told apart"
+
+
+async def test_stage_of_twenty_approvers_is_said_in_two_facts_and_who_waits_in_a_later_one(
+    post: Post,
+) -> None:
+    names = [f"approver{number:02}" for number in range(20)]
+    post.box.refuse(451, times=1, recipient="approver07@example.com")
+    event_id = await post.take(stage_opened(approvers=tuple(map(person, names))))
+    await post.take(ticket_fact(ticket.TicketClosed))
+    await post.send_all()
+    assert len(await said(post.service)) == 20 // AT_ONCE
+    post.clock.advance(post.settings.mail_first_delay)
+    await post.send_all()
+    told = await mails_said(post)
+    late = (NotificationSent, user_id("approver07"), 2)
+    assert told[-1] == late
+    at_once = [(NotificationSent, user_id(name), 1) for name in names if name != "approver07"]
+    assert sorted(told[:-1], key=str) == at_once
+    facts = await said(post.service)
+    assert [one.cause for one in facts] == [event_id] * 3
+    for fact in facts:
+        assert isinstance(fact, NotificationSent)
+        assert list(fact.mails) == sorted(fact.mails, key=lambda mail: mail.recipient)
 
 
 async def test_mails_behind_a_server_that_is_away_are_given_back_untried(post: Post) -> None:

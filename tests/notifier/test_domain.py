@@ -14,12 +14,14 @@ from services.notifier.domain.delivery import (
     Patience,
     Refused,
     Sent,
+    Settled,
     State,
     check_retry,
     message_id,
     settle,
     thread_id,
 )
+from services.notifier.domain.facts import alerts_of, facts_of
 from services.notifier.domain.notice import (
     TABLE,
     Notice,
@@ -33,7 +35,7 @@ from shared.contracts import access, approval, stop, ticket
 from shared.contracts.change import Origin
 from shared.contracts.event import Actor, Event
 from shared.contracts.identity import IdentityFact, IdentityRebound
-from shared.contracts.notification import NotificationFact, NotificationFailed, NotificationSent
+from shared.contracts.notification import NotificationFailed, NotificationSent
 from shared.contracts.registry import EVENTS
 from shared.foundation.errors import Conflict
 from tests.notifier.facts import (
@@ -68,6 +70,9 @@ DELIVERY = Delivery(
     retried_by=None,
     notices=tuple(Notice(f"n{n}", f"event-{n}", ticket_fact(), a_ticket()) for n in (1, 2)),
 )
+
+
+ORIGIN = Origin(Actor.service("notifier"), NOW + timedelta(hours=1))
 
 
 def mailed(event: Event, known: ticket.Ticket | None = None) -> set[str]:
@@ -186,11 +191,14 @@ def test_rebinding_is_mailed_at_once_to_whose_sign_in_it_is_and_was() -> None:
 
 def test_mail_about_a_person_is_a_fact_of_no_ticket_in_a_thread_of_its_own() -> None:
     delivery = replace(DELIVERY, ticket_id=None)
-    origin = Origin(Actor.service("notifier"), NOW, cause="event-1")
-    (fact,) = settle(delivery, Accepted(), patience=PATIENCE, address="a@x.io", origin=origin).events
-    assert isinstance(fact, NotificationSent)
-    assert (fact.ticket_id, fact.subject, fact.about.ticket_id) == (None, user_id("ann"), None)
     assert (delivery.thread, DELIVERY.thread) == (delivery.id, TICKET)
+    other = replace(delivery, recipient=Recipient(user_id("bob")))
+    settled = [Settled(one, Sent(), "a@x.io", NOW) for one in (delivery, other)]
+    facts = facts_of(settled, ORIGIN)
+    assert [(one.ticket_id, one.subject, one.about.ticket_id, len(one.mails)) for one in facts] == [
+        (None, user_id("ann"), None, 1),
+        (None, user_id("bob"), None, 1),
+    ]
 
 
 # what becomes of an attempt
@@ -207,20 +215,17 @@ def test_mail_about_a_person_is_a_fact_of_no_ticket_in_a_thread_of_its_own() -> 
     ],
 )  # fmt: skip
 def test_settle_after_an_attempt(outcome: object, late: timedelta, expected: object) -> None:
-    change = settle(
+    settled = settle(
         DELIVERY,
         outcome,  # type: ignore[arg-type]
         patience=PATIENCE,
         address="ann@example.com",
-        origin=Origin(Actor.service("notifier"), NOW + late, cause="event-1"),
+        now=NOW + late,
     )
-    assert change.state == expected
+    assert settled == Settled(DELIVERY, expected, "ann@example.com", NOW + late)  # type: ignore[arg-type]
     facts = {Sent: [NotificationSent], Again: [], GivenUp: [NotificationFailed]}
-    assert [type(event) for event in change.events] == facts[type(expected)]
-    assert len(change.alerts) == isinstance(expected, GivenUp)
-    for event in change.events:
-        assert isinstance(event, NotificationFact)
-        assert (event.event_ids, event.cause, event.at) == (("event-1", "event-2"), "event-1", NOW + late)
+    assert [type(event) for event in facts_of([settled], ORIGIN)] == facts[type(expected)]
+    assert len(alerts_of([settled])) == isinstance(expected, GivenUp)
 
 
 def test_patience_doubles_up_to_its_limit() -> None:

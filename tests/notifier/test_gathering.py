@@ -82,13 +82,14 @@ async def test_ticket_of_47_targets_makes_one_mail_per_person_and_change(post: P
         assert all(f"account-{n} ({n:012})" in (mail.text or "") for n in numbers)
     assert all(f"review-{n})" in (post.to("carl")[0].text or "") for n in numbers)
     facts = [one for one in await said(post.service) if isinstance(one, NotificationSent)]
-    assert {(one.template, len(one.event_ids)) for one in facts} == {
-        ("submitted", 1),
-        ("approval_needed", TARGETS),
-        ("approved", TARGETS),
-        ("granted", TARGETS),
-        ("revoked", TARGETS),
-    }
+    ann_and_bob, approvers = [user_id("ann"), user_id("bob")], [user_id("carl"), user_id("cora")]
+    assert [(one.template, len(one.event_ids), [mail.recipient for mail in one.mails]) for one in facts] == [
+        ("submitted", 1, ann_and_bob),
+        ("approval_needed", TARGETS, approvers),
+        ("approved", TARGETS, ann_and_bob),
+        ("granted", TARGETS, ann_and_bob),
+        ("revoked", TARGETS, ann_and_bob),
+    ]
     assert all(one.cause == one.event_ids[0] for one in facts)
 
 
@@ -114,6 +115,9 @@ async def test_ticket_of_two_by_two_mails_holders_about_their_own_access_only(po
     assert "Eve" not in granted["ann"]
     assert "Ann" not in granted["eve"]
     assert granted["bob"].count("For: Ann (ann)") == granted["bob"].count("For: Eve (eve)") == 2
+    facts = [one for one in await said(post.service) if isinstance(one, NotificationSent)]
+    told = {tuple(mail.recipient for mail in one.mails): len(one.event_ids) for one in facts[1:]}
+    assert told == {(user_id("ann"),): 2, (user_id("eve"),): 2, (user_id("bob"),): 4}
 
 
 async def test_mail_waits_for_further_facts_only_where_there_can_be_any(post: Post) -> None:

@@ -77,7 +77,10 @@ async def test_retry_of_a_failed_delivery_sends_it_with_the_same_message_id(
     (before,) = await said(post.service, NotificationFailed)
     after = [one for one in await said(post.service, NotificationSent) if "root" in one.why]
     assert isinstance(before, NotificationFailed)
-    assert [one.message_id for one in after if isinstance(one, NotificationSent)] == [before.message_id]
+    (lost,) = before.mails
+    assert [one.mails[0].message_id for one in after if isinstance(one, NotificationSent)] == [
+        lost.message_id
+    ]
     async with api(post.service, issuer, "root") as client:
         answer = await client.post(f"/v1/deliveries/{failed}/retry")
     assert (answer.status_code, answer.json()["code"]) == (409, "already_sent")

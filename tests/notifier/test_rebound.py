@@ -37,7 +37,7 @@ async def test_whose_sign_in_it_was_is_told_too_where_they_are_still_there(post:
     assert [len(post.to(name)) for name in ("ann", "bob")] == [2, 1]
     (failed,) = await said(post.service, NotificationFailed)
     assert isinstance(failed, NotificationFailed)
-    assert failed.recipient == "user-gone-for-good"
+    assert [mail.recipient for mail in failed.mails] == ["user-gone-for-good"]
 
 
 async def test_mail_about_no_ticket_waits_for_none_and_is_alone_in_its_thread(

@@ -38,7 +38,7 @@ from shared.contracts.configuration import (
 )
 from shared.contracts.event import Actor, Event
 from shared.contracts.identity import IdentityConflictFound, IdentityFact, IdentityRebound
-from shared.contracts.notification import NotificationFact, NotificationFailed, NotificationSent
+from shared.contracts.notification import Mail, NotificationFact, NotificationFailed
 from shared.contracts.registry import EVENTS
 from shared.contracts.stop import StopFact, StoppedTarget, TicketReturned, TicketTerminated, TicketWithdrawn
 from shared.contracts.ticket import (
@@ -166,12 +166,20 @@ def _family(cls: type[Event]) -> dict[str, Any]:
     if issubclass(cls, NotificationFact):
         return {
             "ticket_id": TICKET_ID, "event_ids": ("0195556a-0000-7000-8000-000000000008",),
-            "recipient": user_id("carl"), "address": "carl@example.com", "template": "stage_opened",
-            "message_id": "<0195556a-0000-7000-8000-000000000008.carl@jit>",
+            "template": "approval_needed", "attempts": 1, "mails": (_mail("carl"), _mail("cora")),
         }  # fmt: skip
     if issubclass(cls, IdentityFact):
         return {"subject": user_id("ann"), "iss": ISSUER, "sub": "sub-ann", "user_id": user_id("ann")}
     return _change(cls) if issubclass(cls, ConfigurationFact) else {}
+
+
+def _mail(name: str) -> Mail:
+    return Mail(
+        recipient=user_id(name),
+        address=f"{name}@example.com",
+        message_id=f"<0195556a-0000-7000-8000-000000000008.{name}@jit>",
+        at=_at(minutes=10),
+    )
 
 
 def _change(cls: type[ConfigurationFact]) -> dict[str, Any]:
@@ -281,7 +289,6 @@ _FIELDS: Final[Mapping[type[Event], dict[str, Any]]] = {
         "conflict_id": CONFLICT_ID, "bound_user_id": "user-ann-before", "bound_sub": "sub-ann-before",
         "quiet_until": _at(hours=24),
     },
-    NotificationSent: {"attempts": 1},
     NotificationFailed: {"smtp_code": 550, "detail": "no such mailbox"},
 }  # fmt: skip
 """Event class to the fields only it has."""

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from shared.contracts.approval import ReviewStageOpened, Stage, Vote
 from shared.contracts.description import Description
 from shared.contracts.event import Actor, Contract, Revisions
+from shared.contracts.notification import Mail
 from shared.contracts.people import Person
 from shared.contracts.stop import StoppedTarget
 from shared.contracts.ticket import Extension, Grant, Target, Ticket
@@ -56,6 +57,7 @@ STAGE: Final = only("rule_id", "index", "approvers", "needed", "denials")
 VOTE: Final = only(
     "id", "stage", "verdict", "acting_for", "comment", "proof", "at", voter=PERSON, revisions=REVISIONS
 )
+MAIL: Final = only("recipient", "address", "message_id", "at")
 
 BASE: Final = only("subject", "version", "why", "cause", "at", actor=ACTOR)
 """Of every event."""
@@ -74,6 +76,7 @@ NESTED: Final[dict[type[Contract], Allowed]] = {
     StoppedTarget: STOPPED_TARGET,
     Stage: STAGE,
     Vote: VOTE,
+    Mail: MAIL,
 }
 """The list of each contract that events hold inside; for the test."""
 

@@ -61,7 +61,7 @@ class Record:
     party_ids: tuple[str, ...]
     """Requester and beneficiaries, where the fact names them: they may read the ticket's trail."""
     person_ids: tuple[str, ...]
-    """Those, and who did it where that is a person; each once."""
+    """Those, whom a mail was for, and who did it where that is a person; each once."""
     occurred_at: datetime
     ocsf: Json
 
@@ -222,7 +222,9 @@ def _context(event: Event, fields: Json) -> Json:
 
 
 def _record(event: Event, body: Json, *, event_id: str, source: str, code: str) -> Record:
-    about, doer = event.about, filter(None, [event.actor.user_id])
+    about = event.about
+    doer = () if event.actor.user_id is None else (event.actor.user_id,)
+    people = dict.fromkeys((*about.party_ids, *about.addressee_ids, *doer))
     return Record(
         event_id=event_id,
         source=source,
@@ -232,7 +234,7 @@ def _record(event: Event, body: Json, *, event_id: str, source: str, code: str) 
         actor_id=_plain(event.actor.user_id or event.actor.name),
         account_ids=tuple(_plain(account_id) for account_id in about.account_ids),
         party_ids=tuple(_plain(user_id) for user_id in about.party_ids),
-        person_ids=tuple(_plain(user_id) for user_id in dict.fromkeys((*about.party_ids, *doer))),
+        person_ids=tuple(_plain(user_id) for user_id in people),
         occurred_at=event.at,
         ocsf=body,
     )

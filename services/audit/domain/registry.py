@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from services.audit.domain import ocsf, shapes
 from services.audit.domain.allowed import (
+    MAIL,
     PERSON,
     REVISIONS,
     STAGE,
@@ -70,7 +71,7 @@ _CLAIM = only("ticket_id", "grant_id", "target_id", "instance", "user_id", "acco
 _DOCUMENT = only("document", "name", "revision", "before", "after")
 _BINDING = only("iss", "sub", "user_id")
 _CONFLICT = only("conflict_id", "bound_user_id", "bound_sub")
-_MAIL = only("ticket_id", "event_ids", "recipient", "address", "template", "message_id")
+_MAILS_OF = only("ticket_id", "event_ids", "template", "attempts", mails=each(MAIL))
 
 
 def _ticket(
@@ -330,12 +331,12 @@ _IDENTITIES = (
 
 _MAILS = (
     RegistryEntry(
-        notification.NotificationSent, "a mail was handed over", ocsf.EMAIL_ACTIVITY, 1, "Send",
-        shapes.mail, _MAIL | only("attempts"),
+        notification.NotificationSent, "mails about the same were handed over", ocsf.EMAIL_ACTIVITY, 1,
+        "Send", shapes.mails, _MAILS_OF,
     ),
     RegistryEntry(
-        notification.NotificationFailed, "a mail was given up", ocsf.EMAIL_ACTIVITY, 1, "Send",
-        shapes.mail, _MAIL | only("smtp_code", "detail"),
+        notification.NotificationFailed, "mails about the same were given up for the same reason",
+        ocsf.EMAIL_ACTIVITY, 1, "Send", shapes.mails, _MAILS_OF | only("smtp_code", "detail"),
         severity=Severity.MEDIUM, status=Status.FAILURE,
     ),
 )  # fmt: skip

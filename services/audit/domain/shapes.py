@@ -5,6 +5,7 @@ allow-list cannot get past here. It may also set activity, severity or dispositi
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 from services.audit.domain.ocsf import (
@@ -194,20 +195,35 @@ def binding(fields: Json) -> Json:
     }
 
 
-def mail(fields: Json) -> Json:
-    """One mail to one person, without its text. An address OCSF would not take stays in `unmapped`."""
-    address = fields.get("address")
-    fits = address is not None and _ADDRESS.fullmatch(address) is not None
+def mails(fields: Json) -> Json:
+    """Mails about the same, one to each person, without their text; `count` says how many.
+
+    Who got which stands in `unmapped`, with any address that OCSF would not take.
+    """
+    listed = fields["mails"]
     code = fields.get("smtp_code")
     return present(
         direction_id=2,
         direction="Outbound",
-        email=present(to=[address] if fits else [], message_uid=fields["message_id"]),
-        attempt=fields.get("attempts"),
+        email=present(to=_addresses(listed), message_uid=_only(one["message_id"] for one in listed)),
+        count=len(listed) if len(listed) > 1 else None,
+        attempt=fields["attempts"],
         status_code=None if code is None else str(code),
         status_detail=fields.get("detail") or None,
-        unmapped=_rest(fields, "message_id", "attempts", *(("address",) if fits else ())),
+        unmapped=_rest(fields, "attempts"),
     )
+
+
+def _addresses(listed: Iterable[Json]) -> list[str]:
+    """Those that OCSF takes, each once."""
+    known = (one["address"] for one in listed if one.get("address") is not None)
+    return list(dict.fromkeys(address for address in known if _ADDRESS.fullmatch(address)))
+
+
+def _only(values: Iterable[str]) -> str | None:
+    """The one that there is; None where there are several."""
+    first, *others = values
+    return None if others else first
 
 
 def _call(operation: str, request_id: str | None) -> Json:

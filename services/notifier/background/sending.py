@@ -6,7 +6,6 @@ made for all that were claimed together; the repeat has the same Message-ID.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -19,6 +18,7 @@ from services.notifier.domain.delivery import (
     Outcome,
     Patience,
     Refused,
+    Settled,
     settle,
     thread_id,
 )
@@ -27,7 +27,6 @@ from services.notifier.email.message import BadAddress, Headers, compose
 from services.notifier.email.smtp import Mailer
 from services.notifier.settings import NotifierSettings
 from services.notifier.store import deliveries
-from services.notifier.store.deliveries import Settled
 from shared.context import Context
 from shared.contracts.documents import User
 from shared.observability.logs import logger
@@ -100,10 +99,8 @@ def _address(context: Context, delivery: Delivery) -> str | None:
 def _settled(
     context: Context, delivery: Delivery, outcome: Outcome, address: str | None, settings: NotifierSettings
 ) -> Settled:
-    origin = replace(context.origin(), cause=delivery.event_ids[0])
     patience = Patience(settings.mail_first_delay, settings.mail_longest_delay)
-    change = settle(delivery, outcome, patience=patience, address=address, origin=origin)
-    return Settled(delivery, change, address)
+    return settle(delivery, outcome, patience=patience, address=address, now=context.clock.now())
 
 
 async def _save(
@@ -111,7 +108,7 @@ async def _save(
 ) -> None:
     """All in one transaction. Where we were slower than our lease the other sender's record stands."""
     async with context.unit_of_work() as work:
-        lost = await deliveries.save(work, [settled for settled, _ in tried], now=context.clock.now())
+        lost = await deliveries.save(work, [settled for settled, _ in tried], origin=context.origin())
         await deliveries.give_back(work.conn, untried)
     for settled, outcome in tried:
         if settled in lost:

@@ -41,7 +41,7 @@ async def handle_ticket_fact(
     await notices.save_ticket(work.conn, event.ticket, now=now)
     if mailing := mailing_of(event, event.ticket):
         notice = Notice(new_id(), received.id, event, event.ticket)
-        await notices.add(work.conn, notice, held=False, now=now)
+        notices.note(work, notice, now=now)
         await _prepare(context, work, notice, mailing, settings)
     for late in await notices.release_held(work.conn, event.ticket):
         if mailing := mailing_of(late.event, late.ticket):
@@ -65,11 +65,11 @@ async def handle_fact_by_ticket_id(
         work.conn, ticket_id, version=version_needed(event)
     )
     mailing = mailing_of(event, known)
-    if mailing is None and not is_to_nobody_yet(event, known):
-        return
     notice = Notice(new_id(), received.id, event, known)
-    await notices.add(work.conn, notice, held=known is None, now=now)
-    if mailing is not None and known is not None:
+    if known is None and (mailing or is_to_nobody_yet(event, known)):
+        await notices.put_aside(work, notice, now=now)
+    elif known is not None and mailing:
+        notices.note(work, notice, now=now)
         await _prepare(context, work, notice, mailing, settings)
 
 
@@ -79,7 +79,7 @@ async def handle_fact_about_person(
     """Prepare the mails about a fact of no ticket: each on its own, at once."""
     notice = Notice(new_id(), received.id, received.event, None)
     if mailing := mailing_of(received.event, None):
-        await notices.add(work.conn, notice, held=False, now=context.clock.now())
+        notices.note(work, notice, now=context.clock.now())
         await _prepare(context, work, notice, mailing, settings)
 
 

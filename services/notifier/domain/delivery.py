@@ -1,15 +1,14 @@
-"""The lifecycle of a delivery: pending until the server took it, refused it, or time ran out. Pure."""
+"""The lifecycle of a delivery: pending until the server took it, refused it, or time ran out. Pure.
+
+What is said of it is in services/notifier/domain/facts.py.
+"""
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from services.notifier.domain.notice import Notice, Recipient, Template
-from shared.contracts.change import Alert, Change, Origin
-from shared.contracts.event import Event
-from shared.contracts.notification import NotificationFailed, NotificationSent
 from shared.foundation.errors import Conflict
 
 _IDS = uuid.UUID("5e0f5b1a-6a4e-5f0e-9d5a-3d0f9f0d7c11")
@@ -97,6 +96,16 @@ Settlement = Sent | Again | GivenUp
 
 
 @dataclass(frozen=True)
+class Settled:
+    """What became of an attempt, at which address and when."""
+
+    delivery: Delivery
+    settlement: Settlement
+    address: str | None
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Patience:
     """Pauses between attempts: doubled from `first` to `longest`."""
 
@@ -109,15 +118,10 @@ class Patience:
 
 
 def settle(
-    delivery: Delivery, outcome: Outcome, *, patience: Patience, address: str | None, origin: Origin
-) -> Change[Settlement]:
-    """What becomes of a delivery after an attempt, with its fact. A pending one gives no fact."""
-    settlement = _settlement(delivery, outcome, patience=patience, now=origin.at)
-    if isinstance(settlement, Again):
-        return Change(settlement)
-    event = _event(delivery, settlement, address=address, origin=origin)
-    alerts = (_alert(delivery, settlement),) if isinstance(settlement, GivenUp) else ()
-    return Change(settlement, (event,), alerts)
+    delivery: Delivery, outcome: Outcome, *, patience: Patience, address: str | None, now: datetime
+) -> Settled:
+    """What becomes of a delivery after an attempt. Time runs out only at one: each mail gets one."""
+    return Settled(delivery, _settlement(delivery, outcome, patience=patience, now=now), address, now)
 
 
 def check_retry(state: State) -> None:
@@ -141,7 +145,6 @@ def thread_id(ticket_id: str, *, domain: str) -> str:
 
 
 def _settlement(delivery: Delivery, outcome: Outcome, *, patience: Patience, now: datetime) -> Settlement:
-    """Time runs out only at an attempt: each mail gets one."""
     if isinstance(outcome, Accepted):
         return Sent()
     if isinstance(outcome, Refused):
@@ -150,34 +153,3 @@ def _settlement(delivery: Delivery, outcome: Outcome, *, patience: Patience, now
         detail = f"given up after {delivery.attempt} attempts; the last: {outcome.detail}"
         return GivenUp(detail, outcome.code)
     return Again(now + patience.after(delivery.attempt), outcome.detail, outcome.code)
-
-
-def _event(delivery: Delivery, settlement: Sent | GivenUp, *, address: str | None, origin: Origin) -> Event:
-    again = f", tried again by {delivery.retried_by}" if delivery.retried_by else ""
-    common: dict[str, Any] = {
-        "subject": delivery.ticket_id or delivery.recipient.user_id,
-        "ticket_id": delivery.ticket_id,
-        "event_ids": delivery.event_ids,
-        "recipient": delivery.recipient.user_id,
-        "address": address,
-        "template": delivery.template.value,
-        "message_id": delivery.message_id,
-    }
-    if isinstance(settlement, Sent):
-        because = origin.because(f"the mail server took the mail{again}")
-        return NotificationSent(**common, **because.fields(), attempts=delivery.attempt)
-    because = origin.because(f"the mail could not be delivered{again}")
-    return NotificationFailed(
-        **common, **because.fields(), smtp_code=settlement.code, detail=settlement.detail
-    )
-
-
-def _alert(delivery: Delivery, settlement: GivenUp) -> Alert:
-    of_ticket = f" of ticket {delivery.ticket_id}" if delivery.ticket_id else ""
-    return Alert(
-        key=f"undeliverable_mail/{delivery.id}",
-        summary="notifier: undeliverable mail",
-        detail=f"{delivery.template}{of_ticket} to {delivery.recipient.user_id}: "
-        f"{settlement.detail}. See GET /v1/deliveries?state=failed; "
-        f"POST /v1/deliveries/{delivery.id}/retry sends it again.",
-    )

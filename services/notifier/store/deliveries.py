@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.notifier.domain.delivery import Again, Delivery, GivenUp, Sent, Settlement, State
+from services.notifier.domain.delivery import Again, Delivery, GivenUp, Sent, Settled, Settlement, State
+from services.notifier.domain.facts import alerts_of, facts_of
 from services.notifier.domain.notice import URGENT, Notice, Recipient, Template
 from services.notifier.store import notices
-from shared.contracts.change import Change
+from shared.contracts.change import Origin
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.errors import Conflict
@@ -25,15 +26,6 @@ class NewMail:
     recipient: Recipient
     message_id: str
     due_at: datetime
-
-
-@dataclass(frozen=True)
-class Settled:
-    """What became of an attempt, at which address."""
-
-    delivery: Delivery
-    change: Change[Settlement]
-    address: str | None
 
 
 @dataclass(frozen=True)
@@ -152,8 +144,11 @@ async def give_back(conn: Conn, deliveries: Sequence[Delivery]) -> None:
     )
 
 
-async def save(work: UnitOfWork, settled: Sequence[Settled], *, now: datetime) -> list[Settled]:
-    """Record what became of attempts; those whose lease was lost to another sender, whose record stands."""
+async def save(work: UnitOfWork, settled: Sequence[Settled], *, origin: Origin) -> list[Settled]:
+    """Record what became of attempts, and say it of all together.
+
+    Those whose lease was lost to another sender: that one's record stands, and it has said so.
+    """
     rows = await work.conn.fetch(
         """
         UPDATE delivery AS d
@@ -168,19 +163,18 @@ async def save(work: UnitOfWork, settled: Sequence[Settled], *, now: datetime) -
         """,
         [one.delivery.id for one in settled],
         [one.delivery.attempt for one in settled],
-        [_state_after(one.change.state).value for one in settled],
-        [one.change.state.at if isinstance(one.change.state, Again) else None for one in settled],
+        [_state_after(one.settlement).value for one in settled],
+        [one.settlement.at if isinstance(one.settlement, Again) else None for one in settled],
         [one.address for one in settled],
-        [failure.code if (failure := _failure(one.change.state)) else None for one in settled],
-        [failure.detail if (failure := _failure(one.change.state)) else "" for one in settled],
-        now,
+        [failure.code if (failure := _failure(one.settlement)) else None for one in settled],
+        [failure.detail if (failure := _failure(one.settlement)) else "" for one in settled],
+        origin.at,
     )
-    kept = {str(row["id"]) for row in rows}
-    for one in settled:
-        if one.delivery.id in kept:
-            outbox.append(work, SERVICE, *one.change.events)
-            work.alert(*one.change.alerts)
-    return [one for one in settled if one.delivery.id not in kept]
+    ours = {str(row["id"]) for row in rows}
+    kept = [one for one in settled if one.delivery.id in ours]
+    outbox.append(work, SERVICE, *facts_of(kept, origin))
+    work.alert(*alerts_of(kept))
+    return [one for one in settled if one.delivery.id not in ours]
 
 
 async def lock_state(conn: Conn, delivery_id: str) -> State | None:

@@ -51,27 +51,17 @@ async def known_ticket(conn: Conn, ticket_id: str, *, version: int) -> Ticket | 
     return None if body is None else Ticket.model_validate_json(body)
 
 
-async def add(conn: Conn, notice: Notice, *, held: bool, now: datetime) -> None:
-    """Keep a fact that is mailed; `held` when it waits for its ticket. The inbox lets each come once."""
-    event = notice.event
-    apart = notice.ticket is not None and ticket_in(event) is None
-    await conn.execute(
-        """
-        INSERT INTO notice (
-            id, event_id, ticket_id, needs, type, fact, ticket, held, happened_at, received_at
-        ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-        """,
-        notice.id,
-        notice.event_id,
-        notice.ticket_id,
-        version_needed(event),
-        event.TYPE,
-        event.model_dump_json(),
-        notice.ticket.model_dump_json() if notice.ticket and apart else None,
-        held,
-        event.at,
-        now,
-    )
+def note(work: UnitOfWork, notice: Notice, *, now: datetime) -> None:
+    """Keep a fact that is mailed, with all others of the unit; nobody looks for them before its commit.
+
+    The inbox lets each come once.
+    """
+    work.collect(_insert, _row(notice, held=False, now=now))
+
+
+async def put_aside(work: UnitOfWork, notice: Notice, *, now: datetime) -> None:
+    """Keep a fact that waits for its ticket, at once: that may come in this very unit."""
+    await _insert(work, [_row(notice, held=True, now=now)])
 
 
 async def release_held(conn: Conn, ticket: Ticket) -> list[Notice]:
@@ -131,3 +121,36 @@ def read(row: Any) -> Notice:
     if row["ticket"] is not None and ticket is None:
         ticket = Ticket.model_validate_json(row["ticket"])
     return Notice(str(row["id"]), str(row["event_id"]), event, ticket)
+
+
+def _row(notice: Notice, *, held: bool, now: datetime) -> tuple[Any, ...]:
+    event = notice.event
+    apart = notice.ticket if ticket_in(event) is None else None
+    return (
+        notice.id,
+        notice.event_id,
+        notice.ticket_id,
+        version_needed(event),
+        event.TYPE,
+        event.model_dump_json(),
+        apart.model_dump_json() if apart else None,
+        held,
+        event.at,
+        now,
+    )
+
+
+async def _insert(work: UnitOfWork, rows: Sequence[tuple[Any, ...]]) -> None:
+    await work.conn.execute(
+        """
+        INSERT INTO notice (
+            id, event_id, ticket_id, needs, type, fact, ticket, held, happened_at, received_at
+        )
+        SELECT id, event_id, ticket_id, needs, type, fact, ticket, held, happened_at, received_at
+        FROM unnest(
+            $1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::json[], $7::json[],
+            $8::boolean[], $9::timestamptz[], $10::timestamptz[]
+        ) AS new (id, event_id, ticket_id, needs, type, fact, ticket, held, happened_at, received_at)
+        """,
+        *map(list, zip(*rows, strict=True)),
+    )
