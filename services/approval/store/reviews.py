@@ -64,10 +64,7 @@ async def is_reviewed(conn: Conn, subject: ApprovalSubject) -> bool:
 
 async def lock_review(conn: Conn, review_id: str) -> Review | None:
     """The review, with its ticket's row locked: a second vote waits here and then sees the first."""
-    await conn.execute(
-        "SELECT id FROM ticket WHERE id = (SELECT ticket_id FROM review WHERE id = $1) FOR UPDATE", review_id
-    )
-    whole = await conn.fetchval("SELECT whole FROM whole_review WHERE id = $1", review_id)
+    whole = await conn.fetchval("SELECT whole FROM locked_review($1)", review_id)
     return None if whole is None else Review.model_validate(whole)
 
 
