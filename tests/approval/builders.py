@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from services.approval.domain.lifecycle import open_review
+from services.approval.domain.lifecycle import open_review, open_stage
 from services.approval.domain.review import Background, Electorate, Review
 from services.approval.domain.votes import Ballot, Verdict, vote
 from shared.contracts.approval import Stage
@@ -191,16 +191,23 @@ def opened(
     at: datetime = NOW,
 ) -> Change[Review]:
     of = of or ticket()
-    return open_review(
+    begun = open_review(
         extension_subject(of) if of.extensions else of.subject_of(of.targets[0]),
         RuleChoice(stages=tuple(stages), auto_approved_by=auto),
         people,
-        Background(other_grants=2, earlier_rejections=1),
         review_id=new_id(),
         ticket_version=of.version,
         revisions=Revisions(rules=3),
         origin=origin(at),
     )
+    return next_stage(begun, people, at=at)
+
+
+def next_stage(change: Change[Review], people: Electorate, *, at: datetime = NOW) -> Change[Review]:
+    """The stage opened that has to be, as every command does after a step."""
+    number = change.state.stage_to_open(people)
+    known = Background(other_grants=2, earlier_rejections=1)
+    return open_stage(change, number, people, known, origin(at)) if number else change
 
 
 ALLOWED = Answer(allowed=True, code="ALLOW", rules=("rule/prod",), proof=("rule/prod allow group:x",))
@@ -220,11 +227,11 @@ def cast(
     """A vote, with the policy's answer following from the electorate unless given."""
     eligible = 0 < review.stage <= len(people) and person(name) in people[review.stage - 1]
     said = comment if comment is not None else ("not now" if verdict == "reject" else "")
-    return vote(
+    counted = vote(
         review,
         Ballot(new_id(), person(name), verdict, said, Revisions(rules=3)),
         answer or (ALLOWED if eligible else REFUSED),
         people,
-        Background(),
         origin(at),
     )
+    return next_stage(counted, people, at=at)

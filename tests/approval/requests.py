@@ -64,7 +64,7 @@ class Desk:
         self, who: str | None, review_id: str, verdict: str = "approve", comment: str = "", **headers: str
     ) -> Response:
         """Vote; on the version that is there now unless `If_Match` says otherwise (empty: no header)."""
-        sent = {"If_Match": await self.version(review_id)} | headers
+        sent = headers if "If_Match" in headers else headers | {"If_Match": await self.version(review_id)}
         async with api(self.service, self._issuer, who) as client:
             return await client.post(
                 f"/v1/reviews/{review_id}/decisions",

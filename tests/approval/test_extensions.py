@@ -300,6 +300,26 @@ async def test_extension_approved_moves_the_end_of_the_live_grants(desk: Desk, s
     assert await ends(service) == [3 * HOUR, 3 * HOUR]
 
 
+async def test_grants_approved_by_votes_are_live_until_their_end_and_until_the_later_one(
+    desk: Desk, service: Service
+) -> None:
+    """Bob's and eve's on production: each is one that the next approver is told about."""
+    of = ticket(beneficiaries=("bob", "eve"))
+    (review,) = await desk.submitted(of)
+    await approve(desk, review)
+    rows = await service.context.pool.fetch("SELECT grant_id, review_id, beneficiary FROM live_grant")
+    assert {tuple(row) for row in rows} == {(one.id, review.id, one.beneficiary) for one in of.grants}
+    assert await ends(service) == [HOUR, HOUR]
+    await approve(desk, await reviewed(desk, wanted(hours=3, of=of)))
+    assert await ends(service) == [3 * HOUR, 3 * HOUR]
+
+
+async def approve(desk: Desk, review: Review) -> None:
+    for who in ("carl", "dora"):
+        answer = await desk.decide(who, review.id)
+    assert answer.json()["state"] == "approved"
+
+
 async def test_extension_approved_does_not_bring_a_stopped_grant_back(desk: Desk, service: Service) -> None:
     of = ticket(target(org.D, org.READ), beneficiaries=("ann", "eve"))
     await desk.submitted(of)

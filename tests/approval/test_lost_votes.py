@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from services.approval.background import refresh_reviews
-from services.approval.domain.review import Background, Review, ReviewState
-from services.approval.domain.votes import open_next_stage
+from services.approval.domain.review import Review, ReviewState
+from services.approval.domain.votes import approve_complete
 from shared.contracts.approval import ReviewApproved, ReviewFact, ReviewStageOpened
 from shared.contracts.change import Change
 from shared.contracts.event import Revisions
@@ -17,6 +17,7 @@ from tests.approval.builders import (
     CARLS,
     cast,
     electorate,
+    next_stage,
     opened,
     origin,
     put_documents,
@@ -34,7 +35,8 @@ CARL_LEFT = electorate(("cora",), ("dora", "eve"))
 
 def follow(change: Change[Review], people: Any) -> Change[Review]:
     """What a refresh does once the documents say this."""
-    return open_next_stage(Change(change.state), people, Background(), origin(), revisions=Revisions())
+    decided = approve_complete(Change(change.state), people, origin(), revisions=Revisions())
+    return next_stage(decided, people)
 
 
 # the pure domain

@@ -120,6 +120,22 @@ async def test_database_counts_voter_and_whom_they_acted_for_once(
             await reviews.save(work, seen, with_vote(seen, voter, acting_for=acting_for))
 
 
+@pytest.mark.parametrize(
+    ("voter", "acting_for", "refused"),
+    [("cora", None, Conflict), ("carl", "cora", Conflict), ("dora", "cora", Conflict), ("carl", None, Bug)],
+)
+async def test_save_of_a_vote_on_what_another_has_voted_on_since_says_who_counts_twice_or_that_it_is_a_bug(
+    desk: Desk, voter: str, acting_for: str | None, refused: type[Exception]
+) -> None:
+    """Both would be the review's first vote: whose vote is a second one hears that, and nothing of a bug."""
+    (seen,) = await desk.submitted()
+    async with desk.service.context.unit_of_work() as work:
+        await reviews.save(work, seen, with_vote(seen, "cora"))
+    async with desk.service.context.unit_of_work() as work:
+        with pytest.raises(refused):
+            await reviews.save(work, seen, with_vote(seen, voter, acting_for=acting_for))
+
+
 async def test_vote_for_somebody_is_a_row_for_each_of_them(desk: Desk, service: Service) -> None:
     (seen,) = await desk.submitted()
     change = with_vote(seen, "carl", acting_for="cora")
@@ -128,6 +144,25 @@ async def test_vote_for_somebody_is_a_row_for_each_of_them(desk: Desk, service: 
     rows = await service.context.pool.fetch("SELECT person, vote_id FROM review_voter ORDER BY person")
     (vote,) = change.state.votes
     assert [tuple(row) for row in rows] == [(org.user_id("carl"), vote.id), (org.user_id("cora"), vote.id)]
+
+
+@pytest.mark.parametrize("closes", [False, True])
+async def test_who_votes_without_having_been_written_down_has_to_do_with_the_review_as_it_is_then(
+    desk: Desk, service: Service, *, closes: bool
+) -> None:
+    """Dora for eve, of whom neither was named as an approver of the open stage."""
+    (seen,) = await desk.submitted()
+    change = with_vote(seen, "dora", acting_for="eve")
+    if closes:
+        change = void(change, origin())
+    async with service.context.unit_of_work() as work:
+        await reviews.save(work, seen, change)
+    rows = await service.context.pool.fetch(
+        "SELECT user_id, waits, state FROM review_person WHERE user_id = ANY ($1) ORDER BY user_id",
+        [org.user_id("dora"), org.user_id("eve")],
+    )
+    state = "voided" if closes else "open"
+    assert [tuple(row) for row in rows] == [(org.user_id(name), False, state) for name in ("dora", "eve")]
 
 
 async def test_database_refuses_a_second_open_review_of_a_subject_by_itself(desk: Desk) -> None:

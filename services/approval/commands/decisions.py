@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from services.approval.commands.stages import open_next_stage
 from services.approval.domain import eligibility
 from services.approval.domain.lifecycle import outdated
 from services.approval.domain.review import Review
 from services.approval.domain.votes import Ballot, Verdict, guard, verb_now, vote
-from services.approval.store import history, reviews
+from services.approval.store import reviews
 from shared.context import Context
 from shared.contracts.change import Origin
 from shared.contracts.event import Revisions
@@ -40,16 +41,17 @@ async def decide(
     review = _visible(snapshot, caller, found, origin)
     guard(review, caller.user_id, origin.at)
     _check_rules(context, snapshot, review)
-    change = vote(
+    electorate = eligibility.electorate_of(snapshot, review.stages, review.subject, origin.at)
+    counted = vote(
         review,
         _ballot(caller, decision, snapshot.revisions),
         eligibility.ask(snapshot, review, caller.user_id, origin.at),
-        eligibility.electorate_of(snapshot, review.stages, review.subject, origin.at),
-        await history.load(work.conn, review.subject, now=origin.at),
+        electorate,
         origin,
     )
     # Last, as RFC 9110 (13.2.1) has it: what would be refused anyway is refused with its own reason.
     _check_version(review, decision)
+    change = await open_next_stage(work, counted, electorate, origin)
     await reviews.save(work, review, change)
     return change.state
 

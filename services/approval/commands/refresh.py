@@ -7,11 +7,12 @@ services/approval/background.py says when.
 from collections.abc import Collection
 
 from services.approval.commands.reviews import begin_review
+from services.approval.commands.stages import open_next_stage
 from services.approval.domain import eligibility
 from services.approval.domain.lifecycle import note_electorate, outdated, void
 from services.approval.domain.review import Electorate, Review
-from services.approval.domain.votes import open_next_stage
-from services.approval.store import history, reviews
+from services.approval.domain.votes import approve_complete
+from services.approval.store import reviews
 from shared.context import Context
 from shared.contracts.change import Change, Origin
 from shared.database.unit_of_work import UnitOfWork
@@ -41,10 +42,8 @@ async def _reopen(work: UnitOfWork, snapshot: Snapshot, review: Review, origin: 
 async def _follow_electorate(work: UnitOfWork, snapshot: Snapshot, review: Review, origin: Origin) -> None:
     """A stage lacks a vote that it had, or has it back: the first that lacks any is the open one."""
     electorate = eligibility.electorate_of(snapshot, review.stages, review.subject, origin.at)
-    moved = Change(review)
-    if review.waiting_stage(electorate) != review.stage:
-        known = await history.load(work.conn, review.subject, now=origin.at)
-        moved = open_next_stage(moved, electorate, known, origin, revisions=snapshot.revisions)
+    decided = approve_complete(Change(review), electorate, origin, revisions=snapshot.revisions)
+    moved = await open_next_stage(work, decided, electorate, origin)
     change = note_electorate(moved, electorate, origin)
     await reviews.save(work, review, change)
     if change.state.waits(origin.at):

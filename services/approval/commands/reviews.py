@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
 
+from services.approval.commands.stages import open_next_stage
 from services.approval.domain import eligibility
 from services.approval.domain.lifecycle import open_review, void
 from services.approval.domain.stops import Stops
@@ -111,17 +112,17 @@ async def begin_review(
 ) -> None:
     """Open one review on the documents as they are now. Needs the ticket's lock."""
     choice = eligibility.rules_now(snapshot, subject)
-    change = open_review(
+    electorate = eligibility.electorate_of(snapshot, choice.stages, subject, origin.at)
+    begun = open_review(
         subject,
         choice,
-        eligibility.electorate_of(snapshot, choice.stages, subject, origin.at),
-        await history.load(work.conn, subject, now=origin.at),
+        electorate,
         review_id=new_id(),
         ticket_version=ticket_version,
         revisions=snapshot.revisions,
         origin=origin,
     )
-    await reviews.add(work, change)
+    await reviews.add(work, await open_next_stage(work, begun, electorate, origin))
 
 
 async def stop_reviews(context: Context, work: UnitOfWork, received: Received[StopFact], *, why: str) -> None:

@@ -39,14 +39,16 @@ def open_review(
     subject: ApprovalSubject,
     choice: RuleChoice,
     electorate: Electorate,
-    background: Background,
     *,
     review_id: str,
     ticket_version: int,
     revisions: Revisions,
     origin: Origin,
 ) -> Change[Review]:
-    """Begin a review with the stages frozen; without rule, people or time it closes at once."""
+    """Begin a review with the stages frozen; without rule, people or time it closes at once.
+
+    One that has to be voted on still has no stage open.
+    """
     review = Review(
         id=review_id,
         subject=subject,
@@ -67,8 +69,7 @@ def open_review(
     if not review.can_be_filled(electorate):
         why = "not every stage can be filled by distinct people who are not party to the ticket"
         return reject(change, origin.because(why), code=RejectionCode.UNAPPROVABLE)
-    opened = _emit_opened(change, origin.because(f"{len(choice.stages)} stage(s) have to approve"))
-    return open_stage(opened, 1, electorate, background, origin)
+    return _emit_opened(change, origin.because(f"{len(choice.stages)} stage(s) have to approve"))
 
 
 def open_stage(

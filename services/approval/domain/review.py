@@ -116,6 +116,17 @@ class Review(Contract):
         numbered = enumerate(zip(self.stages, self.approvals(electorate), strict=True), start=1)
         return next((number for number, (stage, given) in numbered if given < stage.needed), None)
 
+    def stage_to_open(self, electorate: Electorate) -> int | None:
+        """The stage that has to wait for votes and does not yet; None when it does, or nothing is missing.
+
+        An earlier stage lacks approvals again once who gave them may no longer: its votes are kept, and
+        others have to give those that are missing.
+        """
+        if self.state is not ReviewState.OPEN:
+            return None
+        waiting = self.waiting_stage(electorate)
+        return None if waiting == self.stage else waiting
+
     def deciders(self, electorate: Electorate) -> tuple[Person, ...]:
         """Who may still vote in the open stage."""
         used_up = self.used_up

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from services.approval.domain.lifecycle import approve, emit, open_stage, reject
-from services.approval.domain.review import Background, Electorate, Review, ReviewState
+from services.approval.domain.lifecycle import approve, emit, reject
+from services.approval.domain.review import Electorate, Review, ReviewState
 from shared.contracts.approval import RejectionCode, ReviewDecided, Vote
 from shared.contracts.change import Change, Origin
 from shared.contracts.event import Revisions
@@ -64,11 +64,11 @@ def vote(
     ballot: Ballot,
     answer: Answer,
     electorate: Electorate,
-    background: Background,
     origin: Origin,
 ) -> Change[Review]:
     """Count a vote in the open stage. Raises what the guards, the policy or the review's need of people say.
 
+    The review is decided then, or waits: `Review.stage_to_open` says whether for votes in another stage.
     `answer` is the policy's to `verb_now(review)` for this voter; its rows become the vote's proof.
     """
     guard(review, ballot.voter.user_id, origin.at)
@@ -81,30 +81,18 @@ def vote(
     change = emit(Change(counted), ReviewDecided, origin.because(why), vote=counted.votes[-1])
     if counted.given(review.stage, "reject") >= review.stages[review.stage - 1].denials:
         return reject(change, origin.because(ballot.comment), code=RejectionCode.REJECTED)
-    return open_next_stage(change, electorate, background, origin, revisions=ballot.revisions)
+    return approve_complete(change, electorate, origin, revisions=ballot.revisions)
 
 
-def open_next_stage(
-    change: Change[Review],
-    electorate: Electorate,
-    background: Background,
-    origin: Origin,
-    *,
-    revisions: Revisions,
+def approve_complete(
+    change: Change[Review], electorate: Electorate, origin: Origin, *, revisions: Revisions
 ) -> Change[Review]:
-    """Open the first stage that lacks approvals, or approve where none does; nothing if it is open already.
-
-    An earlier stage lacks approvals again once who gave them may no longer: its votes are kept, and others
-    have to give those that are missing.
-    """
+    """Approve where no stage lacks approvals; nothing otherwise."""
     review = change.state
-    waiting = review.waiting_stage(electorate)
-    if waiting is None:
-        because = origin.because("every stage has the approvals it needs")
-        return approve(change, because, votes=review.counting(electorate), revisions=revisions)
-    if waiting == review.stage:
+    if review.waiting_stage(electorate) is not None:
         return change
-    return open_stage(change, waiting, electorate, background, origin)
+    because = origin.because("every stage has the approvals it needs")
+    return approve(change, because, votes=review.counting(electorate), revisions=revisions)
 
 
 def _guard_state(review: Review, now: datetime) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from services.approval.domain.review import Background, Review
 from shared.contracts.approval import EarlierRejection, OtherGrant
 from shared.contracts.people import Person
-from shared.contracts.subject import ApprovalSubject, SubjectKind
+from shared.contracts.subject import ApprovalSubject, SubjectGrant, SubjectKind
 from shared.database.pool import Conn
 
 MOST_LISTED: Final = 5
@@ -27,29 +27,41 @@ async def load(conn: Conn, subject: ApprovalSubject, *, now: datetime) -> Backgr
     )
 
 
+def new_grants(review: Review) -> tuple[SubjectGrant, ...]:
+    """Grants that go live with this review: none unless it was approved; those of an extension are live."""
+    new = review.approved_window is not None and review.subject.kind is not SubjectKind.EXTENSION
+    return review.subject.grants if new else ()
+
+
 async def add_live_grants(conn: Conn, review: Review) -> None:
-    """Write down the grants of a review that was approved, or their later end; nothing for any other."""
-    if review.approved_window is None:
+    """Write down the grants of a review that was approved as it opened; later its closing does."""
+    grants = new_grants(review)
+    if review.approved_window is None or not grants:
         return
-    ends_at, grants = review.approved_window.ends_at, review.subject.grants
-    if review.subject.kind is SubjectKind.EXTENSION:
-        await _move_ends(conn, [grant.id for grant in grants], ends_at)
-        return
-    await conn.executemany(
+    await conn.execute(
         """
-        INSERT INTO live_grant (grant_id, review_id, beneficiary, ends_at) VALUES ($1, $2, $3, $4)
+        INSERT INTO live_grant (grant_id, review_id, beneficiary, ends_at)
+        SELECT id, $1, beneficiary, $2 FROM unnest($3::text[], $4::text[]) AS granted (id, beneficiary)
         ON CONFLICT (grant_id) DO NOTHING
         """,
-        [(grant.id, review.id, grant.beneficiary, ends_at) for grant in grants],
+        review.id,
+        review.approved_window.ends_at,
+        [grant.id for grant in grants],
+        [grant.beneficiary for grant in grants],
     )
 
 
-async def _move_ends(conn: Conn, grant_ids: Collection[str], ends_at: datetime) -> None:
-    """Only of grants that are there: one that was stopped does not come back."""
+async def move_ends(conn: Conn, review: Review) -> None:
+    """Write down the later end of grants whose extension was approved; nothing for any other review.
+
+    Only of grants that are there: one that was stopped does not come back.
+    """
+    if review.approved_window is None or review.subject.kind is not SubjectKind.EXTENSION:
+        return
     await conn.execute(
         "UPDATE live_grant SET ends_at = $2 WHERE grant_id = ANY($1) AND ends_at < $2",
-        list(grant_ids),
-        ends_at,
+        [grant.id for grant in review.subject.grants],
+        review.approved_window.ends_at,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from services.approval.domain.review import Review, ReviewState, people_of
+from services.approval.domain.review import Review, people_of
 from services.approval.store import history
 from shared.contracts.approval import ReviewFact, ReviewStageOpened, Vote
 from shared.contracts.change import Change
@@ -64,10 +64,7 @@ async def is_reviewed(conn: Conn, subject: ApprovalSubject) -> bool:
 
 async def lock_review(conn: Conn, review_id: str) -> Review | None:
     """The review, with its ticket's row locked: a second vote waits here and then sees the first."""
-    await conn.execute(
-        "SELECT id FROM ticket WHERE id = (SELECT ticket_id FROM review WHERE id = $1) FOR UPDATE", review_id
-    )
-    whole = await conn.fetchval("SELECT whole FROM whole_review WHERE id = $1", review_id)
+    whole = await conn.fetchval("SELECT whole FROM locked_review($1)", review_id)
     return None if whole is None else Review.model_validate(whole)
 
 
@@ -119,6 +116,7 @@ async def add(work: UnitOfWork, change: Change[Review]) -> None:
     await _insert_review(work.conn, review)
     await _add_people(work.conn, review, review.subject.parties)
     await history.add_live_grants(work.conn, review)
+    await history.move_ends(work.conn, review)
     await _publish(work, change)
 
 
@@ -133,7 +131,7 @@ async def save(work: UnitOfWork, before: Review, change: Change[Review]) -> None
         for number, vote in enumerate(review.votes[len(before.votes) :], start=len(before.votes) + 1):
             await _add_vote(work.conn, review, number, vote)
         await _update_review(work.conn, before, review)
-        await history.add_live_grants(work.conn, review)
+        await history.move_ends(work.conn, review)
     await _publish(work, change)
 
 
@@ -143,12 +141,10 @@ async def replace_approvers(conn: Conn, review_id: str, user_ids: Collection[str
     Only rows that differ are written.
     """
     await conn.execute(
-        "UPDATE review_person SET waits = false WHERE review_id = $1 AND waits AND user_id <> ALL ($2)",
-        review_id,
-        list(user_ids),
-    )
-    await conn.execute(
         """
+        WITH others AS (
+            UPDATE review_person SET waits = false WHERE review_id = $1 AND waits AND user_id <> ALL ($2)
+        )
         INSERT INTO review_person AS known (user_id, review_id, waits)
         SELECT user_id, $1, true FROM unnest($2::text[]) AS user_id ORDER BY user_id
         ON CONFLICT (user_id, review_id) DO UPDATE SET waits = true WHERE NOT known.waits
@@ -212,8 +208,21 @@ async def _insert_review(conn: Conn, review: Review) -> None:
 
 
 async def _update_review(conn: Conn, before: Review, review: Review) -> None:
+    """The review, and where it is closed what hangs on that: nobody waits for it, and its grants begin.
+
+    The row of a voter has to be there already: the parts of one statement see nothing of each other.
+    """
+    grants = history.new_grants(review)
     status = await conn.execute(
         """
+        WITH people AS (
+            UPDATE review_person SET state = $3, waits = false WHERE review_id = $1 AND $3 <> 'open'
+        ), grants AS (
+            INSERT INTO live_grant (grant_id, review_id, beneficiary, ends_at)
+            SELECT id, $1, beneficiary, $11
+            FROM unnest($12::text[], $13::text[]) AS granted (id, beneficiary)
+            ON CONFLICT (grant_id) DO NOTHING
+        )
         UPDATE review SET state = $3, version = $4, stage = $5, code = $6, approved_window = $7,
             content_hash = $8, closed_at = $9, unapprovable_since = $10
         WHERE id = $1 AND version = $2 AND state = 'open'
@@ -228,37 +237,54 @@ async def _update_review(conn: Conn, before: Review, review: Review) -> None:
         review.content_hash,
         review.closed_at,
         review.unapprovable_since,
+        review.approved_window.ends_at if review.approved_window else None,
+        [grant.id for grant in grants],
+        [grant.beneficiary for grant in grants],
     )
     if status != "UPDATE 1":
-        raise Bug(
-            f"review {review.id} changed under its ticket's lock: this is a bug", code="review_lock_missed"
-        )
-    if review.state is not ReviewState.OPEN:
-        await conn.execute(
-            "UPDATE review_person SET state = $2, waits = false WHERE review_id = $1", review.id, review.state
-        )
+        raise _lock_missed(review)
 
 
 async def _add_vote(conn: Conn, review: Review, number: int, vote: Vote) -> None:
-    """First the people whom it uses up, so that the key that says "each of them once" is what answers."""
+    """A vote, whom it uses up, and that they have to do with the review.
+
+    The vote's own row asks for all of whom it uses up, so that those are written first: of two keys that say
+    no the one that says "each of them once" is to answer.
+    """
     try:
-        await conn.executemany(
-            "INSERT INTO review_voter (review_id, person, vote_id) VALUES ($1, $2, $3)",
-            [(review.id, person, vote.id) for person in sorted(people_of(vote))],
+        await conn.execute(
+            """
+            WITH used_up AS (
+                INSERT INTO review_voter (review_id, person, vote_id)
+                SELECT $1, person, $2 FROM unnest($3::text[]) AS person ORDER BY person
+                RETURNING person
+            ), known AS (
+                INSERT INTO review_person (user_id, review_id, waits)
+                SELECT person, $1, false FROM used_up
+                ON CONFLICT (user_id, review_id) DO NOTHING
+            )
+            INSERT INTO vote (id, review_id, number, body, at)
+            SELECT $2, $1, $4, $5, $6 WHERE (SELECT count(*) FROM used_up) > 0
+            """,
+            review.id,
+            vote.id,
+            people_of(vote),
+            number,
+            _json(vote),
+            vote.at,
         )
-    except asyncpg.UniqueViolationError:
+    except asyncpg.UniqueViolationError as error:
+        if error.table_name != "review_voter":
+            raise _lock_missed(review) from error
         raise Conflict(
             "this person has voted in this review already; a person counts once, over all its stages",
             code="already_acted",
         ) from None
-    await _add_people(conn, review, people_of(vote))
-    await conn.execute(
-        "INSERT INTO vote (id, review_id, number, body, at) VALUES ($1, $2, $3, $4, $5)",
-        vote.id,
-        review.id,
-        number,
-        _json(vote),
-        vote.at,
+
+
+def _lock_missed(review: Review) -> Bug:
+    return Bug(
+        f"review {review.id} changed under its ticket's lock: this is a bug", code="review_lock_missed"
     )
 
 
