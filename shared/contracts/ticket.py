@@ -9,6 +9,7 @@ from pydantic import AwareDatetime
 from shared.contracts.approval import ExtensionEnd
 from shared.contracts.description import Description
 from shared.contracts.event import About, Contract, Event, Revisions
+from shared.contracts.extension import Extension
 from shared.contracts.people import Person
 from shared.contracts.subject import ApprovalSubject, SubjectGrant, SubjectKind
 from shared.contracts.windows import Window, WindowAsked
@@ -116,43 +117,6 @@ class Grant(Contract):
     def is_live(self) -> bool:
         """Approved, and not at an end."""
         return self.state is not None and self.state not in FINAL_STATES
-
-
-class ExtensionState(Word):
-    PENDING = "pending"
-    APPROVED = "approved"
-    """And not carried out yet."""
-    EXTENDED = "extended"
-    """The end of at least one grant has moved."""
-    REJECTED = "rejected"
-    TIMED_OUT = "timed_out"
-    """Nobody decided while the access lasted; it ended as planned."""
-    WITHDRAWN = "withdrawn"
-    """Dropped, or the access was stopped."""
-    FAILED = "failed"
-    """Approved, and no end could be moved; `code` says why."""
-
-
-class Extension(Contract):
-    """A later end that was asked for while access is live. Its id is its approval subject's."""
-
-    id: str
-    target_id: str
-    revision: int
-    grants: tuple[str, ...]
-    """Ids of the grants whose end is to move."""
-    requested_by: Person
-    ends_at: AwareDatetime
-    """The end that is asked for."""
-    reason: str
-    submitted_at: AwareDatetime
-    expires_at: AwareDatetime
-    """The end as it is: without an answer by then access ends as planned."""
-    state: ExtensionState = ExtensionState.PENDING
-    code: str | None = None
-    window: Window | None = None
-    """From the first start to the new end, as approved; absent before."""
-    decided_at: AwareDatetime | None = None
 
 
 class Part(NamedTuple):

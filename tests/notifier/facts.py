@@ -6,6 +6,7 @@ from typing import Any
 from services.notifier.domain.notice import TABLE
 from shared.contracts import access, approval, ticket
 from shared.contracts.event import Actor, Event
+from shared.contracts.extension import Extension
 from shared.contracts.identity import IdentityFact
 from shared.contracts.people import Person
 from shared.contracts.stop import StopFact
@@ -77,7 +78,7 @@ def a_ticket(**changes: Any) -> ticket.Ticket:
 def extended_ticket(**changes: Any) -> ticket.Ticket:
     """Ann's access is live from ten until eleven; at half past ten ann asks for it until noon."""
     window = Window(starts_at=NOW + HOUR, ends_at=NOW + 2 * HOUR)
-    asked = ticket.Extension(
+    asked = Extension(
         id=EXTENSION,
         target_id=TARGET,
         revision=1,

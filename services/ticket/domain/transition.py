@@ -10,17 +10,9 @@ from typing import Any, TypeVar
 from services.ticket.domain.display import display_state
 from shared.contracts.access import EndCause
 from shared.contracts.change import Change, Origin
+from shared.contracts.extension import Extension
 from shared.contracts.stop import StopFact, StoppedTarget
-from shared.contracts.ticket import (
-    Extension,
-    Grant,
-    GrantState,
-    Part,
-    Target,
-    TargetState,
-    Ticket,
-    TicketFact,
-)
+from shared.contracts.ticket import Grant, GrantState, Part, Target, TargetState, Ticket, TicketFact
 
 PartT = TypeVar("PartT", Target, Grant, Extension)
 
