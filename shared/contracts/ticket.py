@@ -180,6 +180,25 @@ class Ticket(Description):
             holders=tuple(person for person in self.beneficiaries if person.user_id in whose),
         )
 
+    def as_told(self, target_ids: Collection[str], grant_ids: Collection[str]) -> "Ticket":
+        """What a fact about these carries of it: an excerpt, and all where none is named."""
+        if not target_ids and not grant_ids:
+            return self
+        return self.excerpt([target.id for target in self.part(target_ids, grant_ids).targets])
+
+    def excerpt(self, target_ids: Collection[str]) -> "Ticket":
+        """Its head, and of the rest these targets only, each with all its grants and extensions.
+
+        So what is asked about one of these targets has the same answer as of the whole ticket.
+        """
+        return self.model_copy(
+            update={
+                "targets": tuple(target for target in self.targets if target.id in target_ids),
+                "grants": tuple(grant for grant in self.grants if grant.target_id in target_ids),
+                "extensions": tuple(one for one in self.extensions if one.target_id in target_ids),
+            }
+        )
+
     @property
     def last_end(self) -> datetime:
         """None of its access, as it is asked for or approved by now, ends later than this."""

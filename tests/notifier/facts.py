@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.notifier.domain.notice import TABLE
+from services.notifier.domain.known import KnownTicket
+from services.notifier.domain.notice import TABLE, Notice, known_for
 from shared.contracts import access, approval, ticket
 from shared.contracts.event import Actor, Event
 from shared.contracts.extension import Extension
@@ -136,7 +137,7 @@ def ticket_fact(
         "actor": BOB,
         "why": "asked for",
         "at": at,
-        "ticket": whole,
+        "ticket": whole.as_told(fields.get("target_ids", ()), fields.get("grant_ids", ())),
     }
     return cls(**(known | fields))
 
@@ -200,6 +201,12 @@ def stage_opened(**fields: Any) -> approval.ReviewStageOpened:
         "earlier_rejections": 2,
     }
     return approval.ReviewStageOpened(**(known | fields))
+
+
+def notice(event: Event, known: ticket.Ticket | None, number: int = 0) -> Notice:
+    """The fact as it is kept where that is known of its ticket, or less."""
+    found = KnownTicket.by(known) if known else None
+    return Notice(f"n{number}", f"event-{number}", event, known_for(event, found))
 
 
 def fact_of_table(event: type[Event]) -> Event:

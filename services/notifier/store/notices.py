@@ -5,15 +5,18 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from services.notifier.domain.notice import Notice, needed_until, ticket_in, version_needed
+from pydantic import TypeAdapter
+
+from services.notifier.domain.known import KnownTicket, needed_until
+from services.notifier.domain.notice import Notice
 from shared.contracts.registry import EVENTS
-from shared.contracts.ticket import Ticket
 from shared.database.locks import lock_name
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 
 TICKETS: Final = 7303
 """The space of the names that lock a ticket."""
+_KNOWN: Final = TypeAdapter(KnownTicket)
 
 
 async def lock_ticket(work: UnitOfWork, ticket_id: str) -> None:
@@ -25,70 +28,69 @@ async def lock_ticket(work: UnitOfWork, ticket_id: str) -> None:
     await lock_name(work, ticket_id, space=TICKETS)
 
 
-async def save_ticket(conn: Conn, ticket: Ticket, *, now: datetime) -> None:
-    """Keep the ticket if it is newer than what is known."""
+async def save_ticket(conn: Conn, known: KnownTicket, *, now: datetime) -> None:
+    """Keep what is known of a ticket by now, under its lock."""
     await conn.execute(
         """
-        INSERT INTO known_ticket (id, version, body, learned_at, needed_until) VALUES ($1, $2, $3, $4, $5)
+        INSERT INTO known_ticket (id, body, learned_at, needed_until) VALUES ($1, $2, $3, $4)
         ON CONFLICT (id) DO UPDATE
-        SET version = excluded.version, body = excluded.body, learned_at = excluded.learned_at,
-            needed_until = excluded.needed_until
-        WHERE known_ticket.version < excluded.version
+        SET body = excluded.body, learned_at = excluded.learned_at, needed_until = excluded.needed_until
         """,
-        ticket.id,
-        ticket.version,
-        ticket.model_dump_json(),
+        known.ticket.id,
+        _json(known),
         now,
-        needed_until(ticket),
+        needed_until(known.ticket),
     )
 
 
-async def known_ticket(conn: Conn, ticket_id: str, *, version: int) -> Ticket | None:
-    """The ticket in that version or a later one; None while it is not known."""
-    body = await conn.fetchval(
-        "SELECT body FROM known_ticket WHERE id = $1 AND version >= $2", ticket_id, version
-    )
-    return None if body is None else Ticket.model_validate_json(body)
+async def known_ticket(conn: Conn, ticket_id: str) -> KnownTicket | None:
+    """What is known of the ticket; None before any fact of it came."""
+    body = await conn.fetchval("SELECT body FROM known_ticket WHERE id = $1", ticket_id)
+    return None if body is None else _KNOWN.validate_json(body)
 
 
 async def add(conn: Conn, notice: Notice, *, held: bool, now: datetime) -> None:
     """Keep a fact that is mailed; `held` when it waits for its ticket. The inbox lets each come once."""
     event = notice.event
-    apart = notice.ticket is not None and ticket_in(event) is None
     await conn.execute(
         """
-        INSERT INTO notice (
-            id, event_id, ticket_id, needs, type, fact, ticket, held, happened_at, received_at
-        ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        INSERT INTO notice (id, event_id, ticket_id, type, fact, ticket, held, happened_at, received_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
         """,
         notice.id,
         notice.event_id,
         notice.ticket_id,
-        version_needed(event),
         event.TYPE,
         event.model_dump_json(),
-        notice.ticket.model_dump_json() if notice.ticket and apart else None,
+        _json(notice.known),
         held,
         event.at,
         now,
     )
 
 
-async def release_held(conn: Conn, ticket: Ticket) -> list[Notice]:
-    """The facts that waited for this version of the ticket, now with it, in the order in which they came."""
+async def held_about(conn: Conn, ticket_id: str) -> list[Notice]:
+    """The facts that wait for more of the ticket, in the order in which they came."""
     rows = await conn.fetch(
         """
-        WITH released AS (
-            UPDATE notice SET held = false, ticket = $2 WHERE ticket_id = $1 AND held AND needs <= $3
-            RETURNING id, event_id, type, fact, ticket, received_at
-        )
-        SELECT id, event_id, type, fact, ticket FROM released ORDER BY received_at, id
+        SELECT id, event_id, type, fact, ticket FROM notice WHERE ticket_id = $1 AND held
+        ORDER BY received_at, id
         """,
-        ticket.id,
-        ticket.model_dump_json(),
-        ticket.version,
+        ticket_id,
     )
     return [read(row) for row in rows]
+
+
+async def release(conn: Conn, waited: Sequence[Notice]) -> None:
+    """They wait no longer, and are kept with what is known by now."""
+    await conn.execute(
+        """
+        UPDATE notice AS n SET held = false, ticket = given.ticket::json
+        FROM unnest($1::uuid[], $2::text[]) AS given (id, ticket) WHERE n.id = given.id
+        """,
+        [notice.id for notice in waited],
+        [_json(notice.known) for notice in waited],
+    )
 
 
 async def take_overdue(conn: Conn, *, received_before: datetime) -> list[Notice]:
@@ -125,9 +127,11 @@ async def of_deliveries(conn: Conn, delivery_ids: Sequence[UUID]) -> dict[UUID, 
 
 
 def read(row: Any) -> Notice:
-    """A row as a notice; facts of the ticket service have their ticket inside."""
+    """A row as a notice."""
     event = EVENTS[row["type"]].model_validate_json(row["fact"])
-    ticket = ticket_in(event)
-    if row["ticket"] is not None and ticket is None:
-        ticket = Ticket.model_validate_json(row["ticket"])
-    return Notice(str(row["id"]), str(row["event_id"]), event, ticket)
+    known = None if row["ticket"] is None else _KNOWN.validate_json(row["ticket"])
+    return Notice(str(row["id"]), str(row["event_id"]), event, known)
+
+
+def _json(known: KnownTicket | None) -> str | None:
+    return None if known is None else _KNOWN.dump_json(known).decode()
