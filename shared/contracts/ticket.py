@@ -1,4 +1,4 @@
-"""Facts of the ticket service: one ticket's life, each fact with the whole ticket as it then was."""
+"""Facts of the ticket service: one ticket's life, each fact with what it is about as that then was."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
@@ -134,7 +134,7 @@ class Part(NamedTuple):
 
 
 class Ticket(Description):
-    """One request, whole."""
+    """One request: whole where it is kept, and in facts an excerpt of it."""
 
     id: str
     instance: str
@@ -293,6 +293,8 @@ class TicketFact(Event):
     """
 
     ticket: Ticket
+    """As it was after this: its head, and of the rest only the targets that this is about, each with all its
+    grants and extensions. Whole where no target and no grant is named."""
     target_ids: tuple[str, ...] = ()
     grant_ids: tuple[str, ...] = ()
 
