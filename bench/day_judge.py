@@ -9,6 +9,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -174,17 +175,24 @@ async def _judge_fold(
             verdict.complain("unfinished", f"ticket {ticket_id}: grants {live} have not ended")
 
 
+@dataclass(frozen=True)
+class _Target:
+    """As the newest record of it told."""
+
+    version: int
+    state: str
+    grants: dict[str, str | None]
+
+
 def fold(events: Iterable[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
     """Ticket id to the states of its targets and grants, from the records alone."""
-    wholes: dict[str, dict[str, Any]] = {}
+    told: dict[str, dict[str, _Target]] = {}
     reached: dict[str, dict[str, str]] = {}
     for event in events:
         code = event["metadata"]["event_code"]
         ticket_id = event["metadata"].get("correlation_uid")
         if code.startswith("ticket."):
-            whole = event["entity"]["data"]
-            if whole["version"] > wholes.get(ticket_id, {"version": 0})["version"]:
-                wholes[ticket_id] = whole
+            _learn(told.setdefault(ticket_id, {}), event["entity"]["data"])
         elif code in _STATE:
             grant = event["unmapped"]["jit"]["grant_id"]
             states = reached.setdefault(ticket_id, {})
@@ -192,18 +200,30 @@ def fold(events: Iterable[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]
                 states[grant] = _STATE[code]
     return {
         ticket_id: {
-            "targets": {one["id"]: one["state"] for one in whole["targets"]},
+            "targets": {target_id: target.state for target_id, target in targets.items()},
             "grants": {
-                one["id"]: max(
-                    one.get("state"),
-                    reached.get(ticket_id, {}).get(one["id"]),
+                grant_id: max(
+                    state,
+                    reached.get(ticket_id, {}).get(grant_id),
                     key=lambda state: _RANK[state],
                 )
-                for one in whole["grants"]
+                for target in targets.values()
+                for grant_id, state in target.grants.items()
             },
         }
-        for ticket_id, whole in wholes.items()
+        for ticket_id, targets in told.items()
     }
+
+
+def _learn(targets: dict[str, _Target], told: dict[str, Any]) -> None:
+    """From one record: it tells of some of a ticket's targets, each with all its grants."""
+    for one in told["targets"]:
+        known = targets.get(one["id"])
+        if known is None or known.version < told["version"]:
+            grants = {
+                grant["id"]: grant.get("state") for grant in told["grants"] if grant["target_id"] == one["id"]
+            }
+            targets[one["id"]] = _Target(told["version"], one["state"], grants)
 
 
 # mail

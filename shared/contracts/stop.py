@@ -60,7 +60,8 @@ class StopFact(Event):
     ends_by: AwareDatetime | None = None
     """When the last window it can meet has ended."""
     ticket: Ticket | None = None
-    """As it was after this, for whoever tells people of it."""
+    """As it was after this, for whoever tells people of it: its head and the targets of these grants, as in
+    any fact of a ticket."""
 
     @model_validator(mode="wrap")
     @classmethod

@@ -1,4 +1,4 @@
-"""Facts of the ticket service: one ticket's life, each fact with the whole ticket as it then was."""
+"""Facts of the ticket service: one ticket's life, each fact with what it is about as that then was."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
@@ -9,6 +9,7 @@ from pydantic import AwareDatetime
 from shared.contracts.approval import ExtensionEnd
 from shared.contracts.description import Description
 from shared.contracts.event import About, Contract, Event, Revisions
+from shared.contracts.extension import Extension
 from shared.contracts.people import Person
 from shared.contracts.subject import ApprovalSubject, SubjectGrant, SubjectKind
 from shared.contracts.windows import Window, WindowAsked
@@ -118,43 +119,6 @@ class Grant(Contract):
         return self.state is not None and self.state not in FINAL_STATES
 
 
-class ExtensionState(Word):
-    PENDING = "pending"
-    APPROVED = "approved"
-    """And not carried out yet."""
-    EXTENDED = "extended"
-    """The end of at least one grant has moved."""
-    REJECTED = "rejected"
-    TIMED_OUT = "timed_out"
-    """Nobody decided while the access lasted; it ended as planned."""
-    WITHDRAWN = "withdrawn"
-    """Dropped, or the access was stopped."""
-    FAILED = "failed"
-    """Approved, and no end could be moved; `code` says why."""
-
-
-class Extension(Contract):
-    """A later end that was asked for while access is live. Its id is its approval subject's."""
-
-    id: str
-    target_id: str
-    revision: int
-    grants: tuple[str, ...]
-    """Ids of the grants whose end is to move."""
-    requested_by: Person
-    ends_at: AwareDatetime
-    """The end that is asked for."""
-    reason: str
-    submitted_at: AwareDatetime
-    expires_at: AwareDatetime
-    """The end as it is: without an answer by then access ends as planned."""
-    state: ExtensionState = ExtensionState.PENDING
-    code: str | None = None
-    window: Window | None = None
-    """From the first start to the new end, as approved; absent before."""
-    decided_at: AwareDatetime | None = None
-
-
 class Part(NamedTuple):
     """What of a ticket a fact is about."""
 
@@ -170,7 +134,7 @@ class Part(NamedTuple):
 
 
 class Ticket(Description):
-    """One request, whole."""
+    """One request: whole where it is kept, and in facts an excerpt of it."""
 
     id: str
     instance: str
@@ -214,6 +178,25 @@ class Ticket(Description):
             targets=tuple(target for target in self.targets if target.id in concerned),
             grants=tuple(grants),
             holders=tuple(person for person in self.beneficiaries if person.user_id in whose),
+        )
+
+    def as_told(self, target_ids: Collection[str], grant_ids: Collection[str]) -> "Ticket":
+        """What a fact about these carries of it: an excerpt, and all where none is named."""
+        if not target_ids and not grant_ids:
+            return self
+        return self.excerpt([target.id for target in self.part(target_ids, grant_ids).targets])
+
+    def excerpt(self, target_ids: Collection[str]) -> "Ticket":
+        """Its head, and of the rest these targets only, each with all its grants and extensions.
+
+        So what is asked about one of these targets has the same answer as of the whole ticket.
+        """
+        return self.model_copy(
+            update={
+                "targets": tuple(target for target in self.targets if target.id in target_ids),
+                "grants": tuple(grant for grant in self.grants if grant.target_id in target_ids),
+                "extensions": tuple(one for one in self.extensions if one.target_id in target_ids),
+            }
         )
 
     @property
@@ -310,6 +293,8 @@ class TicketFact(Event):
     """
 
     ticket: Ticket
+    """As it was after this: its head, and of the rest only the targets that this is about, each with all its
+    grants and extensions. Whole where no target and no grant is named."""
     target_ids: tuple[str, ...] = ()
     grant_ids: tuple[str, ...] = ()
 

@@ -69,7 +69,7 @@ TOPICS: Final = {
             12,
             "delete",
             ("approval", "provisioner", "notifier", "audit"),
-            "ticket facts, each with the whole ticket; catalog and scope changes",
+            "ticket facts, each with the ticket's head and the targets it is about; catalog, scope changes",
             facts=("ticket",),
         ),
         Topic(

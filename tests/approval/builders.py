@@ -10,17 +10,10 @@ from shared.contracts.approval import Stage
 from shared.contracts.change import Change, Origin
 from shared.contracts.documents import Document
 from shared.contracts.event import Actor, Revisions
+from shared.contracts.extension import Extension
 from shared.contracts.people import Person
 from shared.contracts.subject import ApprovalSubject
-from shared.contracts.ticket import (
-    Extension,
-    Grant,
-    GrantState,
-    Target,
-    TargetState,
-    Ticket,
-    TicketState,
-)
+from shared.contracts.ticket import Grant, GrantState, Target, TargetState, Ticket, TicketState
 from shared.contracts.windows import Window, WindowAsked
 from shared.documents.tables import Tables
 from shared.foundation.clock import new_id

@@ -49,7 +49,7 @@ def fact_of(
         version=of.version,
         actor=Actor.service("ticket"),
         at=NOW,
-        ticket=of,
+        ticket=of.as_told(targets, grants),
         target_ids=targets,
         grant_ids=grants,
     )

@@ -56,7 +56,7 @@ def requested(of: Ticket) -> TicketExtensionRequested:
         version=of.version,
         actor=Actor.service("ticket"),
         at=NOW,
-        ticket=of,
+        ticket=of.excerpt([extension.target_id]),
         target_ids=(extension.target_id,),
         grant_ids=extension.grants,
         extension_id=extension.id,

@@ -27,7 +27,7 @@ def revision_of(of: Ticket, targets: Sequence[str] = ()) -> TicketRevised:
         version=of.version,
         actor=Actor.service("ticket"),
         at=NOW,
-        ticket=of,
+        ticket=of.as_told(targets, ()),
         target_ids=tuple(targets),
     )
 
@@ -39,7 +39,7 @@ def rejection_of(of: Ticket) -> TicketRejected:
         version=whole.version,
         actor=Actor.service("ticket"),
         at=NOW,
-        ticket=whole,
+        ticket=whole.excerpt([of.targets[0].id]),
         target_ids=(of.targets[0].id,),
     )
 

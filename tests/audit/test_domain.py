@@ -134,7 +134,7 @@ def test_translate_fields_outside_the_allow_list_never_arrive(cls: type[Event]) 
 # kinds
 
 
-def test_translate_ticket_keeps_the_whole_ticket_with_its_reason() -> None:
+def test_translate_ticket_keeps_what_the_fact_carries_with_its_reason() -> None:
     said = ocsf_of(example(TicketSubmitted))
     assert said["comment"] == "Deploy the payments hotfix of change 4711"
     assert said["entity"]["uid"] == TICKET_ID

@@ -168,21 +168,31 @@ def test_words_about_aws_are_compared_with_the_truth(
     assert len(verdict.violations) == complaints
 
 
-def test_fold_takes_the_newest_ticket_and_how_far_each_grant_came() -> None:
-    def whole(version: int, target: str, grant: str | None) -> dict[str, Any]:
-        return {
-            "version": version,
-            "targets": [{"id": "target", "state": target}],
-            "grants": [{"id": "grant", "state": grant}],
-        }
+def told(code: str, version: int, **targets: tuple[str, str, str | None]) -> dict[str, Any]:
+    """The record of a ticket fact that tells of these targets: state, grant's id, grant's state."""
+    data = {
+        "version": version,
+        "targets": [{"id": name, "state": state} for name, (state, _, _) in targets.items()],
+        "grants": [
+            {"id": grant, "target_id": name, "state": state} for name, (_, grant, state) in targets.items()
+        ],
+    }
+    return record(code, f"v{version}", version, entity={"data": data})
 
-    def access(code: str, sequence: int) -> dict[str, Any]:
-        return record(code, f"e{sequence}", sequence, unmapped={"jit": {"grant_id": "grant"}})
 
+def access(code: str, sequence: int) -> dict[str, Any]:
+    return record(code, f"e{sequence}", sequence, unmapped={"jit": {"grant_id": "grant"}})
+
+
+def test_fold_takes_each_target_as_told_last_and_how_far_each_grant_came() -> None:
     events = [
-        record("ticket.submitted", "a", 1, entity={"data": whole(1, "pending", None)}),
-        record("ticket.approved", "b", 2, entity={"data": whole(2, "approved", "scheduled")}),
-        access("access.revoked", 3),
-        access("access.granted", 4),
+        told("ticket.submitted", 1, one=("pending", "grant", None), two=("pending", "old", None)),
+        told("ticket.approved", 4, one=("approved", "grant", "scheduled")),
+        told("ticket.revised", 3, two=("pending", "new", None)),
+        told("ticket.rejected", 2, two=("rejected", "old", None)),
+        access("access.revoked", 5),
+        access("access.granted", 6),
     ]
-    assert fold(events) == {"t": {"targets": {"target": "approved"}, "grants": {"grant": "revoked"}}}
+    assert fold(events) == {
+        "t": {"targets": {"one": "approved", "two": "pending"}, "grants": {"grant": "revoked", "new": None}}
+    }

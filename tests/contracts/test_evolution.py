@@ -18,6 +18,7 @@ from services.audit.domain.mapping import Product, translate
 from services.notifier import consumers as notifier
 from services.notifier.domain.composition import compose_content
 from services.notifier.domain.content import Addresses
+from services.notifier.domain.known import KnownTicket
 from services.notifier.domain.notice import TABLE, Notice, mailing_of
 from services.provisioner import consumers as provisioner
 from services.ticket import consumers as ticket
@@ -175,16 +176,16 @@ def test_fact_of_tomorrow_is_kept_in_the_log(cls: type[Event]) -> None:
 @pytest.mark.parametrize("cls", TABLE, ids=lambda cls: cls.TYPE)
 def test_fact_of_tomorrow_is_mailed(cls: type[Event]) -> None:
     event = read_body(cls, of_tomorrow(cls))
-    known = (
+    ticket_then = (
         event.ticket
         if isinstance(event, TicketFact | StopFact)
         else read_body(TicketApproved, of_tomorrow(TicketApproved)).ticket
     )
-    mailing = mailing_of(event, known)
+    assert ticket_then is not None
+    notice = Notice("1", "1", event, KnownTicket.by(ticket_then))
+    mailing = mailing_of(event, notice.ticket)
     if mailing is not None:
-        compose_content(
-            [Notice("1", "1", event, known)], mailing.template, Nothing(), Addresses("https://jit")
-        )
+        compose_content([notice], mailing.template, Nothing(), Addresses("https://jit"))
 
 
 class Nothing:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.contracts.event import About, Actor
+from shared.contracts.extension import Extension
 from shared.contracts.stop import (
     AFTERWARDS,
     StopFact,
@@ -15,7 +16,7 @@ from shared.contracts.stop import (
     TicketTerminated,
     TicketWithdrawn,
 )
-from shared.contracts.ticket import Extension, Ticket
+from shared.contracts.ticket import Ticket
 from shared.contracts.topics import STOPS
 from shared.contracts.windows import LONGEST_LEAD, LONGEST_WINDOW, Window, WindowAsked
 from shared.messaging.envelope import Envelope, Undecodable, read_body

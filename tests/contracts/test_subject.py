@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from shared.contracts.extension import ExtensionState
 from shared.contracts.subject import ApprovalSubject, SubjectGrant, SubjectKind
-from shared.contracts.ticket import ExtensionState, Ticket
+from shared.contracts.ticket import Ticket
 from shared.contracts.windows import Window, WindowAsked
 from tests.support.fact_parts import EXTENDED, WINDOW, extended, person, ticket
 

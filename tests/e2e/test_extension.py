@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from shared.contracts.ticket import Extension, Ticket
+from shared.contracts.extension import Extension
+from shared.contracts.ticket import Ticket
 from shared.contracts.windows import Window
 from shared.foundation.clock import new_id
 from tests.support import forging

@@ -3,9 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.notifier.domain.notice import TABLE
+from services.notifier.domain.known import KnownTicket
+from services.notifier.domain.notice import TABLE, Notice, known_for
 from shared.contracts import access, approval, ticket
 from shared.contracts.event import Actor, Event
+from shared.contracts.extension import Extension
 from shared.contracts.identity import IdentityFact
 from shared.contracts.people import Person
 from shared.contracts.stop import StopFact
@@ -77,7 +79,7 @@ def a_ticket(**changes: Any) -> ticket.Ticket:
 def extended_ticket(**changes: Any) -> ticket.Ticket:
     """Ann's access is live from ten until eleven; at half past ten ann asks for it until noon."""
     window = Window(starts_at=NOW + HOUR, ends_at=NOW + 2 * HOUR)
-    asked = ticket.Extension(
+    asked = Extension(
         id=EXTENSION,
         target_id=TARGET,
         revision=1,
@@ -135,7 +137,7 @@ def ticket_fact(
         "actor": BOB,
         "why": "asked for",
         "at": at,
-        "ticket": whole,
+        "ticket": whole.as_told(fields.get("target_ids", ()), fields.get("grant_ids", ())),
     }
     return cls(**(known | fields))
 
@@ -199,6 +201,12 @@ def stage_opened(**fields: Any) -> approval.ReviewStageOpened:
         "earlier_rejections": 2,
     }
     return approval.ReviewStageOpened(**(known | fields))
+
+
+def notice(event: Event, known: ticket.Ticket | None, number: int = 0) -> Notice:
+    """The fact as it is kept where that is known of its ticket, or less."""
+    found = KnownTicket.by(known) if known else None
+    return Notice(f"n{number}", f"event-{number}", event, known_for(event, found))
 
 
 def fact_of_table(event: type[Event]) -> Event:

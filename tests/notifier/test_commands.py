@@ -9,20 +9,25 @@ from services.notifier.background.loops import monitor
 from services.notifier.background.sending import AT_ONCE, NO_ADDRESS, TOGETHER_WITHIN, send_due
 from services.notifier.commands.notices import handle_fact_by_ticket_id, handle_ticket_fact
 from services.notifier.domain.delivery import Accepted, Deferred, Outcome, Refused
+from services.notifier.domain.known import KnownTicket
 from services.notifier.email.smtp import Mailer
 from services.notifier.store import notices
 from shared.contracts import access, stop, ticket
 from shared.contracts.documents import User
 from shared.contracts.event import Event
 from shared.contracts.notification import NotificationFact, NotificationFailed, NotificationSent
+from shared.contracts.windows import Window
 from shared.foundation.clock import new_id
 from tests.notifier.facts import (
     HOUR,
     REVIEW,
+    TARGET,
     TICKET,
+    TWO,
     a_ticket,
     access_fact,
     person,
+    second_target,
     stage_opened,
     target,
     ticket_fact,
@@ -314,12 +319,12 @@ async def test_access_fact_while_its_ticket_is_being_saved_waits_for_it(post: Po
     async with post.context.unit_of_work() as work:
         conn = work.conn
         await notices.lock_tickets(work, [TICKET])
-        await notices.save_ticket(conn, a_ticket(), now=NOW)
+        await notices.save_ticket(conn, KnownTicket.by(a_ticket()), now=NOW)
         taking = asyncio.create_task(post.take(access_fact()))
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
         while not taking.done() and not await pool.fetchval(waiting):
             pass
-        assert await notices.release_held(conn, a_ticket()) == []
+        assert await notices.held_about(conn, TICKET) == []
     await taking
     assert len(await post.rows("id")) == 2
     assert await pool.fetchval("SELECT count(*) FROM notice WHERE held") == 0
@@ -334,6 +339,47 @@ async def test_older_ticket_fact_does_not_replace_a_newer_ticket(post: Post) -> 
     await post.send_all()
     assert "the newer reason" in (post.to("ann")[-1].text or "")
     assert len(post.to("ann")) == 3
+
+
+async def test_fact_of_one_target_leaves_the_others_as_they_are_known(post: Post) -> None:
+    await post.take(ticket_fact(whole=TWO))
+    window = Window(starts_at=NOW + HOUR, ends_at=NOW + 2 * HOUR)
+    approved = TWO.model_copy(
+        update={"version": 2, "targets": (TWO.targets[0], second_target(window=window))}
+    )
+    await post.take(ticket_fact(ticket.TicketApproved, approved, target_ids=("target-2",), at=NOW + SECOND))
+    await post.take(access_fact(at=NOW + 2 * SECOND))
+    stopped = TWO.model_copy(update={"version": 3})
+    await post.take(
+        ticket_fact(stop.TicketTerminated, stopped, target_ids=("target-2",), at=NOW + 3 * SECOND)
+    )
+    await post.send_gathered()
+    mails = post.to("ann")
+    assert len(mails) == 4
+    assert {mail.receipt.subject for mail in mails} == {
+        "[JIT] Administrator on prod-payments and 1 more for Ann and 1 more"
+    }
+    granted = next(mail.text or "" for mail in mails if "Access granted" in (mail.text or ""))
+    assert "To: Administrator on prod-payments" in granted
+    assert len(post.to("eve")) == 1, "she has nothing on the second target, and hers is not granted"
+
+
+async def test_review_waits_until_its_own_target_is_known_as_it_was_asked_for(post: Post) -> None:
+    """A newer fact of another target says nothing about this one."""
+    await post.take(ticket_fact(whole=TWO))
+    newer = TWO.model_copy(update={"version": 4})
+    await post.take(ticket_fact(ticket.TicketApproved, newer, target_ids=("target-2",)))
+    again = target(revision=2, subject_id="again", reason="it is needed after all")
+    await post.take(stage_opened(subject_id="again", revision=2, ticket_version=3))
+    assert await post.context.pool.fetchval("SELECT count(*) FROM notice WHERE held") == 1
+    await post.send_gathered()
+    assert post.to("carl") == []
+    revised = TWO.model_copy(update={"version": 3, "targets": (again, second_target())})
+    await post.take(ticket_fact(ticket.TicketRevised, revised, target_ids=(TARGET,)))
+    await post.send_gathered()
+    (asked,) = post.to("carl")
+    assert "it is needed after all" in (asked.text or "")
+    assert await post.context.pool.fetchval("SELECT count(*) FROM notice WHERE held") == 0
 
 
 async def test_address_is_the_inventorys_at_sending_time(post: Post) -> None:

@@ -18,10 +18,8 @@ from services.notifier.domain.content import (
     utc,
 )
 from services.notifier.domain.notice import (
-    Notice,
     Template,
     mailing_of,
-    ticket_in,
 )
 from services.notifier.domain.sentences import NEVER_GRANTED, WORDS
 from services.notifier.domain.wording import subject_of, window_text
@@ -43,6 +41,7 @@ from tests.notifier.facts import (
     access_fact,
     fact_of_table,
     grant,
+    notice,
     person,
     second_target,
     stage_opened,
@@ -72,10 +71,7 @@ def content(
     """The content of a mail about one fact, or several of its kind."""
     mailing = mailing_of(event, known)
     assert mailing is not None
-    notices = [
-        Notice(str(number), str(number), one, ticket_in(one) or known)
-        for number, one in enumerate((event, *more))
-    ]
+    notices = [notice(one, known, number) for number, one in enumerate((event, *more))]
     return compose_content(notices, mailing.template, world, addresses)
 
 
@@ -330,10 +326,11 @@ def test_mail_about_a_grant_mailed_about_twice_says_the_latest(world: Snapshot) 
 
 
 def test_mail_about_several_approvals_shows_the_windows_of_all(world: Snapshot) -> None:
-    first = wide_ticket(2, version=2)
     window = Window(starts_at=NOW, ends_at=NOW + HOUR)
-    approved = tuple(one.model_copy(update={"window": window}) for one in first.targets)
-    second = first.model_copy(update={"version": 3, "targets": approved})
+    born = wide_ticket(2)
+    approved = tuple(one.model_copy(update={"window": window}) for one in born.targets)
+    first = born.model_copy(update={"version": 2, "targets": (approved[0], born.targets[1])})
+    second = born.model_copy(update={"version": 3, "targets": approved})
     events = [
         ticket_fact(ticket.TicketApproved, whole, target_ids=(target_id,))
         for whole, target_id in ((second, "t2"), (first, "t1"))

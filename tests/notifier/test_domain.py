@@ -24,7 +24,6 @@ from services.notifier.domain.delivery import (
 from services.notifier.domain.facts import alerts_of, facts_of
 from services.notifier.domain.notice import (
     TABLE,
-    Notice,
     Recipient,
     Template,
     mailing_of,
@@ -48,6 +47,7 @@ from tests.notifier.facts import (
     access_fact,
     fact_of_table,
     grant,
+    notice,
     person,
     second_target,
     stage_opened,
@@ -68,7 +68,7 @@ DELIVERY = Delivery(
     attempt=1,
     give_up_at=NOW,
     retried_by=None,
-    notices=tuple(Notice(f"n{n}", f"event-{n}", ticket_fact(), a_ticket()) for n in (1, 2)),
+    notices=tuple(notice(ticket_fact(), a_ticket(), n) for n in (1, 2)),
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 from services.notifier.background.loops import monitor
 from services.notifier.domain.composition import compose_content
 from services.notifier.domain.content import Addresses, Content
-from services.notifier.domain.notice import Notice, mailing_of, ticket_in
+from services.notifier.domain.notice import mailing_of
 from services.notifier.domain.wording import window_text
 from shared.contracts import access, stop, ticket
 from shared.contracts.approval import ExtensionEnd
@@ -28,6 +28,7 @@ from tests.notifier.facts import (
     extended_ticket,
     extension_stage,
     grant,
+    notice,
     person,
     second_target,
     stage_opened,
@@ -51,9 +52,7 @@ def snapshot() -> Snapshot:
 def content(snapshot: Snapshot, known: ticket.Ticket | None, *events: Event) -> Content:
     mailing = mailing_of(events[0], known)
     assert mailing is not None
-    notices = [
-        Notice(str(number), str(number), one, ticket_in(one) or known) for number, one in enumerate(events)
-    ]
+    notices = [notice(one, known, number) for number, one in enumerate(events)]
     return compose_content(notices, mailing.template, snapshot, Addresses("https://jit.example.com/"))
 
 

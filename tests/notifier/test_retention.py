@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.notifier.domain.notice import needed_until
+from services.notifier.domain.known import KnownTicket, needed_until
 from services.notifier.store import notices
 from services.notifier.store.retention import KEEP, RULES
 from shared.contracts.ticket import Ticket
@@ -29,8 +29,8 @@ async def noticed(pool: Pool, *, held: bool = False, overdue: bool = False) -> U
     await pool.execute(
         """
         INSERT INTO notice
-            (id, event_id, ticket_id, needs, type, fact, held, overdue, happened_at, received_at)
-        VALUES ($1, $1, 't', 0, 'x', '{}', $2, $3, $4, $4)
+            (id, event_id, ticket_id, type, fact, held, overdue, happened_at, received_at)
+        VALUES ($1, $1, 't', 'x', '{}', $2, $3, $4, $4)
         """,
         notice, held, overdue, NOW,
     )  # fmt: skip
@@ -88,7 +88,7 @@ async def test_a_known_ticket_goes_after_the_last_moment_it_names(pool: Pool) ->
     ticket = a_ticket()
     assert needed_until(ticket) > NOW
     async with pool.acquire() as conn:
-        await notices.save_ticket(conn, ticket, now=NOW)
+        await notices.save_ticket(conn, KnownTicket.by(ticket), now=NOW)
     await purge(pool, RULES, now=needed_until(ticket) + KEEP)
     assert await pool.fetchval("SELECT count(*) FROM known_ticket") == 1
     await purge(pool, RULES, now=needed_until(ticket) + KEEP + MOMENT)
@@ -99,7 +99,7 @@ async def test_a_known_ticket_that_came_late_is_kept_from_then_on(pool: Pool) ->
     ticket = a_ticket()
     late = needed_until(ticket) + HOUR
     async with pool.acquire() as conn:
-        await notices.save_ticket(conn, ticket, now=late)
+        await notices.save_ticket(conn, KnownTicket.by(ticket), now=late)
     await purge(pool, RULES, now=late + KEEP)
     assert await pool.fetchval("SELECT count(*) FROM known_ticket") == 1
     await purge(pool, RULES, now=late + KEEP + MOMENT)

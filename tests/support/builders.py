@@ -6,9 +6,10 @@ from typing import Any, TypeVar
 from shared.contracts.access import AccessFact
 from shared.contracts.approval import ReviewApproved, ReviewRejected, Vote
 from shared.contracts.event import Actor, Revisions
+from shared.contracts.extension import Extension
 from shared.contracts.people import Person
 from shared.contracts.subject import ApprovalSubject
-from shared.contracts.ticket import Extension, Grant, Target, Ticket
+from shared.contracts.ticket import Grant, Target, Ticket
 from shared.contracts.windows import Window
 from shared.foundation.clock import ManualClock, new_id
 from shared.policy.rows import approve_verb

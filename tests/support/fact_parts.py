@@ -13,17 +13,9 @@ from shared.contracts.documents import (
     Document,
 )
 from shared.contracts.event import Actor, Revisions
+from shared.contracts.extension import Extension, ExtensionState
 from shared.contracts.people import Person
-from shared.contracts.ticket import (
-    Extension,
-    ExtensionState,
-    Grant,
-    GrantState,
-    Target,
-    TargetState,
-    Ticket,
-    TicketState,
-)
+from shared.contracts.ticket import Grant, GrantState, Target, TargetState, Ticket, TicketState
 from shared.contracts.windows import Window, WindowAsked
 from tests.support.harness import NOW
 from tests.support.organisation import ADMIN, ISSUER, P, user_id

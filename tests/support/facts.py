@@ -37,12 +37,12 @@ from shared.contracts.configuration import (
     OperationRequested,
 )
 from shared.contracts.event import Actor, Event
+from shared.contracts.extension import ExtensionState
 from shared.contracts.identity import IdentityConflictFound, IdentityFact, IdentityRebound
 from shared.contracts.notification import Mail, NotificationFact, NotificationFailed
 from shared.contracts.registry import EVENTS
 from shared.contracts.stop import StopFact, StoppedTarget, TicketReturned, TicketTerminated, TicketWithdrawn
 from shared.contracts.ticket import (
-    ExtensionState,
     GrantState,
     TargetState,
     Ticket,

@@ -12,11 +12,10 @@ from aiokafka import AIOKafkaProducer
 
 from shared.contracts.approval import ReviewApproved, Vote
 from shared.contracts.event import Actor, Event, Revisions
+from shared.contracts.extension import Extension, ExtensionState
 from shared.contracts.people import Person
 from shared.contracts.subject import ApprovalSubject
 from shared.contracts.ticket import (
-    Extension,
-    ExtensionState,
     GrantState,
     TargetState,
     Ticket,

@@ -7,6 +7,7 @@ from typing import Any
 from shared.contracts import ticket as tk
 from shared.contracts.approval import ReviewApproved
 from shared.contracts.event import Actor, Revisions
+from shared.contracts.extension import Extension, ExtensionState
 from shared.contracts.people import Person
 from shared.contracts.stop import StopFact, TicketTerminated
 from shared.contracts.subject import ApprovalSubject
@@ -140,11 +141,11 @@ class OtherServices:
             "reason": "the incident goes on",
             "submitted_at": self.now,
             "expires_at": target.window.ends_at,
-            "state": tk.ExtensionState.APPROVED,
+            "state": ExtensionState.APPROVED,
             "window": Window(starts_at=target.window.starts_at, ends_at=later),
             "decided_at": self.now,
         }
-        extension = tk.Extension(**(fields | changes))
+        extension = Extension(**(fields | changes))
         return ticket.model_copy(
             update={"version": ticket.version + 1, "extensions": (*ticket.extensions, extension)}
         )
@@ -189,7 +190,7 @@ class OtherServices:
         return received(cls(**(fields | changes)), source="ticket")
 
 
-def _about(ticket: tk.Ticket, extension: tk.Extension) -> ApprovalSubject:
+def _about(ticket: tk.Ticket, extension: Extension) -> ApprovalSubject:
     found = ticket.extension_subject(extension)
     assert found is not None, "the extension's target is approved in the revision it extends"
     return found

@@ -34,7 +34,7 @@ def stop_of(
         "grant_ids": stopped,
         "targets": [StoppedTarget(id=one.id, revision=one.revision) for one in whole],
         "ends_by": of.last_end,
-        "ticket": of,
+        "ticket": of.as_told(targets, grants),
     }
     return cls(**(given | fields))
 

@@ -11,7 +11,8 @@ from services.ticket.domain.window import Limits
 from services.ticket.settings import TicketSettings
 from shared.context import Context
 from shared.contracts.event import Actor
-from shared.contracts.ticket import Extension, Ticket
+from shared.contracts.extension import Extension
+from shared.contracts.ticket import Ticket
 from shared.contracts.windows import WindowAsked
 from shared.foundation.clock import new_id
 from shared.http.access import Caller

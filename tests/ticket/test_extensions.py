@@ -15,10 +15,9 @@ from services.ticket.domain.extension_request import LaterEnd
 from services.ticket.settings import TicketSettings
 from shared.contracts import access
 from shared.contracts.documents import PermissionSet
+from shared.contracts.extension import Extension, ExtensionState
 from shared.contracts.stop import TicketReturned, TicketTerminated, TicketWithdrawn
 from shared.contracts.ticket import (
-    Extension,
-    ExtensionState,
     Ticket,
     TicketExtensionApproved,
     TicketExtensionRejected,

@@ -82,7 +82,7 @@ async def test_revise_asks_anew_for_what_was_rejected_and_leaves_the_rest_as_it_
     assert (after.reason, after.version) == (AGAIN.reason, ticket.version + 1)
     (fact,) = await said(service, TicketRevised)
     assert isinstance(fact, TicketRevised)
-    assert (fact.target_ids, fact.ticket, fact.why) == ((now.id,), after, AGAIN.reason)
+    assert (fact.target_ids, fact.ticket, fact.why) == ((now.id,), after.excerpt([now.id]), AGAIN.reason)
     assert (fact.actor.name, fact.cause) == ("ann", "request")
 
 

@@ -19,16 +19,9 @@ from services.ticket.domain.reviews import approve
 from services.ticket.store import tickets as store
 from shared.contracts.access import AccessFailed, AccessGranted, AccessGranting, AccessRevokeDue
 from shared.contracts.change import Alert, Change
+from shared.contracts.extension import ExtensionState
 from shared.contracts.people import Person
-from shared.contracts.ticket import (
-    ExtensionState,
-    Grant,
-    GrantState,
-    TargetState,
-    Ticket,
-    TicketApproved,
-    TicketState,
-)
+from shared.contracts.ticket import Grant, GrantState, TargetState, Ticket, TicketApproved, TicketState
 from shared.database.unit_of_work import UnitOfWork
 from shared.foundation.clock import new_id
 from shared.foundation.errors import Bug

@@ -14,6 +14,7 @@ from services.approval.domain.stops import Stops
 from services.approval.store import history, reviews, stops
 from shared.context import Context
 from shared.contracts.change import Change, Origin
+from shared.contracts.extension import ExtensionState
 from shared.contracts.stop import (
     StopFact,
     TicketReturned,
@@ -23,7 +24,6 @@ from shared.contracts.stop import (
 )
 from shared.contracts.subject import ApprovalSubject
 from shared.contracts.ticket import (
-    ExtensionState,
     TargetState,
     Ticket,
     TicketClosed,

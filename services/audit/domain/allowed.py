@@ -9,10 +9,11 @@ from typing import Any, Final, TypeAlias
 from shared.contracts.approval import ReviewStageOpened, Stage, Vote
 from shared.contracts.description import Description
 from shared.contracts.event import Actor, Contract, Revisions
+from shared.contracts.extension import Extension
 from shared.contracts.notification import Mail
 from shared.contracts.people import Person
 from shared.contracts.stop import StoppedTarget
-from shared.contracts.ticket import Extension, Grant, Target, Ticket
+from shared.contracts.ticket import Grant, Target, Ticket
 from shared.contracts.windows import Window, WindowAsked
 
 Allowed: TypeAlias = dict[str, Any]

@@ -41,11 +41,11 @@ _API_ACTIVITY: Final = {
 
 
 def ticket(fields: Json) -> Json:
-    """The ticket, whole, as it was after the fact. The comment is the reason that was given last."""
-    whole = fields["ticket"]
-    newest = max(whole["targets"], key=lambda target: str(target["submitted_at"]))
+    """The ticket after the fact, with the targets it is about; the comment is the last reason for them."""
+    told = fields["ticket"]
+    newest = max(told["targets"], key=lambda target: str(target["submitted_at"]))
     return {
-        "entity": entity(whole["id"], "JIT Ticket", data=whole, version=whole["version"]),
+        "entity": entity(told["id"], "JIT Ticket", data=told, version=told["version"]),
         "comment": newest["reason"],
         "unmapped": _rest(fields, "ticket"),
     }

@@ -3,19 +3,20 @@
 Nothing is sent here; services/notifier/background/sending.py does, later.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
 from services.notifier.domain.delivery import message_id
+from services.notifier.domain.known import KnownTicket, learn
 from services.notifier.domain.notice import (
     Mailing,
     Notice,
     is_to_nobody_yet,
+    known_for,
     mailing_of,
     more_may_follow,
     ticket_id_of,
-    ticket_in,
-    version_needed,
 )
 from services.notifier.settings import NotifierSettings
 from services.notifier.store import deliveries, notices
@@ -35,17 +36,18 @@ log = logger("notifier")
 async def handle_ticket_fact(
     context: Context, work: UnitOfWork, received: Received[TicketFact], *, settings: NotifierSettings
 ) -> None:
-    """Save the ticket; prepare the mails about the fact, and about what has waited for the ticket."""
+    """Save what is known of the ticket by now; prepare the mails about the fact, and about what waited."""
     event, now = received.event, context.clock.now()
     await notices.lock_tickets(work, [event.ticket.id])
-    await notices.save_ticket(work.conn, event.ticket, now=now)
-    if mailing := mailing_of(event, event.ticket):
-        notice = Notice(new_id(), received.id, event, event.ticket)
+    before = await notices.known_ticket(work.conn, event.ticket.id)
+    known = learn(before, event.ticket)
+    if known != before:
+        await notices.save_ticket(work.conn, known, now=now)
+    if mailing := mailing_of(event, known.ticket):
+        notice = Notice(new_id(), received.id, event, known)
         notices.note(work, notice, now=now)
         await _prepare(context, work, notice, mailing, settings)
-    for late in await notices.release_held(work.conn, event.ticket):
-        if mailing := mailing_of(late.event, late.ticket):
-            await _prepare(context, work, late, mailing, settings)
+    await _release_held(context, work, known, settings)
 
 
 async def handle_fact_by_ticket_id(
@@ -53,20 +55,18 @@ async def handle_fact_by_ticket_id(
 ) -> None:
     """Prepare the mails about a fact that names its ticket by id only, or about a stop.
 
-    A stop may bring its ticket, but has no place in the order of what is known. The topics are read
-    independently, so a fact may come before its ticket, or before what of the ticket it is about. It is then
-    put aside, not retried: a retry would block its partition, and with it every other ticket's mail, for as
-    long as the ticket's own topic is behind. `release_overdue` ends the wait.
+    A stop may bring its ticket, but has no place in the order of what is known: only its own mail is written
+    from that. The topics are read independently, so a fact may come before its ticket, or before what of the
+    ticket it is about. It is then put aside, not retried: a retry would block its partition, and with it
+    every other ticket's mail, while the ticket's own topic is behind. `release_overdue` ends the wait.
     """
     event, now = received.event, context.clock.now()
     ticket_id = ticket_id_of(event)
     await notices.lock_tickets(work, [ticket_id])
-    known = ticket_in(event) or await notices.known_ticket(
-        work.conn, ticket_id, version=version_needed(event)
-    )
-    mailing = mailing_of(event, known)
+    known = known_for(event, await notices.known_ticket(work.conn, ticket_id))
     notice = Notice(new_id(), received.id, event, known)
-    if known is None and (mailing or is_to_nobody_yet(event, known)):
+    mailing = mailing_of(event, notice.ticket)
+    if known is None and (mailing or is_to_nobody_yet(event, notice.ticket)):
         await notices.put_aside(work, notice, now=now)
     elif known is not None and mailing:
         notices.note(work, notice, now=now)
@@ -91,6 +91,19 @@ async def release_overdue(context: Context, work: UnitOfWork, *, settings: Notif
         if mailing := mailing_of(notice.event, None):
             await _prepare(context, work, notice, mailing, settings)
     return len(overdue)
+
+
+async def _release_held(
+    context: Context, work: UnitOfWork, known: KnownTicket, settings: NotifierSettings
+) -> None:
+    """Prepare the mails about what has waited for the ticket, and for which enough of it is known now."""
+    held = await notices.held_about(work.conn, known.ticket.id)
+    waited = [replace(one, known=now) for one in held if (now := known_for(one.event, known))]
+    if waited:
+        await notices.release(work.conn, waited)
+    for notice in waited:
+        if mailing := mailing_of(notice.event, notice.ticket):
+            await _prepare(context, work, notice, mailing, settings)
 
 
 async def _prepare(

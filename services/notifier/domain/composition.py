@@ -1,10 +1,12 @@
 """The facts of a mail and what is known around them, as the content to write. Pure."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 from services.notifier.domain.approval_mail import approval_needed
 from services.notifier.domain.content import Addresses, Content, Documents
 from services.notifier.domain.identity_mail import rebound
+from services.notifier.domain.known import merge
 from services.notifier.domain.notice import Notice, Template
 from services.notifier.domain.status_mail import access_status, ticket_status
 from shared.contracts.access import AccessFact
@@ -20,7 +22,7 @@ def compose_content(
 ) -> Content:
     """The content of one mail. Its facts are of one kind and one ticket, in the order they happened."""
     events = [notice.event for notice in notices]
-    ticket = newest_ticket(notices)
+    ticket = known_ticket(notices)
     facts = [event for event in events if isinstance(event, TicketFact | StopFact)]
     if facts and ticket is not None:
         return ticket_status(facts, template, ticket, addresses)
@@ -33,7 +35,7 @@ def compose_content(
     raise Bug(f"no mail is written about {events[0].TYPE}; this is a bug", code="no_content")
 
 
-def newest_ticket(notices: Sequence[Notice]) -> Ticket | None:
-    """The ticket as the latest of the facts knew it; None when no fact of it had come."""
-    known = [notice.ticket for notice in notices if notice.ticket is not None]
-    return max(known, key=lambda ticket: ticket.version) if known else None
+def known_ticket(notices: Sequence[Notice]) -> Ticket | None:
+    """The ticket as all of the facts together knew it; None when none did."""
+    known = [notice.known for notice in notices if notice.known is not None]
+    return reduce(merge, known).ticket if known else None

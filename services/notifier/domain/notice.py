@@ -8,10 +8,10 @@ and revoked follow within seconds), `ticket.extension_approved` (whether the end
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from services.notifier.domain.known import KnownTicket, learn
 from shared.contracts import access, approval, identity, stop, ticket
 from shared.contracts.approval import ExtensionEnd
 from shared.contracts.event import Event
@@ -65,8 +65,13 @@ class Notice:
     id: str
     event_id: str
     event: Event
-    ticket: Ticket | None
-    """As it was known when the fact came; None while no fact of it, or only older ones, have come."""
+    known: KnownTicket | None
+    """Its ticket as it was known when the fact came; None while too little of it is known, and for a fact of
+    no ticket."""
+
+    @property
+    def ticket(self) -> Ticket | None:
+        return None if self.known is None else self.known.ticket
 
     @property
     def ticket_id(self) -> str | None:
@@ -112,7 +117,7 @@ def ticket_id_of(event: Event) -> str:
 
 
 def ticket_in(event: Event) -> Ticket | None:
-    """The ticket that a fact brings along; a stop's may be unreadable."""
+    """What of its ticket a fact brings along; a stop's may be unreadable."""
     return event.ticket if isinstance(event, ticket.TicketFact | stop.StopFact) else None
 
 
@@ -124,23 +129,16 @@ def part_of(event: Event, known: Ticket | None) -> Part | None:
     return event.part_of(whole) if isinstance(event, stop.StopFact) and whole else None
 
 
-def version_needed(event: Event) -> int:
-    """The ticket's version that a fact was made from: an older one does not know what the fact is about."""
-    return event.ticket_version if isinstance(event, approval.ReviewFact) else 0
+def known_for(event: Event, known: KnownTicket | None) -> KnownTicket | None:
+    """What is known of a fact's ticket, with what the fact itself brings; None: the fact waits for more.
 
-
-def needed_until(ticket: Ticket) -> datetime:
-    """The latest moment the ticket names, as it is known: soon after it the last fact about it comes."""
-    named = [
-        ticket.submitted_at,
-        ticket.credentials_until,
-        *(target.expires_at for target in ticket.targets),
-        *(target.asked.ends_at for target in ticket.targets),
-        *(grant.ends_at for grant in ticket.grants),
-        *(grant.credentials_until for grant in ticket.grants),
-        *(extension.ends_at for extension in ticket.extensions),
-    ]
-    return max(moment for moment in named if moment is not None)
+    A review is only understood with its target as it was when the review began.
+    """
+    if brought := ticket_in(event):
+        return learn(known, brought)
+    if known is None or not isinstance(event, approval.ReviewFact):
+        return known
+    return known if known.version_of(event.target_id) >= event.ticket_version else None
 
 
 def more_may_follow(event: Event, known: Ticket | None, user_id: str) -> bool:

@@ -5,15 +5,18 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from services.notifier.domain.notice import Notice, needed_until, ticket_in, version_needed
+from pydantic import TypeAdapter
+
+from services.notifier.domain.known import KnownTicket, needed_until
+from services.notifier.domain.notice import Notice
 from shared.contracts.registry import EVENTS
-from shared.contracts.ticket import Ticket
 from shared.database.locks import lock_names
 from shared.database.pool import Conn
 from shared.database.unit_of_work import UnitOfWork
 
 TICKETS: Final = 7303
 """The space of the names that lock a ticket."""
+_KNOWN: Final = TypeAdapter(KnownTicket)
 
 
 async def lock_tickets(work: UnitOfWork, ticket_ids: Sequence[str]) -> None:
@@ -25,30 +28,25 @@ async def lock_tickets(work: UnitOfWork, ticket_ids: Sequence[str]) -> None:
     await lock_names(work, ticket_ids, space=TICKETS)
 
 
-async def save_ticket(conn: Conn, ticket: Ticket, *, now: datetime) -> None:
-    """Keep the ticket if it is newer than what is known."""
+async def save_ticket(conn: Conn, known: KnownTicket, *, now: datetime) -> None:
+    """Keep what is known of a ticket by now, under its lock."""
     await conn.execute(
         """
-        INSERT INTO known_ticket (id, version, body, learned_at, needed_until) VALUES ($1, $2, $3, $4, $5)
+        INSERT INTO known_ticket (id, body, learned_at, needed_until) VALUES ($1, $2, $3, $4)
         ON CONFLICT (id) DO UPDATE
-        SET version = excluded.version, body = excluded.body, learned_at = excluded.learned_at,
-            needed_until = excluded.needed_until
-        WHERE known_ticket.version < excluded.version
+        SET body = excluded.body, learned_at = excluded.learned_at, needed_until = excluded.needed_until
         """,
-        ticket.id,
-        ticket.version,
-        ticket.model_dump_json(),
+        known.ticket.id,
+        _json(known),
         now,
-        needed_until(ticket),
+        needed_until(known.ticket),
     )
 
 
-async def known_ticket(conn: Conn, ticket_id: str, *, version: int) -> Ticket | None:
-    """The ticket in that version or a later one; None while it is not known."""
-    body = await conn.fetchval(
-        "SELECT body FROM known_ticket WHERE id = $1 AND version >= $2", ticket_id, version
-    )
-    return None if body is None else Ticket.model_validate_json(body)
+async def known_ticket(conn: Conn, ticket_id: str) -> KnownTicket | None:
+    """What is known of the ticket; None before any fact of it came."""
+    body = await conn.fetchval("SELECT body FROM known_ticket WHERE id = $1", ticket_id)
+    return None if body is None else _KNOWN.validate_json(body)
 
 
 def note(work: UnitOfWork, notice: Notice, *, now: datetime) -> None:
@@ -64,21 +62,28 @@ async def put_aside(work: UnitOfWork, notice: Notice, *, now: datetime) -> None:
     await _insert(work, [_row(notice, held=True, now=now)])
 
 
-async def release_held(conn: Conn, ticket: Ticket) -> list[Notice]:
-    """The facts that waited for this version of the ticket, now with it, in the order in which they came."""
+async def held_about(conn: Conn, ticket_id: str) -> list[Notice]:
+    """The facts that wait for more of the ticket, in the order in which they came."""
     rows = await conn.fetch(
         """
-        WITH released AS (
-            UPDATE notice SET held = false, ticket = $2 WHERE ticket_id = $1 AND held AND needs <= $3
-            RETURNING id, event_id, type, fact, ticket, received_at
-        )
-        SELECT id, event_id, type, fact, ticket FROM released ORDER BY received_at, id
+        SELECT id, event_id, type, fact, ticket FROM notice WHERE ticket_id = $1 AND held
+        ORDER BY received_at, id
         """,
-        ticket.id,
-        ticket.model_dump_json(),
-        ticket.version,
+        ticket_id,
     )
     return [read(row) for row in rows]
+
+
+async def release(conn: Conn, waited: Sequence[Notice]) -> None:
+    """They wait no longer, and are kept with what is known by now."""
+    await conn.execute(
+        """
+        UPDATE notice AS n SET held = false, ticket = given.ticket::json
+        FROM unnest($1::uuid[], $2::text[]) AS given (id, ticket) WHERE n.id = given.id
+        """,
+        [notice.id for notice in waited],
+        [_json(notice.known) for notice in waited],
+    )
 
 
 async def take_overdue(conn: Conn, *, received_before: datetime) -> list[Notice]:
@@ -115,25 +120,21 @@ async def of_deliveries(conn: Conn, delivery_ids: Sequence[UUID]) -> dict[UUID, 
 
 
 def read(row: Any) -> Notice:
-    """A row as a notice; facts of the ticket service have their ticket inside."""
+    """A row as a notice."""
     event = EVENTS[row["type"]].model_validate_json(row["fact"])
-    ticket = ticket_in(event)
-    if row["ticket"] is not None and ticket is None:
-        ticket = Ticket.model_validate_json(row["ticket"])
-    return Notice(str(row["id"]), str(row["event_id"]), event, ticket)
+    known = None if row["ticket"] is None else _KNOWN.validate_json(row["ticket"])
+    return Notice(str(row["id"]), str(row["event_id"]), event, known)
 
 
 def _row(notice: Notice, *, held: bool, now: datetime) -> tuple[Any, ...]:
     event = notice.event
-    apart = notice.ticket if ticket_in(event) is None else None
     return (
         notice.id,
         notice.event_id,
         notice.ticket_id,
-        version_needed(event),
         event.TYPE,
         event.model_dump_json(),
-        apart.model_dump_json() if apart else None,
+        _json(notice.known),
         held,
         event.at,
         now,
@@ -143,14 +144,16 @@ def _row(notice: Notice, *, held: bool, now: datetime) -> tuple[Any, ...]:
 async def _insert(work: UnitOfWork, rows: Sequence[tuple[Any, ...]]) -> None:
     await work.conn.execute(
         """
-        INSERT INTO notice (
-            id, event_id, ticket_id, needs, type, fact, ticket, held, happened_at, received_at
-        )
-        SELECT id, event_id, ticket_id, needs, type, fact, ticket, held, happened_at, received_at
+        INSERT INTO notice (id, event_id, ticket_id, type, fact, ticket, held, happened_at, received_at)
+        SELECT id, event_id, ticket_id, type, fact, ticket, held, happened_at, received_at
         FROM unnest(
-            $1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::json[], $7::json[],
-            $8::boolean[], $9::timestamptz[], $10::timestamptz[]
-        ) AS new (id, event_id, ticket_id, needs, type, fact, ticket, held, happened_at, received_at)
+            $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::json[], $6::json[], $7::boolean[],
+            $8::timestamptz[], $9::timestamptz[]
+        ) AS new (id, event_id, ticket_id, type, fact, ticket, held, happened_at, received_at)
         """,
         *map(list, zip(*rows, strict=True)),
     )
+
+
+def _json(known: KnownTicket | None) -> str | None:
+    return None if known is None else _KNOWN.dump_json(known).decode()

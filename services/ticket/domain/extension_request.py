@@ -15,15 +15,9 @@ from services.ticket.domain.window import Limits, check_later_end, check_reason
 from shared.contracts.change import Change, Origin
 from shared.contracts.documents import PermissionSet, User
 from shared.contracts.event import Revisions
+from shared.contracts.extension import Extension, ExtensionState
 from shared.contracts.people import Person
-from shared.contracts.ticket import (
-    Extension,
-    ExtensionState,
-    Grant,
-    Target,
-    Ticket,
-    TicketExtensionRequested,
-)
+from shared.contracts.ticket import Grant, Target, Ticket, TicketExtensionRequested
 from shared.contracts.windows import Window, WindowAsked
 from shared.foundation.errors import Conflict, Denied, FieldError, Forbidden, Invalid
 from shared.policy.snapshot import Snapshot

@@ -16,14 +16,8 @@ from services.ticket.domain.transition import (
 from shared.contracts import access
 from shared.contracts.approval import ExtensionEnd, ReviewApproved, ReviewRejected
 from shared.contracts.change import Change, Origin
-from shared.contracts.ticket import (
-    Extension,
-    ExtensionState,
-    GrantState,
-    Ticket,
-    TicketExtensionApproved,
-    TicketExtensionRejected,
-)
+from shared.contracts.extension import Extension, ExtensionState
+from shared.contracts.ticket import GrantState, Ticket, TicketExtensionApproved, TicketExtensionRejected
 
 EXTENDABLE: Final = frozenset({GrantState.SCHEDULED, GrantState.GRANTING, GrantState.ACTIVE})
 """Access that lasts, or is about to: neither ended nor ending."""

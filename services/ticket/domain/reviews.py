@@ -9,15 +9,9 @@ from services.ticket.domain import extensions
 from services.ticket.domain.transition import settle, transition, with_grants, with_targets
 from shared.contracts.approval import ReviewApproved, ReviewFact, ReviewRejected
 from shared.contracts.change import Alert, Change, Origin
+from shared.contracts.extension import ExtensionState
 from shared.contracts.subject import ApprovalSubject, SubjectKind
-from shared.contracts.ticket import (
-    ExtensionState,
-    GrantState,
-    TargetState,
-    Ticket,
-    TicketApproved,
-    TicketRejected,
-)
+from shared.contracts.ticket import GrantState, TargetState, Ticket, TicketApproved, TicketRejected
 from shared.policy.approvals import approval_problem
 from shared.policy.snapshot import Snapshot
 

@@ -10,17 +10,9 @@ from typing import Any, TypeVar
 from services.ticket.domain.display import display_state
 from shared.contracts.access import EndCause
 from shared.contracts.change import Change, Origin
+from shared.contracts.extension import Extension
 from shared.contracts.stop import StopFact, StoppedTarget
-from shared.contracts.ticket import (
-    Extension,
-    Grant,
-    GrantState,
-    Part,
-    Target,
-    TargetState,
-    Ticket,
-    TicketFact,
-)
+from shared.contracts.ticket import Grant, GrantState, Part, Target, TargetState, Ticket, TicketFact
 
 PartT = TypeVar("PartT", Target, Grant, Extension)
 
@@ -36,7 +28,8 @@ def transition(
 ) -> Change[Ticket]:
     """The next version of a ticket whose parts were changed, and the event of it.
 
-    `targets` and `grants` are the ids that the event is about; `content` are fields of its own.
+    `targets` and `grants` are the ids that the event is about; `content` are fields of its own. It carries no
+    more of the ticket than that, else a wide ticket would be sent whole as often as it has targets.
     """
     ticket = next_version(changed)
     return Change(
@@ -45,7 +38,7 @@ def transition(
             event(
                 subject=ticket.id,
                 version=ticket.version,
-                ticket=ticket,
+                ticket=ticket.as_told(targets, grants),
                 target_ids=tuple(targets),
                 grant_ids=tuple(grants),
                 **origin.fields(),
@@ -73,7 +66,7 @@ def stop_transition(
         grant_ids=tuple(grant.id for grant in part.grants),
         targets=_whole(ticket, part),
         ends_by=ticket.last_end,
-        ticket=ticket,
+        ticket=ticket.as_told(targets, grants),
         **origin.fields(),
     )
     return Change(ticket, events=(stop_fact,))

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from services.ticket.domain.endings import closes_at, times_out_at
 from shared.contracts.event import Contract
-from shared.contracts.ticket import Extension, Grant, Target, Ticket
+from shared.contracts.extension import Extension
+from shared.contracts.ticket import Grant, Target, Ticket
 from shared.database.pool import Conn
 from shared.foundation.errors import Bug
 
