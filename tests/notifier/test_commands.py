@@ -360,7 +360,7 @@ async def test_fact_of_one_target_leaves_the_others_as_they_are_known(post: Post
         "[JIT] Administrator on prod-payments and 1 more for Ann and 1 more"
     }
     granted = next(mail.text or "" for mail in mails if "Access granted" in (mail.text or ""))
-    assert "To: Administrator on prod-payments" in granted
+    assert "Administrator on prod-payments (111111111111)" in granted
     assert len(post.to("eve")) == 1, "she has nothing on the second target, and hers is not granted"
 
 
