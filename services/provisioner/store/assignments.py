@@ -4,13 +4,12 @@ Whoever changes a claim holds its assignment's lock. Locks are taken in the orde
 so that nobody waits in a circle.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 import asyncpg
-from pydantic_core import to_jsonable_python
 
 from services.provisioner.domain.assignments import Assignment
 from services.provisioner.domain.claims import SERVICE, Claim
@@ -35,22 +34,13 @@ _UPDATE_ASSIGNMENT: Final = """
         closed_at = $17, last_code = $18, last_error = $19, deletion_id = $20, deletion_ended = $21
     WHERE id = $1
 """
-_WITH_CLAIMS_MOVED: Final = """
+_WITH_CLAIM_MOVED: Final = """
     WITH moved AS (
-    UPDATE claim SET state = given.state, version = given.version, granted_at = given.granted_at,
-        already_held = given.already_held, request_id = given.request_id, ended_at = given.ended_at,
-        end_cause = given.end_cause, code = given.code, detail = given.detail, kept_by = given.kept_by,
-        overdue_at = given.overdue_at, credentials_until = given.credentials_until,
-        approval_holds = given.approval_holds, seen_at = given.seen_at, ends_at = given.ends_at,
-        content_hash = given.content_hash, duration_asked = given.duration_asked,
-        extension_id = given.extension_id, parties = given.parties
-    FROM jsonb_to_recordset($22) AS given (
-        id text, before integer, state text, version integer, granted_at timestamptz, already_held boolean,
-        request_id text, ended_at timestamptz, end_cause text, code text, detail text, kept_by text[],
-        overdue_at timestamptz, credentials_until timestamptz, approval_holds boolean, seen_at timestamptz,
-        ends_at timestamptz, content_hash text, duration_asked interval, extension_id text, parties text[]
-    )
-    WHERE claim.id = given.id AND claim.version = given.before RETURNING 1
+    UPDATE claim SET state = $23, version = $24, granted_at = $25, already_held = $26, request_id = $27,
+        ended_at = $28, end_cause = $29, code = $30, detail = $31, kept_by = $32, overdue_at = $33,
+        credentials_until = $34, approval_holds = $35, seen_at = $36, ends_at = $37, content_hash = $38,
+        duration_asked = $39, extension_id = $40, parties = $41
+    WHERE id = $22 AND version = $42 RETURNING 1
     )
 """
 _HOW_MANY_MOVED: Final = "RETURNING (SELECT count(*) FROM moved)"
@@ -131,29 +121,25 @@ async def save(work: UnitOfWork, before: Assignment, change: Change[Assignment])
         for extension in claim.extensions:
             if not extension.waits:
                 await extensions.update(work.conn, extension)
-    moved = [
-        _moving(claim) | {"before": known[claim.id].version}
-        for claim in after.claims
-        if claim.id in known and claim != known[claim.id]
-    ]
-    if moved:
-        await _update(work.conn, after, moved)
-    elif replace(after, claims=()) != replace(before, claims=()):
+    moved = [claim for claim in after.claims if claim.id in known and claim != known[claim.id]]
+    for claim in moved:
+        await _update(work.conn, after, claim, before=known[claim.id].version)
+    if not moved and replace(after, claims=()) != replace(before, claims=()):
         await work.conn.execute(_UPDATE_ASSIGNMENT, *_row(after))
     outbox.append(work, SERVICE, *change.events)
     work.alert(*change.alerts)
     work.after_commit(partial(log_change, before, change))
 
 
-async def _update(conn: Conn, after: Assignment, moved: Sequence[Mapping[str, Any]]) -> None:
-    """The assignment and its claims that have moved. `before` of each is the version it was loaded at."""
-    found: int = await conn.fetchval(
-        _WITH_CLAIMS_MOVED + _UPDATE_ASSIGNMENT + _HOW_MANY_MOVED, *_row(after), to_jsonable_python(moved)
+async def _update(conn: Conn, after: Assignment, claim: Claim, *, before: int) -> None:
+    """The assignment and one claim of it, which was loaded at the version `before`, in one statement."""
+    moved: int = await conn.fetchval(
+        _WITH_CLAIM_MOVED + _UPDATE_ASSIGNMENT + _HOW_MANY_MOVED, *_row(after), *_moving(claim), before
     )
-    if found != len(moved):
-        ids = ", ".join(claim["id"] for claim in moved)
+    if moved != 1:
         raise Bug(
-            f"of the claims {ids} one was changed without its assignment's lock; this is a bug",
+            f"claim {claim.id} is not at version {before}: it was changed without its assignment's lock; "
+            "this is a bug",
             code="claim_changed",
         )
 
@@ -170,7 +156,7 @@ async def _insert_claim(conn: Conn, claim: Claim) -> None:
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
             $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)
         """,
-        *_moving(claim).values(),
+        *_moving(claim),
         claim.assignment_id,
         claim.instance,
         claim.ticket_id,
@@ -188,30 +174,30 @@ async def _insert_claim(conn: Conn, claim: Claim) -> None:
     )
 
 
-def _moving(claim: Claim) -> dict[str, Any]:
+def _moving(claim: Claim) -> tuple[Any, ...]:
     """The id and what steps may change; its end and what approved it move with an extension."""
-    return {
-        "id": claim.id,
-        "state": claim.state.value,
-        "version": claim.version,
-        "granted_at": claim.granted_at,
-        "already_held": claim.already_held,
-        "request_id": claim.request_id,
-        "ended_at": claim.ended_at,
-        "end_cause": claim.end_cause,
-        "code": claim.code,
-        "detail": claim.detail,
-        "kept_by": list(claim.kept_by),
-        "overdue_at": claim.overdue_at,
-        "credentials_until": claim.credentials_until,
-        "approval_holds": claim.approval_holds,
-        "seen_at": claim.seen_at,
-        "ends_at": claim.ends_at,
-        "content_hash": claim.content_hash,
-        "duration_asked": claim.duration_asked,
-        "extension_id": claim.extension_id,
-        "parties": list(claim.parties),
-    }
+    return (
+        claim.id,
+        claim.state.value,
+        claim.version,
+        claim.granted_at,
+        claim.already_held,
+        claim.request_id,
+        claim.ended_at,
+        claim.end_cause,
+        claim.code,
+        claim.detail,
+        list(claim.kept_by),
+        claim.overdue_at,
+        claim.credentials_until,
+        claim.approval_holds,
+        claim.seen_at,
+        claim.ends_at,
+        claim.content_hash,
+        claim.duration_asked,
+        claim.extension_id,
+        list(claim.parties),
+    )
 
 
 def _row(row: Assignment) -> tuple[Any, ...]:
