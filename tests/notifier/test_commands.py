@@ -317,14 +317,13 @@ async def test_access_fact_whose_ticket_does_not_come_is_told_all_the_same(post:
 async def test_access_fact_while_its_ticket_is_being_saved_waits_for_it(post: Post) -> None:
     pool = post.context.pool
     async with post.context.unit_of_work() as work:
-        conn = work.conn
         await notices.lock_tickets(work, [TICKET])
-        await notices.save_ticket(conn, KnownTicket.by(a_ticket()), now=NOW)
+        notices.save_ticket(work, KnownTicket.by(a_ticket()), now=NOW)
         taking = asyncio.create_task(post.take(access_fact()))
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
         while not taking.done() and not await pool.fetchval(waiting):
             pass
-        assert await notices.held_about(conn, TICKET) == []
+        assert await work.conn.fetchval("SELECT count(*) FROM notice") == 0
     await taking
     assert len(await post.rows("id")) == 2
     assert await pool.fetchval("SELECT count(*) FROM notice WHERE held") == 0

@@ -15,6 +15,7 @@ from shared.database.retention import purge
 from tests.notifier.facts import HOUR, a_ticket, extended_ticket, grant, target
 from tests.notifier.post import Post
 from tests.support.harness import NOW
+from tests.support.units import unit
 
 MOMENT = timedelta(microseconds=1)
 
@@ -84,11 +85,16 @@ async def test_a_fact_that_waits_for_its_ticket_is_never_old(
     assert await left(pool) == (0, 0, kept)
 
 
+async def known(pool: Pool, ticket: Ticket, *, at: datetime) -> None:
+    async with unit(pool) as work:
+        await notices.lock_tickets(work, [ticket.id])
+        notices.save_ticket(work, KnownTicket.by(ticket), now=at)
+
+
 async def test_a_known_ticket_goes_after_the_last_moment_it_names(pool: Pool) -> None:
     ticket = a_ticket()
     assert needed_until(ticket) > NOW
-    async with pool.acquire() as conn:
-        await notices.save_ticket(conn, KnownTicket.by(ticket), now=NOW)
+    await known(pool, ticket, at=NOW)
     await purge(pool, RULES, now=needed_until(ticket) + KEEP)
     assert await pool.fetchval("SELECT count(*) FROM known_ticket") == 1
     await purge(pool, RULES, now=needed_until(ticket) + KEEP + MOMENT)
@@ -98,8 +104,7 @@ async def test_a_known_ticket_goes_after_the_last_moment_it_names(pool: Pool) ->
 async def test_a_known_ticket_that_came_late_is_kept_from_then_on(pool: Pool) -> None:
     ticket = a_ticket()
     late = needed_until(ticket) + HOUR
-    async with pool.acquire() as conn:
-        await notices.save_ticket(conn, KnownTicket.by(ticket), now=late)
+    await known(pool, ticket, at=late)
     await purge(pool, RULES, now=late + KEEP)
     assert await pool.fetchval("SELECT count(*) FROM known_ticket") == 1
     await purge(pool, RULES, now=late + KEEP + MOMENT)

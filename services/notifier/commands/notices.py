@@ -39,10 +39,10 @@ async def handle_ticket_fact(
     """Save what is known of the ticket by now; prepare the mails about the fact, and about what waited."""
     event, now = received.event, context.clock.now()
     await notices.lock_tickets(work, [event.ticket.id])
-    before = await notices.known_ticket(work.conn, event.ticket.id)
+    before = notices.known_ticket(work, event.ticket.id)
     known = learn(before, event.ticket)
     if known != before:
-        await notices.save_ticket(work.conn, known, now=now)
+        notices.save_ticket(work, known, now=now)
     if mailing := mailing_of(event, known.ticket):
         notice = Notice(new_id(), received.id, event, known)
         notices.note(work, notice, now=now)
@@ -63,7 +63,7 @@ async def handle_fact_by_ticket_id(
     event, now = received.event, context.clock.now()
     ticket_id = ticket_id_of(event)
     await notices.lock_tickets(work, [ticket_id])
-    known = known_for(event, await notices.known_ticket(work.conn, ticket_id))
+    known = known_for(event, notices.known_ticket(work, ticket_id))
     notice = Notice(new_id(), received.id, event, known)
     mailing = mailing_of(event, notice.ticket)
     if known is None and (mailing or is_to_nobody_yet(event, notice.ticket)):
@@ -97,7 +97,7 @@ async def _release_held(
     context: Context, work: UnitOfWork, known: KnownTicket, settings: NotifierSettings
 ) -> None:
     """Prepare the mails about what has waited for the ticket, and for which enough of it is known now."""
-    held = await notices.held_about(work.conn, known.ticket.id)
+    held = await notices.held_about(work, known.ticket.id)
     waited = [replace(one, known=now) for one in held if (now := known_for(one.event, known))]
     if waited:
         await notices.release(work.conn, waited)

@@ -1,6 +1,7 @@
 """SQL of what mails are about: tickets as last known, and the facts that are mailed."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -19,34 +20,48 @@ TICKETS: Final = 7303
 _KNOWN: Final = TypeAdapter(KnownTicket)
 
 
+@dataclass(frozen=True)
+class _Locked:
+    """A ticket that the unit has locked: what is known of it by now, and whether facts wait for more."""
+
+    known: KnownTicket | None
+    waited_for: bool
+
+
 async def lock_tickets(work: UnitOfWork, ticket_ids: Sequence[str]) -> None:
-    """Facts of one ticket one after the other, from whichever topic.
+    """Facts of one ticket one after the other, from whichever topic; what is known of each is read along.
 
     Else a fact could be put aside for a ticket that another transaction is just saving, and neither would
     see the other.
     """
-    await lock_names(work, ticket_ids, space=TICKETS)
-
-
-async def save_ticket(conn: Conn, known: KnownTicket, *, now: datetime) -> None:
-    """Keep what is known of a ticket by now, under its lock."""
-    await conn.execute(
+    locked = work.held(_Locked)
+    new = [ticket_id for ticket_id in ticket_ids if ticket_id not in locked]
+    if not new:
+        return
+    await lock_names(work, new, space=TICKETS)
+    rows = await work.conn.fetch(
         """
-        INSERT INTO known_ticket (id, body, learned_at, needed_until) VALUES ($1, $2, $3, $4)
-        ON CONFLICT (id) DO UPDATE
-        SET body = excluded.body, learned_at = excluded.learned_at, needed_until = excluded.needed_until
+        SELECT wanted.id, k.body,
+            EXISTS (SELECT 1 FROM notice AS n WHERE n.ticket_id = wanted.id AND n.held) AS waited_for
+        FROM unnest($1::text[]) AS wanted (id) LEFT JOIN known_ticket AS k ON k.id = wanted.id
         """,
-        known.ticket.id,
-        _json(known),
-        now,
-        needed_until(known.ticket),
+        new,
     )
+    for row in rows:
+        known = None if row["body"] is None else _KNOWN.validate_json(row["body"])
+        locked[row["id"]] = _Locked(known, row["waited_for"])
 
 
-async def known_ticket(conn: Conn, ticket_id: str) -> KnownTicket | None:
-    """What is known of the ticket; None before any fact of it came."""
-    body = await conn.fetchval("SELECT body FROM known_ticket WHERE id = $1", ticket_id)
-    return None if body is None else _KNOWN.validate_json(body)
+def known_ticket(work: UnitOfWork, ticket_id: str) -> KnownTicket | None:
+    """What is known of a locked ticket; None before any fact of it came."""
+    return work.held(_Locked)[ticket_id].known
+
+
+def save_ticket(work: UnitOfWork, known: KnownTicket, *, now: datetime) -> None:
+    """Keep what is known of a locked ticket by now; it is written once for the unit."""
+    locked = work.held(_Locked)
+    locked[known.ticket.id] = replace(locked[known.ticket.id], known=known)
+    work.collect(_save, (known, now))
 
 
 def note(work: UnitOfWork, notice: Notice, *, now: datetime) -> None:
@@ -59,12 +74,16 @@ def note(work: UnitOfWork, notice: Notice, *, now: datetime) -> None:
 
 async def put_aside(work: UnitOfWork, notice: Notice, *, now: datetime) -> None:
     """Keep a fact that waits for its ticket, at once: that may come in this very unit."""
+    locked = work.held(_Locked)
+    locked[notice.ticket_id] = replace(locked[notice.ticket_id], waited_for=True)
     await _insert(work, [_row(notice, held=True, now=now)])
 
 
-async def held_about(conn: Conn, ticket_id: str) -> list[Notice]:
-    """The facts that wait for more of the ticket, in the order in which they came."""
-    rows = await conn.fetch(
+async def held_about(work: UnitOfWork, ticket_id: str) -> list[Notice]:
+    """The facts that wait for more of a locked ticket, in the order in which they came."""
+    if not work.held(_Locked)[ticket_id].waited_for:
+        return []
+    rows = await work.conn.fetch(
         """
         SELECT id, event_id, type, fact, ticket FROM notice WHERE ticket_id = $1 AND held
         ORDER BY received_at, id
@@ -152,6 +171,25 @@ async def _insert(work: UnitOfWork, rows: Sequence[tuple[Any, ...]]) -> None:
         ) AS new (id, event_id, ticket_id, type, fact, ticket, held, happened_at, received_at)
         """,
         *map(list, zip(*rows, strict=True)),
+    )
+
+
+async def _save(work: UnitOfWork, saved: Sequence[tuple[KnownTicket, datetime]]) -> None:
+    """The last that is known of each."""
+    last = {known.ticket.id: (known, now) for known, now in saved}
+    await work.conn.execute(
+        """
+        INSERT INTO known_ticket (id, body, learned_at, needed_until)
+        SELECT id, body, learned_at, needed_until
+        FROM unnest($1::text[], $2::json[], $3::timestamptz[], $4::timestamptz[])
+            AS new (id, body, learned_at, needed_until)
+        ON CONFLICT (id) DO UPDATE
+        SET body = excluded.body, learned_at = excluded.learned_at, needed_until = excluded.needed_until
+        """,
+        list(last),
+        [_json(known) for known, _ in last.values()],
+        [now for _, now in last.values()],
+        [needed_until(known.ticket) for known, _ in last.values()],
     )
 
 
