@@ -67,7 +67,7 @@ async def handle_fact_by_ticket_id(
     notice = Notice(new_id(), received.id, event, known)
     mailing = mailing_of(event, notice.ticket)
     if known is None and (mailing or is_to_nobody_yet(event, notice.ticket)):
-        await notices.put_aside(work, notice, now=now)
+        await notices.put_aside(work, ticket_id, notice, now=now)
     elif known is not None and mailing:
         notices.note(work, notice, now=now)
         await _prepare(context, work, notice, mailing, settings)

@@ -72,10 +72,10 @@ def note(work: UnitOfWork, notice: Notice, *, now: datetime) -> None:
     work.collect(_insert, _row(notice, held=False, now=now))
 
 
-async def put_aside(work: UnitOfWork, notice: Notice, *, now: datetime) -> None:
+async def put_aside(work: UnitOfWork, ticket_id: str, notice: Notice, *, now: datetime) -> None:
     """Keep a fact that waits for its ticket, at once: that may come in this very unit."""
     locked = work.held(_Locked)
-    locked[notice.ticket_id] = replace(locked[notice.ticket_id], waited_for=True)
+    locked[ticket_id] = replace(locked[ticket_id], waited_for=True)
     await _insert(work, [_row(notice, held=True, now=now)])
 
 
