@@ -6,14 +6,13 @@ for tests and for virtual time.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from services.provisioner.domain.assignments import Assignment
-from services.provisioner.domain.decisions import likely_call
 from services.provisioner.limits import Slots
 from services.provisioner.reconcile.parts import EngineParts
 from services.provisioner.reconcile.polling import poll
@@ -28,6 +27,9 @@ _TIMER_S = 1.0
 _STANDBY_S = 0.25
 _BETWEEN_ROUNDS_S = 0.05
 """However often it is nudged; what a nudge names is looked at at once."""
+_LOOK_EVERY_S = 0.01
+LOOKS_WITHIN_S = 0.5
+"""However many are due together."""
 _HOLD_BACK = timedelta(seconds=5)
 """A visit that failed for no reason we know is not repeated at once."""
 
@@ -75,7 +77,7 @@ class Engine:
         """For ever; ends by cancellation, which takes the visits with it."""
         try:
             while True:
-                await self._until_next_round(await self._guarded(self._round()))
+                await self._until_next_round(await self._guarded(self._round(look_every_s=_LOOK_EVERY_S)))
         finally:
             await self.stop()
 
@@ -113,7 +115,7 @@ class Engine:
             log.warning("the engine waits for the database", error=f"{type(error).__name__}: {error}")
             return _TIMER_S
 
-    async def _round(self) -> float:
+    async def _round(self, *, look_every_s: float = 0.0) -> float:
         """Begin what can begin; the seconds until there may be more to do, if nobody nudges."""
         self._nudged.clear()
         self._named.clear()
@@ -128,8 +130,8 @@ class Engine:
         self.slots.correct(
             ((flight.id, flight.account_id, flight.op.kind) for flight in flights), visiting=set(self._visits)
         )
-        for candidate in due:
-            self._begin(candidate, now)
+        for candidate, wait_s in spaced(due, every_s=look_every_s):
+            self._begin(candidate, now, wait_s=wait_s)
         self._begin_poll([flight for flight in flights if flight.id not in self._visits], now)
         if flights or next_due is None or next_due <= now:
             return _TIMER_S
@@ -144,10 +146,12 @@ class Engine:
             due = {one.id: one for one in found if one.is_due(now)}
             candidates = [Due.of(one, now) for one in due.values()]
             for candidate in sorted(candidates, key=lambda one: not one.urgent):
-                self._begin(candidate, now, due[candidate.id])
+                self._begin(candidate, now, loaded=due[candidate.id])
         return _TIMER_S
 
-    def _begin(self, due: Due, now: datetime, loaded: Assignment | None = None) -> None:
+    def _begin(
+        self, due: Due, now: datetime, *, wait_s: float = 0.0, loaded: Assignment | None = None
+    ) -> None:
         """A visit, if there is room and the slot it may need is free. `loaded` spares it the loading.
 
         Those that take access away have room of their own: others may wait long for a turn with AWS.
@@ -156,16 +160,17 @@ class Engine:
         if due.id in self._visits or self._held_back.get(due.id, now) > now:
             return
         self._held_back.pop(due.id, None)
-        call = likely_call(wanted=due.wanted, observed=due.observed)
         full = alike >= self._concurrency
-        if full or (call is not None and not self.slots.reserve(due.id, due.account_id, call)):
+        if full or (due.call is not None and not self.slots.reserve(due.id, due.account_id, due.call)):
             self._crowded = True
             return
-        self._visits[due.id] = _Visit(self._start(self._visit(due.id, loaded)), due.urgent)
+        self._visits[due.id] = _Visit(self._start(self._visit(due.id, loaded, wait_s)), due.urgent)
 
-    async def _visit(self, assignment_id: int, loaded: Assignment | None) -> None:
+    async def _visit(self, assignment_id: int, loaded: Assignment | None, wait_s: float) -> None:
         in_flight = False
         try:
+            if wait_s:
+                await asyncio.sleep(wait_s)
             assignment = loaded or await self._load(assignment_id)
             in_flight = await visit(self.parts, assignment, take_slot=partial(self.slots.take, assignment_id))
             await self.parts.context.alerts.clear(f"visit/{assignment_id}")
@@ -241,3 +246,14 @@ class Engine:
             await asyncio.wait_for(self._nudged.wait(), seconds)
         except TimeoutError:
             return
+
+
+def spaced(due: Iterable[Due], *, every_s: float) -> Iterator[tuple[Due, float]]:
+    """Each with the seconds after which it begins: looks one after the other, all else at once.
+
+    Else a grant or revoke that comes a moment later queues behind all of the looks that are due by then.
+    """
+    looks = 0
+    for one in due:
+        yield one, min(looks * every_s, LOOKS_WITHIN_S) if one.only_looks else 0.0
+        looks += one.only_looks

@@ -4,8 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.provisioner.domain.assignments import Assignment, Observed, Op
+from services.provisioner.domain.assignments import Assignment, CallKind, Observed, Op
 from services.provisioner.domain.claims import Claim, ClaimState
+from services.provisioner.domain.decisions import likely_call
 from services.provisioner.store.claims import ClaimKey
 from services.provisioner.store.rows import claim_of
 from shared.database.pool import Conn
@@ -33,6 +34,16 @@ class Due:
             wanted=bool(assignment.holding(now) or assignment.starting(now)),
             revoking=bool(assignment.in_state(ClaimState.REVOKING)),
         )
+
+    @property
+    def call(self) -> CallKind | None:
+        """Which call to AWS a visit may come to."""
+        return likely_call(wanted=self.wanted, observed=self.observed)
+
+    @property
+    def only_looks(self) -> bool:
+        """It confirms what was done, or looks whether that still holds."""
+        return self.call is None
 
     @property
     def urgent(self) -> bool:
