@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
+import uvloop
 
 from bench.client import Person
 from bench.cpu import cpu_seconds, parent_of
@@ -62,7 +63,7 @@ def main() -> int:
         for rate in given.rates:
             with tempfile.TemporaryDirectory(prefix="jit-approval-") as folder:
                 try:
-                    asyncio.run(_run(Path(folder), rate=rate, seconds=given.seconds))
+                    uvloop.run(_run(Path(folder), rate=rate, seconds=given.seconds))
                 finally:
                     remove_home(Path(folder) / "pg")
     return 0

@@ -43,7 +43,7 @@ _ALWAYS = {
 _FORGETFUL = {
     "fsync": "off",
     "full_page_writes": "off",
-    "shared_buffers": "32MB",
+    "shared_buffers": "128MB",
     "max_wal_size": "256MB",
 }
 # A killed postmaster's children hold the shared memory for some milliseconds more; a port can be taken
