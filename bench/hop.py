@@ -40,6 +40,7 @@ from tests.support.corridor import (
 from tests.support.harness import NOW, ready_tables
 from tests.support.kafka_server import KafkaServerUnavailable, real_kafka
 from tests.support.servers import Broker, broker, embedded_postgres
+from tests.support.signing import key_settings
 from tests.support.waiting import until
 
 WARM_UP = 50
@@ -112,9 +113,8 @@ async def measure(admin_dsn: str, found: Broker, *, rate: float, seconds: float)
     ):
         ticket = Service("ticket", settings_for(ticket_dsn, found), Parts(), process=Process(Clock(), tables))
         parts = Parts(subscriptions=watch.subscriptions)
-        approval = Service(
-            "approval", settings_for(approval_dsn, found), parts, process=Process(Clock(), tables)
-        )
+        settings = settings_for(approval_dsn, found, **key_settings("approval"))
+        approval = Service("approval", settings, parts, process=Process(Clock(), tables))
         async with running(ticket, approval):
             count = WARM_UP + int(rate * seconds)
             await publish_at(ticket, watch, rate=rate, count=count)

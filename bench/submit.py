@@ -56,6 +56,7 @@ async def _run(folder: Path, given: argparse.Namespace) -> None:
     async with fleet(folder, simulator_settings=SIMULATOR, service_settings=SERVICES, world=world) as running:
         await put_demo(running)
         await put_rules(running)
+        await Person(running, "ann").call("GET", "/v1/tickets")  # the provisioner has to have seen her
         for name in ALONE:
             running.services[name].stop()
         pairs = iter(pairs_of(running))
