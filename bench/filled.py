@@ -218,8 +218,8 @@ _PROVISIONER: Final = (
 )
 _NOTIFIER: Final = (
     """
-    INSERT INTO notice (id, event_id, ticket_id, needs, type, fact, held, happened_at, received_at)
-    SELECT pg_temp.made(n, 1)::uuid, pg_temp.made(n, 2)::uuid, pg_temp.made(n, 3), 1, 'ticket.approved.v1',
+    INSERT INTO notice (id, event_id, ticket_id, type, fact, held, happened_at, received_at)
+    SELECT pg_temp.made(n, 1)::uuid, pg_temp.made(n, 2)::uuid, pg_temp.made(n, 3), 'ticket.approved.v1',
         '{}', false, now(), now() FROM generate_series($1::bigint, $2::bigint) AS n
     """,
     """
