@@ -1,8 +1,9 @@
-"""How fast the audit log takes in what waits for it; one JSON line.
+"""How fast audit log and notifier take in what waits for them; one JSON line for each.
 
-All services are stopped, the facts of many tickets are put on the bus, signed by their owners, and the audit
-service is started by itself: `facts_per_s` is from its first record to its last. Real Kafka and PostgreSQL.
-`python -m bench.catch_up [--tickets 5000]`
+All services are stopped, the facts of many tickets are put on the bus, signed by their owners, and one
+service is started by itself: `facts_per_s` is from its first record to its last. The notifier's mail server
+is away, so that mails are prepared and not sent. Real Kafka and PostgreSQL.
+`python -m bench.catch_up [--tickets 5000] [--services audit notifier]`
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -33,8 +35,9 @@ from tests.support.facts import TICKET_ID, example
 
 LIFE: Final[tuple[type[Event], ...]] = (TicketApproved, ReviewApproved, AccessScheduled, AccessGranted)
 """Of each ticket."""
-READER: Final = "audit"
-COUNT: Final = "SELECT count(*) FROM audit_event"
+COUNTS: Final = {"audit": "SELECT count(*) FROM audit_event", "notifier": "SELECT count(*) FROM inbox"}
+SETTINGS: Final = {"notifier": {"JIT_TABLE_STALE_AFTER_S": "3600", "JIT_SMTP_PORT": "1"}}
+"""Nobody publishes markers once the others are stopped, and nobody listens on that port."""
 WITHIN_S: Final = 300.0
 LOOK_EVERY_S: Final = 0.25
 AT_ONCE: Final = 500
@@ -43,23 +46,26 @@ AT_ONCE: Final = 500
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.catch_up", description=__doc__)
     parser.add_argument("--tickets", type=int, default=5000)
+    parser.add_argument("--services", choices=COUNTS, nargs="+", default=list(COUNTS))
     given = parser.parse_args()
     logs.configure(fmt="console", level="ERROR")
     with tempfile.TemporaryDirectory(prefix="jit-catch-up-") as folder:
         try:
-            asyncio.run(_run(Path(folder), tickets=given.tickets))
+            asyncio.run(_run(Path(folder), given.services, tickets=given.tickets))
         finally:
             remove_home(Path(folder) / "pg")
     return 0
 
 
-async def _run(folder: Path, *, tickets: int) -> None:
-    async with fleet(folder, simulator_settings={}, service_settings={}) as running:
+async def _run(folder: Path, readers: Sequence[str], *, tickets: int) -> None:
+    async with fleet(folder, simulator_settings={}, service_settings=SETTINGS) as running:
         for service in running.services.values():
             service.stop()
         await _put(running, tickets)
-        rate = await _take_in(running, facts=tickets * len(LIFE))
-    print(json.dumps({"bench": "catch_up", "service": READER, "facts_per_s": round(rate)}), flush=True)
+        for reader in readers:
+            rate = await _take_in(running, reader, facts=tickets * len(LIFE))
+            line = {"bench": "catch_up", "service": reader, "facts_per_s": round(rate)}
+            print(json.dumps(line), flush=True)
 
 
 async def _put(running: Fleet, tickets: int) -> None:
@@ -93,18 +99,18 @@ async def _send(
     return sent
 
 
-async def _take_in(running: Fleet, *, facts: int) -> float:
+async def _take_in(running: Fleet, reader: str, *, facts: int) -> float:
     """Facts a second, of those that were taken in while it was looked."""
-    service = running.services[READER]
-    conn = await asyncpg.connect(running.dsn(READER))
-    before: int = await conn.fetchval(COUNT)
+    service = running.services[reader]
+    conn = await asyncpg.connect(running.dsn(reader))
+    before: int = await conn.fetchval(COUNTS[reader])
     service.start()
     seen: list[tuple[float, int]] = []
     try:
         async with asyncio.timeout(WITHIN_S):
             while not seen or seen[-1][1] < facts:
                 await asyncio.sleep(LOOK_EVERY_S)
-                taken = await conn.fetchval(COUNT) - before
+                taken = await conn.fetchval(COUNTS[reader]) - before
                 if taken:
                     seen.append((time.monotonic(), taken))
     finally:

@@ -183,7 +183,9 @@ async def _records_of(running: Running, ticket_id: str) -> list[Any]:
     )
     await consumer.start()
     try:
-        while batch := await consumer.getmany(timeout_ms=3000):
+        ends = await consumer.end_offsets(consumer.assignment())
+        while [one for one, end in ends.items() if await consumer.position(one) < end]:
+            batch = await consumer.getmany(timeout_ms=1000)
             found += [one for records in batch.values() for one in records if one.key == ticket_id.encode()]
     finally:
         await consumer.stop()
