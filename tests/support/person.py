@@ -1,12 +1,16 @@
 """Somebody who calls the running stack over HTTP with a bearer token, real or forged."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 
 from shared.foundation.clock import new_id
+
+_PATIENCE: Final = 30
+"""Seconds, and tries."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,18 @@ class Person:
     async def _call_bound(
         self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, status: int
     ) -> httpx2.Response:
-        """Called again after first sight, as the answer says, where the service could not wait for it."""
-        answer = await self.call(method, path, body, headers=headers)
-        if answer.status_code == 403 != status and answer.json()["code"] == "identity_unbound":
-            _body(await self.call("GET", "/v1/me"), 200)
+        """Called again as the answer says: after first sight, or in a moment where a service is not ready.
+
+        On a busy machine the engine may be without its lease for a second, and what needs it answers 503.
+        """
+        for _ in range(_PATIENCE):
             answer = await self.call(method, path, body, headers=headers)
+            if answer.status_code == 403 != status and answer.json()["code"] == "identity_unbound":
+                _body(await self.call("GET", "/v1/me"), 200)
+            elif answer.status_code == 503 != status:
+                await asyncio.sleep(1)
+            else:
+                break
         return answer
 
 
