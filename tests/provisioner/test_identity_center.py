@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -7,6 +8,7 @@ from prometheus_client import REGISTRY
 
 from services.provisioner.driver import AwsPrincipal, DriverProblem, Request, UserStatus
 from services.provisioner.identity_center.adapter import IdentityCenter
+from services.provisioner.identity_center.types import IdentityCenterError
 from simulator import organizations
 from simulator.server import Simulator
 from tests.support.aws import (
@@ -200,3 +202,24 @@ async def test_endpoint_in_the_environment_is_ignored(
     async with IdentityCenter(region=REGION, credentials=CREDENTIALS) as real:
         urls = {client.meta.endpoint_url for client in real._calls._clients.values()}
     assert all(url.startswith("https://") and ".amazonaws.com" in url for url in urls)
+
+
+async def test_caller_names_itself_and_not_its_machine() -> None:
+    """As CloudTrail keeps it; the SDK's own name tells of kernel and Python."""
+    heard: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        endpoint = f"http://127.0.0.1:{port}"
+        async with IdentityCenter(region=REGION, endpoint=endpoint, credentials=CREDENTIALS) as centre:
+            with pytest.raises(IdentityCenterError):
+                await centre.account_state("111111111111")
+    [agent] = {line for line in heard[0].splitlines() if line.lower().startswith(b"user-agent:")}
+    ours, *sdks = agent.split(b": ")[1].split()
+    assert ours == b"jit-access"
+    assert [name.split(b"/")[0] for name in sdks] == [b"botocore"]
