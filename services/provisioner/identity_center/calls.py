@@ -32,8 +32,8 @@ MODELS: Final = Path(__file__).parent / "models"
 CONNECT_TIMEOUT_S: Final = 3
 READ_TIMEOUT_S: Final = 10
 USER_AGENT: Final = "jit-access"
-"""What CloudTrail shows of the caller, before the SDK's version. What the SDK says by itself names the machine,
-and costs a tenth of a call."""
+"""What CloudTrail shows of the caller, before the SDK's version. What the SDK says by itself names the
+machine, and costs a tenth of a call."""
 
 CALLS = Counter("jit_aws_calls_total", "AWS calls by outcome", ["api", "operation", "outcome"])
 LATENCY = Histogram(
