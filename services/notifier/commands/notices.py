@@ -45,8 +45,7 @@ async def handle_ticket_fact(
         notices.save_ticket(work, known, now=now)
     if mailing := mailing_of(event, known.ticket):
         notice = Notice(new_id(), received.id, event, known)
-        notices.note(work, notice, now=now)
-        await _prepare(context, work, notice, mailing, settings)
+        _prepare(context, work, notice, mailing, settings, is_new=True)
     await _release_held(context, work, known, settings)
 
 
@@ -60,17 +59,16 @@ async def handle_fact_by_ticket_id(
     ticket it is about. It is then put aside, not retried: a retry would block its partition, and with it
     every other ticket's mail, while the ticket's own topic is behind. `release_overdue` ends the wait.
     """
-    event, now = received.event, context.clock.now()
+    event = received.event
     ticket_id = ticket_id_of(event)
     await notices.lock_tickets(work, [ticket_id])
     known = known_for(event, notices.known_ticket(work, ticket_id))
     notice = Notice(new_id(), received.id, event, known)
     mailing = mailing_of(event, notice.ticket)
     if known is None and (mailing or is_to_nobody_yet(event, notice.ticket)):
-        await notices.put_aside(work, ticket_id, notice, now=now)
+        await notices.put_aside(work, ticket_id, notice, now=context.clock.now())
     elif known is not None and mailing:
-        notices.note(work, notice, now=now)
-        await _prepare(context, work, notice, mailing, settings)
+        _prepare(context, work, notice, mailing, settings, is_new=True)
 
 
 async def handle_fact_about_person(
@@ -79,8 +77,7 @@ async def handle_fact_about_person(
     """Prepare the mails about a fact of no ticket: each on its own, at once."""
     notice = Notice(new_id(), received.id, received.event, None)
     if mailing := mailing_of(received.event, None):
-        notices.note(work, notice, now=context.clock.now())
-        await _prepare(context, work, notice, mailing, settings)
+        _prepare(context, work, notice, mailing, settings, is_new=True)
 
 
 async def release_overdue(context: Context, work: UnitOfWork, *, settings: NotifierSettings) -> int:
@@ -89,7 +86,7 @@ async def release_overdue(context: Context, work: UnitOfWork, *, settings: Notif
     overdue = await notices.take_overdue(work.conn, received_before=before)
     for notice in overdue:
         if mailing := mailing_of(notice.event, None):
-            await _prepare(context, work, notice, mailing, settings)
+            _prepare(context, work, notice, mailing, settings, is_new=False)
     return len(overdue)
 
 
@@ -103,22 +100,21 @@ async def _release_held(
         await notices.release(work.conn, waited)
     for notice in waited:
         if mailing := mailing_of(notice.event, notice.ticket):
-            await _prepare(context, work, notice, mailing, settings)
+            _prepare(context, work, notice, mailing, settings, is_new=False)
 
 
-async def _prepare(
-    context: Context, work: UnitOfWork, notice: Notice, mailing: Mailing, settings: NotifierSettings
+def _prepare(
+    context: Context,
+    work: UnitOfWork,
+    notice: Notice,
+    mailing: Mailing,
+    settings: NotifierSettings,
+    *,
+    is_new: bool,
 ) -> None:
     now = context.clock.now()
-    mails = await deliveries.gather(
-        work.conn,
-        notice,
-        mailing.template,
-        _new_mails(notice, mailing, settings, now),
-        give_up_at=now + settings.mail_give_up_after,
-        longest=settings.mail_gather_longest,
-        now=now,
-    )
+    mails = _new_mails(notice, mailing, settings, now)
+    deliveries.gather(work, notice, mails, is_new=is_new, longest=settings.mail_gather_longest, now=now)
     work.after_commit(context.nudge)
     work.after_commit(
         partial(
@@ -128,7 +124,7 @@ async def _prepare(
             ticket=notice.ticket_id,
             template=mailing.template.value,
             cause=notice.event_id,
-            deliveries=mails,
+            to=[recipient.user_id for recipient in mailing.recipients],
         )
     )
 
@@ -142,5 +138,6 @@ def _new_mails(notice: Notice, mailing: Mailing, settings: NotifierSettings, now
             notice.event_id, mailing.template, recipient.user_id, domain=settings.message_domain
         )
         due_at = now + settings.mail_gather if waits else now
-        found.append(NewMail(new_id(), recipient, identity, due_at))
+        give_up_at = now + settings.mail_give_up_after
+        found.append(NewMail(new_id(), notice, mailing.template, recipient, identity, due_at, give_up_at))
     return found

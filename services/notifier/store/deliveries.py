@@ -20,12 +20,26 @@ SERVICE = "notifier"
 
 @dataclass(frozen=True)
 class NewMail:
-    """A mail for a person that is made unless one of its kind still gathers."""
+    """A fact for a person: it goes into the mail of its kind that still gathers, or begins this one."""
 
     id: str
+    notice: Notice
+    template: Template
     recipient: Recipient
     message_id: str
     due_at: datetime
+    give_up_at: datetime
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """What one fact gives rise to."""
+
+    notice: Notice
+    is_new: bool
+    mails: Sequence[NewMail]
+    longest: timedelta
+    now: datetime
 
 
 @dataclass(frozen=True)
@@ -39,59 +53,73 @@ class Backlog:
     last_error: str
 
 
-async def gather(
-    conn: Conn,
+def gather(
+    work: UnitOfWork,
     notice: Notice,
-    template: Template,
     mails: Sequence[NewMail],
     *,
-    give_up_at: datetime,
+    is_new: bool,
     longest: timedelta,
     now: datetime,
-) -> list[str]:
-    """Put a fact into one mail for each person; the ids of those mails.
+) -> None:
+    """Put a fact into one mail for each person, and keep it if `is_new`; with all others of the unit.
 
     A mail takes further facts of its kind until it is tried for the first time; each sets its time anew, up
     to `longest` after the first. Who was already mailed about this fact is left out.
     """
-    rows = await conn.fetch(
+    work.collect(_gather, _Gathered(notice, is_new, mails, longest, now))
+
+
+async def _gather(work: UnitOfWork, gathered: Sequence[_Gathered]) -> None:
+    new = [(one.notice, one.now) for one in gathered if one.is_new]
+    if new:
+        await notices.insert(work.conn, new, held=False)
+    mails = [mail for one in gathered for mail in one.mails]
+    await work.conn.execute(
         """
         WITH wanted AS (
-            SELECT one.id, one.recipient, one.snapshot, one.message_id, one.due_at
-            FROM unnest($5::uuid[], $6::text[], $7::text[], $8::text[], $9::timestamptz[])
-                AS one (id, recipient, snapshot, message_id, due_at)
+            SELECT one.*, CASE WHEN one.ticket_id IS NULL THEN one.id END AS alone
+            FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                        $8::timestamptz[], $9::timestamptz[], $10::timestamptz[]) WITH ORDINALITY
+                AS one (id, notice_id, ticket_id, template, recipient, snapshot, message_id, happened_at,
+                        due_at, give_up_at, n)
             WHERE NOT EXISTS (
                 SELECT FROM delivery_notice AS link
-                WHERE link.notice_id = $1 AND link.recipient = one.recipient
+                WHERE link.notice_id = one.notice_id AND link.recipient = one.recipient
             )
         ), mail AS (
             INSERT INTO delivery AS d (id, ticket_id, template, recipient, snapshot, message_id, happened_at,
                                        next_attempt_at, give_up_at, created_at)
-            SELECT id, $2, $3, recipient, snapshot, message_id, $4, due_at, $10, $12 FROM wanted
+            SELECT (array_agg(id ORDER BY n))[1], ticket_id, template, recipient,
+                   (array_agg(snapshot ORDER BY n) FILTER (WHERE snapshot IS NOT NULL))[1],
+                   (array_agg(message_id ORDER BY n))[1], min(happened_at),
+                   (array_agg(due_at ORDER BY n DESC))[1], (array_agg(give_up_at ORDER BY n))[1], $12
+            FROM wanted GROUP BY ticket_id, template, recipient, alone
+            ORDER BY ticket_id, template, recipient
             ON CONFLICT (ticket_id, recipient, template) WHERE state = 'pending' AND attempts = 0
             DO UPDATE SET next_attempt_at = least(excluded.next_attempt_at, d.created_at + $11::interval),
                           happened_at = least(d.happened_at, excluded.happened_at),
                           snapshot = coalesce(d.snapshot, excluded.snapshot)
-            RETURNING d.id, d.recipient
+            RETURNING d.id, d.ticket_id, d.template, d.recipient
         )
         INSERT INTO delivery_notice (notice_id, recipient, delivery_id)
-        SELECT $1, recipient, id FROM mail
-        RETURNING delivery_id
+        SELECT w.notice_id, w.recipient, mail.id FROM wanted AS w JOIN mail
+            ON w.ticket_id = mail.ticket_id AND w.template = mail.template AND w.recipient = mail.recipient
+            OR w.alone = mail.id
         """,
-        notice.id,
-        notice.ticket_id,
-        template.value,
-        notice.event.at,
         [mail.id for mail in mails],
+        [mail.notice.id for mail in mails],
+        [mail.notice.ticket_id for mail in mails],
+        [mail.template.value for mail in mails],
         [mail.recipient.user_id for mail in mails],
         [mail.recipient.address for mail in mails],
         [mail.message_id for mail in mails],
+        [mail.notice.event.at for mail in mails],
         [mail.due_at for mail in mails],
-        give_up_at,
-        longest,
-        now,
+        [mail.give_up_at for mail in mails],
+        gathered[-1].longest,
+        gathered[-1].now,
     )
-    return [str(row["delivery_id"]) for row in rows]
 
 
 async def claim(conn: Conn, *, now: datetime, leased_until: datetime, most: int) -> list[Delivery]:

@@ -64,19 +64,27 @@ def save_ticket(work: UnitOfWork, known: KnownTicket, *, now: datetime) -> None:
     work.collect(_save, (known, now))
 
 
-def note(work: UnitOfWork, notice: Notice, *, now: datetime) -> None:
-    """Keep a fact that is mailed, with all others of the unit; nobody looks for them before its commit.
-
-    The inbox lets each come once.
-    """
-    work.collect(_insert, _row(notice, held=False, now=now))
-
-
 async def put_aside(work: UnitOfWork, ticket_id: str, notice: Notice, *, now: datetime) -> None:
     """Keep a fact that waits for its ticket, at once: that may come in this very unit."""
     locked = work.held(_Locked)
     locked[ticket_id] = replace(locked[ticket_id], waited_for=True)
-    await _insert(work, [_row(notice, held=True, now=now)])
+    await insert(work.conn, [(notice, now)], held=True)
+
+
+async def insert(conn: Conn, received: Sequence[tuple[Notice, datetime]], *, held: bool) -> None:
+    """Keep facts with when they came. The inbox lets each come once."""
+    rows = [_row(notice, held=held, now=now) for notice, now in received]
+    await conn.execute(
+        """
+        INSERT INTO notice (id, event_id, ticket_id, type, fact, ticket, held, happened_at, received_at)
+        SELECT id, event_id, ticket_id, type, fact, ticket, held, happened_at, received_at
+        FROM unnest(
+            $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::json[], $6::json[], $7::boolean[],
+            $8::timestamptz[], $9::timestamptz[]
+        ) AS new (id, event_id, ticket_id, type, fact, ticket, held, happened_at, received_at)
+        """,
+        *map(list, zip(*rows, strict=True)),
+    )
 
 
 async def held_about(work: UnitOfWork, ticket_id: str) -> list[Notice]:
@@ -157,20 +165,6 @@ def _row(notice: Notice, *, held: bool, now: datetime) -> tuple[Any, ...]:
         held,
         event.at,
         now,
-    )
-
-
-async def _insert(work: UnitOfWork, rows: Sequence[tuple[Any, ...]]) -> None:
-    await work.conn.execute(
-        """
-        INSERT INTO notice (id, event_id, ticket_id, type, fact, ticket, held, happened_at, received_at)
-        SELECT id, event_id, ticket_id, type, fact, ticket, held, happened_at, received_at
-        FROM unnest(
-            $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::json[], $6::json[], $7::boolean[],
-            $8::timestamptz[], $9::timestamptz[]
-        ) AS new (id, event_id, ticket_id, type, fact, ticket, held, happened_at, received_at)
-        """,
-        *map(list, zip(*rows, strict=True)),
     )
 
 
