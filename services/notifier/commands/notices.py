@@ -46,7 +46,7 @@ async def handle_ticket_fact(
     if mailing := mailing_of(event, known.ticket):
         notice = Notice(new_id(), received.id, event, known)
         _prepare(context, work, notice, mailing, settings, is_new=True)
-    await _release_held(context, work, known, settings)
+    _release_waiting(context, work, known, settings)
 
 
 async def handle_fact_by_ticket_id(
@@ -66,7 +66,7 @@ async def handle_fact_by_ticket_id(
     notice = Notice(new_id(), received.id, event, known)
     mailing = mailing_of(event, notice.ticket)
     if known is None and (mailing or is_to_nobody_yet(event, notice.ticket)):
-        await notices.put_aside(work, ticket_id, notice, now=context.clock.now())
+        notices.put_aside(work, ticket_id, notice, now=context.clock.now())
     elif known is not None and mailing:
         _prepare(context, work, notice, mailing, settings, is_new=True)
 
@@ -90,17 +90,16 @@ async def release_overdue(context: Context, work: UnitOfWork, *, settings: Notif
     return len(overdue)
 
 
-async def _release_held(
+def _release_waiting(
     context: Context, work: UnitOfWork, known: KnownTicket, settings: NotifierSettings
 ) -> None:
     """Prepare the mails about what has waited for the ticket, and for which enough of it is known now."""
-    held = await notices.held_about(work, known.ticket.id)
-    waited = [replace(one, known=now) for one in held if (now := known_for(one.event, known))]
-    if waited:
-        await notices.release(work.conn, waited)
-    for notice in waited:
-        if mailing := mailing_of(notice.event, notice.ticket):
-            _prepare(context, work, notice, mailing, settings, is_new=False)
+    for waiting in notices.waiting_for(work, known.ticket.id):
+        if enough := known_for(waiting.event, known):
+            notice = replace(waiting, known=enough)
+            is_kept = notices.release(work, known.ticket.id, notice)
+            if mailing := mailing_of(notice.event, notice.ticket):
+                _prepare(context, work, notice, mailing, settings, is_new=not is_kept)
 
 
 def _prepare(

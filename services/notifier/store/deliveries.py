@@ -78,7 +78,9 @@ async def _gather(work: UnitOfWork, gathered: Sequence[_Gathered]) -> None:
     await work.conn.execute(
         """
         WITH wanted AS (
-            SELECT one.*, CASE WHEN one.ticket_id IS NULL THEN one.id END AS alone
+            SELECT one.id, one.notice_id, one.ticket_id, one.template, one.recipient, one.snapshot,
+                   one.message_id, one.happened_at, one.due_at, one.give_up_at, one.n,
+                   CASE WHEN one.ticket_id IS NULL THEN one.id END AS alone
             FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                         $8::timestamptz[], $9::timestamptz[], $10::timestamptz[]) WITH ORDINALITY
                 AS one (id, notice_id, ticket_id, template, recipient, snapshot, message_id, happened_at,

@@ -22,10 +22,13 @@ _KNOWN: Final = TypeAdapter(KnownTicket)
 
 @dataclass(frozen=True)
 class _Locked:
-    """A ticket that the unit has locked: what is known of it by now, and whether facts wait for more."""
+    """A ticket that the unit has locked, as it is by now."""
 
     known: KnownTicket | None
-    waited_for: bool
+    waiting: tuple[Notice, ...] = ()
+    """The facts that wait for more of it, in the order in which they came."""
+    unwritten: frozenset[str] = frozenset()
+    """Ids of those that came in this unit."""
 
 
 async def lock_tickets(work: UnitOfWork, ticket_ids: Sequence[str]) -> None:
@@ -48,8 +51,22 @@ async def lock_tickets(work: UnitOfWork, ticket_ids: Sequence[str]) -> None:
         new,
     )
     for row in rows:
-        known = None if row["body"] is None else _KNOWN.validate_json(row["body"])
-        locked[row["id"]] = _Locked(known, row["waited_for"])
+        locked[row["id"]] = _Locked(None if row["body"] is None else _KNOWN.validate_json(row["body"]))
+    await _read_waiting(work, [row["id"] for row in rows if row["waited_for"]])
+
+
+async def _read_waiting(work: UnitOfWork, ticket_ids: Sequence[str]) -> None:
+    if not ticket_ids:
+        return
+    rows = await work.conn.fetch(
+        """
+        SELECT id, event_id, ticket_id, type, fact, ticket FROM notice WHERE ticket_id = ANY($1) AND held
+        ORDER BY received_at, id
+        """,
+        ticket_ids,
+    )
+    for row in rows:
+        _append_waiting(work, row["ticket_id"], read(row))
 
 
 def known_ticket(work: UnitOfWork, ticket_id: str) -> KnownTicket | None:
@@ -64,11 +81,39 @@ def save_ticket(work: UnitOfWork, known: KnownTicket, *, now: datetime) -> None:
     work.collect(_save, (known, now))
 
 
-async def put_aside(work: UnitOfWork, ticket_id: str, notice: Notice, *, now: datetime) -> None:
-    """Keep a fact that waits for its ticket, at once: that may come in this very unit."""
+def put_aside(work: UnitOfWork, ticket_id: str, notice: Notice, *, now: datetime) -> None:
+    """Keep a fact that waits for more of a locked ticket; not if that comes in this very unit."""
+    _append_waiting(work, ticket_id, notice)
     locked = work.held(_Locked)
-    locked[ticket_id] = replace(locked[ticket_id], waited_for=True)
-    await insert(work.conn, [(notice, now)], held=True)
+    locked[ticket_id] = replace(locked[ticket_id], unwritten=locked[ticket_id].unwritten | {notice.id})
+    work.collect(_insert_waiting, (notice, now))
+
+
+def waiting_for(work: UnitOfWork, ticket_id: str) -> tuple[Notice, ...]:
+    """The facts that wait for more of a locked ticket, in the order in which they came."""
+    return work.held(_Locked)[ticket_id].waiting
+
+
+def release(work: UnitOfWork, ticket_id: str, notice: Notice) -> bool:
+    """It waits no longer, and is kept with what is known by now; whether it is kept yet."""
+    locked = work.held(_Locked)
+    one = locked[ticket_id]
+    waiting = tuple(other for other in one.waiting if other.id != notice.id)
+    locked[ticket_id] = replace(one, waiting=waiting, unwritten=one.unwritten - {notice.id})
+    if is_kept := notice.id not in one.unwritten:
+        work.collect(_release, notice)
+    return is_kept
+
+
+def _append_waiting(work: UnitOfWork, ticket_id: str, notice: Notice) -> None:
+    locked = work.held(_Locked)
+    locked[ticket_id] = replace(locked[ticket_id], waiting=(*locked[ticket_id].waiting, notice))
+
+
+async def _insert_waiting(work: UnitOfWork, put_aside: Sequence[tuple[Notice, datetime]]) -> None:
+    waiting = {id_ for locked in work.held(_Locked).values() for id_ in locked.unwritten}
+    if still := [(notice, now) for notice, now in put_aside if notice.id in waiting]:
+        await insert(work.conn, still, held=True)
 
 
 async def insert(conn: Conn, received: Sequence[tuple[Notice, datetime]], *, held: bool) -> None:
@@ -87,23 +132,8 @@ async def insert(conn: Conn, received: Sequence[tuple[Notice, datetime]], *, hel
     )
 
 
-async def held_about(work: UnitOfWork, ticket_id: str) -> list[Notice]:
-    """The facts that wait for more of a locked ticket, in the order in which they came."""
-    if not work.held(_Locked)[ticket_id].waited_for:
-        return []
-    rows = await work.conn.fetch(
-        """
-        SELECT id, event_id, type, fact, ticket FROM notice WHERE ticket_id = $1 AND held
-        ORDER BY received_at, id
-        """,
-        ticket_id,
-    )
-    return [read(row) for row in rows]
-
-
-async def release(conn: Conn, waited: Sequence[Notice]) -> None:
-    """They wait no longer, and are kept with what is known by now."""
-    await conn.execute(
+async def _release(work: UnitOfWork, waited: Sequence[Notice]) -> None:
+    await work.conn.execute(
         """
         UPDATE notice AS n SET held = false, ticket = given.ticket::json
         FROM unnest($1::uuid[], $2::text[]) AS given (id, ticket) WHERE n.id = given.id
