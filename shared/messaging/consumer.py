@@ -33,7 +33,7 @@ from shared.messaging.subscription import Outcome, Subscription
 from shared.observability.alerts import Alerts
 from shared.observability.logs import logger
 
-BATCH: Final = 64
+BATCH: Final = 128
 GATHERED_BYTES: Final = 100_000
 LET_GO_WITHIN_S: Final = 2.0
 """How long a rebalance waits for the batch in hand, so that its next reader need not repeat it."""
