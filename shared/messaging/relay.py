@@ -16,6 +16,7 @@ from typing import Any, Literal
 import asyncpg
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from aiokafka.structs import RecordMetadata
 
 from shared.database.pool import Conn
 from shared.foundation.clock import Clock
@@ -144,20 +145,30 @@ class Relay:
     ) -> list[int]:
         """The ids of what the broker has acknowledged: of all these rows, or there is an error."""
         # One batch is in flight per partition, so the order of these sends is the order in Kafka.
-        sent = [
-            await producer.send(
-                row["topic"], value=row["payload"], key=row["key"].encode(), headers=self._headers(row)
-            )
-            for row in rows
-        ]
+        sent = [await self._begin_to_send(row, producer) for row in rows]
         if sent:
             await _all_of(sent, unless=lost)
         return [row["id"] for row in rows]
+
+    async def _begin_to_send(
+        self, row: asyncpg.Record, producer: AIOKafkaProducer
+    ) -> "asyncio.Future[RecordMetadata]":
+        sending: asyncio.Future[RecordMetadata] = await producer.send(
+            row["topic"], value=row["payload"], key=row["key"].encode(), headers=self._headers(row)
+        )
+        sending.add_done_callback(_hear_out)
+        return sending
 
     def _headers(self, row: asyncpg.Record) -> list[tuple[str, bytes | None]]:
         """Signed now, not when it was appended: what is sent again carries the key of today."""
         written = [(name, value.encode()) for name, value in json.loads(row["headers"]).items()]
         return self._signer.signed(written, topic=row["topic"], key=row["key"].encode(), value=row["payload"])
+
+
+def _hear_out(sending: "asyncio.Future[RecordMetadata]") -> None:
+    """Else asyncio tells of each that was abandoned with its producer, whenever it is collected."""
+    if not sending.cancelled():
+        sending.exception()
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,7 @@
 """The relay: everything once or more, in order, from one process, whatever is taken away from it."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import OutOfOrderSequenceNumber
+from aiokafka.errors import KafkaError, OutOfOrderSequenceNumber
 from aiokafka.structs import TopicPartition
 
 from shared.contracts import topics
@@ -332,6 +333,32 @@ async def test_stop_is_bounded_although_the_broker_is_away(
     await until(lambda: _unheld(pool))
     assert await unsent(pool) == 1
     producers.assert_torn_down()
+
+
+async def test_what_was_abandoned_half_way_through_a_batch_is_not_told_of_later(
+    dsn: str, broker: Broker
+) -> None:
+    """The futures of what went out before the failure have nobody who waits for them."""
+    untold: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: untold.append(context))
+    future = asyncio.get_running_loop().create_future()
+    going = [future]
+
+    class Breaking:
+        async def send(self, *_args: Any, **_named: Any) -> Any:
+            if not going:
+                raise KafkaError("away")
+            return going.pop()
+
+    row = {"topic": "jit.ticket.v1", "key": "k", "payload": b"{}", "headers": "{}"}
+    relay: Any = make_relay(dsn, Producers(broker))
+    with pytest.raises(KafkaError, match="away"):
+        await relay._send([row, row], Breaking(), asyncio.Event())
+    future.set_exception(KafkaError("abandoned"))
+    del future
+    await asyncio.sleep(0)
+    gc.collect()
+    assert untold == []
 
 
 async def _nothing_unsent(pool: Pool) -> bool:
