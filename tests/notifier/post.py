@@ -2,19 +2,28 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
 
 from local.mailbox import Mail, Mailbox
 from services.notifier.background.sending import send_due
+from services.notifier.commands.notices import (
+    handle_fact_about_person,
+    handle_fact_by_ticket_id,
+    handle_ticket_fact,
+)
 from services.notifier.domain.delivery import Outcome
 from services.notifier.email.smtp import Mailer
 from services.notifier.settings import NotifierSettings
 from shared.context import Context
 from shared.contracts.event import Event
+from shared.contracts.identity import IdentityFact
+from shared.contracts.ticket import TicketFact
 from shared.foundation.clock import EPOCH, ManualClock, new_id
 from shared.runtime.service import Service
+from tests.support.harness import received
 from tests.support.work import deliver
 
 
@@ -38,6 +47,16 @@ class Post:
         for _ in range(2):
             await deliver(self.service, event, event_id=event_id)
         return event_id
+
+    async def take_together(self, facts: Sequence[Event]) -> list[str]:
+        """Facts that come in one transaction, each once; the statements that it took."""
+        asked: list[str] = []
+        async with self.context.unit_of_work() as work:
+            with work.conn.query_logger(lambda done: asked.append(done.query)):
+                for fact in facts:
+                    await _command_of(fact)(self.context, work, received(fact), settings=self.settings)
+                await work.write_collected()
+        return asked
 
     async def send_all(self, mailer: Mailer | None = None) -> list[Outcome]:
         """Everything that is due now."""
@@ -66,6 +85,12 @@ class Post:
     async def rows(self, columns: str) -> list[tuple[Any, ...]]:
         found = await self.context.pool.fetch(f"SELECT {columns} FROM delivery ORDER BY id")
         return [tuple(row) for row in found]
+
+
+def _command_of(fact: Event) -> Any:
+    if isinstance(fact, TicketFact):
+        return handle_ticket_fact
+    return handle_fact_about_person if isinstance(fact, IdentityFact) else handle_fact_by_ticket_id
 
 
 class Page(HTMLParser):

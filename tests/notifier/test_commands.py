@@ -7,7 +7,6 @@ import pytest
 
 from services.notifier.background.loops import monitor
 from services.notifier.background.sending import AT_ONCE, NO_ADDRESS, TOGETHER_WITHIN, send_due
-from services.notifier.commands.notices import handle_fact_by_ticket_id, handle_ticket_fact
 from services.notifier.domain.delivery import Accepted, Deferred, Outcome, Refused
 from services.notifier.domain.known import KnownTicket
 from services.notifier.email.smtp import Mailer
@@ -33,7 +32,7 @@ from tests.notifier.facts import (
     ticket_fact,
 )
 from tests.notifier.post import Post
-from tests.support.harness import NOW, received, said
+from tests.support.harness import NOW, said
 from tests.support.organisation import user_id
 from tests.support.work import deliver
 
@@ -279,15 +278,7 @@ async def test_access_fact_before_its_ticket_is_told_when_the_ticket_is_known(po
 
 async def test_facts_of_one_transaction_are_told_whichever_came_first_and_noted_together(post: Post) -> None:
     facts = [access_fact(at=NOW + SECOND), ticket_fact(), stage_opened()]
-    noted: list[str] = []
-    async with post.context.unit_of_work() as work:
-        with work.conn.query_logger(lambda done: noted.append(done.query)):
-            for fact in facts:
-                handle = (
-                    handle_ticket_fact if isinstance(fact, ticket.TicketFact) else handle_fact_by_ticket_id
-                )
-                await handle(post.context, work, received(fact), settings=post.settings)
-            await work.write_collected()
+    noted = await post.take_together(facts)
     await post.send_all()
     assert [len(post.to(name)) for name in ("ann", "bob", "carl", "cora")] == [2, 2, 1, 1]
     assert sum("INSERT INTO notice" in statement for statement in noted) == 1

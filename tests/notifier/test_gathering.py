@@ -13,6 +13,7 @@ from services.notifier.email.smtp import Mailer
 from services.notifier.store import deliveries
 from shared.contracts import access, stop, ticket
 from shared.contracts.event import Event
+from shared.contracts.identity import IdentityRebound
 from shared.contracts.notification import NotificationSent
 from shared.foundation.clock import new_id
 from tests.notifier.facts import (
@@ -28,7 +29,8 @@ from tests.notifier.facts import (
     wide_ticket,
 )
 from tests.notifier.post import Post
-from tests.support.harness import NOW, said
+from tests.support.facts import example
+from tests.support.harness import NOW, empty, said
 from tests.support.organisation import user_id
 from tests.support.work import deliver
 
@@ -235,3 +237,29 @@ async def test_claim_takes_what_was_gathered_and_closes_the_mail(post: Post) -> 
     assert len(claimed.notices) == 2
     await deliver(post.service, third)
     assert [row[1] for row in await post.rows("id, attempts")] == [1, 1, 0]
+
+
+async def test_what_comes_together_makes_the_mails_it_makes_one_by_one(
+    post: Post, admin_dsn: str, notifier_dsn: str
+) -> None:
+    """And asks the database no oftener for nine facts than for one."""
+    whole = wide_ticket(3)
+    granted = [access_fact(grant_id=f"g{n}", target_id=f"t{n}", at=NOW + n * SECOND) for n in (1, 2, 3)]
+    stages = [stage_opened(target_id=f"t{n}", at=NOW + n * SECOND) for n in (1, 2, 3)]
+    rebound = example(IdentityRebound)
+    facts: list[Event] = [granted[0], ticket_fact(whole=whole), *granted[1:], *stages, rebound, rebound]
+    mails = """
+        d.ticket_id, d.recipient, d.template, d.snapshot, d.happened_at, d.next_attempt_at, d.give_up_at,
+        (SELECT count(*) FROM delivery_notice AS link WHERE link.delivery_id = d.id) AS facts
+    """
+    statements: list[int] = []
+    made: list[list[str]] = []
+    for batches in ([[fact] for fact in facts], [facts]):
+        await empty(admin_dsn, notifier_dsn, "delivery_notice", "delivery", "notice", "known_ticket")
+        statements += [len(await post.take_together(batch)) for batch in batches]
+        rows = await post.context.pool.fetch(f"SELECT {mails} FROM delivery AS d")
+        made.append(sorted(str(tuple(row)) for row in rows))
+    assert made[0] == made[1]
+    each = sorted(row["facts"] for row in rows)
+    assert each == [1] * 6 + [3] * 4, "submitted and each rebinding for two; granted and needed for two"
+    assert statements[-1] == 5, "lock, read, keep the ticket, the facts and the mails"

@@ -20,7 +20,7 @@ from services.notifier.domain.notice import (
 )
 from services.notifier.settings import NotifierSettings
 from services.notifier.store import deliveries, notices
-from services.notifier.store.deliveries import NewMail
+from services.notifier.store.deliveries import Gathering, NewMail
 from shared.context import Context
 from shared.contracts.event import Event
 from shared.contracts.identity import IdentityFact
@@ -113,7 +113,8 @@ def _prepare(
 ) -> None:
     now = context.clock.now()
     mails = _new_mails(notice, mailing, settings, now)
-    deliveries.gather(work, notice, mails, is_new=is_new, longest=settings.mail_gather_longest, now=now)
+    gathering = Gathering(notice, is_new, mailing.template, mails, now + settings.mail_give_up_after)
+    deliveries.gather(work, gathering, longest=settings.mail_gather_longest, now=now)
     work.after_commit(context.nudge)
     work.after_commit(
         partial(
@@ -137,6 +138,5 @@ def _new_mails(notice: Notice, mailing: Mailing, settings: NotifierSettings, now
             notice.event_id, mailing.template, recipient.user_id, domain=settings.message_domain
         )
         due_at = now + settings.mail_gather if waits else now
-        give_up_at = now + settings.mail_give_up_after
-        found.append(NewMail(new_id(), notice, mailing.template, recipient, identity, due_at, give_up_at))
+        found.append(NewMail(new_id(), recipient, identity, due_at))
     return found

@@ -20,26 +20,24 @@ SERVICE = "notifier"
 
 @dataclass(frozen=True)
 class NewMail:
-    """A fact for a person: it goes into the mail of its kind that still gathers, or begins this one."""
+    """A mail for a person that is made unless one of its kind still gathers."""
 
     id: str
-    notice: Notice
-    template: Template
     recipient: Recipient
     message_id: str
     due_at: datetime
-    give_up_at: datetime
 
 
 @dataclass(frozen=True)
-class _Gathered:
-    """What one fact gives rise to."""
+class Gathering:
+    """A fact with the mails that it goes into."""
 
     notice: Notice
     is_new: bool
+    """It has still to be kept; else it has waited."""
+    template: Template
     mails: Sequence[NewMail]
-    longest: timedelta
-    now: datetime
+    give_up_at: datetime
 
 
 @dataclass(frozen=True)
@@ -53,28 +51,21 @@ class Backlog:
     last_error: str
 
 
-def gather(
-    work: UnitOfWork,
-    notice: Notice,
-    mails: Sequence[NewMail],
-    *,
-    is_new: bool,
-    longest: timedelta,
-    now: datetime,
-) -> None:
-    """Put a fact into one mail for each person, and keep it if `is_new`; with all others of the unit.
+def gather(work: UnitOfWork, gathering: Gathering, *, longest: timedelta, now: datetime) -> None:
+    """Put a fact into one mail for each person; all of a unit are written together.
 
     A mail takes further facts of its kind until it is tried for the first time; each sets its time anew, up
     to `longest` after the first. Who was already mailed about this fact is left out.
     """
-    work.collect(_gather, _Gathered(notice, is_new, mails, longest, now))
+    work.collect(_gather, (gathering, longest, now))
 
 
-async def _gather(work: UnitOfWork, gathered: Sequence[_Gathered]) -> None:
-    new = [(one.notice, one.now) for one in gathered if one.is_new]
-    if new:
+async def _gather(work: UnitOfWork, collected: Sequence[tuple[Gathering, timedelta, datetime]]) -> None:
+    """The fact comes before what links mails to it, in whatever order the unit collected."""
+    if new := [(one.notice, now) for one, _, now in collected if one.is_new]:
         await notices.insert(work.conn, new, held=False)
-    mails = [mail for one in gathered for mail in one.mails]
+    _, longest, now = collected[-1]
+    each = [(one, mail) for one, _, _ in collected for mail in one.mails]
     await work.conn.execute(
         """
         WITH wanted AS (
@@ -109,18 +100,18 @@ async def _gather(work: UnitOfWork, gathered: Sequence[_Gathered]) -> None:
             ON w.ticket_id = mail.ticket_id AND w.template = mail.template AND w.recipient = mail.recipient
             OR w.alone = mail.id
         """,
-        [mail.id for mail in mails],
-        [mail.notice.id for mail in mails],
-        [mail.notice.ticket_id for mail in mails],
-        [mail.template.value for mail in mails],
-        [mail.recipient.user_id for mail in mails],
-        [mail.recipient.address for mail in mails],
-        [mail.message_id for mail in mails],
-        [mail.notice.event.at for mail in mails],
-        [mail.due_at for mail in mails],
-        [mail.give_up_at for mail in mails],
-        gathered[-1].longest,
-        gathered[-1].now,
+        [mail.id for _, mail in each],
+        [one.notice.id for one, _ in each],
+        [one.notice.ticket_id for one, _ in each],
+        [one.template.value for one, _ in each],
+        [mail.recipient.user_id for _, mail in each],
+        [mail.recipient.address for _, mail in each],
+        [mail.message_id for _, mail in each],
+        [one.notice.event.at for one, _ in each],
+        [mail.due_at for _, mail in each],
+        [one.give_up_at for one, _ in each],
+        longest,
+        now,
     )
 
 
