@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.provisioner.domain import call_outcomes
+from services.provisioner.domain import call_outcomes, closing
 from services.provisioner.domain import lifecycle as life
 from services.provisioner.domain.assignments import Assignment, Observed, Op, end_claims, move
 from services.provisioner.domain.claims import ASKED, OPEN, TRANSITIONS, Claim, ClaimState
@@ -106,7 +106,7 @@ def test_nothing_leaves_a_closed_state() -> None:
 
 def test_close_absent_counts_lateness_to_the_first_reading_without_it() -> None:
     ending = claim(ClaimState.REVOKING, ended_at=NOW - 30 * S)
-    after, [fact] = parts(life.close_absent(ending, ORIGIN, absent_first=NOW - 20 * S, request_id="r"))
+    after, [fact] = parts(closing.close_absent(ending, ORIGIN, absent_first=NOW - 20 * S, request_id="r"))
     assert isinstance(fact, access.AccessRevoked)
     assert fact.late_by == 10 * S
     assert after.credentials_until == NOW - 20 * S + timedelta(hours=1)

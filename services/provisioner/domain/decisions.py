@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from services.provisioner.domain import lifecycle
+from services.provisioner.domain import closing, lifecycle
 from services.provisioner.domain.assignments import Assignment, CallKind, Desired, Observed, Op, move
 from services.provisioner.domain.claims import ASKED, NOT_OURS, Claim, ClaimState
 from services.provisioner.domain.rechecks import NotYet, Passed, RecheckRefused, Verdict
@@ -231,7 +231,7 @@ def _delete(assignment: Assignment, reading: Reading, step: Step) -> Change[Assi
     undone = move(
         assignment,
         [
-            lifecycle.undo(claim, step.origin, seen=reading.found, request_id=assignment.request_id)
+            closing.undo(claim, step.origin, seen=reading.found, request_id=assignment.request_id)
             for claim in assignment.claims
         ],
     )
@@ -276,7 +276,7 @@ def _close(
     closed = move(
         assignment,
         [
-            lifecycle.close_absent(
+            closing.close_absent(
                 claim,
                 step.origin,
                 absent_first=absent_first,
@@ -308,7 +308,7 @@ def _release(assignment: Assignment, step: Step) -> Change[Assignment]:
     return move(
         assignment,
         [
-            lifecycle.release(claim, step.origin, kept_by=keeping)
+            closing.release(claim, step.origin, kept_by=keeping)
             for claim in assignment.in_state(ClaimState.REVOKING)
         ],
     )
