@@ -31,6 +31,9 @@ MODELS: Final = Path(__file__).parent / "models"
 """Fields of AWS's answers that the pinned SDK does not know yet, in botocore's own `sdk-extras` form."""
 CONNECT_TIMEOUT_S: Final = 3
 READ_TIMEOUT_S: Final = 10
+LONGEST_CALL_S: Final = CONNECT_TIMEOUT_S + READ_TIMEOUT_S
+"""From sending to the last byte, the SDK's repetitions among it: the lease is held for as long
+(JIT_CALL_TIMEOUT_S). The SDK's own time-outs count anew with each byte that comes."""
 USER_AGENT: Final = "jit-access"
 """What CloudTrail shows of the caller, before the SDK's version. What the SDK says by itself names the
 machine, and costs a tenth of a call."""
@@ -106,18 +109,28 @@ class Calls:
         if self._stack is None:
             await self.open()
         method = getattr(self._clients[operation.api, operation.mutating], xform_name(operation.name))
+        await self._refresh_credentials()
         await self._limiter(priority)
         if confirm is not None:
             await confirm()
         started = time.perf_counter()
         try:
-            answer: dict[str, Any] = await method(**params)
+            async with asyncio.timeout(LONGEST_CALL_S):
+                answer: dict[str, Any] = await method(**params)
         except ClientError as error:
             raise _failed(operation, from_client_error(error), started) from error
-        except (BotoCoreError, ResponseParserError) as error:
+        except (BotoCoreError, ResponseParserError, TimeoutError) as error:
             raise _failed(operation, from_sdk_error(error), started) from error
         _measure(operation, "ok", started)
         return answer
+
+    async def _refresh_credentials(self) -> None:
+        """Before the turn: it may take seconds, and nothing may lie between the last checks and the send."""
+        try:
+            credentials = await self._session.get_credentials()
+            await credentials.get_frozen_credentials()
+        except BotoCoreError as error:
+            raise from_sdk_error(error) from error
 
     async def rows(
         self, operation: ApiOperation, name: str, *, priority: Priority, **params: Any
