@@ -133,7 +133,7 @@ async def _fill(pool: Pool, claims: int, now: datetime) -> None:
     await pool.execute(
         """
         INSERT INTO assignment (instance, user_id, account_id, set_id, set_arn, desired, observed,
-            ever_operated, next_at)
+            ours, next_at)
         SELECT 'default', 'user-' || n, 'account-' || n % 1000, 'ps-1', 'arn', 'present', 'present', true,
             $2::timestamptz + interval '1 hour' + n * interval '100 ms'
         FROM generate_series(1, $1) n
@@ -188,7 +188,7 @@ async def _store(pool: Pool, user: str, account: str, arn: str, ends_at: datetim
     assignment_id = await pool.fetchval(
         """
         INSERT INTO assignment (instance, user_id, account_id, set_id, set_arn, desired, observed,
-            ever_operated)
+            ours)
         VALUES ('default', $1, $2, 'ps-bench', $3, 'present', 'present', true) RETURNING id
         """,
         user,

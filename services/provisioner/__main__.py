@@ -18,6 +18,7 @@ from services.provisioner.lease import Lease
 from services.provisioner.limits import Gate, Slots, TokenBucket
 from services.provisioner.reconcile.engine import Engine
 from services.provisioner.reconcile.parts import EngineParts
+from services.provisioner.reconcile.set_digests import SetDigests
 from services.provisioner.settings import ProvisionerSettings
 from services.provisioner.store import retention
 from services.provisioner.store.lease import LeaseLost
@@ -106,6 +107,7 @@ def assemble(
         bucket=bucket,
         timing=settings.timing,
         jitter=jitter,
+        digests=SetDigests(centre.set_digest),
     )
     engine = Engine(parts, Slots(settings.slots, settings.grant_slots), concurrency=settings.concurrency)
     expiry = Expiry(context, objectives=settings.objectives)

@@ -107,7 +107,17 @@ class Driver(Protocol):
     async def holders(
         self, account_id: str, set_arn: str, *, priority: Priority = "verify"
     ) -> frozenset[AwsPrincipal]:
-        """Who holds the set on the account. NOT_FOUND where one of them does not exist."""
+        """Who holds the set on the account. NOT_FOUND where one of them does not exist.
+
+        INVALID for a set that is not of the driver's instance; so for every call that names a set.
+        """
+        ...
+
+    async def is_gone(self, account_id: str, set_arn: str, *, priority: Priority = "verify") -> bool:
+        """Whether the set or the account was asked for by itself, and is not there: nobody can hold it.
+
+        What a list answered NOT_FOUND to may have another reason.
+        """
         ...
 
     async def create(self, key: AssignmentKey, *, confirm: Confirm | None = None) -> Request:
@@ -131,7 +141,7 @@ class Driver(Protocol):
 
 
 class AwsDirectory(Protocol):
-    """The two facts that are asked anew before each grant. Every method may raise `DriverError`."""
+    """The facts that are asked anew before each grant. Every method may raise `DriverError`."""
 
     async def user(self, user_id: str, *, priority: Priority = "grant") -> UserStatus | None:
         """None for a user that does not exist."""
@@ -139,4 +149,8 @@ class AwsDirectory(Protocol):
 
     async def account_state(self, account_id: str, *, priority: Priority = "grant") -> str | None:
         """AWS's word (ACTIVE, SUSPENDED, ...); None for an account that is not in the organisation."""
+        ...
+
+    async def set_digest(self, set_arn: str, *, priority: Priority = "grant") -> str | None:
+        """Of what the permission set allows now; None for a set that does not exist."""
         ...

@@ -48,6 +48,9 @@ class ProvisionerSettings(ServiceSettings):
     """Seconds after a claim's end from which on a revoke that is not verified is called late, loudly."""
     operation_patience_s: float = Field(default=300.0, gt=0)
     """Seconds an operation may be in progress before somebody is alerted; Terraform gives up then."""
+    operation_longest_s: float = Field(default=600.0, gt=0)
+    """Seconds after its call during which an operation that nobody can follow may still come true: so long
+    nothing is called revoked unless AWS takes a deletion. Twice what AWS's own tools wait for."""
     create_attempts: int = Field(default=5, ge=1)
     """Tries of a creation that AWS reports FAILED. A deletion is tried for ever."""
 
@@ -82,6 +85,7 @@ class ProvisionerSettings(ServiceSettings):
             settle_time=timedelta(seconds=self.settle_time_s),
             attempts=self.create_attempts,
             operation_patience=timedelta(seconds=self.operation_patience_s),
+            operation_longest=timedelta(seconds=self.operation_longest_s),
         )
 
     @property

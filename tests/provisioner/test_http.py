@@ -73,7 +73,7 @@ def ticket_of(grant_id: str) -> str:
 async def stored(service: Service, grant_id: str, name: str, account: str, state: str) -> None:
     assignment_id = await service.context.pool.fetchval(
         """
-        INSERT INTO assignment (instance, user_id, account_id, set_id, set_arn, observed, ever_operated)
+        INSERT INTO assignment (instance, user_id, account_id, set_id, set_arn, observed, ours)
         VALUES ('default', $1, $2, $3, 'arn', 'present', true)
         ON CONFLICT (instance, user_id, account_id, set_id) DO UPDATE SET set_arn = 'arn' RETURNING id
         """,
@@ -287,7 +287,7 @@ async def test_revocation_of_a_ticket_nobody_knows_says_that_nothing_was_live(
 ) -> None:
     answer = await revoke(service, issuer, "root", ticket_id="not-there")
     assert answer.status_code == 200
-    assert answer.json()["note"].startswith("nothing was live; an approval of this ticket")
+    assert answer.json()["note"].startswith("nothing was live; what was asked for before now is stopped")
 
 
 async def test_revocation_of_an_account_ends_everybodys(service: Service, issuer: DevelopmentIssuer) -> None:

@@ -104,7 +104,7 @@ async def test_other_visits_keep_to_their_number(shared_premises: Premises) -> N
 
 # the order of looks
 
-OURS = {"ever_operated": True, "set_arn": "arn"}
+OURS = {"ours": True, "set_arn": "arn"}
 
 
 @pytest.mark.parametrize(

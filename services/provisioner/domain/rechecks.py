@@ -79,10 +79,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What AWS itself said a moment ago; None where it knows no such user or account."""
+    """What AWS itself said a moment ago; None where it knows no such user, account or set."""
 
     user_enabled: bool | None
     account_state: str | None
+    set_digest: str | None
 
 
 def content_of(claim: Claim, grants: Iterable[tuple[str, str]]) -> str:
@@ -111,7 +112,7 @@ def recheck(claim: Claim, known: Known, live: Live | None) -> Verdict:
         return NotYet(_NOT_READY)
     if not isinstance(known.approval, Passed):
         return known.approval
-    return _account(claim, known, live) or _set(claim, known) or _person(claim, known, live) or Passed()
+    return _account(claim, known, live) or _set(claim, known, live) or _person(claim, known, live) or Passed()
 
 
 def witness_verdict(*, witness: str | None, asked: str, content: str) -> Verdict:
@@ -186,12 +187,12 @@ def _account(claim: Claim, known: Known, live: Live | None) -> RecheckRefused | 
     return None
 
 
-def _set(claim: Claim, known: Known) -> RecheckRefused | None:
-    if known.permission_set is None:
+def _set(claim: Claim, known: Known, live: Live | None) -> RecheckRefused | None:
+    if known.permission_set is None or (live is not None and live.set_digest is None):
         return RecheckRefused("set_unknown", f"permission set {claim.set_id} does not exist any more")
     if known.registered_set is None:
         return RecheckRefused("set_not_registered", f"permission set {claim.set_id} is no longer registered")
-    if known.permission_set.digest != claim.set_digest:
+    if {known.permission_set.digest, live.set_digest if live else claim.set_digest} != {claim.set_digest}:
         return RecheckRefused(
             "set_changed", "the permission set allows something else than when it was approved"
         )

@@ -13,6 +13,10 @@ class Timing:
     visible_within: timedelta = timedelta(seconds=30)
     attempts: int = 5
     operation_patience: timedelta = timedelta(minutes=5)
+    operation_longest: timedelta = timedelta(minutes=10)
+    """From its call on: what nobody can follow cannot come true any more after it."""
+    listed_within: timedelta = timedelta(seconds=5)
+    """From its call on: AWS's records of operations may be so late."""
     poll_every: timedelta = timedelta(seconds=1)
     policy_retry: timedelta = timedelta(seconds=2)
     back_off_first: timedelta = timedelta(seconds=1)

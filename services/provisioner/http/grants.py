@@ -35,7 +35,7 @@ from shared.http.writes import write, write_prepared
 from shared.policy.snapshot import Snapshot
 from shared.text.texts import Paragraph
 
-_STOPPED_LATER = "; an approval of this ticket that arrives later is stopped, if there is such a ticket"
+_NOTHING_LIVE = "nothing was live; what was asked for before now is stopped, should its approval arrive later"
 
 
 class Revocation(Body):
@@ -151,9 +151,7 @@ def _add_engine(routes: APIRouter, context: Context, inventory: InventorySync) -
 
 
 def show_revoked(snapshot: Snapshot, result: Revoked) -> StoredAnswer:
-    note = (
-        "nothing was live" + (_STOPPED_LATER if result.stops_later else "") if result.nothing_live else None
-    )
+    note = _NOTHING_LIVE if result.nothing_live else None
     shown = RevocationShown(
         ended=[GrantShown(**with_names(snapshot, views.shown(claim))) for claim in result.ended],
         remaining=[AssignmentRemaining(**with_names(snapshot, asdict(one))) for one in result.remaining],

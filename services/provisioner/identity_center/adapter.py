@@ -24,6 +24,7 @@ from services.provisioner.identity_center.api_operations import (
     DESCRIBE_ACCOUNT,
     DESCRIBE_CREATION,
     DESCRIBE_DELETION,
+    DESCRIBE_SET,
     DESCRIBE_USER,
     LIST_ASSIGNMENTS,
     LIST_CREATIONS,
@@ -31,7 +32,7 @@ from services.provisioner.identity_center.api_operations import (
 )
 from services.provisioner.identity_center.calls import Calls, unlimited
 from services.provisioner.identity_center.reads import InventoryReads
-from services.provisioner.identity_center.types import Credentials, IdentityCenterError, Limiter
+from services.provisioner.identity_center.types import Credentials, IdentityCenterError, Instance, Limiter
 
 _DESCRIBED = {
     "create": (
@@ -88,7 +89,7 @@ class IdentityCenter(InventoryReads):
         self, account_id: str, set_arn: str, *, priority: Priority = "verify"
     ) -> frozenset[AwsPrincipal]:
         """Who holds the set on the account now, as AWS's list shows it (which may lag behind)."""
-        instance = await self.instance()
+        instance = await self._instance_of(set_arn)
         found = self._calls.rows(
             LIST_ASSIGNMENTS,
             "AccountAssignments",
@@ -98,6 +99,19 @@ class IdentityCenter(InventoryReads):
             PermissionSetArn=set_arn,
         )
         return frozenset([AwsPrincipal(row["PrincipalType"], row["PrincipalId"]) async for row in found])
+
+    async def is_gone(self, account_id: str, set_arn: str, *, priority: Priority = "verify") -> bool:
+        """Whether the set or the account was asked for by itself, and is not there."""
+        instance = await self._instance_of(set_arn)
+        try:
+            await self._calls.send(
+                DESCRIBE_SET, priority=priority, InstanceArn=instance.arn, PermissionSetArn=set_arn
+            )
+        except IdentityCenterError as error:
+            if error.problem is DriverProblem.NOT_FOUND:
+                return True
+            raise
+        return await self.account_state(account_id, priority=priority) is None
 
     async def create(self, key: AssignmentKey, *, confirm: Confirm | None = None) -> Request:
         """Ask for an assignment; sent once. The answer proves nothing but that AWS took the request.
@@ -158,9 +172,23 @@ class IdentityCenter(InventoryReads):
             raise
         return rows.state(answer["Account"])
 
+    async def set_digest(self, set_arn: str, *, priority: Priority = "grant") -> str | None:
+        """Of what the permission set allows now; None for a set that does not exist. Six calls."""
+        found = await self.permission_set(set_arn, priority=priority)
+        return found.digest if found else None
+
+    async def _instance_of(self, set_arn: str) -> Instance:
+        """Ours. Raises INVALID for a set of another: what AWS says of it here says nothing about it."""
+        instance = await self.instance()
+        if set_arn.split("/")[1:2] != instance.arn.split("/")[1:2]:
+            raise IdentityCenterError(
+                DriverProblem.INVALID, "OtherInstance", detail=f"{set_arn} is not of {instance.arn}"
+            )
+        return instance
+
     async def _target(self, key: AssignmentKey) -> dict[str, Any]:
         return {
-            "InstanceArn": (await self.instance()).arn,
+            "InstanceArn": (await self._instance_of(key.set_arn)).arn,
             "TargetType": "AWS_ACCOUNT",
             "TargetId": key.account_id,
             "PermissionSetArn": key.set_arn,

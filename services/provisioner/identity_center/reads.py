@@ -110,21 +110,23 @@ class InventoryReads:
         found = self._calls.rows(LIST_SETS, "PermissionSets", priority=_READ, InstanceArn=instance.arn)
         return [str(arn) async for arn in found]
 
-    async def permission_set(self, arn: str) -> doc.PermissionSet | None:
+    async def permission_set(self, arn: str, *, priority: Priority = _READ) -> doc.PermissionSet | None:
         """With the digest of its content. Six calls; None when it was deleted before the last of them."""
         scope: dict[str, Any] = {"InstanceArn": (await self.instance()).arn, "PermissionSetArn": arn}
         try:
-            boundary = await self._boundary(scope)
-            inline = await self._calls.send(GET_INLINE_POLICY, priority=_READ, **scope)
+            boundary = await self._boundary(scope, priority)
+            inline = await self._calls.send(GET_INLINE_POLICY, priority=priority, **scope)
             parts = rows.SetParts(
                 inline=inline.get("InlinePolicy", ""),
-                managed=await self._set_rows(LIST_MANAGED, "AttachedManagedPolicies", scope),
-                customer=await self._set_rows(LIST_CUSTOMER, "CustomerManagedPolicyReferences", scope),
+                managed=await self._set_rows(LIST_MANAGED, "AttachedManagedPolicies", scope, priority),
+                customer=await self._set_rows(
+                    LIST_CUSTOMER, "CustomerManagedPolicyReferences", scope, priority
+                ),
                 boundary=boundary,
                 tags=await self._set_rows(
-                    LIST_SET_TAGS, "Tags", {"InstanceArn": scope["InstanceArn"], "ResourceArn": arn}
+                    LIST_SET_TAGS, "Tags", {"InstanceArn": scope["InstanceArn"], "ResourceArn": arn}, priority
                 ),
-                described=(await self._calls.send(DESCRIBE_SET, priority=_READ, **scope))["PermissionSet"],
+                described=(await self._calls.send(DESCRIBE_SET, priority=priority, **scope))["PermissionSet"],
             )
         except IdentityCenterError as error:
             if error.problem is DriverProblem.NOT_FOUND:
@@ -132,10 +134,10 @@ class InventoryReads:
             raise
         return rows.permission_set(parts)
 
-    async def _boundary(self, scope: dict[str, Any]) -> rows.Row | None:
+    async def _boundary(self, scope: dict[str, Any], priority: Priority) -> rows.Row | None:
         # AWS answers "not found" for a set without a boundary; a set that is gone shows in the next call.
         try:
-            answer = await self._calls.send(GET_BOUNDARY, priority=_READ, **scope)
+            answer = await self._calls.send(GET_BOUNDARY, priority=priority, **scope)
         except IdentityCenterError as error:
             if error.problem is DriverProblem.NOT_FOUND:
                 return None
@@ -143,8 +145,10 @@ class InventoryReads:
         found: rows.Row | None = answer.get("PermissionsBoundary") or None
         return found
 
-    async def _set_rows(self, operation: ApiOperation, name: str, scope: dict[str, Any]) -> list[rows.Row]:
-        return [row async for row in self._calls.rows(operation, name, priority=_READ, **scope)]
+    async def _set_rows(
+        self, operation: ApiOperation, name: str, scope: dict[str, Any], priority: Priority
+    ) -> list[rows.Row]:
+        return [row async for row in self._calls.rows(operation, name, priority=priority, **scope)]
 
     # Identity Store
 

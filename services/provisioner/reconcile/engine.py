@@ -65,6 +65,7 @@ class Engine:
         self._visits: dict[int, _Visit] = {}
         self._poll: asyncio.Task[None] | None = None
         self._polled_at: datetime | None = None
+        self._looked_at: datetime | None = None
         self._held_back: dict[int, datetime] = {}
 
     def nudge(self, *assignment_ids: int) -> None:
@@ -123,6 +124,9 @@ class Engine:
         if not self.parts.lease.held:
             return _STANDBY_S
         now = self.parts.now
+        if self._looked_at is not None and now < self._looked_at:
+            await self._after_set_back(now)
+        self._looked_at = now
         async with self.parts.context.pool.acquire() as conn:
             flights = await schedule.in_flight(conn)
             due = await schedule.due_assignments(conn, now=now)
@@ -136,6 +140,13 @@ class Engine:
         if flights or next_due is None or next_due <= now:
             return _TIMER_S
         return min(_TIMER_S, (next_due - now).total_seconds())
+
+    async def _after_set_back(self, now: datetime) -> None:
+        """The clock was set back: what was to be looked at soon would wait for as long as that."""
+        self._polled_at = None
+        self._held_back.clear()
+        async with self.parts.fenced([]) as (work, _):
+            await schedule.make_due(work.conn, now=now)
 
     async def _begin_named(self) -> float:
         ids, self._named = self._named, set()

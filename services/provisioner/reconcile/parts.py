@@ -10,6 +10,7 @@ from services.provisioner.domain.timing import Timing
 from services.provisioner.driver import AwsDirectory, Driver, DriverError, DriverProblem
 from services.provisioner.lease import Lease
 from services.provisioner.limits import TokenBucket
+from services.provisioner.reconcile.set_digests import SetDigests
 from services.provisioner.reconcile.unread import Unread
 from services.provisioner.store import assignments
 from shared.context import Context
@@ -31,6 +32,7 @@ class EngineParts:
     bucket: TokenBucket
     timing: Timing
     jitter: Callable[[], float]
+    digests: SetDigests
     unread: Unread = field(default_factory=Unread)
 
     @property

@@ -1,11 +1,10 @@
 """What became of our operations: one list call for all of them, then one look at each that has ended.
 
 An operation whose request id was lost (a crash, a connection that broke off) is looked for among those
-in progress; what cannot be found is forgotten, and the next visit reads AWS and acts on what is there.
+in progress; what nobody knows of is forgotten after a few seconds, and the next visit acts anew.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -18,8 +17,6 @@ from services.provisioner.store.schedule import InFlight
 
 AT_ONCE: Final = 10
 """Operations whose ends are saved together; the first of them waits for so many calls."""
-_CLOCKS_DIFFER_BY: Final = timedelta(minutes=1)
-"""AWS's creation dates are by AWS's clock, and whole seconds."""
 
 
 async def poll(parts: EngineParts, flights: Sequence[InFlight]) -> None:
@@ -86,15 +83,16 @@ async def _finish(parts: EngineParts, flight: InFlight, request_id: str) -> Outc
 async def _find(
     parts: EngineParts, flight: InFlight, outstanding: Sequence[Request], ours: Sequence[InFlight]
 ) -> Outcome:
-    """Among the newer requests in progress whose owner is not known, the one for this assignment."""
+    """Among the requests in progress whose owner is not known, the one for this assignment.
+
+    AWS's dates are not compared with our clock: the key says what a request is about.
+    """
     async with parts.context.pool.acquire() as conn:
         [assignment] = await assignments.load(conn, [flight.id])
     wanted = AssignmentKey(assignment.user_id, assignment.account_id, assignment.set_arn or "")
     known = {other.op.request_id for other in ours}
     for request in outstanding:
-        created = request.created_at
-        too_old = created is not None and created < flight.op.started - _CLOCKS_DIFFER_BY
-        if request.request_id in known or too_old:
+        if request.request_id in known:
             continue
         described = await parts.driver.follow(flight.op.kind, request.request_id)
         if described.key == wanted:
@@ -127,7 +125,7 @@ async def _save(parts: EngineParts, found: Sequence[tuple[InFlight, Outcome]]) -
 
 def _outcome(parts: EngineParts, request: Request | None) -> Outcome:
     if request is None:
-        return partial(call_outcomes.forgotten, now=parts.now)
+        return partial(call_outcomes.forgotten, now=parts.now, timing=parts.timing)
     if request.status == "IN_PROGRESS":
         return partial(
             call_outcomes.accepted, request_id=request.request_id, now=parts.now, timing=parts.timing

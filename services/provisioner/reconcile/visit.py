@@ -12,8 +12,9 @@ from services.provisioner.commands.rechecks import known_of_starting, may_pass
 from services.provisioner.domain import call_outcomes, decisions
 from services.provisioner.domain.assignments import Assignment
 from services.provisioner.domain.claims import ClaimState
-from services.provisioner.domain.decisions import Reading, Step
 from services.provisioner.domain.rechecks import recheck
+from services.provisioner.domain.revoking import still_there
+from services.provisioner.domain.steps import Reading, Step
 from services.provisioner.driver import DriverError
 from services.provisioner.reconcile import looking
 from services.provisioner.reconcile.looking import Seen, set_arn
@@ -73,6 +74,8 @@ async def _decide(
             return None
         change = await _change(parts, work, before, seen, may_send=take_slot())
         await assignments.save(work, before, change)
+        if before.reappeared and not change.state.reappeared:
+            work.clear(still_there(before))
         return change.state
 
 

@@ -55,7 +55,7 @@ async def any_holds(conn: Conn, assignment_id: int, *, now: datetime) -> bool:
     found: bool = await conn.fetchval(
         """
         SELECT EXISTS (SELECT 1 FROM claim WHERE assignment_id = $1 AND state IN ('granting', 'active')
-            AND starts_at <= $2 AND ends_at > $2)
+            AND ends_at > $2)
         """,
         assignment_id,
         now,

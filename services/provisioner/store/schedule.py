@@ -86,8 +86,8 @@ async def _due_among(conn: Conn, ids: Collection[int], *, now: datetime) -> list
             coalesce(c.wanted, false) AS wanted, coalesce(c.revoking, false) AS revoking
         FROM assignment a
         LEFT JOIN LATERAL (
-            SELECT bool_or(state IN ('scheduled', 'granting', 'active')
-                           AND starts_at <= $1 AND $1 < ends_at) AS wanted,
+            SELECT bool_or(state IN ('scheduled', 'granting', 'active') AND $1 < ends_at
+                           AND (state <> 'scheduled' OR starts_at <= $1)) AS wanted,
                    bool_or(state = 'revoking') AS revoking
             FROM claim
             WHERE assignment_id = a.id
@@ -103,6 +103,18 @@ async def _due_among(conn: Conn, ids: Collection[int], *, now: datetime) -> list
         Due(row["id"], row["account_id"], Observed(row["observed"]), row["wanted"], row["revoking"])
         for row in rows
     ]
+
+
+async def make_due(conn: Conn, *, now: datetime) -> None:
+    """What was to be visited later, and moves: it is visited now. Too early does no harm."""
+    await conn.execute(
+        """
+        UPDATE assignment SET next_at = $1 WHERE next_at > $1 AND op_kind IS NULL AND id IN (
+            SELECT assignment_id FROM claim WHERE state IN ('granting', 'revoking')
+        )
+        """,
+        now,
+    )
 
 
 async def next_due(conn: Conn) -> datetime | None:
