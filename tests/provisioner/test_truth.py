@@ -8,6 +8,7 @@ import pytest
 
 from services.provisioner.identity_center.types import Instance
 from services.provisioner.reconcile.set_digests import FRESH_FOR, SetDigests
+from services.provisioner.store import claims, schedule
 from shared.contracts import access
 from tests.support.provisioner_lab import Lab, connected
 
@@ -422,3 +423,18 @@ async def test_access_begins_although_the_clock_is_set_back_meanwhile(lab: Lab, 
     await lab.run(145, step=1)
     assert lab.holds()
     assert (await lab.story())[-1] == "granted"
+
+
+async def test_what_was_begun_is_wanted_although_the_clock_was_set_back_before_its_start(lab: Lab) -> None:
+    lab.aws.fault(operation=CREATE, kind="error", code="ConflictException", message="no", times=1)
+    ticket = await lab.approve(lab.ticket(seconds=300))
+    await lab.run(0)
+    assert (await lab.story())[-1] == "granting"
+    window, row = ticket.targets[0].window, await lab.row()
+    assert window is not None
+    for moment, wanted in ((window.starts_at - 120 * S, True), (window.ends_at, False)):
+        async with lab.context.pool.acquire() as conn:
+            assert await claims.any_holds(conn, row["id"], now=moment) is wanted
+            await conn.execute("UPDATE assignment SET next_at = $1", window.starts_at - 120 * S)
+            [due] = await schedule.due_assignments(conn, now=moment)
+        assert due.wanted is wanted

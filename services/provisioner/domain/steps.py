@@ -65,9 +65,11 @@ def operating(assignment: Assignment, kind: CallKind, now: datetime) -> Assignme
 
 
 def release(assignment: Assignment, step: Step) -> Change[Assignment]:
-    """Every ended claim whose access is kept by another claim, or by not being ours. It was just found."""
-    active = assignment.in_state(ClaimState.ACTIVE)
-    keeping = tuple(claim.id for claim in active if claim.holds(step.now))
+    """Every ended claim whose access is kept by another claim, or by not being ours.
+
+    Only where it was just found, and those that hold it have been granted.
+    """
+    keeping = tuple(claim.id for claim in assignment.holding(step.now))
     if assignment.pre_existing:
         keeping = (*keeping, NOT_OURS)
     if not keeping:
