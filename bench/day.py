@@ -43,7 +43,8 @@ SIMULATOR = {
 }
 SERVICES = {
     "ticket": {"JIT_SHORTEST_WINDOW": "PT5S", "JIT_TIMER_EVERY": "PT1S"},
-    "provisioner": {"JIT_SETTLE_TIME_S": "3"},
+    # An operation lasts a second here; what nobody can follow is waited for no longer than the day's end is.
+    "provisioner": {"JIT_SETTLE_TIME_S": "3", "JIT_OPERATION_LONGEST_S": "20"},
     # A mail that a killed notifier was sending is free again after half as long again.
     "notifier": {"JIT_MAIL_SEND_WITHIN": "PT6S", "JIT_MAIL_FIRST_DELAY": "PT2S"},
 }
