@@ -9,7 +9,7 @@ import asyncpg
 import typer
 from aiokafka.errors import KafkaError
 
-from cli import api, incident, keys
+from cli import api, iam, incident, keys
 from cli.settings_page import names_file, settings_page
 from shared.contracts import reference
 from shared.database.migrate import SERVICES, MigrateSettings, migrate_databases
@@ -27,6 +27,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 app.add_typer(keys.app, name="keys")
 app.add_typer(incident.app, name="grants")
 app.command("revoke")(incident.revoke)
+app.command("iam-policy")(iam.iam_policy)
 
 
 class TopicsDiffer(Exception):
