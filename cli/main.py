@@ -10,6 +10,7 @@ import typer
 from aiokafka.errors import KafkaError
 
 from cli import api, iam, incident, keys
+from cli.doctor.command import doctor
 from cli.settings_page import names_file, settings_page
 from shared.contracts import reference
 from shared.database.migrate import SERVICES, MigrateSettings, migrate_databases
@@ -28,6 +29,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(incident.app, name="grants")
 app.command("revoke")(incident.revoke)
 app.command("iam-policy")(iam.iam_policy)
+app.command("doctor")(doctor)
 
 
 class TopicsDiffer(Exception):
