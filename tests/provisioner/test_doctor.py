@@ -2,22 +2,28 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from cli.doctor import aws as checks
+from cli.doctor.command import checks as checks_of
 from cli.doctor.findings import Finding, Grade
+from local.mailbox import Mailbox
 from services.provisioner.identity_center.api_operations import OPERATIONS
 from services.provisioner.identity_center.calls import Calls
 from services.provisioner.identity_center.probes import Probes, probe
 from services.provisioner.inventory.sync import InventorySync
 from services.provisioner.settings import ProvisionerSettings
+from shared.contracts.topics import TOPICS
+from shared.foundation.settings import KafkaSettings, SmtpSettings
 from simulator.server import Simulator
 from tests.support.aws import CREDENTIALS, REGION, adapter, operations, shrink, simulated_aws
 from tests.support.harness import service_database
 from tests.support.inventory import provisioner_context
+from tests.support.servers import embedded_kafka
 from tests.support.signing import key_settings
 
 READS = sorted(one.name for one in OPERATIONS if not one.mutating)
@@ -162,3 +168,26 @@ async def test_refused_reading_spares_the_inventory_and_is_said_once(dsn: str, a
     found = await examined(aws, dsn)
     assert set(found) == {"aws.limits", "aws.permissions"}
     assert found["aws.permissions"].found == "identitystore:ListUsers is refused"
+
+
+async def test_whole_look_at_an_installation_that_works_finds_nothing_wrong(
+    admin_dsn: str, dsn: str, aws: Simulator, tmp_path: Path
+) -> None:
+    box = Mailbox(tmp_path)
+    await box.start()
+    with embedded_kafka() as kafka:
+        kafka.create_topics({topic.name: topic.partitions for topic in TOPICS.values()})
+        async with provisioner_context(admin_dsn, dsn) as context, adapter(aws) as centre:
+            await InventorySync(centre).sync_once(context)
+        settings = settings_of(
+            aws_endpoint=aws.url, database_url=SecretStr(dsn), alerts_mail_to=("ops@example.com",),
+            kafka=KafkaSettings(bootstrap=(kafka.bootstrap,)), smtp=SmtpSettings(port=box.port),
+        )  # fmt: skip
+        found = await checks_of("provisioner", settings)
+    await box.stop()
+    assert [one for one in found if one.grade is Grade.FAIL] == []
+    # The mock cluster tells no rights, and the server of the tests has other databases of this role's.
+    assert {one.check for one in found if one.grade is Grade.WARN} <= {"broker.rights", "database.role"}
+    assert list(dict.fromkeys(one.check.partition(".")[0] for one in found)) == [
+        "keys", "database", "clock", "broker", "mail", "aws", "inventory",
+    ]  # fmt: skip
