@@ -10,7 +10,7 @@ from services.provisioner.background import Expiry
 from services.provisioner.commands.inventory import preload
 from services.provisioner.consumers import subscriptions
 from services.provisioner.domain.claims import SERVICE
-from services.provisioner.http import bindings, directory, grants, me
+from services.provisioner.http import bindings, directory, grants, me, pause
 from services.provisioner.identity_center.adapter import IdentityCenter
 from services.provisioner.identity_center.types import Limiter
 from services.provisioner.inventory.sync import InventorySync
@@ -135,6 +135,7 @@ def build(
         Parts(
             routers=lambda context: [
                 grants.router(context, replica(context).inventory),
+                pause.router(context),
                 me.router(context),
                 directory.router(context),
                 bindings.router(context),

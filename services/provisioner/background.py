@@ -10,6 +10,7 @@ from typing import Any
 
 from services.provisioner.commands.ends import end_due, fail_unwitnessed, mark_overdue
 from services.provisioner.commands.extensions import postpone_broken, retry_extensions
+from services.provisioner.commands.pause import report_pause
 from services.provisioner.domain.claims import Claim
 from services.provisioner.domain.timing import Objectives
 from services.provisioner.store import extensions, schedule
@@ -77,6 +78,7 @@ class Expiry:
             pass
         await self._fail_unwitnessed()
         await self._report_overdue()
+        await self._report_pause()
         await self._retry_extensions()
         # A nudge follows its commit: what was nudged for before this line is seen by the query after it.
         self._changed.clear()
@@ -137,6 +139,11 @@ class Expiry:
             await self._alert_overdue(late)
         else:
             await self._context.alerts.clear("revoke_overdue")
+
+    async def _report_pause(self) -> None:
+        """On every replica, and after every start."""
+        async with self._context.unit_of_work() as work:
+            await report_pause(work)
 
     async def _alert_overdue(self, late: list[Claim]) -> None:
         worst = late[0]

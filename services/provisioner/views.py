@@ -129,7 +129,8 @@ async def grant(conn: Conn, grant_id: str) -> dict[str, Any] | None:
     """One grant, with what was last read of its assignment in AWS; our words for an error, not AWS's."""
     row = await conn.fetchrow(
         """
-        SELECT c AS whole, a.observed, a.verified_at, a.last_code, a.last_error, a.next_at
+        SELECT c AS whole, a.observed, a.verified_at, a.last_code, a.last_error, a.next_at,
+            c.state = 'scheduled' AND EXISTS (SELECT 1 FROM grant_pause WHERE since IS NOT NULL) AS paused
         FROM whole_claim c JOIN assignment a ON a.id = c.assignment_id WHERE c.id = $1
         """,
         grant_id,
@@ -139,7 +140,9 @@ async def grant(conn: Conn, grant_id: str) -> dict[str, Any] | None:
     return shown(claim_of(row["whole"])) | {
         "observed": row["observed"],
         "verified_at": _plain(row["verified_at"]),
-        "last_error": sentence_of(row["last_code"]) if row["last_error"] else "",
+        "last_error": sentence_of("paused" if row["paused"] else row["last_code"])
+        if row["last_error"]
+        else "",
         "next_at": _plain(row["next_at"]),
     }
 

@@ -288,7 +288,8 @@ async def laboratory(shared: Premises, **settings: Any) -> AsyncIterator[Lab]:
 async def begin_anew(admin_dsn: str, dsn: str) -> None:
     """As a new database."""
     lease = "UPDATE lease SET holder = 'nobody', epoch = 0, deadline = 'epoch'"
-    await empty(admin_dsn, dsn, *EMPTIED, reset=lease)
+    pause = "UPDATE grant_pause SET since = NULL, actor = NULL, why = NULL"
+    await empty(admin_dsn, dsn, *EMPTIED, reset=f"{lease}; {pause}")
 
 
 async def digest_of(aws: Simulator, centre: IdentityCenter, name: str) -> str:

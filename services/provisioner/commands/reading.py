@@ -8,6 +8,7 @@ from typing import Any
 
 from services.provisioner import views
 from services.provisioner.domain.claims import ClaimState
+from services.provisioner.store import pause
 from shared.context import Context
 from shared.foundation.errors import Denied, NotFound
 from shared.http.access import Caller
@@ -72,4 +73,5 @@ def _may_read(
 
 async def read_operations(context: Context) -> dict[str, Any]:
     async with context.pool.acquire() as conn:
-        return await views.operations(conn, now=context.clock.now())
+        found = await views.operations(conn, now=context.clock.now())
+        return {**found, "pause": await pause.find(conn)}

@@ -14,7 +14,7 @@ from services.provisioner.domain.rechecks import (
     content_of,
     recheck,
 )
-from services.provisioner.store import extensions, witnesses
+from services.provisioner.store import extensions, pause, witnesses
 from shared.context import Context
 from shared.contracts.documents import Account, PermissionSet
 from shared.database.pool import Conn
@@ -25,6 +25,14 @@ def may_pass(context: Context, claim: Claim, now: datetime) -> bool:
     known = _known(context, claim, now, grants=(), witness=None)
     approved = replace(known, witness=claim.content_hash, content=claim.content_hash, approval=Passed())
     return isinstance(recheck(claim, approved, None), Passed)
+
+
+async def may_begin(context: Context, assignment: Assignment, now: datetime) -> bool:
+    """Whether AWS is to be asked about one whose window has opened; it is asked again before it begins."""
+    if not any(may_pass(context, claim, now) for claim in assignment.starting(now)):
+        return False
+    async with context.pool.acquire() as conn:
+        return await pause.find(conn) is None
 
 
 async def known_of_starting(
@@ -47,8 +55,11 @@ async def known_of_extended(
 
 
 async def _known_whole(context: Context, conn: Conn, claim: Claim, now: datetime) -> Known:
+    """The pause is held with it: none can begin before what is decided on this is committed."""
     grants, witness = await _approved(conn, claim)
-    return _known(context, claim, now, grants=grants, witness=witness)
+    standing = await pause.hold(conn)
+    known = _known(context, claim, now, grants=grants, witness=witness)
+    return replace(known, paused=standing.told if standing else None)
 
 
 def _known(

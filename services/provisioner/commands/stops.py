@@ -17,6 +17,7 @@ from services.provisioner.store.claims import ClaimKey
 from services.provisioner.store.stops import StoredStop
 from shared.context import Context
 from shared.contracts.access import EndCause
+from shared.contracts.configuration import RevocationOrdered
 from shared.contracts.documents import Account
 from shared.contracts.stop import (
     StopFact,
@@ -84,6 +85,15 @@ async def revoke(
     if not keys:
         _refuse_unknown(context, user_id=user_id, account_id=account_id)
     ended = await end_claims(work, keys, origin, cause=cause)
+    ordered = RevocationOrdered(
+        subject=caller.user_id,
+        **origin.fields(),
+        ticket_id=ticket_id,
+        user_id=user_id,
+        account_id=account_id,
+        ended=tuple(claim.id for claim in ended),
+    )
+    context.record(work, ordered)
     work.after_commit(partial(context.nudge, *(key.assignment_id for key in keys)))
     return Revoked(
         ended=tuple(ended),

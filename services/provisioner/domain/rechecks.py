@@ -75,6 +75,8 @@ class Known:
     """The same hash over what is about to be done; see `content_of`."""
     approval: Verdict
     """Whether the votes are enough; see `approval_verdict`."""
+    paused: str | None = None
+    """Since when and by whom grants are paused; None while they are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,8 @@ def recheck(claim: Claim, known: Known, live: Live | None) -> Verdict:
         return NotYet(_NOT_READY)
     if not isinstance(known.approval, Passed):
         return known.approval
-    return _account(claim, known, live) or _set(claim, known, live) or _person(claim, known, live) or Passed()
+    refused = _account(claim, known, live) or _set(claim, known, live) or _person(claim, known, live)
+    return refused or (NotYet(known.paused) if known.paused is not None else Passed())
 
 
 def witness_verdict(*, witness: str | None, asked: str, content: str) -> Verdict:

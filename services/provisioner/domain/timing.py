@@ -19,6 +19,7 @@ class Timing:
     """From its call on: AWS's records of operations may be so late."""
     poll_every: timedelta = timedelta(seconds=1)
     policy_retry: timedelta = timedelta(seconds=2)
+    pause_retry: timedelta = timedelta(seconds=10)
     back_off_first: timedelta = timedelta(seconds=1)
     back_off_longest: timedelta = timedelta(seconds=20)
     relist_after: tuple[timedelta, ...] = tuple(timedelta(minutes=m) for m in (1, 3, 7, 15))

@@ -17,6 +17,7 @@ from services.provisioner.http.shapes import (
     GrantShown,
     GrantWhole,
     OperationsShown,
+    PauseShown,
     RevocationShown,
     SyncShown,
     with_names,
@@ -147,7 +148,8 @@ def _add_engine(routes: APIRouter, context: Context, inventory: InventorySync) -
         named = {
             part: [with_names(snapshot, one) for one in found[part]] for part in ("in_flight", "failing")
         }
-        return OperationsShown(**{**found, **named})
+        pause = PauseShown.of(found["pause"]) if found["pause"] else None
+        return OperationsShown(**{**found, **named, "pause": pause})
 
 
 def show_revoked(snapshot: Snapshot, result: Revoked) -> StoredAnswer:

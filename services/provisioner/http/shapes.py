@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from services.provisioner.domain.claims import ClaimState
+from services.provisioner.domain.pause import Pause
 from shared.contracts.documents import Account, Document, PermissionSet, User
 from shared.foundation.shapes import Shown
 from shared.policy.directory import name_of
@@ -106,11 +107,35 @@ class Failing(AssignmentNamed):
     last_error: str
 
 
+class PauseShown(Shown):
+    """Since when grants are paused, by whom and why."""
+
+    since: datetime
+    user_id: str | None
+    user_name: str
+    reason: str
+
+    @classmethod
+    def of(cls, pause: Pause) -> "PauseShown":
+        return cls(
+            since=pause.since, user_id=pause.actor.user_id, user_name=pause.actor.name, reason=pause.why
+        )
+
+
+class PauseBegun(PauseShown):
+    """A pause that begins."""
+
+    begun: list[str] = Field(
+        description="grants that AWS is asked for already, which the pause does not stop"
+    )
+
+
 class OperationsShown(Shown):
     """The engine at work."""
 
     engine: EngineShown | None
     active: bool
+    pause: PauseShown | None = Field(description="null while grants are not paused")
     grants: dict[str, int] = Field(description="how many grants are in which state")
     due: int
     in_flight: list[Flight]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from services.provisioner.commands.rechecks import known_of_starting, may_pass
+from services.provisioner.commands.rechecks import known_of_starting, may_begin
 from services.provisioner.domain import call_outcomes, decisions
 from services.provisioner.domain.assignments import Assignment
 from services.provisioner.domain.claims import ClaimState
@@ -34,7 +34,7 @@ async def visit(parts: EngineParts, assignment: Assignment, *, take_slot: Callab
     if assignment.op is not None:
         return True
     now = parts.now
-    beginning = any(may_pass(parts.context, claim, now) for claim in assignment.starting(now))
+    beginning = await may_begin(parts.context, assignment, now)
     seen: Seen | None = None
     if beginning or decisions.needs_reading(assignment, now):
         try:
@@ -91,8 +91,10 @@ async def _change(
     step = Step(origin, parts.timing, may_send, waiting)
     current = _with_arn(parts, begun.state)
     change = begun.then(decisions.decide(current, _reading(parts, before, seen), step))
-    # At once if only the slot is missing, else a little later.
-    again = origin.at if live is not None else origin.at + parts.timing.policy_retry
+    # At once if only the slot is missing, else a little later; a pause lasts longer than a policy is away.
+    paused = any(one.paused is not None for one in known.values())
+    later = parts.timing.pause_retry if paused else parts.timing.policy_retry
+    again = origin.at if live is not None and not paused else origin.at + later
     return replace(change, state=decisions.wait(change.state, waiting, again=again))
 
 
