@@ -5,12 +5,14 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from services.provisioner.background import Expiry
-from services.provisioner.commands.inventory import preload
+from services.provisioner.commands.inventory import directory_read_at, preload
 from services.provisioner.consumers import subscriptions
 from services.provisioner.domain.claims import SERVICE
 from services.provisioner.http import bindings, directory, grants, me
+from services.provisioner.http import inventory as inventory_routes
 from services.provisioner.identity_center.adapter import IdentityCenter
 from services.provisioner.identity_center.types import Limiter
 from services.provisioner.inventory.sync import InventorySync
@@ -97,7 +99,10 @@ def assemble(
     bucket = TokenBucket(settings.calls_per_second)
     centre = identity_center(settings, Gate(bucket, lease.check))
     inventory = InventorySync(
-        centre, interval=timedelta(seconds=settings.inventory_interval_s), may_run=lambda: lease.held
+        centre,
+        interval=timedelta(seconds=settings.inventory_interval_s),
+        guard=settings.guard,
+        may_run=lambda: lease.held,
     )
     parts = EngineParts(
         context=context,
@@ -129,12 +134,13 @@ def build(
             context.nudge = made[0].nudge
         return made[0]
 
-    return Service(
+    service = Service(
         SERVICE,
         settings,
         Parts(
             routers=lambda context: [
-                grants.router(context, replica(context).inventory),
+                grants.router(context),
+                inventory_routes.router(context, replica(context).inventory, settings.guard),
                 me.router(context),
                 directory.router(context),
                 bindings.router(context),
@@ -148,6 +154,8 @@ def build(
         ),
         process=process,
     )
+    service.context.read_at = partial(directory_read_at, guard=settings.guard)
+    return service
 
 
 def _closing(made: list[Replica]) -> Callable[[], Awaitable[None]]:
