@@ -75,6 +75,8 @@ class Known:
     """The same hash over what is about to be done; see `content_of`."""
     approval: Verdict
     """Whether the votes are enough; see `approval_verdict`."""
+    clock_problem: str | None = None
+    """Why no window can be trusted: the database's clock is not AWS's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ def recheck(claim: Claim, known: Known, live: Live | None) -> Verdict:
         return refusal
     if not known.ready:
         return NotYet(_NOT_READY)
+    if known.clock_problem is not None:
+        return NotYet(known.clock_problem)
     if not isinstance(known.approval, Passed):
         return known.approval
     return _account(claim, known, live) or _set(claim, known, live) or _person(claim, known, live) or Passed()

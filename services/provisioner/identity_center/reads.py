@@ -6,6 +6,7 @@ read is named and left out.
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from services.provisioner.driver import DriverProblem, Priority
@@ -57,6 +58,10 @@ class InventoryReads:
         self._calls = calls
         self._wanted = instance_arn
         self._instance: Instance | None = None
+
+    def tell_dates(self, hear: Callable[[datetime], None]) -> None:
+        """Have AWS's time told with every answer from now on."""
+        self._calls.on_date = hear
 
     async def instance(self) -> Instance:
         """The Identity Center instance: the one the settings name, or the only one. Asked once."""

@@ -84,7 +84,8 @@ async def _change(
 ) -> Change[Assignment]:
     origin = parts.origin
     live = seen.live if seen else None
-    known = await known_of_starting(parts.context, work.conn, before, origin.at)
+    clock_problem = parts.clock_problem()
+    known = await known_of_starting(parts.context, work.conn, before, origin.at, clock_problem=clock_problem)
     verdicts = {claim.id: recheck(claim, known[claim.id], live) for claim in before.starting(origin.at)}
     may_begin = seen is not None and live is not None and (seen.found or may_send)
     begun, waiting = decisions.start_claims(before, verdicts, origin, may_begin=may_begin)
@@ -92,7 +93,8 @@ async def _change(
     current = _with_arn(parts, begun.state)
     change = begun.then(decisions.decide(current, _reading(parts, before, seen), step))
     # At once if only the slot is missing, else a little later.
-    again = origin.at if live is not None else origin.at + parts.timing.policy_retry
+    later = parts.timing.policy_retry if clock_problem is None else parts.timing.clock_retry
+    again = origin.at if live is not None and clock_problem is None else origin.at + later
     return replace(change, state=decisions.wait(change.state, waiting, again=again))
 
 
