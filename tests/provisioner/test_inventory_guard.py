@@ -103,6 +103,15 @@ def test_a_group_of_many_that_is_empty_is_held_and_a_handful_is_not() -> None:
     assert (left.why, members_after(left, "g0")) == (None, {"u0", "u1", "u2", "u3", "u4"})
 
 
+@pytest.mark.parametrize(("size", "held"), [(5, False), (6, True)])
+def test_a_group_that_is_emptied_is_held_from_six_members_on(size: int, held: bool) -> None:
+    group = doc.Group(id="g-some", name="some")
+    inside = shards({group.id: [user.id for user in USERS[:size]]})
+    result = weigh([*STORED, group, *inside], directory([*STORED, group]), share=0.05)
+    assert (result.why is not None) == held
+    assert removed(result) == (set() if held else {shard.key for shard in inside})
+
+
 def test_memberships_of_people_or_groups_that_are_gone_are_not_counted_as_left() -> None:
     rest = {group: inside[5:] for group, inside in MEMBERS.items()}
     result = weighed([*UNITS, *ACCOUNTS, *SETS, *USERS[5:], *GROUPS, *shards(rest)])

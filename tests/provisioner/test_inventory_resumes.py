@@ -16,6 +16,7 @@ from shared.context import Context
 from shared.contracts import documents as doc
 from shared.contracts.documents import Marker
 from shared.foundation.clock import ManualClock
+from shared.foundation.errors import NotReady
 from shared.messaging.outbox import MARKER_TYPE
 from simulator import identity_store
 from simulator.server import Simulator
@@ -155,6 +156,28 @@ async def test_details_that_all_fail_are_given_up_until_the_next_attempt(
     with pytest.raises(HalfRead):
         await sync.sync_once(context)
     assert operations(aws).count("DescribePermissionSet") == 5
+
+
+async def test_caller_of_a_long_reading_is_told_and_it_goes_on_without_them(
+    aws: Simulator, centre: IdentityCenter, context: Context
+) -> None:
+    sync = InventorySync(centre, answer_within_s=0.001)
+    async with sync.turn():
+        with pytest.raises(NotReady) as refused:
+            await sync.read_for_caller(context)
+    assert refused.value.code == "still_reading"
+    assert sync.wanted.is_set(), "the task beside the requests goes on at once"
+    await sync.sync_once(context)
+    assert len(await stored(context, doc.Account)) == len(aws.directory.accounts)
+
+
+async def test_caller_waits_for_no_reading_for_ever(centre: IdentityCenter) -> None:
+    sync = InventorySync(centre, answer_within_s=0.01)
+    async with sync.one_at_a_time:
+        with pytest.raises(NotReady) as refused:
+            async with sync.turn():
+                pass
+    assert refused.value.code == "still_reading"
 
 
 async def test_user_without_a_name_is_left_out_and_alerted_and_the_rest_is_read(

@@ -3,6 +3,7 @@
 What is not believed to be gone stays until a person confirms it or a later reading agrees. No AWS is called.
 """
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,7 +69,8 @@ async def store_inventory(
     if not stored and not directory.people_whole:
         return SyncResult()
     known = believed(await store.missing(work.conn), directory.read_at, after=guard.agree_after)
-    weighed = weigh(stored, directory, share=guard.share, believed=known)
+    # In a thread: of tens of thousands of documents it would hold revokes up for some hundred milliseconds.
+    weighed = await asyncio.to_thread(weigh, stored, directory, share=guard.share, believed=known)
     await store.note_missing(work, weighed.held, at=context.clock.now())
     _report(work, directory, weighed)
     result = await _write(context, work, weighed, guard)

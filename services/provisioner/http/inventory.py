@@ -83,7 +83,7 @@ def router(context: Context, inventory: InventorySync, guard: Guard) -> APIRoute
 
         A large organisation takes longer than a call: then `still_reading` says that it goes on by itself.
         """
-        async with inventory.one_at_a_time:
+        async with inventory.turn():
             return await write_prepared(
                 context,
                 caller,

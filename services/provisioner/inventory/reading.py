@@ -71,7 +71,6 @@ class Reading:
         details = readings.wanted(self.parts)
         for kind, read in (("parent", self._parent), ("tags", self._tags)):
             await self._each(self._slice([key for key in details if key[0] == kind], calls=1), read)
-        await self._show()
 
     async def _sets(self) -> None:
         await self._read(("sets", ""), self._set_list)

@@ -6,7 +6,7 @@ what it finds in the database. No transaction is open while AWS is read; command
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -53,12 +53,14 @@ class InventorySync:
         interval: timedelta = INTERVAL,
         guard: Guard = GUARD,
         may_run: Callable[[], bool] = lambda: True,
+        answer_within_s: float = ANSWER_WITHIN_S,
     ) -> None:
         """`may_run` is false on a standby: two readers would double the load on AWS's quota."""
         self._centre = centre
         self._interval = interval
         self._guard = guard
         self._may_run = may_run
+        self._answer_within_s = answer_within_s
         self._failures = 0
         self._done: set[PartKey] | None = None
         """What the reading that is not over yet has read; None where a new one begins."""
@@ -82,6 +84,18 @@ class InventorySync:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.wanted.wait(), pause.total_seconds())
 
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """`one_at_a_time` for a caller. Raises NotReady where it is held for longer than a caller waits."""
+        try:
+            await asyncio.wait_for(self.one_at_a_time.acquire(), self._answer_within_s)
+        except TimeoutError:
+            raise still_reading() from None
+        try:
+            yield
+        finally:
+            self.one_at_a_time.release()
+
     async def sync_once(self, context: Context) -> SyncResult:
         """Read AWS and write what is different, in transactions that no AWS call is part of.
 
@@ -97,13 +111,13 @@ class InventorySync:
         return together(written)
 
     async def read_for_caller(self, context: Context) -> Directory:
-        """The organisation as AWS has it now; the caller holds `one_at_a_time`.
+        """The organisation as AWS has it now; the caller has its `turn`.
 
         Raises NotReady where AWS cannot be read, where another replica is the one that reads it, or where it
         takes longer than a caller waits: then it goes on without them.
         """
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
+            async with asyncio.timeout(self._answer_within_s):
                 return await self._read(context, _nobody)
         except LeaseLost:
             raise NotReady(
@@ -113,10 +127,7 @@ class InventorySync:
             raise NotReady(f"AWS could not be read: {error}", code="aws_unreadable") from error
         except TimeoutError:
             self.wanted.set()
-            raise NotReady(
-                "AWS is still being read, and will be without you; GET /v1/inventory shows how far it is",
-                code="still_reading",
-            ) from None
+            raise still_reading() from None
 
     async def _read(self, context: Context, shown: Shown) -> Directory:
         """Go on with the reading that broke off, or begin one. `shown` sees what is known on the way."""
@@ -203,6 +214,13 @@ class InventorySync:
             summary="provisioner: a part of the inventory cannot be read from AWS",
             detail=f"{self._failures} failures in a row, not all was read since {since}: {error}",
         )
+
+
+def still_reading() -> NotReady:
+    return NotReady(
+        "AWS is still being read, and will be without you; GET /v1/inventory shows how far it is",
+        code="still_reading",
+    )
 
 
 async def _nobody(_: Directory) -> None:
