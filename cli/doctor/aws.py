@@ -148,10 +148,10 @@ async def _read(settings: ProvisionerSettings) -> Inventory:
         limiter=_slowly,
     ) as centre:
         return {
-            doc.Account.KIND: _decisive(await centre.accounts()),
+            doc.Account.KIND: _decisive((await centre.accounts()).documents),
             doc.PermissionSet.KIND: {arn.rpartition("/")[2]: "" for arn in await centre.permission_sets()},
-            doc.User.KIND: _decisive(await centre.users()),
-            doc.Group.KIND: _decisive(await centre.groups()),
+            doc.User.KIND: _decisive((await centre.users()).documents),
+            doc.Group.KIND: _decisive((await centre.groups()).documents),
         }
 
 

@@ -22,6 +22,7 @@ _LONGEST_SLEEP_S = 5.0  # a claim that another replica stored is its business; t
 _LOCKED_AGAIN_S = 0.02
 _AFTER_NUDGE_S = 1.0
 _NUDGES_GATHER_S = 0.1
+_CLOCKS_EVERY_S = 5.0
 
 log = logger("expiry")
 
@@ -160,3 +161,26 @@ class Expiry:
             await asyncio.wait_for(self._changed.wait(), seconds)
         except TimeoutError:
             return
+
+
+async def watch_clocks(
+    context: Context,
+    problem: Callable[[], str | None],
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """For ever: be loud while the database's clock is not AWS's, which holds grants and no revoke."""
+    while True:
+        await report_clocks(context, problem())
+        await sleep(_CLOCKS_EVERY_S)
+
+
+async def report_clocks(context: Context, problem: str | None) -> None:
+    if problem is None:
+        await context.alerts.clear("clocks_apart")
+        return
+    await context.alerts.raise_alert(
+        key="clocks_apart",
+        summary="provisioner: the database's clock is not AWS's; grants wait",
+        detail=f"{problem}; access ends by the database's clock as before. Set that machine's time",
+    )

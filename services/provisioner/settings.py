@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from services.provisioner.domain.inventory import Guard
 from services.provisioner.domain.timing import Objectives, Timing
 from shared.foundation.settings import ServiceSettings
 
@@ -25,8 +26,18 @@ class ProvisionerSettings(ServiceSettings):
     that comes back under its name takes its own lease without waiting for it to run out."""
 
     inventory_interval_s: float = Field(default=600.0, ge=10)
-    """Seconds between two readings of accounts, sets and people. Ten minutes: a reading of 1,000 accounts
-    takes a tenth of AWS's quota for a minute."""
+    """Seconds between two readings of accounts, sets and people. Ten minutes: a reading of 5,000 accounts
+    makes some 1,100 calls of Organizations in that time."""
+    inventory_details_s: float = Field(default=3600.0, ge=60)
+    """Seconds in which the tags of all accounts, the units and what each set allows are read again, slice by
+    slice: one call each or six, thousands in a large organisation. An hour; a small one is read whole every
+    time."""
+    inventory_vanish_share: float = Field(default=0.05, gt=0, lt=1)
+    """More than this share of users, groups, memberships, accounts, units or sets that disappears at once is
+    not believed. A twentieth; five may always go, but never all."""
+    inventory_agree_s: float = Field(default=3600.0, ge=60)
+    """Seconds after which what disappeared is believed by itself, where AWS was read again and still lacks
+    it. An hour: long enough for somebody to be alerted and to look."""
 
     calls_per_second: float | None = Field(default=18.0, gt=0)
     """Our share of AWS's 20 calls per second; two are left to others. None: no limit."""
@@ -86,6 +97,14 @@ class ProvisionerSettings(ServiceSettings):
             attempts=self.create_attempts,
             operation_patience=timedelta(seconds=self.operation_patience_s),
             operation_longest=timedelta(seconds=self.operation_longest_s),
+        )
+
+    @property
+    def guard(self) -> Guard:
+        return Guard(
+            share=self.inventory_vanish_share,
+            agree_after=timedelta(seconds=self.inventory_agree_s),
+            details_within=timedelta(seconds=self.inventory_details_s),
         )
 
     @property

@@ -1,12 +1,13 @@
-"""Read-only SQL for people and tools: grants as they stand, and what the engine is doing."""
+"""Read-only SQL for people and tools: grants as they stand, what the engine is doing, the inventory's age."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString
 
 from services.provisioner.domain.claims import Claim, ClaimState
 from services.provisioner.domain.sentences import sentence_of
+from services.provisioner.store import inventory as stored
 from services.provisioner.store.rows import claim_of
 from shared.database.filters import Condition, given, query
 from shared.database.pool import Conn
@@ -200,3 +201,21 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     return list(value) if isinstance(value, tuple) else value
+
+
+async def inventory(conn: Conn, *, details_within: timedelta) -> dict[str, Any]:
+    """How old the parts of the inventory are, what is held, and what cannot be read."""
+    parts = await conn.fetch(
+        """
+        SELECT kind, count(*) AS count, min(read_at) AS oldest, max(read_at) AS newest
+        FROM inventory_part GROUP BY kind ORDER BY kind
+        """
+    )
+    held = await conn.fetch("SELECT key, found_at FROM inventory_missing ORDER BY key")
+    left_out = await conn.fetch("SELECT left_out FROM inventory_part WHERE left_out <> '{}'")
+    return {
+        "read_at": await stored.read_at(conn, details_within=details_within),
+        "parts": [dict(row) for row in parts],
+        "held": [(row["key"], row["found_at"]) for row in held],
+        "left_out": {key: why for row in left_out for key, why in row["left_out"].items()},
+    }

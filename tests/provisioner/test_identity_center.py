@@ -134,8 +134,8 @@ async def test_instance_is_asked_for_once(aws: Simulator, centre: IdentityCenter
 
 async def test_accounts_with_an_empty_first_page_are_all_read(aws: Simulator, centre: IdentityCenter) -> None:
     aws.change_settings(empty_first_pages=True, page_limit=7)
-    assert len(await centre.accounts()) == len(aws.directory.accounts)
-    assert len(await centre.organizational_units()) == len(aws.directory.units) + 1
+    assert len((await centre.accounts()).documents) == len(aws.directory.accounts)
+    assert len(await centre.roots()) == 1
 
 
 async def test_pages_that_repeat_a_token_are_an_error(
@@ -190,7 +190,7 @@ async def test_open_without_credentials_says_so(monkeypatch: pytest.MonkeyPatch,
 async def test_close_twice_and_call_again_opens_anew(aws: Simulator, centre: IdentityCenter) -> None:
     await centre.close()
     await centre.close()
-    assert len(await centre.accounts()) == len(aws.directory.accounts)
+    assert len((await centre.accounts()).documents) == len(aws.directory.accounts)
 
 
 async def test_endpoint_in_the_environment_is_ignored(

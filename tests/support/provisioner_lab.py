@@ -41,6 +41,7 @@ APPROVERS = ("carl", "dora")
 EMPTIED = (
     "claim", "assignment", "extension", "witness", "stop", "stop_of_all",
     "outbox", "inbox", "dead_letter", "idempotency_key", "binding", "binding_conflict",
+    "inventory_part", "inventory_missing",
 )  # fmt: skip
 
 FactT = TypeVar("FactT", bound=AccessFact)

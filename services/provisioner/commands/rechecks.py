@@ -36,10 +36,13 @@ async def may_begin(context: Context, assignment: Assignment, now: datetime) -> 
 
 
 async def known_of_starting(
-    context: Context, conn: Conn, assignment: Assignment, now: datetime
+    context: Context, conn: Conn, assignment: Assignment, now: datetime, *, clock_problem: str | None = None
 ) -> dict[str, Known]:
-    """By claim, for those whose window has opened."""
-    return {claim.id: await _known_whole(context, conn, claim, now) for claim in assignment.starting(now)}
+    """By claim, for those whose window has opened; `clock_problem` is why it may not have, by AWS's clock."""
+    return {
+        claim.id: replace(await _known_whole(context, conn, claim, now), clock_problem=clock_problem)
+        for claim in assignment.starting(now)
+    }
 
 
 async def known_of_extended(

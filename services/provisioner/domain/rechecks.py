@@ -77,6 +77,13 @@ class Known:
     """Whether the votes are enough; see `approval_verdict`."""
     paused: str | None = None
     """Since when and by whom grants are paused; None while they are not."""
+    clock_problem: str | None = None
+    """Why no window can be trusted: the database's clock is not AWS's."""
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing may begin at the moment, whatever was approved."""
+        return self.paused is not None or self.clock_problem is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,8 @@ def recheck(claim: Claim, known: Known, live: Live | None) -> Verdict:
         return refusal
     if not known.ready:
         return NotYet(_NOT_READY)
+    if known.clock_problem is not None:
+        return NotYet(known.clock_problem)
     if not isinstance(known.approval, Passed):
         return known.approval
     refused = _account(claim, known, live) or _set(claim, known, live) or _person(claim, known, live)

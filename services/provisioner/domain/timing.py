@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
+
+CLOCKS_APART: Final = timedelta(seconds=60)
+"""Nothing begins while the database's clock and AWS's are further apart. AWS states whole seconds, and an
+answer may be 13 s on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +24,8 @@ class Timing:
     """From its call on: AWS's records of operations may be so late."""
     poll_every: timedelta = timedelta(seconds=1)
     policy_retry: timedelta = timedelta(seconds=2)
-    pause_retry: timedelta = timedelta(seconds=10)
+    hold_retry: timedelta = timedelta(seconds=10)
+    """How often a grant that is held (a pause, clocks apart) looks again: people end such a hold."""
     back_off_first: timedelta = timedelta(seconds=1)
     back_off_longest: timedelta = timedelta(seconds=20)
     relist_after: tuple[timedelta, ...] = tuple(timedelta(minutes=m) for m in (1, 3, 7, 15))

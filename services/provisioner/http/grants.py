@@ -1,4 +1,4 @@
-"""Routes: grants, the operator's revocation, the inventory, and what the engine does."""
+"""Routes: grants, the operator's revocation, and what the engine does."""
 
 from dataclasses import asdict
 from functools import partial
@@ -9,7 +9,6 @@ from pydantic import ConfigDict, Field, model_validator
 
 from services.provisioner import views
 from services.provisioner.commands import reading
-from services.provisioner.commands.inventory import SyncResult, store_inventory
 from services.provisioner.commands.stops import Revoked, revoke
 from services.provisioner.domain.claims import ClaimState
 from services.provisioner.http.shapes import (
@@ -19,20 +18,17 @@ from services.provisioner.http.shapes import (
     OperationsShown,
     PauseShown,
     RevocationShown,
-    SyncShown,
     with_names,
 )
-from services.provisioner.inventory.sync import InventorySync
 from shared.context import Context
-from shared.contracts.change import Origin
-from shared.foundation.shapes import ACCOUNT_ID, Body, Flag, exactly_one
+from shared.foundation.shapes import ACCOUNT_ID, Body, exactly_one
 from shared.http.access import PERSON, Caller, requires
 from shared.http.idempotency import StoredAnswer
 from shared.http.names import account_id_of, user_id_of
 from shared.http.pages import NameCursor, Page, cut
 from shared.http.parameters import AccountIdFilter, Limit, TicketIdFilter, UserIdFilter
 from shared.http.routers import make_router
-from shared.http.writes import write, write_prepared
+from shared.http.writes import write
 from shared.policy.snapshot import Snapshot
 from shared.text.texts import Paragraph
 
@@ -60,16 +56,11 @@ class Revocation(Body):
         return self
 
 
-class Sync(Body):
-    confirm: Flag = Field(default=False, examples=[False])
-    """Believe AWS although a large part of the inventory is gone: somebody has looked."""
-
-
-def router(context: Context, inventory: InventorySync) -> APIRouter:
+def router(context: Context) -> APIRouter:
     routes = make_router("provisioner", "/v1")
     _add_grants(routes, context)
     _add_revocation(routes, context)
-    _add_engine(routes, context, inventory)
+    _add_engine(routes, context)
     return routes
 
 
@@ -126,21 +117,7 @@ def _add_revocation(routes: APIRouter, context: Context) -> None:
         )
 
 
-def _add_engine(routes: APIRouter, context: Context, inventory: InventorySync) -> None:
-    @routes.post("/inventory/sync", response_model=SyncShown)
-    async def sync_inventory(body: Sync, caller: Caller = requires("config.write")) -> Response:
-        """Read AWS now, instead of at the next interval."""
-        looked = Origin(caller.actor, at=context.clock.now(), cause=caller.cause)
-        confirmed = looked if body.confirm else None
-        async with inventory.one_at_a_time:
-            return await write_prepared(
-                context,
-                caller,
-                partial(inventory.read_for_caller, context),
-                lambda work, found: store_inventory(context, work, found, confirmed=confirmed),
-                show_sync,
-            )
-
+def _add_engine(routes: APIRouter, context: Context) -> None:
     @routes.get("/operations", dependencies=[requires("ops.read", stale_ok=True)])
     async def show_operations() -> OperationsShown:
         """The engine: who is active, what waits, what is in flight."""
@@ -159,9 +136,4 @@ def show_revoked(snapshot: Snapshot, result: Revoked) -> StoredAnswer:
         remaining=[AssignmentRemaining(**with_names(snapshot, asdict(one))) for one in result.remaining],
         note=note,
     )
-    return StoredAnswer(200, shown.model_dump(mode="json"))
-
-
-def show_sync(result: SyncResult) -> StoredAnswer:
-    shown = SyncShown(changed=len(result.changed), removed=len(result.removed), held=result.held)
     return StoredAnswer(200, shown.model_dump(mode="json"))

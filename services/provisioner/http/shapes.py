@@ -72,11 +72,12 @@ class RevocationShown(Shown):
 
 
 class SyncShown(Shown):
-    """What a reading of AWS changed. `held` says why nothing was, where too much was gone."""
+    """What a reading of AWS changed. `held` says why not all was taken over, where too much was gone."""
 
     changed: int
     removed: int
     held: str | None
+    hold: str | None = Field(description="names what is held, for `POST /v1/inventory/confirm`")
 
 
 class EngineShown(Shown):

@@ -6,8 +6,9 @@ a client that never repeats anything: a repeated Create can leave access behind 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ from prometheus_client import Counter, Histogram
 
 from services.provisioner.driver import Confirm, DriverProblem, Priority
 from services.provisioner.identity_center.api_operations import APIS, Api, ApiOperation
+from services.provisioner.identity_center.dates import date_of
 from services.provisioner.identity_center.problems import from_client_error, from_sdk_error
 from services.provisioner.identity_center.types import Credentials, IdentityCenterError, Limiter
 from shared.observability.logs import logger
@@ -68,6 +70,8 @@ class Calls:
         self._endpoint = endpoint
         self._session = _session(credentials)
         self._limiter = limiter
+        self.on_date: Callable[[datetime], None] = lambda _date: None
+        """Told AWS's time with every answer."""
         self._opening = asyncio.Lock()
         self._stack: AsyncExitStack | None = None
         self._clients: dict[tuple[Api, bool], Any] = {}
@@ -118,10 +122,12 @@ class Calls:
             async with asyncio.timeout(LONGEST_CALL_S):
                 answer: dict[str, Any] = await method(**params)
         except ClientError as error:
+            self._note_date(error.response)
             raise _failed(operation, from_client_error(error), started) from error
         except (BotoCoreError, ResponseParserError, TimeoutError) as error:
             raise _failed(operation, from_sdk_error(error), started) from error
         _measure(operation, "ok", started)
+        self._note_date(answer)
         return answer
 
     async def _refresh_credentials(self) -> None:
@@ -131,6 +137,10 @@ class Calls:
             await credentials.get_frozen_credentials()
         except BotoCoreError as error:
             raise from_sdk_error(error) from error
+
+    def _note_date(self, answer: Mapping[str, Any]) -> None:
+        if (date := date_of(answer)) is not None:
+            self.on_date(date)
 
     async def rows(
         self, operation: ApiOperation, name: str, *, priority: Priority, **params: Any

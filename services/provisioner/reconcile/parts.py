@@ -34,6 +34,8 @@ class EngineParts:
     jitter: Callable[[], float]
     digests: SetDigests
     unread: Unread = field(default_factory=Unread)
+    clock_problem: Callable[[], str | None] = lambda: None
+    """Why nothing may begin by our clock, as AWS's last answer shows; None while it may."""
 
     @property
     def now(self) -> datetime:

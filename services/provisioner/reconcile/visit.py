@@ -84,17 +84,18 @@ async def _change(
 ) -> Change[Assignment]:
     origin = parts.origin
     live = seen.live if seen else None
-    known = await known_of_starting(parts.context, work.conn, before, origin.at)
+    clock_problem = parts.clock_problem()
+    known = await known_of_starting(parts.context, work.conn, before, origin.at, clock_problem=clock_problem)
     verdicts = {claim.id: recheck(claim, known[claim.id], live) for claim in before.starting(origin.at)}
     may_begin = seen is not None and live is not None and (seen.found or may_send)
     begun, waiting = decisions.start_claims(before, verdicts, origin, may_begin=may_begin)
     step = Step(origin, parts.timing, may_send, waiting)
     current = _with_arn(parts, begun.state)
     change = begun.then(decisions.decide(current, _reading(parts, before, seen), step))
-    # At once if only the slot is missing, else a little later; a pause lasts longer than a policy is away.
-    paused = any(one.paused is not None for one in known.values())
-    later = parts.timing.pause_retry if paused else parts.timing.policy_retry
-    again = origin.at if live is not None and not paused else origin.at + later
+    # At once if only the slot is missing, else a little later; a hold lasts longer than a policy is away.
+    held = any(one.held for one in known.values())
+    later = parts.timing.hold_retry if held else parts.timing.policy_retry
+    again = origin.at if live is not None and not held else origin.at + later
     return replace(change, state=decisions.wait(change.state, waiting, again=again))
 
 
