@@ -65,7 +65,9 @@ async def test_what_is_said_is_true_whatever_happens(shared_premises: Premises, 
             await lab.run(draw.choice([0, 0, 7]))
         await lab.run(Timing().operation_longest.total_seconds() + 1500)
         facts = await lab.said(access.AccessFact)
-        for fact in facts:
+        asked = {fact.grant_id for fact in facts if isinstance(fact, access.AccessGranting)}
+        # Of a grant that ended before its turn nothing was asked, and nothing is said of AWS.
+        for fact in (fact for fact in facts if fact.grant_id in asked):
             assert is_true(lab, fact), f"{fact.TYPE} at {fact.at}: {lab.presence()}"
         assert not lab.holds()
         assert not await lab.context.pool.fetchval(
