@@ -18,9 +18,12 @@ KINDS = ("reset_after_accept", "reset_before", "fail_async", "error")
 def trouble(lab: Lab, draw: random.Random) -> None:
     """Slow operations, late lists, and a few calls that go wrong."""
     longest = draw.choice([4, 15, 60])
+    if draw.random() < 0.5:  # the first answer is lost, and what it was about takes long
+        longest = 60
+        lab.aws.fault(operation=CREATE, kind="reset_after_accept", times=1)
     lab.aws.change_settings(
         list_lag_seconds=draw.choice([0, 3, 12]),
-        create_seconds={"low": 1, "high": longest},
+        create_seconds={"low": longest / 3, "high": longest},
         delete_seconds={"low": 1, "high": longest},
         missing_assignment_deletion=draw.choice(["not_found", "failed", "succeeded"]),
     )
@@ -60,12 +63,14 @@ async def test_what_is_said_is_true_whatever_happens(shared_premises: Premises, 
     async with laboratory(shared_premises) as lab:
         trouble(lab, draw)
         for _ in range(draw.randint(1, 3)):
-            starts, lasts = draw.randint(0, 40), draw.randint(3, 60)
+            starts, lasts = draw.randint(0, 40), draw.choice([3, 10, 60])
             await lab.approve(lab.ticket(seconds=lasts, starts_in=starts))
             await lab.run(draw.choice([0, 0, 7]))
         await lab.run(Timing().operation_longest.total_seconds() + 1500)
         facts = await lab.said(access.AccessFact)
-        for fact in facts:
+        asked = {fact.grant_id for fact in facts if isinstance(fact, access.AccessGranting)}
+        # Of a grant that ended before its turn nothing was asked, and nothing is said of AWS.
+        for fact in (fact for fact in facts if fact.grant_id in asked):
             assert is_true(lab, fact), f"{fact.TYPE} at {fact.at}: {lab.presence()}"
         assert not lab.holds()
         assert not await lab.context.pool.fetchval(
