@@ -416,11 +416,12 @@ async def test_access_ends_in_time_although_the_clock_is_set_back_meanwhile(lab:
 
 @pytest.mark.parametrize("at", [0, 1, 2, 3, 4])
 async def test_access_begins_although_the_clock_is_set_back_meanwhile(lab: Lab, at: int) -> None:
+    """By less than a minute: a clock that is further from AWS's holds grants."""
     await lab.approve(lab.ticket(seconds=900))
     for _ in range(at):
         await lab.run(1, step=1)
-    lab.clock.step(-120 * S)
-    await lab.run(145, step=1)
+    lab.clock.step(-50 * S)
+    await lab.run(75, step=1)
     assert lab.holds()
     assert (await lab.story())[-1] == "granted"
 
