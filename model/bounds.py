@@ -35,7 +35,7 @@ _ALLOWED: Final = {
     "slow": 70.0,
     "endless": math.inf,
     "kill": 30.0,
-    "elsewhere": 30.0,
+    "elsewhere": 75.0,
     "step": 30.0,
 }
 _LENGTHENED: Final = {"hold": 15.0, "freeze": 30.0, "pause": 30.0}

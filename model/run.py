@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -36,8 +37,10 @@ Schedule = Mapping[tuple[str, int], str]
 """The choices that are made, by place: what stopped there and the how many-th time. All else is as usual."""
 Seen = dict[bytes, float]
 """States from which nothing goes wrong, with what was excused until then: who is excused less goes on."""
-TAIL_S: Final = 150.0
+TAIL_S: Final = 200.0
 """Seconds after the last end in which everything must be over, besides what the choices excuse."""
+ELSEWHERE_S: Final = 40.0
+"""So long a process speaks for another instance, until somebody notices."""
 FREED_S: Final = 330.0
 """After so long operations that never end are ended: beyond the patience of the product."""
 _EMPTY: Final = "; ".join(
@@ -114,7 +117,7 @@ def make_stage(admin_dsn: str, dsn: str) -> Stage:
         clock = WorldClock(turns)
         aws = ModelAws(clock=AwsClock(turns))
         settings = ProvisionerSettings(
-            env="development", database_url=SecretStr(dsn), calls_per_second=None, replica="one",
+            env="development", database_url=SecretStr(dsn), calls_per_second=None, operation_longest_s=60, replica="one",
             **key_settings("provisioner"),
         )  # fmt: skip
         aws.begin()
@@ -228,8 +231,8 @@ def happen(scene: Scene, world: World, choice: str) -> None:
         case "kill":
             scene.kill(what)
         case "elsewhere":
-            scene.elsewhere = True
-            scene.kill(what)
+            _move(scene, what, elsewhere=True)
+            scene.at(ELSEWHERE_S, partial(_move, scene, what, elsewhere=False))
         case "pause":
             name, _, seconds = what.partition(":")
             scene.turns.frozen[name] = scene.turns.time + float(seconds)
@@ -237,6 +240,12 @@ def happen(scene: Scene, world: World, choice: str) -> None:
             scene.step_clock(float(what))
         case "edit":
             _edit(scene, world.edits[what])
+
+
+def _move(scene: Scene, name: str, *, elsewhere: bool) -> None:
+    """The process comes back speaking for another instance, or for the right one again."""
+    scene.elsewhere = elsewhere
+    scene.kill(name)
 
 
 def _edit(scene: Scene, edit: Mapping[str, Any]) -> None:
