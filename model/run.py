@@ -117,8 +117,8 @@ def make_stage(admin_dsn: str, dsn: str) -> Stage:
         clock = WorldClock(turns)
         aws = ModelAws(clock=AwsClock(turns))
         settings = ProvisionerSettings(
-            env="development", database_url=SecretStr(dsn), calls_per_second=None, operation_longest_s=60, replica="one",
-            **key_settings("provisioner"),
+            env="development", database_url=SecretStr(dsn), calls_per_second=None,
+            operation_longest_s=60, replica="one", **key_settings("provisioner"),
         )  # fmt: skip
         aws.begin()
         centre = connect_aws(aws, turns, unlimited, elsewhere=False)

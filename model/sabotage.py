@@ -140,7 +140,7 @@ MUTANTS: Final = {
     "foreign mark kept": Mutant(_keep_the_foreign_mark),
 }
 NOT_YET: Final = {
-    "stop not remembered": "stops of a person or an account are not remembered yet",
-    "slot snapshot stale": "the snapshot is stale in the product as it is",
+    "stop not remembered": "found in person-stopped without a mutant before they were remembered",
+    "slot snapshot stale": "nobody has planted it yet; `slots_exceeded` in the world `crowd` would show it",
 }
-"""Rules that are not in the product yet: what they would hold, the checker finds broken without a mutant."""
+"""Of the rules that the checker should be shown to hold, those without a mutant."""
