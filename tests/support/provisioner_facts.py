@@ -15,7 +15,7 @@ from shared.contracts.subject import ApprovalSubject
 from shared.contracts.windows import Window, WindowAsked
 from shared.foundation.clock import ManualClock, new_id
 from shared.messaging.envelope import Received
-from simulator.server import Simulator
+from simulator.controls import Controls
 from tests.support.builders import vote
 from tests.support.harness import received
 
@@ -25,7 +25,7 @@ class OtherServices:
     """Makes their facts; who takes them is the lab's business."""
 
     clock: ManualClock
-    aws: Simulator
+    aws: Controls
     digests: Mapping[str, str]
     """Of permission sets, by their names."""
 

@@ -28,6 +28,7 @@ from shared.foundation.clock import ManualClock
 from shared.messaging import inbox
 from shared.messaging.envelope import Received
 from shared.runtime.service import Process, Service
+from simulator.controls import Controls
 from simulator.server import Simulator
 from tests.support import organisation
 from tests.support.harness import NOW, empty, mark, ready_tables, said, with_pool
@@ -61,6 +62,7 @@ class SharedClock:
 class Lab(OtherServices):
     """One provisioner with one replica `current`; `replica` makes others on the same database."""
 
+    aws: Simulator
     service: Service
     settings: ProvisionerSettings
     documents: dict[str, list[doc.Document]]
@@ -293,13 +295,13 @@ async def begin_anew(admin_dsn: str, dsn: str) -> None:
     await empty(admin_dsn, dsn, *EMPTIED, reset=f"{lease}; {pause}")
 
 
-async def digest_of(aws: Simulator, centre: IdentityCenter, name: str) -> str:
+async def digest_of(aws: Controls, centre: IdentityCenter, name: str) -> str:
     found = await centre.set_digest(aws.directory.find_set(name).arn)
     assert found is not None
     return found
 
 
-def organisation_of(aws: Simulator, digests: Mapping[str, str]) -> dict[str, list[doc.Document]]:
+def organisation_of(aws: Controls, digests: Mapping[str, str]) -> dict[str, list[doc.Document]]:
     """The documents of a few accounts, sets and people of the simulated organisation; dev may ask for all."""
     directory = aws.directory
     accounts = [directory.find_account(name) for name in ACCOUNTS]
@@ -338,7 +340,7 @@ def organisation_of(aws: Simulator, digests: Mapping[str, str]) -> dict[str, lis
         id="all", name="all", accounts="*", sets="*",
         stages=(doc.RuleStage(approvers=("group:group-owners",)),),
     )  # fmt: skip
-    owned = {"provisioner": inventory, "ticket": catalog, "approval": [rule]}
+    owned: dict[str, list[doc.Document]] = {"provisioner": inventory, "ticket": catalog, "approval": [rule]}
     return {owner: organisation.numbered(documents) for owner, documents in owned.items()}
 
 
