@@ -1,0 +1,14 @@
+"""All mutants, in the order in which they are tried."""
+
+from typing import Final
+
+from bench.mutations import assignments, claims, decisions, engine, others, rechecks
+
+MUTANTS: Final = (
+    *claims.MUTANTS,
+    *rechecks.MUTANTS,
+    *assignments.MUTANTS,
+    *decisions.MUTANTS,
+    *others.MUTANTS,
+    *engine.MUTANTS,
+)
