@@ -41,9 +41,12 @@ TELLING: Final = {
     "rechecks": ("test_approvals", "test_commands"),
     "remaining": ("test_stops", "test_http"),
     "sentences": ("test_http",),
-    "engine": ("test_mutants_engine", "test_lease", "test_revokes_first", "test_aws_faults"),
-    "polling": ("test_mutants_engine", "test_aws_faults", "test_crash"),
-    "sending": ("test_mutants_engine", "test_lease", "test_aws_faults"),
+    "engine": ("test_lease", "test_revokes_first", "test_aws_faults", "test_alerts"),
+    "looking": ("test_revokes_first", "test_people", "test_aws_faults"),
+    "polling": ("test_aws_faults", "test_crash"),
+    "sending": ("test_aws_faults", "test_lease"),
+    "unread": ("test_alerts", "test_aws_faults"),
+    "visit": ("test_aws_faults", "test_alerts", "test_approvals"),
 }
 """By file, what is likely to fail first. The rest of the provisioner's tests follow."""
 USUAL: Final = (
