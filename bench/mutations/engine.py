@@ -32,11 +32,6 @@ MUTANTS = (
             "self.slots.release(assignment_id)",
         ),
         (
-            "a slot is never given back",
-            "if not in_flight:\n                self.slots.release(assignment_id)",
-            "",
-        ),
-        (
             "polls come as fast as rounds",
             "if flights and not polling and not early:",
             "if flights and not polling:",
