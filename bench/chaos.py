@@ -49,7 +49,8 @@ TURN_S: Final = 200.0
 CALM_S: Final = 70.0
 """Of each turn: what was asked for in the storm ends, and is compared."""
 KEPT: Final = 3
-"""Grants that last through a turn's calm, so that there is something to compare."""
+KEPT_S: Final = 150
+"""So many grants last so long, so that there is something to compare; what people asked for ends before."""
 _QUIET_WITHIN_S: Final = 240.0
 
 
@@ -118,9 +119,6 @@ async def _turn(
     seconds: float,
 ) -> None:
     """One storm, the calm after it, and a comparison in that."""
-    dice = random.Random(f"{given.seed}/{turn}/kept")
-    for _ in range(KEPT):
-        await approved(day, dice, "kept", round(seconds + 60))
     for number, strike in enumerate(STRIKES):
         await running.simulate("POST", "/faults", {**strike, "seed": given.seed * 100 + number})
     turns = max(1, round(given.seconds / TURN_S))
@@ -135,7 +133,15 @@ async def _turn(
         await asyncio.gather(raging, return_exceptions=True)
     await storm.calm()
     await people
+    await _keep_some(day, random.Random(f"{given.seed}/{turn}/kept"))
     await until_compared(running, quiet, seconds=_QUIET_WITHIN_S)
+
+
+async def _keep_some(day: Day, dice: random.Random) -> None:
+    """Access that lasts while all else ends: it is there when it is quiet, and ends in the next storm."""
+    kept = [await approved(day, dice, "kept", KEPT_S) for _ in range(KEPT)]
+    for who, ticket in kept:
+        await day.active(who, ticket["id"])
 
 
 def _last_end(day: Day) -> float:
