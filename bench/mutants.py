@@ -31,7 +31,7 @@ from tests.support.servers import embedded_postgres
 ROOT: Final = Path(__file__).resolve().parent.parent
 CODE: Final = Path("services/provisioner")
 TESTS: Final = Path("tests/provisioner")
-PURE: Final = ("test_domain", "test_bindings_domain", "test_mutants_domain", "test_spacing")
+PURE: Final = ("test_domain", "test_bindings_domain", "test_mutants_domain")
 """Tests that need neither a database nor the simulator: seconds."""
 TELLING: Final = {
     "alarms": ("test_alerts",),
@@ -41,7 +41,7 @@ TELLING: Final = {
     "rechecks": ("test_approvals", "test_commands"),
     "remaining": ("test_stops", "test_http"),
     "sentences": ("test_http",),
-    "engine": ("test_lease", "test_revokes_first", "test_aws_faults", "test_alerts"),
+    "engine": ("test_spacing", "test_lease", "test_revokes_first", "test_aws_faults", "test_alerts"),
     "looking": ("test_revokes_first", "test_people", "test_aws_faults"),
     "polling": ("test_aws_faults", "test_crash"),
     "sending": ("test_aws_faults", "test_lease"),
@@ -57,6 +57,7 @@ USUAL: Final = (
     "test_crash",
 )
 _LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "data")
+_TRIES = 3
 _FAILED = 1
 """What pytest leaves with when tests failed; anything else means that it could not run them."""
 
@@ -216,14 +217,24 @@ def _write(file: Path, text: str) -> None:
 
 
 def _killed_by(mutated: Path, place: Place, stages: int) -> str | None:
-    """The first test that fails."""
+    """The first test that fails, and fails again by itself: one that fails now and then kills nothing."""
     for files in _stages(mutated, place.folder)[:stages]:
-        code, printed = place.test(files)
-        if code == _FAILED:
-            failed = (line for line in printed.splitlines() if line.startswith(("FAILED ", "ERROR ")))
-            return next(failed).split(" ")[1]
-        if code:
-            raise Unusable(f"{mutated.name}: the tests cannot be run:\n{printed[-3000:]}")
+        for _ in range(_TRIES):
+            failed = _first_failure(mutated, place, files)
+            if failed is None:
+                break
+            if _first_failure(mutated, place, [failed]):
+                return failed
+    return None
+
+
+def _first_failure(mutated: Path, place: Place, tests: Sequence[str]) -> str | None:
+    code, printed = place.test(tests)
+    if code == _FAILED:
+        failed = (line for line in printed.splitlines() if line.startswith(("FAILED ", "ERROR ")))
+        return next(failed).split(" ")[1]
+    if code:
+        raise Unusable(f"{mutated.name}: the tests cannot be run:\n{printed[-3000:]}")
     return None
 
 
