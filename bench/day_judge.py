@@ -35,6 +35,9 @@ from shared.contracts.topics import AUDIT_OCSF
 SEEN_WITHIN_S = 10.0
 """A fact about AWS is compared with the truth within this time before it was said."""
 
+CLOCK_WRONG_BY_S = 60.0
+"""At most, where somebody sets it at all."""
+
 _RANK = {
     None: 0,
     "scheduled": 1,
@@ -167,7 +170,8 @@ def judge_words(
         account = event["resources"][0]["uid"]
         key = (event["user"]["uid"], account, arns[event["privileges"][0]])
         announced = event["time"] / 1000
-        slack = wrong(announced, announced)
+        # By the clock itself that may have been wrong then.
+        slack = wrong(announced - CLOCK_WRONG_BY_S, announced + CLOCK_WRONG_BY_S)
         spans = there.get(key, [])
         if code == "access.granted" and not any(
             one.since <= announced + slack and announced - SEEN_WITHIN_S - slack <= one.until for one in spans
