@@ -336,7 +336,7 @@ def organisation_of(aws: Simulator, digests: Mapping[str, str]) -> dict[str, lis
         id="all", name="all", accounts="*", sets="*",
         stages=(doc.RuleStage(approvers=("group:group-owners",)),),
     )  # fmt: skip
-    owned = {"provisioner": inventory, "ticket": catalog, "approval": [rule]}
+    owned: dict[str, list[doc.Document]] = {"provisioner": inventory, "ticket": catalog, "approval": [rule]}
     return {owner: organisation.numbered(documents) for owner, documents in owned.items()}
 
 

@@ -1,5 +1,6 @@
 """Routes: grants, the operator's revocation, the inventory, and what the engine does."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated
@@ -12,6 +13,7 @@ from services.provisioner.commands import reading
 from services.provisioner.commands.inventory import SyncResult, store_inventory
 from services.provisioner.commands.stops import Revoked, revoke
 from services.provisioner.domain.claims import ClaimState
+from services.provisioner.domain.queue import Pace
 from services.provisioner.http.shapes import (
     AssignmentRemaining,
     GrantShown,
@@ -64,11 +66,13 @@ class Sync(Body):
     """Believe AWS although a large part of the inventory is gone: somebody has looked."""
 
 
-def router(context: Context, inventory: InventorySync) -> APIRouter:
+def router(context: Context, inventory: InventorySync, pace: Callable[[], Pace] = Pace) -> APIRouter:
+    """`pace` says how fast AWS works for us at this moment."""
     routes = make_router("provisioner", "/v1")
     _add_grants(routes, context)
     _add_revocation(routes, context)
-    _add_engine(routes, context, inventory)
+    _add_inventory(routes, context, inventory)
+    _add_engine(routes, context, pace)
     return routes
 
 
@@ -125,7 +129,7 @@ def _add_revocation(routes: APIRouter, context: Context) -> None:
         )
 
 
-def _add_engine(routes: APIRouter, context: Context, inventory: InventorySync) -> None:
+def _add_inventory(routes: APIRouter, context: Context, inventory: InventorySync) -> None:
     @routes.post("/inventory/sync", response_model=SyncShown)
     async def sync_inventory(body: Sync, caller: Caller = requires("config.write")) -> Response:
         """Read AWS now, instead of at the next interval."""
@@ -140,12 +144,15 @@ def _add_engine(routes: APIRouter, context: Context, inventory: InventorySync) -
                 show_sync,
             )
 
+
+def _add_engine(routes: APIRouter, context: Context, pace: Callable[[], Pace]) -> None:
     @routes.get("/operations", dependencies=[requires("ops.read", stale_ok=True)])
     async def show_operations() -> OperationsShown:
-        """The engine: who is active, what waits, what is in flight."""
-        snapshot, found = context.policy.known(), await reading.read_operations(context)
+        """The engine: who is active, what waits and for how long, what is in flight."""
+        snapshot, found = context.policy.known(), await reading.read_operations(context, pace())
         named = {
-            part: [with_names(snapshot, one) for one in found[part]] for part in ("in_flight", "failing")
+            part: [with_names(snapshot, one) for one in found[part]]
+            for part in ("in_flight", "failing", "waiting")
         }
         return OperationsShown(**{**found, **named})
 
