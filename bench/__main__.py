@@ -15,6 +15,7 @@ BENCHES: tuple[tuple[str, ...], ...] = (
     ("bench.queries", "--sizes", "0", "20000"),
     ("bench.expiry",),
     ("bench.inventory",),
+    ("bench.burst",),
     ("bench.start",),
     ("bench.documents",),
 )

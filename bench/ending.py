@@ -4,14 +4,14 @@ import random
 from datetime import datetime
 
 from shared.database.pool import Conn, Pool
+from simulator.controls import Controls
 from simulator.model import Assignment
-from simulator.server import Simulator
 
 
 class Ending:
     """Another person and another account each time, as long as there are some."""
 
-    def __init__(self, aws: Simulator, dice: random.Random) -> None:
+    def __init__(self, aws: Controls, dice: random.Random) -> None:
         self._aws = aws
         self._arn = aws.directory.find_set("ReadOnly").arn
         self._users = sorted(user.id for user in aws.directory.users.values() if user.enabled)

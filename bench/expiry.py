@@ -36,6 +36,7 @@ from shared.foundation.settings import KafkaSettings
 from shared.observability import logs
 from shared.policy.policy import Policy
 from shared.runtime.service import Process
+from simulator.controls import Controls
 from simulator.server import Simulator
 from tests.support.harness import service_database, with_pool
 from tests.support.servers import embedded_postgres
@@ -142,7 +143,7 @@ async def _work(replica: Replica, expiry: Expiry, seconds: float) -> None:
             await loop
 
 
-def _let_run_free(aws: Simulator) -> None:
+def _let_run_free(aws: Controls) -> None:
     quick = {"low": 0.2, "high": 1.0}
     aws.change_settings(rate_per_second={}, create_seconds=quick, delete_seconds=quick)
 
@@ -192,7 +193,7 @@ async def _analyze(admin_dsn: str, dsn: str) -> None:
     await conn.close()
 
 
-async def _seed_ends(pool: Pool, aws: Simulator, count: int, now: datetime) -> dict[str, datetime]:
+async def _seed_ends(pool: Pool, aws: Controls, count: int, now: datetime) -> dict[str, datetime]:
     """Accesses that AWS really has, and their ends, spread evenly; by `user/account`."""
     ends: dict[str, datetime] = {}
     chosen = Ending(aws, random.Random(20260302))
@@ -204,7 +205,7 @@ async def _seed_ends(pool: Pool, aws: Simulator, count: int, now: datetime) -> d
     return ends
 
 
-def _call_lateness(aws: Simulator, ends: dict[str, datetime]) -> list[float]:
+def _call_lateness(aws: Controls, ends: dict[str, datetime]) -> list[float]:
     """Of the first delete call of each, as the simulator saw it."""
     first: dict[str, float] = {}
     for call in aws.records.calls:

@@ -25,6 +25,7 @@ from bench.ending import Ending
 from bench.fleet import ServiceProcess
 from local.processes import free_ports
 from shared.messaging.key_folder import KeyFolder
+from simulator.controls import Controls
 from simulator.server import Simulator
 from tests.support.harness import service_database
 
@@ -47,7 +48,7 @@ class Called:
 class Doors:
     """The simulated AWS, with one address for each replica."""
 
-    aws: Simulator
+    aws: Controls
     calls: list[Called] = field(default_factory=list)
     urls: dict[str, str] = field(default_factory=dict)
 
@@ -196,7 +197,7 @@ def _replicas(folder: Path, dsn: str, doors: Doors, settings: Mapping[str, str])
     return made
 
 
-async def _keep_ending(dsn: str, aws: Simulator) -> None:
+async def _keep_ending(dsn: str, aws: Controls) -> None:
     """An access ends every 100 ms, for ever."""
     conn = await asyncpg.connect(dsn)
     ending = Ending(aws, random.Random(20260302))

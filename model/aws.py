@@ -15,7 +15,7 @@ from botocore.parsers import create_parser
 
 from model.turns import PROCESS, Turns
 from services.provisioner.identity_center.adapter import IdentityCenter
-from services.provisioner.identity_center.api_operations import OPERATIONS
+from services.provisioner.identity_center.api_operations import APIS, OPERATIONS
 from services.provisioner.identity_center.types import Credentials, Instance, Limiter
 from simulator.asynchronous import new_uuid
 from simulator.controls import Controls
@@ -149,9 +149,8 @@ def connect(aws: ModelAws, turns: Turns, limiter: Limiter, *, elsewhere: bool) -
     )
     calls = centre._calls
     calls._stack = AsyncExitStack()
-    for api in ("sso-admin", "identitystore", "organizations"):
-        client = Client(api, aws, turns)
-        calls._clients[api, False] = calls._clients[api, True] = client
+    for api in APIS:
+        calls._clients[api] = Client(api, aws, turns)
     arn = aws.directory.instance.arn
     store = aws.directory.instance.identity_store
     centre._instance = Instance(arn[:-4] + "beef" if elsewhere else arn, store)

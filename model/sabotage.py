@@ -103,9 +103,10 @@ def _compare_clocks() -> None:
     """AWS's dates are compared with our clock: what seems older than the call is not ours."""
     original = polling._find
 
-    async def guarded(parts: Any, flight: Any, outstanding: Any, ours: Any) -> Any:
+    async def guarded(parts: Any, flight: Any, listed: Any, ours: Any) -> Any:
         oldest = flight.op.started - timedelta(minutes=1)
-        return await original(parts, flight, [one for one in outstanding if one.created_at >= oldest], ours)
+        newer = {id_: one for id_, one in listed.requests.items() if one.created_at >= oldest}
+        return await original(parts, flight, replace(listed, requests=newer), ours)
 
     _put(polling, "_find", guarded)
 

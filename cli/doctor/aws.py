@@ -115,15 +115,21 @@ def _differing(stored: Mapping[str, str], found: Mapping[str, str]) -> int:
 
 
 async def _probed(settings: ProvisionerSettings) -> Probes:
-    calls = Calls(region=settings.aws_region, endpoint=settings.aws_endpoint, limiter=_slowly)
+    calls = Calls(region=settings.aws_region, endpoint=settings.aws_endpoint, limiter=_Slowly())
     try:
         return await probe(calls, instance_arn=settings.sso_instance_arn)
     finally:
         await calls.close()
 
 
-async def _slowly(_priority: str) -> None:
-    await asyncio.sleep(_PAUSE_S)
+class _Slowly:
+    """One call after the other, with pauses: the engine needs the rate more."""
+
+    async def __call__(self, _priority: str, _service: str) -> None:
+        await asyncio.sleep(_PAUSE_S)
+
+    def throttled(self, _service: str) -> None:
+        """The answer says so."""
 
 
 async def _with_database(settings: ProvisionerSettings, probes: Probes) -> list[Finding]:
@@ -145,7 +151,7 @@ async def _read(settings: ProvisionerSettings) -> Inventory:
         region=settings.aws_region,
         endpoint=settings.aws_endpoint,
         instance_arn=settings.sso_instance_arn,
-        limiter=_slowly,
+        limiter=_Slowly(),
     ) as centre:
         return {
             doc.Account.KIND: _decisive((await centre.accounts()).documents),

@@ -21,11 +21,13 @@ from services.provisioner.lease import Lease
 from services.provisioner.limits import Gate, Slots, TokenBucket
 from services.provisioner.reconcile.engine import Engine
 from services.provisioner.reconcile.parts import EngineParts
+from services.provisioner.reconcile.reads import SharedDirectory, SharedReads
 from services.provisioner.reconcile.set_digests import SetDigests
 from services.provisioner.settings import ProvisionerSettings
 from services.provisioner.store import retention
 from services.provisioner.store.lease import LeaseLost
 from shared.context import Context
+from shared.contracts.documents import Account, User
 from shared.foundation.environment import load
 from shared.runtime.service import Parts, Process, Service, Task
 from shared.runtime.serving import serve
@@ -99,8 +101,8 @@ def assemble(
         call_timeout=timedelta(seconds=settings.call_timeout_s),
         on_taken=on_taken,
     )
-    bucket = TokenBucket(settings.calls_per_second)
-    centre = identity_center(settings, Gate(bucket, lease.check))
+    buckets = {service: TokenBucket(rate) for service, rate in settings.rates.items()}
+    centre = identity_center(settings, Gate(buckets, lease.check))
     aws_clock = AwsClock(context.clock)
     centre.tell_dates(aws_clock.note)
     inventory = InventorySync(
@@ -109,12 +111,15 @@ def assemble(
         guard=settings.guard,
         may_run=lambda: lease.held,
     )
+    now, known = context.clock.now, context.policy.known
     parts = EngineParts(
         context=context,
         driver=centre,
-        directory=centre,
+        reads=SharedReads(centre, now),
+        directory=SharedDirectory(
+            centre, now, users=lambda: len(known().all(User)), accounts=lambda: len(known().all(Account))
+        ),
         lease=lease,
-        bucket=bucket,
         timing=settings.timing,
         jitter=jitter,
         digests=SetDigests(centre.set_digest),
@@ -145,7 +150,7 @@ def build(
         settings,
         Parts(
             routers=lambda context: [
-                grants.router(context),
+                grants.router(context, replica(context).engine.pace),
                 pause.router(context),
                 inventory_routes.router(context, replica(context).inventory, settings.guard),
                 me.router(context),

@@ -4,11 +4,11 @@ identity_center/ is its one implementation today. Whatever implements it passes
 tests/provisioner/driver_contract.py; the engine's promises stand on that and on nothing else.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from services.provisioner.domain.assignments import CallKind
 
@@ -21,6 +21,10 @@ Polling comes early, because it frees slots and accounts and sees deletions that
 slot while it waits, so it goes before the looks of those that hold none."""
 
 Confirm = Callable[[], Awaitable[None]]
+
+USERS_A_CALL: Final = 100
+ACCOUNTS_A_CALL: Final = 20
+"""Rows of a page at most, by AWS's own limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +109,17 @@ class Driver(Protocol):
     """Every method may raise `DriverError`. Lists may lag behind; nothing else may be untrue."""
 
     async def holders(
-        self, account_id: str, set_arn: str, *, priority: Priority = "verify"
+        self,
+        account_id: str,
+        set_arn: str,
+        *,
+        priority: Priority = "verify",
+        confirm: Confirm | None = None,
     ) -> frozenset[AwsPrincipal]:
         """Who holds the set on the account. NOT_FOUND where one of them does not exist.
 
         INVALID for a set that is not of the driver's instance; so for every call that names a set.
+        `confirm` is asked right before each call that this takes.
         """
         ...
 
@@ -136,7 +146,14 @@ class Driver(Protocol):
         ...
 
     async def outstanding(self, kind: CallKind) -> list[Request]:
-        """All requests in progress, everybody's: one call polls all slots."""
+        """All requests in progress, everybody's, in as many calls as that takes."""
+        ...
+
+    async def newest(self, kind: CallKind) -> list[Request]:
+        """Requests in whatever status, everybody's, as many as one call shows: the newest, if ordered.
+
+        One that is missing may be older, or not listed yet.
+        """
         ...
 
 
@@ -153,4 +170,12 @@ class AwsDirectory(Protocol):
 
     async def set_digest(self, set_arn: str, *, priority: Priority = "grant") -> str | None:
         """Of what the permission set allows now; None for a set that does not exist."""
+        ...
+
+    async def every_user(self, *, priority: Priority = "grant") -> Mapping[str, UserStatus]:
+        """All users by id; `USERS_A_CALL` of them cost a call."""
+        ...
+
+    async def every_account_state(self, *, priority: Priority = "grant") -> Mapping[str, str]:
+        """AWS's word about all accounts, by id; `ACCOUNTS_A_CALL` of them cost a call."""
         ...

@@ -40,7 +40,11 @@ class ProvisionerSettings(ServiceSettings):
     it. An hour: long enough for somebody to be alerted and to look."""
 
     calls_per_second: float | None = Field(default=18.0, gt=0)
-    """Our share of AWS's 20 calls per second; two are left to others. None: no limit."""
+    """Our share of AWS's 20 calls per second, to Identity Center and to the Identity Store each; two are left
+    to others. None: no limit."""
+    organizations_calls_per_second: float | None = Field(default=8.0, gt=0)
+    """Our share of what Organizations takes per second, which AWS documents nowhere; where it is less, our
+    rate is halved until it fits. None: no limit, as without JIT_CALLS_PER_SECOND."""
     slots: int = Field(default=10, ge=1)
     """Asynchronous operations outstanding at once; AWS's quota."""
     grant_slots: int = Field(default=7, ge=1)
@@ -88,6 +92,13 @@ class ProvisionerSettings(ServiceSettings):
     @property
     def replica_name(self) -> str:
         return self.replica or f"{socket.gethostname()}:{self.port}"
+
+    @property
+    def rates(self) -> dict[str, float | None]:
+        """Calls per second, by service as the SDK names it: AWS counts each for itself."""
+        ours = self.calls_per_second
+        organizations = None if ours is None else self.organizations_calls_per_second
+        return {"sso-admin": ours, "identitystore": ours, "organizations": organizations}
 
     @property
     def timing(self) -> Timing:

@@ -182,6 +182,32 @@ async def operations(conn: Conn, *, now: datetime) -> dict[str, Any]:
     }
 
 
+async def waiting(conn: Conn, *, now: datetime) -> list[dict[str, Any]]:
+    """What waits for a slot at AWS, deletions first, the oldest first; at most 500.
+
+    `kind` is the call that it is likely to come to (domain/decisions.py, `likely_call`).
+    """
+    rows = await conn.fetch(
+        """
+        SELECT a.user_id, a.account_id, a.set_id, c.since,
+            CASE WHEN c.wanted THEN 'create' ELSE 'delete' END AS kind
+        FROM assignment a
+        JOIN LATERAL (
+            SELECT bool_or(state <> 'revoking') AS wanted, min(coalesce(ended_at, starts_at)) AS since
+            FROM claim
+            WHERE assignment_id = a.id AND (state = 'revoking'
+                OR state IN ('scheduled', 'granting', 'active') AND starts_at <= $1 AND $1 < ends_at)
+        ) c ON c.since IS NOT NULL
+        WHERE a.next_at <= $1 AND a.op_kind IS NULL
+            AND (c.wanted AND a.observed IN ('unknown', 'deleted', 'absent', 'doubtful')
+                OR NOT c.wanted AND a.observed IN ('unknown', 'present', 'created', 'doubtful'))
+        ORDER BY c.wanted, c.since, a.id LIMIT 500
+        """,
+        now,
+    )
+    return [{name: _plain(value) for name, value in row.items()} for row in rows]
+
+
 async def binding_conflicts(conn: Conn, *, after: str | None, limit: int) -> list[dict[str, Any]]:
     """Those that nobody has settled, newest first (ids are sortable by time)."""
     rows = await conn.fetch(

@@ -24,7 +24,7 @@ from tests.support.sampling import some
 
 pytestmark = pytest.mark.more
 MUTATING = ("create", "delete")
-CALLS = (*MUTATING, "holders", "follow", "outstanding", "user", "account_state", "set_digest")
+CALLS = (*MUTATING, "holders", "follow", "newest", "outstanding", "user", "account_state", "set_digest")
 SETTLED = timedelta(seconds=40)
 """From the end of a window to the disappearance, with operations of 4 s and two deaths."""
 

@@ -14,6 +14,7 @@ from simulator.server import Simulator
 from tests.support.aws import (
     CREDENTIALS,
     REGION,
+    Turns,
     adapter,
     assignment_key,
     failure,
@@ -148,13 +149,9 @@ async def test_pages_that_repeat_a_token_are_an_error(
 
 
 async def test_every_call_and_page_asks_the_limiter_with_its_priority(aws: Simulator) -> None:
-    asked: list[str] = []
-
-    async def note(priority: str) -> None:
-        asked.append(priority)
-
+    turns = Turns()
     aws.change_settings(page_limit=40)
-    async with adapter(aws, limiter=note) as centre:
+    async with adapter(aws, limiter=turns) as centre:
         wanted = assignment_key(aws)
         await centre.create(wanted)
         finish(aws)
@@ -163,8 +160,8 @@ async def test_every_call_and_page_asks_the_limiter_with_its_priority(aws: Simul
         await centre.outstanding("delete")
         await centre.user(wanted.user_id)
         await centre.accounts()
-    assert asked == ["poll", "create", "verify", "revoke", "poll", "grant", *["catalog"] * 6]
-    assert len(asked) == len(operations(aws))
+    assert turns.asked == ["poll", "create", "verify", "revoke", "poll", "grant", *["catalog"] * 6]
+    assert turns.services == [call["service"] for call in aws.records.calls]
 
 
 async def test_calls_are_counted_by_outcome(aws: Simulator, centre: IdentityCenter) -> None:

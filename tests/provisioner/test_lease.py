@@ -291,7 +291,8 @@ class Paused:
 
 def pause_before(lab: Lab, priority: str) -> Paused:
     """The engine of the lab stops right before its next call of that priority."""
-    paused, bucket = Paused(), lab.current.engine.parts.bucket
+    gate: Any = lab.current.identity_center._calls._limiter
+    paused, bucket = Paused(), gate.buckets["sso-admin"]
     take = bucket.take
 
     async def slow(asked: str) -> None:
@@ -299,7 +300,7 @@ def pause_before(lab: Lab, priority: str) -> Paused:
         if asked == priority and not paused.reached.is_set():
             await paused()
 
-    bucket.take = slow  # type: ignore[method-assign]
+    bucket.take = slow
     return paused
 
 

@@ -33,6 +33,9 @@ class LateRecords:
     async def outstanding(self, kind: Any) -> Any:
         return [] if self._lab.now < self._until else await self._inner.outstanding(kind)
 
+    async def newest(self, kind: Any) -> Any:
+        return [] if self._lab.now < self._until else await self._inner.newest(kind)
+
 
 async def said_over(lab: Lab, *, within: float) -> access.AccessFact:
     """The claim's last fact, once it is over; AWS holds nothing from then on."""
@@ -196,7 +199,8 @@ async def test_what_aws_refused_makes_nothing_ours(lab: Lab, code: str) -> None:
 
 async def test_a_creation_that_was_not_sent_makes_nothing_ours(lab: Lab) -> None:
     ticket = await lab.approve(lab.ticket(seconds=300))
-    bucket = lab.current.engine.parts.bucket
+    gate: Any = lab.current.identity_center._calls._limiter
+    bucket = gate.buckets["sso-admin"]
     take = bucket.take
 
     async def stopped_meanwhile(priority: str) -> None:
@@ -204,7 +208,7 @@ async def test_a_creation_that_was_not_sent_makes_nothing_ours(lab: Lab) -> None
         if priority == "create":
             await lab.take(lab.stop(ticket))
 
-    bucket.take = stopped_meanwhile  # type: ignore[method-assign]
+    bucket.take = stopped_meanwhile
     await lab.run(1)
     assert lab.calls(CREATE) == 0
     assert not (await lab.row())["ours"]
@@ -363,7 +367,6 @@ async def test_set_digests_are_read_again_once_they_are_old_and_after_a_failure(
 
 async def test_nothing_is_sent_where_the_lease_ran_out_while_the_database_was_asked(lab: Lab) -> None:
     await lab.approve(lab.ticket(seconds=300))
-    parts = lab.current.engine.parts
     pool = lab.context.pool
 
     class SlowPool:
@@ -378,19 +381,21 @@ async def test_nothing_is_sent_where_the_lease_ran_out_while_the_database_was_as
         def __getattr__(self, name: str) -> Any:
             return getattr(pool, name)
 
-    asking, take = [False], parts.bucket.take
+    gate: Any = lab.current.identity_center._calls._limiter
+    bucket = gate.buckets["sso-admin"]
+    asking, take = [False], bucket.take
 
     async def then_slow(priority: str) -> None:
         await take(priority)
         asking[0] = priority == "create"
 
-    parts.bucket.take = then_slow  # type: ignore[method-assign]
+    bucket.take = then_slow
     lab.context.set_pool(SlowPool())  # type: ignore[arg-type]
     try:
         await lab.current.engine.step()
     finally:
         lab.context.set_pool(pool)
-        del parts.bucket.take
+        del bucket.take
     assert lab.calls(CREATE) == 0
     assert (await lab.row())["op_kind"] == "create"
     await lab.run_until(access.AccessGranted)

@@ -1,5 +1,6 @@
 """Routes: grants, the operator's revocation, and what the engine does."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated
@@ -11,6 +12,7 @@ from services.provisioner import views
 from services.provisioner.commands import reading
 from services.provisioner.commands.stops import Revoked, revoke
 from services.provisioner.domain.claims import ClaimState
+from services.provisioner.domain.queue import Pace
 from services.provisioner.http.shapes import (
     AssignmentRemaining,
     GrantShown,
@@ -56,11 +58,12 @@ class Revocation(Body):
         return self
 
 
-def router(context: Context) -> APIRouter:
+def router(context: Context, pace: Callable[[], Pace] = Pace) -> APIRouter:
+    """`pace` says how fast AWS works for us at this moment."""
     routes = make_router("provisioner", "/v1")
     _add_grants(routes, context)
     _add_revocation(routes, context)
-    _add_engine(routes, context)
+    _add_engine(routes, context, pace)
     return routes
 
 
@@ -117,13 +120,14 @@ def _add_revocation(routes: APIRouter, context: Context) -> None:
         )
 
 
-def _add_engine(routes: APIRouter, context: Context) -> None:
+def _add_engine(routes: APIRouter, context: Context, pace: Callable[[], Pace]) -> None:
     @routes.get("/operations", dependencies=[requires("ops.read", stale_ok=True)])
     async def show_operations() -> OperationsShown:
-        """The engine: who is active, what waits, what is in flight."""
-        snapshot, found = context.policy.known(), await reading.read_operations(context)
+        """The engine: who is active, what waits and for how long, what is in flight."""
+        snapshot, found = context.policy.known(), await reading.read_operations(context, pace())
         named = {
-            part: [with_names(snapshot, one) for one in found[part]] for part in ("in_flight", "failing")
+            part: [with_names(snapshot, one) for one in found[part]]
+            for part in ("in_flight", "failing", "waiting")
         }
         pause = PauseShown.of(found["pause"]) if found["pause"] else None
         return OperationsShown(**{**found, **named, "pause": pause})

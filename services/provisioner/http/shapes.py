@@ -131,6 +131,16 @@ class PauseBegun(PauseShown):
     )
 
 
+class Waiting(AssignmentNamed):
+    """A call that waits for AWS's limit on operations at once."""
+
+    kind: str
+    since: datetime
+    before: int = Field(description="how many are to begin before it")
+    starts_in_s: int = Field(description="an estimate, by what operations took lately")
+    expected: str
+
+
 class OperationsShown(Shown):
     """The engine at work."""
 
@@ -141,6 +151,7 @@ class OperationsShown(Shown):
     due: int
     in_flight: list[Flight]
     failing: list[Failing]
+    waiting: list[Waiting]
 
 
 def with_names(snapshot: Snapshot, shown: Mapping[str, Any]) -> dict[str, Any]:

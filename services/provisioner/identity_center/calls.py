@@ -1,7 +1,8 @@
 """Sends one AWS call at a time: clients, rate limiter, time-outs, metrics, paging, errors.
 
-One long-lived client per API, since a client per call costs 24 times as much. Mutating calls go through
-a client that never repeats anything: a repeated Create can leave access behind that nobody knows of.
+One long-lived client per API, since a client per call costs 24 times as much. The SDK repeats nothing. Reads
+are repeated here, each time after a turn of their own; mutating calls never: a repeated Create can leave
+access behind that nobody knows of.
 """
 
 import asyncio
@@ -36,6 +37,8 @@ READ_TIMEOUT_S: Final = 10
 LONGEST_CALL_S: Final = CONNECT_TIMEOUT_S + READ_TIMEOUT_S
 """From sending to the last byte, the SDK's repetitions among it: the lease is held for as long
 (JIT_CALL_TIMEOUT_S). The SDK's own time-outs count anew with each byte that comes."""
+READS_AGAIN: Final = {DriverProblem.THROTTLED: 3, DriverProblem.TRANSIENT: 1}
+"""How often a read is repeated in place; after a throttle its turn is as late as the halved rate makes it."""
 USER_AGENT: Final = "jit-access"
 """What CloudTrail shows of the caller, before the SDK's version. What the SDK says by itself names the
 machine, and costs a tenth of a call."""
@@ -51,8 +54,17 @@ LATENCY = Histogram(
 log = logger("identity_center")
 
 
-async def unlimited(_priority: str) -> None:
+class Unlimited:
     """The limiter that never waits."""
+
+    async def __call__(self, priority: str, service: str) -> None:
+        pass
+
+    def throttled(self, service: str) -> None:
+        pass
+
+
+unlimited: Final = Unlimited()
 
 
 class Calls:
@@ -74,7 +86,7 @@ class Calls:
         """Told AWS's time with every answer."""
         self._opening = asyncio.Lock()
         self._stack: AsyncExitStack | None = None
-        self._clients: dict[tuple[Api, bool], Any] = {}
+        self._clients: dict[Api, Any] = {}
 
     async def open(self) -> None:
         """Make the clients; needs credentials but sends nothing. Raises DENIED where there are none."""
@@ -87,8 +99,7 @@ class Calls:
                 )
             async with AsyncExitStack() as stack:
                 for api in APIS:
-                    self._clients[api, False] = await self._client(stack, api, attempts=2)
-                self._clients["sso-admin", True] = await self._client(stack, "sso-admin", attempts=1)
+                    self._clients[api] = await self._client(stack, api)
                 self._stack = stack.pop_all()
 
     async def close(self) -> None:
@@ -112,11 +123,23 @@ class Calls:
         """
         if self._stack is None:
             await self.open()
-        method = getattr(self._clients[operation.api, operation.mutating], xform_name(operation.name))
-        await self._refresh_credentials()
-        await self._limiter(priority)
-        if confirm is not None:
-            await confirm()
+        left = {} if operation.mutating else dict(READS_AGAIN)
+        while True:
+            await self._refresh_credentials()
+            await self._limiter(priority, operation.api)
+            if confirm is not None:
+                await confirm()
+            try:
+                return await self._sent(operation, params)
+            except IdentityCenterError as error:
+                if error.problem is DriverProblem.THROTTLED:
+                    self._limiter.throttled(operation.api)
+                if not left.get(error.problem):
+                    raise
+                left[error.problem] -= 1
+
+    async def _sent(self, operation: ApiOperation, params: dict[str, Any]) -> dict[str, Any]:
+        method = getattr(self._clients[operation.api], xform_name(operation.name))
         started = time.perf_counter()
         try:
             async with asyncio.timeout(LONGEST_CALL_S):
@@ -143,7 +166,13 @@ class Calls:
             self.on_date(date)
 
     async def rows(
-        self, operation: ApiOperation, name: str, *, priority: Priority, **params: Any
+        self,
+        operation: ApiOperation,
+        name: str,
+        *,
+        priority: Priority,
+        confirm: Confirm | None = None,
+        **params: Any,
     ) -> AsyncIterator[Any]:
         """The rows called `name` from all pages. Only a missing token ends it: a page may be empty."""
         if operation.page:
@@ -151,7 +180,7 @@ class Calls:
         token: str | None = None
         while True:
             following: dict[str, Any] = {"NextToken": token} if token else {}
-            page = await self.send(operation, priority=priority, **params, **following)
+            page = await self.send(operation, priority=priority, confirm=confirm, **params, **following)
             for row in page.get(name, ()):
                 yield row
             previous, token = token, page.get("NextToken")
@@ -164,12 +193,12 @@ class Calls:
                     detail=f"{operation.name} gave the same page twice",
                 )
 
-    async def _client(self, stack: AsyncExitStack, api: Api, *, attempts: int) -> Any:
+    async def _client(self, stack: AsyncExitStack, api: Api) -> Any:
         config = AioConfig(
             user_agent=USER_AGENT,
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
-            retries={"mode": "standard", "total_max_attempts": attempts},
+            retries={"mode": "standard", "total_max_attempts": 1},
             # AWS_ENDPOINT_URL would be an endpoint override that the settings cannot refuse in production.
             ignore_configured_endpoint_urls=True,
         )

@@ -4,6 +4,7 @@ Every list is read to its last page. What disappears while it is being read answ
 read is named and left out.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,6 +59,7 @@ class InventoryReads:
         self._calls = calls
         self._wanted = instance_arn
         self._instance: Instance | None = None
+        self._asking = asyncio.Lock()
 
     def tell_dates(self, hear: Callable[[datetime], None]) -> None:
         """Have AWS's time told with every answer from now on."""
@@ -65,18 +67,22 @@ class InventoryReads:
 
     async def instance(self) -> Instance:
         """The Identity Center instance: the one the settings name, or the only one. Asked once."""
-        if self._instance is None:
-            found = [row async for row in self._calls.rows(LIST_INSTANCES, "Instances", priority="poll")]
-            chosen = [row for row in found if self._wanted in {None, row["InstanceArn"]}]
-            if len(chosen) != 1:
-                raise IdentityCenterError(
-                    DriverProblem.INVALID,
-                    "InstanceUnclear",
-                    detail=f"{len(chosen)} instances fit; name one of "
-                    f"{sorted(row['InstanceArn'] for row in found)} in the settings",
-                )
-            self._instance = Instance(chosen[0]["InstanceArn"], chosen[0]["IdentityStoreId"])
+        async with self._asking:
+            if self._instance is None:
+                self._instance = await self._find_instance()
         return self._instance
+
+    async def _find_instance(self) -> Instance:
+        found = [row async for row in self._calls.rows(LIST_INSTANCES, "Instances", priority="poll")]
+        chosen = [row for row in found if self._wanted in {None, row["InstanceArn"]}]
+        if len(chosen) != 1:
+            raise IdentityCenterError(
+                DriverProblem.INVALID,
+                "InstanceUnclear",
+                detail=f"{len(chosen)} instances fit; name one of "
+                f"{sorted(row['InstanceArn'] for row in found)} in the settings",
+            )
+        return Instance(chosen[0]["InstanceArn"], chosen[0]["IdentityStoreId"])
 
     # Organizations
 

@@ -6,9 +6,11 @@ NOT_FOUND is no absence by itself: see `_holders`.
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, TypeVar
 
 from services.provisioner.domain.assignments import Assignment, Observed
+from services.provisioner.domain.claims import ClaimState
 from services.provisioner.domain.rechecks import Live
 from services.provisioner.driver import AwsPrincipal, DriverError, DriverProblem, Priority
 from services.provisioner.reconcile.parts import EngineParts
@@ -77,13 +79,26 @@ async def _holders(
     """
     arn = set_arn(parts, assignment)
     try:
-        return await parts.driver.holders(assignment.account_id, arn, priority=priority)
+        if priority == "grant" or (priority == "revoke" and assignment.ours):
+            since = _wanted_since(assignment, parts.now)
+            return await parts.reads.holders_before(
+                priority, assignment.account_id, arn, assignment.user_id, wanted_since=since
+            )
+        return await parts.reads.holders(assignment.account_id, arn, priority=priority)
     except DriverError as error:
         if error.problem is DriverProblem.NOT_FOUND and await parts.driver.is_gone(
             assignment.account_id, arn, priority=priority
         ):
             return frozenset()
         raise
+
+
+def _wanted_since(assignment: Assignment, now: datetime) -> datetime:
+    """Since when its newest claim wants it there, or, where none does, since when the last one was over."""
+    wanting = [*assignment.starting(now), *assignment.holding(now)]
+    if wanting:
+        return max(max(claim.starts_at, claim.received_at) for claim in wanting)
+    return max((claim.ended_at or now for claim in assignment.in_state(ClaimState.REVOKING)), default=now)
 
 
 async def _live(parts: EngineParts, assignment: Assignment) -> Live:

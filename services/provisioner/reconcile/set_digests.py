@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-FRESH_FOR: Final = timedelta(seconds=30)
-"""Six calls tell a digest. A set that is edited in the seconds between may be given as it was approved."""
+FRESH_FOR: Final = timedelta(seconds=60)
+"""Six calls tell a digest. A set that is edited in the minute between may be given as it was approved."""
 
 
 @dataclass(slots=True)

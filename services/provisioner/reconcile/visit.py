@@ -50,7 +50,6 @@ async def visit(parts: EngineParts, assignment: Assignment, *, take_slot: Callab
 
 
 async def _could_not_look(parts: EngineParts, assignment: Assignment, error: DriverError) -> None:
-    parts.slow_down_if_throttled(error)
     unreadable = partial(
         call_outcomes.unreadable,
         error=str(error),
