@@ -16,7 +16,7 @@ from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 
 from services.provisioner.driver import AssignmentKey
-from simulator.controls import Controls
+from simulator.server import Simulator
 
 Mode = Literal["legacy", "standard", "adaptive"]
 MODES: Final = get_args(Mode)
@@ -26,7 +26,7 @@ _CLIENTS: Final = 2
 _POLL_S: Final = 1.0
 
 
-async def grant_all(aws: Controls, mode: Mode, keys: Sequence[AssignmentKey]) -> int:
+async def grant_all(aws: Simulator, mode: Mode, keys: Sequence[AssignmentKey]) -> int:
     """How many are known to have succeeded when everything has ended or failed."""
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(_client(aws, mode)) for _ in range(_CLIENTS)]
@@ -40,7 +40,7 @@ async def grant_all(aws: Controls, mode: Mode, keys: Sequence[AssignmentKey]) ->
         return sum(await asyncio.gather(*(one(number, key) for number, key in enumerate(keys))))
 
 
-def _client(aws: Controls, mode: Mode) -> Any:
+def _client(aws: Simulator, mode: Mode) -> Any:
     config = AioConfig(retries={"mode": mode, "total_max_attempts": _ATTEMPTS[mode]})
     return get_session().create_client(
         "sso-admin",

@@ -14,7 +14,7 @@ from services.provisioner.identity_center import api_operations
 from services.provisioner.identity_center.api_operations import OPERATIONS, ApiOperation
 from services.provisioner.identity_center.calls import unlimited
 from services.provisioner.identity_center.permissions import Scope, policy
-from services.provisioner.inventory import reading
+from services.provisioner.inventory.sync import InventorySync
 from shared.contracts import access
 from shared.observability.alerts import SnsChannel
 from simulator import organizations
@@ -82,7 +82,7 @@ async def whole_life(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     shrink(lab.aws)
     monkeypatch.setitem(organizations.OPERATIONS, "ListAccounts", without_paths)
     centre = connected(lab.aws, unlimited)
-    await reading.read(centre)
+    await InventorySync(centre).sync_once(lab.context)
     await centre.close()
     await lab.approve(lab.ticket(seconds=60))
     await lab.run_until(access.AccessRevoked)

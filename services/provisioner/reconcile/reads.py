@@ -24,8 +24,8 @@ from services.provisioner.limits import PRIORITIES
 
 KEPT_FOR: Final = timedelta(seconds=20)
 """As long as a grant or an end may wait for a slot with what was read for it: for some operations' time."""
-USERS_KEPT_FOR: Final = timedelta(seconds=60)
-"""As old as the documents may be that everything else is decided on."""
+USERS_KEPT_FOR: Final = timedelta(seconds=15)
+"""For those who begin together; somebody disabled in these seconds cannot sign in with what they are given."""
 ACCOUNTS_KEPT_FOR: Final = timedelta(minutes=10)
 """As old as the inventory may be: AWS itself refuses to create anything on an account that is not active."""
 _GATHERED_S: Final = 0.05
