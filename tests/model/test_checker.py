@@ -45,14 +45,9 @@ def rules(run: Run) -> set[str]:
     return {one.rule for one in run.violations}
 
 
-SPINS = pytest.mark.xfail(
-    reason="a claim that begins while lists lag is looked at without a pause", strict=True
-)
-
-
 @pytest.mark.parametrize(
     "world",
-    ["two-claims", "two-tuples", "standing", "two-replicas", pytest.param("late-lists", marks=SPINS)],
+    ["two-claims", "two-tuples", "standing", "two-replicas", "late-lists"],
 )
 def test_the_usual_way_of_a_small_world_breaks_nothing(product: ProcessPoolExecutor, world: str) -> None:
     run = product.submit(work.replay, world, {}).result()

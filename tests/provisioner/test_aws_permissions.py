@@ -83,9 +83,14 @@ async def whole_life(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(organizations.OPERATIONS, "ListAccounts", without_paths)
     centre = connected(lab.aws, unlimited)
     await InventorySync(centre).sync_once(lab.context)
-    await centre.close()
     await lab.approve(lab.ticket(seconds=60))
-    await lab.run_until(access.AccessRevoked)
+    granted = await lab.run_until(access.AccessGranted)
+    revoked = await lab.run_until(access.AccessRevoked)
+    assert granted.request_id is not None
+    assert revoked.request_id is not None
+    await centre.follow("create", granted.request_id)  # as for a request that is in no list
+    await centre.follow("delete", revoked.request_id)
+    await centre.close()
 
 
 async def test_whole_life_of_access_is_allowed_and_nothing_is_allowed_besides(

@@ -20,7 +20,8 @@ from services.provisioner.settings import ProvisionerSettings
 from shared.contracts.topics import TOPICS
 from shared.foundation.settings import KafkaSettings, SmtpSettings
 from simulator.server import Simulator
-from tests.support.aws import CREDENTIALS, REGION, adapter, operations, shrink, simulated_aws
+from simulator.settings import Settings
+from tests.support.aws import CREDENTIALS, REGION, adapter, operations, shrink
 from tests.support.harness import service_database
 from tests.support.inventory import provisioner_context
 from tests.support.servers import embedded_kafka
@@ -32,7 +33,9 @@ READS = sorted(one.name for one in OPERATIONS if not one.mutating)
 
 @pytest.fixture
 async def aws() -> AsyncIterator[Simulator]:
-    async with simulated_aws() as simulator:
+    """By the real clock, which its answers tell."""
+    settings = Settings.model_validate({"rate_per_second": {}})
+    async with Simulator(settings=settings).serve() as simulator:
         shrink(simulator)
         yield simulator
 

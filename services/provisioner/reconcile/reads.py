@@ -25,9 +25,9 @@ from services.provisioner.limits import PRIORITIES
 KEPT_FOR: Final = timedelta(seconds=20)
 """As long as a grant or an end may wait for a slot with what was read for it: for some operations' time."""
 USERS_KEPT_FOR: Final = timedelta(seconds=15)
-"""For those who begin together; somebody disabled in these seconds cannot sign in with what they are given."""
-ACCOUNTS_KEPT_FOR: Final = timedelta(minutes=10)
-"""As old as the inventory may be: AWS itself refuses to create anything on an account that is not active."""
+"""For those who begin together; who is disabled in these seconds cannot sign in with what they are given."""
+ACCOUNTS_KEPT_FOR: Final = timedelta(minutes=1)
+"""Longer than users: AWS itself refuses to create anything on an account that is not active."""
 _GATHERED_S: Final = 0.05
 """Those who ask within so long are answered together; nobody waits so long for access to be taken away."""
 _UNHURRIED: Final = frozenset({"verify", "drift"})
