@@ -97,9 +97,9 @@ async def _put(call: Caller, path: str, body: dict[str, Any], *, after: dict[str
 
 
 def _is_for_later(answer: httpx2.Response) -> bool:
-    if answer.status_code != 422:
-        return answer.status_code == _LATER
-    return {error["code"] for error in answer.json()["errors"]} <= _NOT_READ_YET
+    if answer.status_code == 422 and answer.headers.get("Content-Type") == "application/problem+json":
+        return {error["code"] for error in answer.json()["errors"]} <= _NOT_READ_YET
+    return answer.status_code == _LATER
 
 
 async def _until_read(call: Caller, written: dict[str, int]) -> None:

@@ -107,6 +107,19 @@ async def test_a_call_that_never_reached_aws_is_waited_out_before_it_is_called_o
     await judged_gone(lab, over)
 
 
+async def test_access_whose_calls_were_both_lost_and_over_before_anybody_looked_ends_soon(lab: Lab) -> None:
+    """It was granted by a creation made anew, which says that the lost one is not running behind it."""
+    for operation in (CREATE, DELETE):
+        lab.aws.fault(operation=operation, kind="reset_after_accept", times=1)
+    at_once = {"low": 0.1, "high": 0.1}
+    lab.aws.change_settings(create_seconds=at_once, delete_seconds=at_once)
+    await lab.approve(lab.ticket(seconds=60))
+    await lab.run_until(access.AccessGranted)
+    revoked = await lab.run_until(access.AccessRevoked, within=180)
+    assert revoked.late_by < timedelta(seconds=60)
+    assert not lab.holds()
+
+
 async def test_a_deletion_that_aws_takes_ends_the_wait_for_a_lost_creation(lab: Lab) -> None:
     lab.aws.fault(operation=CREATE, kind="reset_before", times=1)
     lab.aws.change_settings(missing_assignment_deletion="succeeded")

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from services.provisioner.domain import call_outcomes
-from services.provisioner.domain.assignments import Assignment, Observed, Op
+from services.provisioner.domain.assignments import Assignment, CallKind, Observed, Op
 from services.provisioner.domain.claims import ClaimState
 from services.provisioner.domain.decisions import likely_call
 from tests.support.harness import NOW
@@ -114,9 +114,10 @@ def test_there_is_none_as_the_answer_to_a_deletion_ends_no_wait() -> None:
     assert late.observed is Observed.DELETED
 
 
-def test_a_deletion_that_aws_carried_out_ends_the_wait() -> None:
-    after = call_outcomes.succeeded(replace(LOST, op=Op("delete", NOW)), NOW)
-    assert (after.observed, after.creating_until) == (Observed.DELETED, None)
+@pytest.mark.parametrize(("kind", "observed"), [("create", Observed.CREATED), ("delete", Observed.DELETED)])
+def test_a_later_operation_that_aws_carried_out_ends_the_wait(kind: CallKind, observed: Observed) -> None:
+    after = call_outcomes.succeeded(replace(LOST, op=Op(kind, NOW)), NOW)
+    assert (after.observed, after.creating_until) == (observed, None)
 
 
 @pytest.mark.parametrize("outcome", ["failed", "forgotten", "refused"])

@@ -65,8 +65,8 @@ class Assignment:
     """When a deletion of ours may last take effect, in the future for one that nobody can follow; None once a
     creation of ours succeeded after it."""
     creating_until: datetime | None = None
-    """Until when a creation of ours that nobody can follow may still come true; None once a later deletion
-    succeeded, since AWS takes one operation at a time."""
+    """Until when a creation of ours that nobody can follow may still come true; None once a later operation
+    succeeded, since AWS takes one at a time."""
     settled_at: datetime | None = None
     absent_seen: int = 0
     absent_first: datetime | None = None

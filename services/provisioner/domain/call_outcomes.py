@@ -68,10 +68,14 @@ def _delete_refused(
 
 
 def succeeded(row: Assignment, now: datetime) -> Assignment:
-    """AWS says the operation is done; read back next."""
+    """AWS says the operation is done; read back next.
+
+    Nothing of ours that was lost before it can come true behind it: AWS takes one operation at a time.
+    """
     created = _creating(row)
     return replace(
-        replace(row, deletion_ended=None) if created else replace(_deleted(row, now), creating_until=None),
+        replace(row, deletion_ended=None) if created else _deleted(row, now),
+        creating_until=None,
         op=None,
         observed=Observed.CREATED if created else Observed.DELETED,
         settled_at=now,
