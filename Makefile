@@ -13,7 +13,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 COMPILE := uv pip compile --python-version 3.11 --universal --generate-hashes --quiet
 
-.PHONY: help run test test-more test-real check format generate bench day day-faults compose-test clients aws-cli lock clean venv-local venv-dev
+.PHONY: help run test test-more test-real check format generate bench chaos day day-faults model mutants compose-test clients aws-cli lock clean venv-local venv-dev
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,14 @@ day: venv-dev ## A working day under kills on real servers; one JSON object (ARG
 
 day-faults: venv-dev ## Show that the day's judge fails on each fault put in on purpose (15 minutes)
 	$(BIN)/python -m bench.day_faults
+
+model: venv-dev ## The provisioner under every schedule there is time for; JSON lines (ARGS="--seconds 60 --world two-claims")
+	$(BIN)/python -m model $(ARGS)
+chaos: venv-dev ## Everything goes wrong at once, judged; one JSON object (ARGS="--seconds 600 --seed 7")
+	$(BIN)/python -m bench.chaos $(ARGS)
+
+mutants: venv-dev ## Show that the provisioner's tests fail on each listed wrong change (ARGS="--only decisions")
+	$(BIN)/python -m bench.mutants $(ARGS)
 
 test-real: venv-dev ## The messaging and e2e tests again on a real Kafka and PostgreSQL (POSTGRES=15 for Debian's)
 	.ci/real-servers $(BIN)/python $(POSTGRES) -- $(BIN)/python -m pytest tests/messaging tests/e2e $(PYTEST_ARGS)

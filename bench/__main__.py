@@ -14,6 +14,8 @@ BENCHES: tuple[tuple[str, ...], ...] = (
     ("bench.submit",),
     ("bench.queries", "--sizes", "0", "20000"),
     ("bench.expiry",),
+    ("bench.inventory",),
+    ("bench.burst",),
     ("bench.start",),
     ("bench.documents",),
 )

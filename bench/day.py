@@ -21,6 +21,7 @@ from bench.day_judge import judge, settle_down
 from bench.day_people import Day
 from bench.day_truth import Verdict, assignment_key
 from bench.fleet import Fleet, fleet
+from bench.quiet import Quiet, until_compared, watch
 from local.postgres_home import remove_home
 from local.seed import seed as seed_demo
 from shared.observability import logs
@@ -35,15 +36,17 @@ FAULTS = {
 }
 """Fault to the services it is put into; see bench/sabotage.py. No single one can forge an approval."""
 
+LIST_LAG_S = 0.5
 SIMULATOR = {
     "rate_per_second": {"sso-admin": 20, "identitystore": 20, "organizations": 0},
     "create_seconds": {"low": 0.2, "high": 1.0},
     "delete_seconds": {"low": 0.2, "high": 1.0},
-    "list_lag_seconds": 0.5,
+    "list_lag_seconds": LIST_LAG_S,
 }
 SERVICES = {
     "ticket": {"JIT_SHORTEST_WINDOW": "PT5S", "JIT_TIMER_EVERY": "PT1S"},
-    "provisioner": {"JIT_SETTLE_TIME_S": "3"},
+    # An operation lasts a second here; what nobody can follow is waited for no longer than the day's end is.
+    "provisioner": {"JIT_SETTLE_TIME_S": "3", "JIT_OPERATION_LONGEST_S": "20"},
     # A mail that a killed notifier was sending is free again after half as long again.
     "notifier": {"JIT_MAIL_SEND_WITHIN": "PT6S", "JIT_MAIL_FIRST_DELAY": "PT2S"},
 }
@@ -55,6 +58,10 @@ STRIKES = (
     {"operation": "DeleteAccountAssignment", "kind": "reset_after_accept", "probability": 0.03},
     {"operation": "*", "kind": "http500", "probability": 0.01},
 )
+
+
+QUIET_EVERY_S = 5.0
+QUIET_WITHIN_S = 60.0
 
 
 def main() -> int:
@@ -90,20 +97,27 @@ async def _run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         standing = {
             assignment_key(row) for row in (await running.simulate("GET", "/assignments"))["assignments"]
         }
+        quiet = Quiet.beside(standing)
         if not given.calm:
             for number, strike in enumerate(STRIKES):
                 await running.simulate("POST", "/faults", {**strike, "seed": given.seed * 100 + number})
         async with intruder(running) as outsider:
             day = Day(running, outsider, seed=given.seed)
-            chaos = asyncio.create_task(_chaos(running, given))
+            beside = [
+                asyncio.create_task(_chaos(running, given)),
+                asyncio.create_task(watch(running, quiet, every_s=QUIET_EVERY_S)),
+            ]
             try:
                 await day.run(tickets=given.tickets, seconds=given.seconds)
             finally:
-                chaos.cancel()
-                await asyncio.gather(chaos, return_exceptions=True)
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
         await _everybody_up(running)
         await settle_down(running, longest=timedelta(minutes=10))
+        await until_compared(running, quiet, seconds=QUIET_WITHIN_S)
         verdict = await judge(running, day.outcome, standing)
+        quiet.judge(verdict)
         return _summary(verdict, running, given, seconds=time.monotonic() - started)
 
 

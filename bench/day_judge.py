@@ -21,17 +21,22 @@ from bench.day_people import Key, Outcome
 from bench.day_truth import (
     Presence,
     Verdict,
+    Wrong,
     judge_kept,
     judge_nothing_left,
     judge_truth,
     merged,
+    never_wrong,
     presences_of,
 )
-from bench.fleet import Fleet
+from bench.fleet import Down, Fleet
 from shared.contracts.topics import AUDIT_OCSF
 
 SEEN_WITHIN_S = 10.0
 """A fact about AWS is compared with the truth within this time before it was said."""
+
+CLOCK_WRONG_BY_S = 60.0
+"""At most, where somebody sets it at all."""
 
 _RANK = {
     None: 0,
@@ -54,22 +59,36 @@ _STATE = {
 }
 
 
-async def judge(fleet: Fleet, outcome: Outcome, standing: set[tuple[str, ...]]) -> Verdict:
+@dataclass(frozen=True)
+class Troubles:
+    """What a judge concedes beside kills of services and of the broker, which the fleet itself remembers."""
+
+    downs: Sequence[Down] = ()
+    """Times in which nothing at all can be asked of the system."""
+    wrong: Wrong = never_wrong
+    mails_repeat_after: Sequence[float] = ()
+    """Moments at which a mail that was just being sent may have to be sent again."""
+
+
+async def judge(
+    fleet: Fleet, outcome: Outcome, standing: set[tuple[str, ...]], troubles: Troubles | None = None
+) -> Verdict:
     """Everything that can be seen from outside, compared."""
+    troubles = troubles or Troubles()
     verdict = Verdict()
     for problem in outcome.problems:
         verdict.complain("people", problem)
     presences = presences_of((await fleet.simulate("GET", "/history"))["history"])
-    provisioner = fleet.services["provisioner"].downs
+    provisioner = merged([*fleet.services["provisioner"].downs, *troubles.downs])
     stopping = merged([*provisioner, *fleet.services["ticket"].downs, *fleet.broker_downs])
-    judge_truth(verdict, outcome, presences, provisioner, stopping=stopping)
-    judge_kept(verdict, outcome, presences)
+    judge_truth(verdict, outcome, presences, provisioner, stopping=stopping, wrong=troubles.wrong)
+    judge_kept(verdict, outcome, presences, wrong=troubles.wrong)
     judge_nothing_left(verdict, standing, (await fleet.simulate("GET", "/assignments"))["assignments"])
     events = await read_audit(fleet)
     judge_log(verdict, events, await _published_ids(fleet))
-    judge_words(verdict, events, presences, fleet)
+    judge_words(verdict, events, presences, fleet, wrong=troubles.wrong)
     await _judge_fold(verdict, fleet, events, outcome)
-    _judge_mail(verdict, fleet, events)
+    _judge_mail(verdict, fleet, events, [*fleet.services["notifier"].kills, *troubles.mails_repeat_after])
     _measure(verdict, outcome, presences, events)
     return verdict
 
@@ -132,7 +151,12 @@ def judge_log(verdict: Verdict, events: Sequence[dict[str, Any]], published: Cou
 
 
 def judge_words(
-    verdict: Verdict, events: Iterable[dict[str, Any]], presences: Sequence[Presence], fleet: Fleet
+    verdict: Verdict,
+    events: Iterable[dict[str, Any]],
+    presences: Sequence[Presence],
+    fleet: Fleet,
+    *,
+    wrong: Wrong = never_wrong,
 ) -> None:
     """Nothing is called granted or revoked that AWS did not show at that time."""
     arns = {one.arn.rsplit("/", 1)[-1]: one.arn for one in fleet.organisation.permission_sets.values()}
@@ -146,12 +170,16 @@ def judge_words(
         account = event["resources"][0]["uid"]
         key = (event["user"]["uid"], account, arns[event["privileges"][0]])
         announced = event["time"] / 1000
+        # By the clock itself that may have been wrong then.
+        slack = wrong(announced - CLOCK_WRONG_BY_S, announced + CLOCK_WRONG_BY_S)
         spans = there.get(key, [])
         if code == "access.granted" and not any(
-            one.since <= announced and announced - SEEN_WITHIN_S <= one.until for one in spans
+            one.since <= announced + slack and announced - SEEN_WITHIN_S - slack <= one.until for one in spans
         ):
             verdict.complain("truth", f"{key} was called granted at {announced:.1f} and was not there")
-        if code == "access.revoked" and any(one.since <= announced < one.until for one in spans):
+        if code == "access.revoked" and any(
+            one.since + slack <= announced < one.until - slack for one in spans
+        ):
             verdict.complain("truth", f"{key} was called revoked at {announced:.1f} and was there")
 
 
@@ -229,7 +257,9 @@ def _learn(targets: dict[str, _Target], told: dict[str, Any]) -> None:
 # mail
 
 
-def _judge_mail(verdict: Verdict, fleet: Fleet, events: Sequence[dict[str, Any]]) -> None:
+def _judge_mail(
+    verdict: Verdict, fleet: Fleet, events: Sequence[dict[str, Any]], kills: Sequence[float]
+) -> None:
     """Who had to be mailed was; a mail came twice only if the notifier was killed between."""
     arrived: dict[str, list[float]] = {}
     for line in fleet.mailbox.log.read_text().splitlines():
@@ -240,7 +270,6 @@ def _judge_mail(verdict: Verdict, fleet: Fleet, events: Sequence[dict[str, Any]]
     for wanted, why in _mails_wanted(events):
         if sent.get(wanted) not in arrived:
             verdict.complain("mail", f"{why} got no mail")
-    kills = fleet.services["notifier"].kills
     for identity, times in arrived.items():
         if len(times) > 1 and not any(min(times) <= kill <= max(times) + 1 for kill in kills):
             verdict.complain("mail", f"{identity} came {len(times)} times without a kill between")

@@ -30,6 +30,8 @@ KINDS = (
     ("others", 4),  # for several people, on several accounts
 )
 """What a ticket is for, with weights."""
+ASKED_FOR = ("SystemAdmin", "PowerUser", "Developer")
+"""The permission sets of all their tickets."""
 
 Key = tuple[str, str, str]
 """User id, account id, permission set ARN."""
@@ -179,9 +181,9 @@ class Day:
     def pick(self, dice: random.Random) -> tuple[str, str, str]:
         """Somebody, an account they may ask for, and a set."""
         if dice.random() < 0.45:
-            return dice.choice(self._on_call), dice.choice(self.accounts["standard"]), "SystemAdmin"
+            return dice.choice(self._on_call), dice.choice(self.accounts["standard"]), ASKED_FOR[0]
         unit = dice.choice(["dev", "test"])
-        return dice.choice(self._engineers), dice.choice(self.accounts[unit]), "PowerUser"
+        return dice.choice(self._engineers), dice.choice(self.accounts[unit]), ASKED_FOR[1]
 
     async def active(self, who: str, ticket_id: str) -> None:
         """Wait until the person sees that they have access (or never will)."""
@@ -203,7 +205,7 @@ def _stages_of(fleet: Fleet, account_id: str) -> list[list[str]]:
     return [["bob", *sorted(owners)]]
 
 
-async def _approved(day: Day, dice: random.Random, kind: str, seconds: float) -> tuple[str, dict[str, Any]]:
+async def approved(day: Day, dice: random.Random, kind: str, seconds: float) -> tuple[str, dict[str, Any]]:
     """One ticket with an open start, approved; its window noted."""
     who, account, set_name = day.pick(dice)
     ticket, _ = await day.submit(who, kind, day.body([account], set_name, duration=f"PT{seconds}S"))
@@ -215,7 +217,7 @@ async def _approved(day: Day, dice: random.Random, kind: str, seconds: float) ->
 
 
 async def _run(day: Day, dice: random.Random) -> None:
-    who, ticket = await _approved(day, dice, "run", dice.randint(15, 60))
+    who, ticket = await approved(day, dice, "run", dice.randint(15, 60))
     await day.active(who, ticket["id"])
     await day.intruder.stop(ticket)
 
@@ -260,7 +262,7 @@ async def _withdraw(day: Day, dice: random.Random) -> None:
 
 
 async def _return(day: Day, dice: random.Random) -> None:
-    who, ticket = await _approved(day, dice, "return", 60)
+    who, ticket = await approved(day, dice, "return", 60)
     await day.active(who, ticket["id"])
     reply = await day.person(who).call("POST", f"/v1/tickets/{ticket['id']}/return", {}, patience=PATIENCE_S)
     if reply.status == 200:
@@ -268,7 +270,7 @@ async def _return(day: Day, dice: random.Random) -> None:
 
 
 async def _terminate(day: Day, dice: random.Random) -> None:
-    who, ticket = await _approved(day, dice, "terminate", 60)
+    who, ticket = await approved(day, dice, "terminate", 60)
     await day.active(who, ticket["id"])
     await day.intruder.poison(ticket["id"])
     path = f"/v1/tickets/{ticket['id']}/terminate"
@@ -288,7 +290,7 @@ async def _ignored(day: Day, dice: random.Random) -> None:
 async def _automatic(day: Day, dice: random.Random) -> None:
     who, seconds = dice.choice(["ann", "bob", "eve"]), dice.randint(15, 40)
     account = dice.choice(day.accounts["sandbox"])
-    body = day.body([account], "Developer", duration=f"PT{seconds}S")
+    body = day.body([account], ASKED_FOR[2], duration=f"PT{seconds}S")
     ticket, reply = await day.submit(who, "automatic", body)
     # Approved by rule some time after the submit: bounded by how long the events may take to arrive.
     day.allow(ticket, reply.sent, reply.answered + PATIENCE_S + seconds, sure=reply.sent + seconds)
@@ -297,7 +299,7 @@ async def _automatic(day: Day, dice: random.Random) -> None:
 async def _others(day: Day, dice: random.Random) -> None:
     accounts = dice.sample(day.accounts["dev"], 2)
     people = dice.sample(["ann", "eve"], dice.randint(1, 2))
-    body = day.body(accounts, "PowerUser", duration="PT40S", beneficiaries=people)
+    body = day.body(accounts, ASKED_FOR[1], duration="PT40S", beneficiaries=people)
     ticket, submitted = await day.submit("bob", "others", body)
     _, answered = await day.decide(ticket)
     day.outcome.approved_at[ticket["id"]] = answered

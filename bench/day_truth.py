@@ -4,7 +4,7 @@ Pure: a presence is an interval in which a user had an assignment; a window what
 bench/day_judge.py.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,13 @@ STOP_LATE_S = 30.0
 """After a stop, with everything up: it travels, and clients need seconds to find a bounced broker again."""
 EARLY_S = 0.5
 """Clocks are one machine's; this is for the rounding of times in facts."""
+
+Wrong = Callable[[float, float], float]
+"""By how many seconds at most the provisioner's clock was wrong between two moments."""
+
+
+def never_wrong(_since: float, _until: float) -> float:
+    return 0.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ def judge_truth(
     downs: Sequence[Down],
     *,
     stopping: Sequence[Down],
+    wrong: Wrong = never_wrong,
 ) -> None:
     """No access without an approved ticket, none before its start, none long after its end."""
     for presence in presences:
@@ -67,8 +75,12 @@ def judge_truth(
         if not allowed:
             verdict.complain("no ticket", f"{presence.key} at {presence.since:.1f} without approval")
             continue
+        slack = wrong(presence.since, presence.until)
         covers = [
-            (one.since - EARLY_S, _conceded(one, outcome.stopped_at.get(one.ticket), downs, stopping))
+            (
+                one.since - EARLY_S - slack,
+                _conceded(one, outcome.stopped_at.get(one.ticket), downs, stopping) + slack,
+            )
             for one in allowed
         ]
         for since, until in _outside(presence, covers):
@@ -79,14 +91,17 @@ def judge_truth(
             )
 
 
-def judge_kept(verdict: Verdict, outcome: Outcome, presences: Iterable[Presence]) -> None:
+def judge_kept(
+    verdict: Verdict, outcome: Outcome, presences: Iterable[Presence], *, wrong: Wrong = never_wrong
+) -> None:
     """What was given stays until its end: another ticket's end takes nothing away."""
     for presence in presences:
         allowed = outcome.allowed.get(presence.key, [])
         if any(one.ticket in outcome.stopped_at for one in allowed):
             continue
+        early = EARLY_S + wrong(presence.since, presence.until)
         # One that was approved only just now may not be known yet when the other ends.
-        cut = [one for one in allowed if one.since + LATE_S < presence.until < one.sure_until - EARLY_S]
+        cut = [one for one in allowed if one.since + LATE_S < presence.until < one.sure_until - early]
         for one in cut:
             verdict.complain(
                 "taken away early",

@@ -7,6 +7,7 @@ in one temporary folder and stops by pid.
 import asyncio
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -57,8 +58,11 @@ class ServiceProcess:
     environment: Mapping[str, str]
     command: tuple[str, ...]
     folder: Path
+    serves: str = ""
+    """The service, where the process has another name: a second replica."""
     downs: list[Down] = field(default_factory=list)
     kills: list[float] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
     _down_since: float | None = None
     _process: Any = None
 
@@ -76,7 +80,7 @@ class ServiceProcess:
 
     def start(self) -> None:
         self._process = spawn(
-            [sys.executable, *self.command, "serve", self.name],
+            [sys.executable, *self.command, "serve", self.serves or self.name],
             log=self.folder / f"{self.name}.log",
             cwd=Path(__file__).resolve().parent.parent,
             environment=self.environment,
@@ -91,7 +95,19 @@ class ServiceProcess:
         self.kills.append(time.time())
         self._down_since = self.kills[-1]
 
+    def pause(self) -> None:
+        """SIGSTOP: it stands still in whatever it was doing, and its connections stay open."""
+        os.kill(self.pid, signal.SIGSTOP)
+        self.pauses.append(time.time())
+        self._down_since = self.pauses[-1]
+
+    def wake(self) -> None:
+        """It goes on where it stood. Not up again before `until_ready` says so."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def stop(self) -> None:
+        if self.running:
+            self.wake()
         self._process.terminate()
         try:
             self._process.wait(40)
@@ -145,6 +161,7 @@ class Fleet:
     client: httpx2.AsyncClient
     keys: KeyFolder
     broker_downs: list[Down] = field(default_factory=list)
+    database_downs: list[Down] = field(default_factory=list)
 
     def dsn(self, service: str) -> str:
         """An administrator's, for judging from outside."""
@@ -165,6 +182,16 @@ class Fleet:
             await asyncio.shield(asyncio.to_thread(self.kafka.start))
             self.broker_downs.append(Down(since, time.time()))
 
+    async def bounce_database(self, *, after: float) -> None:
+        """All databases at once: they are one server's."""
+        since = time.time()
+        self.postgres.kill()
+        try:
+            await asyncio.sleep(after)
+        finally:
+            await asyncio.shield(asyncio.to_thread(self.postgres.start))
+            self.database_downs.append(Down(since, time.time()))
+
     async def simulate(self, method: str, path: str, body: Any = None) -> Any:
         """The simulator's own door, for faults and for its log."""
         answer = await self.client.request(method, f"{self.simulator_url}/_sim{path}", json=body)
@@ -181,10 +208,11 @@ async def fleet(
     commands: Mapping[str, tuple[str, ...]] | None = None,
     seed: int = 0,
     world: Path = SHIPPED,
+    replicas: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Fleet]:
     """Everything up and ready. `commands` replaces how a service is started (to put a fault in).
 
-    `world` is the file of the simulated organisation.
+    `world` is the file of the simulated organisation, `replicas` are further processes: name to service.
     """
     async with AsyncExitStack() as running:
         server = await running.enter_async_context(postgres(folder / "pg", durable=False))
@@ -202,19 +230,23 @@ async def fleet(
         common = _environment(broker, box, issuer, simulator_url, organisation)
         keys = KeyFolder(folder / "keys")
         services = {}
-        ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
+        for service in SERVICES:
+            keys.make(service)
+        serving = {**dict.fromkeys(SERVICES, ""), **(replicas or {})}
+        ports = dict(zip(serving, free_ports(len(serving)), strict=True))
         for name, port in ports.items():
+            service = serving[name] or name
             environment = {
                 **common,
-                "JIT_SIGNING_KEY_FILE": str(keys.make(name)),
+                "JIT_SIGNING_KEY_FILE": str(keys.signing_file(service)),
                 "JIT_PUBLIC_KEYS_DIR": str(keys.public),
                 "JIT_PROVISIONER_URL": f"http://127.0.0.1:{ports['provisioner']}",
                 "JIT_PORT": str(port),
-                "JIT_DATABASE_URL": _app_dsn(server.admin_dsn, name),
-                **service_settings.get(name, {}),
+                "JIT_DATABASE_URL": _app_dsn(server.admin_dsn, service),
+                **service_settings.get(service, {}),
             }
-            command = (commands or {}).get(name, ("-m", "cli.main"))
-            services[name] = ServiceProcess(name, port, environment, command, folder)
+            command = (commands or {}).get(service, ("-m", "cli.main"))
+            services[name] = ServiceProcess(name, port, environment, command, folder, serving[name])
             services[name].start()
             running.callback(services[name].stop)
         made = Fleet(folder, server, broker, box, issuer, simulator_url, organisation, services, client, keys)

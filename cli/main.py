@@ -9,7 +9,8 @@ import asyncpg
 import typer
 from aiokafka.errors import KafkaError
 
-from cli import api, keys
+from cli import api, iam, incident, keys
+from cli.doctor.command import doctor
 from cli.settings_page import names_file, settings_page
 from shared.contracts import reference
 from shared.database.migrate import SERVICES, MigrateSettings, migrate_databases
@@ -25,6 +26,10 @@ ACLS = "Allow each service at the broker what the table of topics says, and noth
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 app.add_typer(keys.app, name="keys")
+app.add_typer(incident.app, name="grants")
+app.command("revoke")(incident.revoke)
+app.command("iam-policy")(iam.iam_policy)
+app.command("doctor")(doctor)
 
 
 class TopicsDiffer(Exception):

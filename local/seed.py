@@ -22,6 +22,8 @@ _THEIRS = frozenset({409, 428})
 """An interrupted start put it in, or somebody has changed or removed it since: that stands."""
 _LATER = 503
 """What the document names is not read back yet."""
+_NOT_READ_YET = frozenset({"account_unknown", "set_unknown"})
+"""AWS is read part by part: the first administrators are known before the last account is."""
 
 SET_GROUPS: dict[str, tuple[str, list[str]]] = {
     "read": ("Looking", ["ReadOnly", "LogReader", "DatabaseReadOnly", "NetworkReadOnly"]),
@@ -88,10 +90,16 @@ async def _put(call: Caller, path: str, body: dict[str, Any], *, after: dict[str
     async def attempt() -> httpx2.Response:
         return await call("PUT", path, body, _not_before(after))
 
-    answer = await _patiently(attempt, lambda answer: answer.status_code != _LATER)
+    answer = await _patiently(attempt, lambda answer: not _is_for_later(answer))
     if answer.status_code not in _WRITTEN | _THEIRS:
         raise SeedFailed(f"the demo's {path} was answered {answer.status_code}: {answer.text}")
     return answer
+
+
+def _is_for_later(answer: httpx2.Response) -> bool:
+    if answer.status_code == 422 and answer.headers.get("Content-Type") == "application/problem+json":
+        return {error["code"] for error in answer.json()["errors"]} <= _NOT_READ_YET
+    return answer.status_code == _LATER
 
 
 async def _until_read(call: Caller, written: dict[str, int]) -> None:

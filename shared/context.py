@@ -1,13 +1,14 @@
 """What a command, a route or a background task of a service may reach. Made by shared/runtime/service.py."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from shared.contracts.change import Origin
 from shared.contracts.event import Actor, Event
-from shared.database.pool import Pool
+from shared.database.pool import Conn, Pool
 from shared.database.unit_of_work import Hook, UnitOfWork, unit_of_work
 from shared.documents.tables import Tables
 from shared.foundation.clock import Clock
@@ -18,6 +19,11 @@ from shared.identity.tokens import TokenVerifier
 from shared.messaging.envelope import Received
 from shared.observability.alerts import Alerts
 from shared.policy.policy import Policy
+
+
+async def _true_by_themselves(_: Conn) -> datetime | None:
+    """Documents that are read from nowhere have no such age."""
+    return None
 
 
 @dataclass
@@ -41,6 +47,8 @@ class Context:
     use them; for `UnitOfWork.after_commit`."""
     wake_relay: Hook = lambda: None
     """Tells the relay of this process that there is something to send."""
+    read_at: Callable[[Conn], Awaitable[datetime | None]] = _true_by_themselves
+    """Since when this service's documents are known to say what is true elsewhere; for their markers."""
     republish: Hook = lambda: None
     """Has every document of this service published again, in the background."""
     _pool: Pool | None = field(default=None, repr=False)

@@ -8,6 +8,7 @@ import asyncio
 import json
 import re
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from functools import cache
 from typing import Any
 
@@ -94,7 +95,7 @@ class Wire:
         if fault and fault.kind == "reset_after_accept":
             return self._cut(request, exchange, "reset_after_accept", answer)
         self._record(exchange, "ok", answer=answer)
-        return _response(200, answer, exchange.request_id)
+        return self._response(200, answer, exchange.request_id)
 
     def _understand(self, request: web.Request, body: bytes, exchange: Exchange) -> Service:
         """Fill `exchange` from headers and body. Raises ApiError as AWS's front door does."""
@@ -147,9 +148,18 @@ class Wire:
         body = {"__type": error.code, "Message": error.message, **error.members}
         if exchange.service == "identitystore":
             body["RequestId"] = exchange.request_id
-        response = _response(error.status, body, exchange.request_id)
+        response = self._response(error.status, body, exchange.request_id)
         response.headers["x-amzn-ErrorType"] = error.code
         return response
+
+    def _response(self, status: int, body: dict[str, Any], request_id: str) -> web.Response:
+        """Dated by the simulator's clock, as AWS dates by its own."""
+        headers = {
+            "x-amzn-RequestId": request_id,
+            "Content-Type": CONTENT_TYPE,
+            "Date": formatdate(self._clock.now(), usegmt=True),
+        }
+        return web.Response(status=status, body=json.dumps(body).encode(), headers=headers)
 
     def _record(
         self,
@@ -212,8 +222,3 @@ def _async_id(answer: dict[str, Any] | None) -> str | None:
         if isinstance(value, dict) and "RequestId" in value:
             return str(value["RequestId"])
     return None
-
-
-def _response(status: int, body: dict[str, Any], request_id: str) -> web.Response:
-    headers = {"x-amzn-RequestId": request_id, "Content-Type": CONTENT_TYPE}
-    return web.Response(status=status, body=json.dumps(body).encode(), headers=headers)

@@ -5,23 +5,29 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
-from services.provisioner.background import Expiry
-from services.provisioner.commands.inventory import preload
+from services.provisioner.background import Expiry, watch_clocks
+from services.provisioner.commands.inventory import directory_read_at, preload
 from services.provisioner.consumers import subscriptions
 from services.provisioner.domain.claims import SERVICE
-from services.provisioner.http import bindings, directory, grants, me
+from services.provisioner.http import bindings, directory, grants, me, pause
+from services.provisioner.http import inventory as inventory_routes
 from services.provisioner.identity_center.adapter import IdentityCenter
+from services.provisioner.identity_center.dates import AwsClock
 from services.provisioner.identity_center.types import Limiter
 from services.provisioner.inventory.sync import InventorySync
 from services.provisioner.lease import Lease
 from services.provisioner.limits import Gate, Slots, TokenBucket
 from services.provisioner.reconcile.engine import Engine
 from services.provisioner.reconcile.parts import EngineParts
+from services.provisioner.reconcile.reads import SharedDirectory, SharedReads
+from services.provisioner.reconcile.set_digests import SetDigests
 from services.provisioner.settings import ProvisionerSettings
 from services.provisioner.store import retention
 from services.provisioner.store.lease import LeaseLost
 from shared.context import Context
+from shared.contracts.documents import Account, User
 from shared.foundation.environment import load
 from shared.runtime.service import Parts, Process, Service, Task
 from shared.runtime.serving import serve
@@ -38,6 +44,7 @@ class Replica:
     engine: Engine
     expiry: Expiry
     inventory: InventorySync
+    aws_clock: AwsClock
 
     def nudge(self, *assignment_ids: int) -> None:
         """Claims have changed: of these assignments, or of any."""
@@ -50,6 +57,7 @@ class Replica:
             ("engine", self.engine.run),
             ("expiry", self.expiry.run),
             ("inventory", lambda: self._keep_inventory(context)),
+            ("aws_clock", lambda: watch_clocks(context, lambda: self.aws_clock.last_problem)),
         ]
 
     async def _keep_inventory(self, context: Context) -> None:
@@ -93,23 +101,33 @@ def assemble(
         call_timeout=timedelta(seconds=settings.call_timeout_s),
         on_taken=on_taken,
     )
-    bucket = TokenBucket(settings.calls_per_second)
-    centre = identity_center(settings, Gate(bucket, lease.check))
+    buckets = {service: TokenBucket(rate) for service, rate in settings.rates.items()}
+    centre = identity_center(settings, Gate(buckets, lease.check))
+    aws_clock = AwsClock(context.clock)
+    centre.tell_dates(aws_clock.note)
     inventory = InventorySync(
-        centre, interval=timedelta(seconds=settings.inventory_interval_s), may_run=lambda: lease.held
+        centre,
+        interval=timedelta(seconds=settings.inventory_interval_s),
+        guard=settings.guard,
+        may_run=lambda: lease.held,
     )
+    now, known = context.clock.now, context.policy.known
     parts = EngineParts(
         context=context,
         driver=centre,
-        directory=centre,
+        reads=SharedReads(centre, now),
+        directory=SharedDirectory(
+            centre, now, users=lambda: len(known().all(User)), accounts=lambda: len(known().all(Account))
+        ),
         lease=lease,
-        bucket=bucket,
         timing=settings.timing,
         jitter=jitter,
+        digests=SetDigests(centre.set_digest),
+        clock_problem=lambda: aws_clock.problem,
     )
     engine = Engine(parts, Slots(settings.slots, settings.grant_slots), concurrency=settings.concurrency)
     expiry = Expiry(context, objectives=settings.objectives)
-    return Replica(centre, lease, engine, expiry, inventory)
+    return Replica(centre, lease, engine, expiry, inventory, aws_clock)
 
 
 def build(
@@ -127,12 +145,14 @@ def build(
             context.nudge = made[0].nudge
         return made[0]
 
-    return Service(
+    service = Service(
         SERVICE,
         settings,
         Parts(
             routers=lambda context: [
-                grants.router(context, replica(context).inventory),
+                grants.router(context, replica(context).engine.pace),
+                pause.router(context),
+                inventory_routes.router(context, replica(context).inventory, settings.guard),
                 me.router(context),
                 directory.router(context),
                 bindings.router(context),
@@ -146,6 +166,8 @@ def build(
         ),
         process=process,
     )
+    service.context.read_at = partial(directory_read_at, guard=settings.guard)
+    return service
 
 
 def _closing(made: list[Replica]) -> Callable[[], Awaitable[None]]:

@@ -1,15 +1,18 @@
 """The expiry producer: ends claims when their time comes, retries extensions, is loud about what is late.
 
 Leaderless and exact: every replica runs it, sleeps until the next end in the table and nudges the engine
-directly, so that revoking does not depend on the broker. It never calls AWS; commands/ends.py ends claims.
+directly, so that revoking does not depend on the broker. Ends wait for nothing else: what else there is to do
+has a loop of its own. It never calls AWS; commands/ends.py ends claims.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from services.provisioner.commands.ends import end_due, fail_unwitnessed, mark_overdue
 from services.provisioner.commands.extensions import postpone_broken, retry_extensions
+from services.provisioner.commands.pause import report_pause
 from services.provisioner.domain.claims import Claim
 from services.provisioner.domain.timing import Objectives
 from services.provisioner.store import extensions, schedule
@@ -20,7 +23,9 @@ from shared.observability.logs import logger
 _LONGEST_SLEEP_S = 5.0  # a claim that another replica stored is its business; this is for its crash
 _LOCKED_AGAIN_S = 0.02
 _AFTER_NUDGE_S = 1.0
+_CHORES_EVERY_S = 5.0
 _NUDGES_GATHER_S = 0.1
+_CLOCKS_EVERY_S = 5.0
 
 log = logger("expiry")
 
@@ -38,18 +43,35 @@ class Expiry:
         self._context = context
         self._objectives = objectives
         self._changed = asyncio.Event()
+        self._more_to_do = asyncio.Event()
         self._sleep = sleep or self._sleep_until_nudged
 
     def nudge(self) -> None:
         """Claims have changed: look again at what ends next."""
         self._changed.set()
+        self._more_to_do.set()
 
     async def run(self) -> None:
+        """For ever; ends by cancellation, or when either loop fails."""
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self._run_ends())
+            loops.create_task(self._run_chores())
+
+    async def _run_ends(self) -> None:
         while True:
-            await self._until_next_step(await self._guarded(self.step()))
+            await self._until_next_step(await self._guarded(self._end_all()))
+
+    async def _run_chores(self) -> None:
+        """Every few seconds, and soon after a nudge."""
+        while True:
+            self._more_to_do.clear()
+            await self._guarded(self._do_chores())
+            await asyncio.sleep(_AFTER_NUDGE_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._more_to_do.wait(), _CHORES_EVERY_S - _AFTER_NUDGE_S)
 
     async def _until_next_step(self, seconds: float) -> None:
-        """A nudge may bring an end that is sooner; what else it brings is looked for within a second.
+        """A nudge may bring an end that is sooner.
 
         One query answers the nudges of a moment: under load there are dozens a second.
         """
@@ -61,8 +83,7 @@ class Expiry:
                 continue
             await asyncio.sleep(min(_NUDGES_GATHER_S, max(until - clock(), 0)))
             self._changed.clear()
-            next_end = await self._guarded(self._until_next_end())
-            until = min(until, clock() + min(next_end, _AFTER_NUDGE_S))
+            until = min(until, clock() + await self._guarded(self._until_next_end()))
 
     async def _guarded(self, work: Coroutine[Any, Any, float]) -> float:
         try:
@@ -72,15 +93,26 @@ class Expiry:
             return 1.0
 
     async def step(self) -> float:
-        """Seconds until the next look."""
+        """All of it, one after the other: for tests and for virtual time. Seconds until the next look."""
+        await self._end_all()
+        await self._do_chores()
+        return await self._until_next_end()
+
+    async def _end_all(self) -> float:
+        """Seconds until the next end."""
         while await self.end_due():
             pass
-        await self._fail_unwitnessed()
-        await self._report_overdue()
-        await self._retry_extensions()
         # A nudge follows its commit: what was nudged for before this line is seen by the query after it.
         self._changed.clear()
         return await self._until_next_end()
+
+    async def _do_chores(self) -> float:
+        """What may wait for a lock, and for which no end may: seconds until the next time."""
+        await self._fail_unwitnessed()
+        await self._report_overdue()
+        await self._report_pause()
+        await self._retry_extensions()
+        return _CHORES_EVERY_S
 
     async def _until_next_end(self) -> float:
         async with self._context.pool.acquire() as conn:
@@ -138,6 +170,11 @@ class Expiry:
         else:
             await self._context.alerts.clear("revoke_overdue")
 
+    async def _report_pause(self) -> None:
+        """On every replica, and after every start."""
+        async with self._context.unit_of_work() as work:
+            await report_pause(work)
+
     async def _alert_overdue(self, late: list[Claim]) -> None:
         worst = late[0]
         await self._context.alerts.raise_alert(
@@ -153,3 +190,26 @@ class Expiry:
             await asyncio.wait_for(self._changed.wait(), seconds)
         except TimeoutError:
             return
+
+
+async def watch_clocks(
+    context: Context,
+    problem: Callable[[], str | None],
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """For ever: be loud while the database's clock is not AWS's, which holds grants and no revoke."""
+    while True:
+        await report_clocks(context, problem())
+        await sleep(_CLOCKS_EVERY_S)
+
+
+async def report_clocks(context: Context, problem: str | None) -> None:
+    if problem is None:
+        await context.alerts.clear("clocks_apart")
+        return
+    await context.alerts.raise_alert(
+        key="clocks_apart",
+        summary="provisioner: the database's clock is not AWS's; grants wait",
+        detail=f"{problem}; access ends by the database's clock as before. Set that machine's time",
+    )

@@ -4,11 +4,11 @@ identity_center/ is its one implementation today. Whatever implements it passes
 tests/provisioner/driver_contract.py; the engine's promises stand on that and on nothing else.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from services.provisioner.domain.assignments import CallKind
 
@@ -21,6 +21,10 @@ Polling comes early, because it frees slots and accounts and sees deletions that
 slot while it waits, so it goes before the looks of those that hold none."""
 
 Confirm = Callable[[], Awaitable[None]]
+
+USERS_A_CALL: Final = 100
+ACCOUNTS_A_CALL: Final = 20
+"""Rows of a page at most, by AWS's own limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +109,25 @@ class Driver(Protocol):
     """Every method may raise `DriverError`. Lists may lag behind; nothing else may be untrue."""
 
     async def holders(
-        self, account_id: str, set_arn: str, *, priority: Priority = "verify"
+        self,
+        account_id: str,
+        set_arn: str,
+        *,
+        priority: Priority = "verify",
+        confirm: Confirm | None = None,
     ) -> frozenset[AwsPrincipal]:
-        """Who holds the set on the account. NOT_FOUND where one of them does not exist."""
+        """Who holds the set on the account. NOT_FOUND where one of them does not exist.
+
+        INVALID for a set that is not of the driver's instance; so for every call that names a set.
+        `confirm` is asked right before each call that this takes.
+        """
+        ...
+
+    async def is_gone(self, account_id: str, set_arn: str, *, priority: Priority = "verify") -> bool:
+        """Whether the set or the account was asked for by itself, and is not there: nobody can hold it.
+
+        What a list answered NOT_FOUND to may have another reason.
+        """
         ...
 
     async def create(self, key: AssignmentKey, *, confirm: Confirm | None = None) -> Request:
@@ -126,12 +146,19 @@ class Driver(Protocol):
         ...
 
     async def outstanding(self, kind: CallKind) -> list[Request]:
-        """All requests in progress, everybody's: one call polls all slots."""
+        """All requests in progress, everybody's, in as many calls as that takes."""
+        ...
+
+    async def newest(self, kind: CallKind) -> list[Request]:
+        """Requests in whatever status, everybody's, as many as one call shows: the newest, if ordered.
+
+        One that is missing may be older, or not listed yet.
+        """
         ...
 
 
 class AwsDirectory(Protocol):
-    """The two facts that are asked anew before each grant. Every method may raise `DriverError`."""
+    """The facts that are asked anew before each grant. Every method may raise `DriverError`."""
 
     async def user(self, user_id: str, *, priority: Priority = "grant") -> UserStatus | None:
         """None for a user that does not exist."""
@@ -139,4 +166,16 @@ class AwsDirectory(Protocol):
 
     async def account_state(self, account_id: str, *, priority: Priority = "grant") -> str | None:
         """AWS's word (ACTIVE, SUSPENDED, ...); None for an account that is not in the organisation."""
+        ...
+
+    async def set_digest(self, set_arn: str, *, priority: Priority = "grant") -> str | None:
+        """Of what the permission set allows now; None for a set that does not exist."""
+        ...
+
+    async def every_user(self, *, priority: Priority = "grant") -> Mapping[str, UserStatus]:
+        """All users by id; `USERS_A_CALL` of them cost a call."""
+        ...
+
+    async def every_account_state(self, *, priority: Priority = "grant") -> Mapping[str, str]:
+        """AWS's word about all accounts, by id; `ACCOUNTS_A_CALL` of them cost a call."""
         ...

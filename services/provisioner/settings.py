@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from services.provisioner.domain.inventory import Guard
 from services.provisioner.domain.timing import Objectives, Timing
 from shared.foundation.settings import ServiceSettings
 
@@ -25,11 +26,25 @@ class ProvisionerSettings(ServiceSettings):
     that comes back under its name takes its own lease without waiting for it to run out."""
 
     inventory_interval_s: float = Field(default=600.0, ge=10)
-    """Seconds between two readings of accounts, sets and people. Ten minutes: a reading of 1,000 accounts
-    takes a tenth of AWS's quota for a minute."""
+    """Seconds between two readings of accounts, sets and people. Ten minutes: a reading of 5,000 accounts
+    makes some 1,100 calls of Organizations in that time."""
+    inventory_details_s: float = Field(default=3600.0, ge=60)
+    """Seconds in which the tags of all accounts, the units and what each set allows are read again, slice by
+    slice: one call each or six, thousands in a large organisation. An hour; a small one is read whole every
+    time."""
+    inventory_vanish_share: float = Field(default=0.05, gt=0, lt=1)
+    """More than this share of users, groups, memberships, accounts, units or sets that disappears at once is
+    not believed. A twentieth; five may always go, but never all."""
+    inventory_agree_s: float = Field(default=3600.0, ge=60)
+    """Seconds after which what disappeared is believed by itself, where AWS was read again and still lacks
+    it. An hour: long enough for somebody to be alerted and to look."""
 
     calls_per_second: float | None = Field(default=18.0, gt=0)
-    """Our share of AWS's 20 calls per second; two are left to others. None: no limit."""
+    """Our share of AWS's 20 calls per second, to Identity Center and to the Identity Store each; two are left
+    to others. None: no limit."""
+    organizations_calls_per_second: float | None = Field(default=8.0, gt=0)
+    """Our share of what Organizations takes per second, which AWS documents nowhere; where it is less, our
+    rate is halved until it fits. None: no limit, as without JIT_CALLS_PER_SECOND."""
     slots: int = Field(default=10, ge=1)
     """Asynchronous operations outstanding at once; AWS's quota."""
     grant_slots: int = Field(default=7, ge=1)
@@ -48,6 +63,9 @@ class ProvisionerSettings(ServiceSettings):
     """Seconds after a claim's end from which on a revoke that is not verified is called late, loudly."""
     operation_patience_s: float = Field(default=300.0, gt=0)
     """Seconds an operation may be in progress before somebody is alerted; Terraform gives up then."""
+    operation_longest_s: float = Field(default=600.0, gt=0)
+    """Seconds after its call during which an operation that nobody can follow may still come true: so long
+    nothing is called revoked unless AWS takes a deletion. Twice what AWS's own tools wait for."""
     create_attempts: int = Field(default=5, ge=1)
     """Tries of a creation that AWS reports FAILED. A deletion is tried for ever."""
 
@@ -76,12 +94,28 @@ class ProvisionerSettings(ServiceSettings):
         return self.replica or f"{socket.gethostname()}:{self.port}"
 
     @property
+    def rates(self) -> dict[str, float | None]:
+        """Calls per second, by service as the SDK names it: AWS counts each for itself."""
+        ours = self.calls_per_second
+        organizations = None if ours is None else self.organizations_calls_per_second
+        return {"sso-admin": ours, "identitystore": ours, "organizations": organizations}
+
+    @property
     def timing(self) -> Timing:
         return Timing(
             settle_checks=self.settle_checks,
             settle_time=timedelta(seconds=self.settle_time_s),
             attempts=self.create_attempts,
             operation_patience=timedelta(seconds=self.operation_patience_s),
+            operation_longest=timedelta(seconds=self.operation_longest_s),
+        )
+
+    @property
+    def guard(self) -> Guard:
+        return Guard(
+            share=self.inventory_vanish_share,
+            agree_after=timedelta(seconds=self.inventory_agree_s),
+            details_within=timedelta(seconds=self.inventory_details_s),
         )
 
     @property

@@ -1,12 +1,13 @@
-"""Read-only SQL for people and tools: grants as they stand, and what the engine is doing."""
+"""Read-only SQL for people and tools: grants as they stand, what the engine is doing, the inventory's age."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString
 
 from services.provisioner.domain.claims import Claim, ClaimState
 from services.provisioner.domain.sentences import sentence_of
+from services.provisioner.store import inventory as stored
 from services.provisioner.store.rows import claim_of
 from shared.database.filters import Condition, given, query
 from shared.database.pool import Conn
@@ -129,7 +130,8 @@ async def grant(conn: Conn, grant_id: str) -> dict[str, Any] | None:
     """One grant, with what was last read of its assignment in AWS; our words for an error, not AWS's."""
     row = await conn.fetchrow(
         """
-        SELECT c AS whole, a.observed, a.verified_at, a.last_code, a.last_error, a.next_at
+        SELECT c AS whole, a.observed, a.verified_at, a.last_code, a.last_error, a.next_at,
+            c.state = 'scheduled' AND EXISTS (SELECT 1 FROM grant_pause WHERE since IS NOT NULL) AS paused
         FROM whole_claim c JOIN assignment a ON a.id = c.assignment_id WHERE c.id = $1
         """,
         grant_id,
@@ -139,7 +141,9 @@ async def grant(conn: Conn, grant_id: str) -> dict[str, Any] | None:
     return shown(claim_of(row["whole"])) | {
         "observed": row["observed"],
         "verified_at": _plain(row["verified_at"]),
-        "last_error": sentence_of(row["last_code"]) if row["last_error"] else "",
+        "last_error": sentence_of("paused" if row["paused"] else row["last_code"])
+        if row["last_error"]
+        else "",
         "next_at": _plain(row["next_at"]),
     }
 
@@ -178,6 +182,32 @@ async def operations(conn: Conn, *, now: datetime) -> dict[str, Any]:
     }
 
 
+async def waiting(conn: Conn, *, now: datetime) -> list[dict[str, Any]]:
+    """What waits for a slot at AWS, deletions first, the oldest first; at most 500.
+
+    `kind` is the call that it is likely to come to (domain/decisions.py, `likely_call`).
+    """
+    rows = await conn.fetch(
+        """
+        SELECT a.user_id, a.account_id, a.set_id, c.since,
+            CASE WHEN c.wanted THEN 'create' ELSE 'delete' END AS kind
+        FROM assignment a
+        JOIN LATERAL (
+            SELECT bool_or(state <> 'revoking') AS wanted, min(coalesce(ended_at, starts_at)) AS since
+            FROM claim
+            WHERE assignment_id = a.id AND (state = 'revoking'
+                OR state IN ('scheduled', 'granting', 'active') AND starts_at <= $1 AND $1 < ends_at)
+        ) c ON c.since IS NOT NULL
+        WHERE a.next_at <= $1 AND a.op_kind IS NULL
+            AND (c.wanted AND a.observed IN ('unknown', 'deleted', 'absent', 'doubtful')
+                OR NOT c.wanted AND a.observed IN ('unknown', 'present', 'created', 'doubtful'))
+        ORDER BY c.wanted, c.since, a.id LIMIT 500
+        """,
+        now,
+    )
+    return [{name: _plain(value) for name, value in row.items()} for row in rows]
+
+
 async def binding_conflicts(conn: Conn, *, after: str | None, limit: int) -> list[dict[str, Any]]:
     """Those that nobody has settled, newest first (ids are sortable by time)."""
     rows = await conn.fetch(
@@ -197,3 +227,21 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     return list(value) if isinstance(value, tuple) else value
+
+
+async def inventory(conn: Conn, *, details_within: timedelta) -> dict[str, Any]:
+    """How old the parts of the inventory are, what is held, and what cannot be read."""
+    parts = await conn.fetch(
+        """
+        SELECT kind, count(*) AS count, min(read_at) AS oldest, max(read_at) AS newest
+        FROM inventory_part GROUP BY kind ORDER BY kind
+        """
+    )
+    held = await conn.fetch("SELECT key, found_at FROM inventory_missing ORDER BY key")
+    left_out = await conn.fetch("SELECT left_out FROM inventory_part WHERE left_out <> '{}'")
+    return {
+        "read_at": await stored.read_at(conn, details_within=details_within),
+        "parts": [dict(row) for row in parts],
+        "held": [(row["key"], row["found_at"]) for row in held],
+        "left_out": {key: why for row in left_out for key, why in row["left_out"].items()},
+    }

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 from pydantic import AwareDatetime
 
 from shared.contracts.documents import DOCUMENTS, Document
-from shared.contracts.event import About, Event
+from shared.contracts.event import About, Actor, Event
 
 _ACCOUNT_ID: Final = re.compile(r"[0-9]{12}")
 
@@ -118,3 +118,45 @@ class InventoryConfirmed(Event):
 
     removed: dict[str, int]
     """Kind of document to how many of it were taken out of the inventory, in all."""
+
+
+SUBJECT_OF_PAUSES: Final = "grants"
+"""Of all of them, so that they stand in one partition, in their order."""
+
+
+class GrantsPaused(Event):
+    """An administrator lets no grant begin and no end move from now on; what takes access away goes on."""
+
+    TYPE: ClassVar[str] = "grants.paused.v1"
+
+
+class GrantsResumed(Event):
+    """An administrator lets grants begin again."""
+
+    TYPE: ClassVar[str] = "grants.resumed.v1"
+
+    paused_at: AwareDatetime
+    """Since when they had been paused."""
+    paused_by: Actor
+    paused_why: str
+
+
+class RevocationOrdered(Event):
+    """An administrator ended all access of a ticket, a user or an account; each grant has facts besides.
+
+    Said also where nothing was live. `subject` is the administrator's id.
+    """
+
+    TYPE: ClassVar[str] = "revocation.ordered.v1"
+
+    ticket_id: str | None = None
+    user_id: str | None = None
+    account_id: str | None = None
+    ended: tuple[str, ...] = ()
+    """Ids of the grants that were open."""
+
+    @property
+    def about(self) -> About:
+        accounts = (self.account_id,) if self.account_id is not None else ()
+        parties = (self.user_id,) if self.user_id is not None else ()
+        return About(self.ticket_id, accounts, parties)

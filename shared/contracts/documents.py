@@ -347,6 +347,9 @@ class Marker(Contract):
     count: int
     digest: str
     at: AwareDatetime
+    read_at: AwareDatetime | None = None
+    """Since when the owner knows that its documents say what is true elsewhere (in AWS). None where they are
+    true by themselves, or where not everything was read once."""
 
 
 COUNTERS = {"ticket": "catalog", "approval": "rules", "provisioner": "inventory"}

@@ -99,8 +99,9 @@ TOPICS: Final = {
             12,
             "delete",
             ("ticket", "notifier", "audit"),
-            "access facts, among them the expiry producer's revoke events; confirmed losses; who tokens name",
-            facts=("access", "inventory", "identity"),
+            "access facts, among them the expiry producer's revoke events; pauses, revocations, confirmed "
+            "losses; who tokens name",
+            facts=("access", "grants", "inventory", "identity", "revocation"),
         ),
         Topic(
             NOTIFICATION,

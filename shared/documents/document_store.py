@@ -84,11 +84,21 @@ async def put(
     return list(stored.values())
 
 
-async def publish_marker(work: UnitOfWork, service: str, *, at: datetime) -> Marker:
-    """State what a complete copy looks like, in order with the documents."""
+async def publish_marker(
+    work: UnitOfWork, service: str, *, at: datetime, read_at: datetime | None = None
+) -> Marker:
+    """State what a complete copy looks like, in order with the documents.
+
+    `read_at` is since when they are known to say what is true in AWS, where they are read from there.
+    """
     counter = await _lock_counter(work.conn)
     marker = Marker(
-        owner=service, revision=counter.revision, count=counter.count, digest=f"{counter.digest:064x}", at=at
+        owner=service,
+        revision=counter.revision,
+        count=counter.count,
+        digest=f"{counter.digest:064x}",
+        at=at,
+        read_at=read_at,
     )
     outbox.append_marker(work, service, marker)
     return marker

@@ -41,6 +41,10 @@ class Clock:
     def now(self) -> datetime:
         return self._time + (_ticks() - self._ticks)
 
+    def elapsed(self) -> timedelta:
+        """Time since some moment, which no step of any clock moves; only differences mean anything."""
+        return _ticks()
+
     async def sync(self, conn: ReadsClock) -> timedelta:
         """Ask the database, taking the middle of the round trip as the moment; returns the offset.
 
@@ -63,16 +67,25 @@ class ManualClock(Clock):
     def __init__(self, start: datetime) -> None:
         super().__init__()
         self._now = start
+        self._elapsed = timedelta(0)
 
     def now(self) -> datetime:
         return self._now
+
+    def elapsed(self) -> timedelta:
+        return self._elapsed
 
     async def sync(self, conn: ReadsClock) -> timedelta:  # noqa: ARG002 (a manual clock follows nobody)
         return self._offset
 
     def advance(self, by: timedelta) -> datetime:
         if by < timedelta(0):
-            raise ValueError("a manual clock does not run backwards: advance() takes a positive timedelta")
+            raise ValueError("time does not run backwards; step() sets the clock")
+        self._elapsed += by
+        return self.step(by)
+
+    def step(self, by: timedelta) -> datetime:
+        """Set the clock, forward or back, as a correction of the database's does: no time passes."""
         self._now += by
         return self._now
 

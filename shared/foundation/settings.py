@@ -168,6 +168,10 @@ class ServiceSettings(BaseSettings):
     table_stale_after_s: float = Field(default=60.0, gt=0, le=3600)
     """Seconds after which markers refuse writes: the copy of policy and inventory may be out of date. Six
     markers are missed by then."""
+    directory_stale_after_s: float = Field(default=3600.0, ge=60)
+    """Seconds after which accounts and people as they were read from AWS refuse requests, votes and grants;
+    ending access goes on. An hour: six readings in a row have failed by then. It has to be longer than a
+    reading and JIT_INVENTORY_INTERVAL_S together."""
     keep_days: int = Field(default=400, ge=100, le=36_500)
     """Days for which tickets, reviews with their votes, and grants are kept once all about them is over. A
     year and a month: whoever reviews last year's access still finds it. The least is longer than a fact can

@@ -17,6 +17,8 @@ class OwnerCopy:
         self.verified = False
         self.fresh_at = EPOCH
         """Until when the owner is known to have stood behind this copy; never a moment to come."""
+        self.read_at: datetime | None = None
+        """Since when its documents are known to say what is true elsewhere; None where that is not said."""
         self._revisions: dict[str, int] = {}
         self._live: dict[str, int] = {}
         self._digest = 0
@@ -51,6 +53,7 @@ class OwnerCopy:
         if marker.revision < self._newest:
             return []
         self.fresh_at = max(self.fresh_at, min(marker.at, now))
+        self.read_at = marker.read_at
         self.verified = (len(self._live), f"{self._digest:064x}") == (marker.count, marker.digest)
         self._newest = marker.revision
         return self._complete()

@@ -20,8 +20,10 @@ from shared.policy.row import RowRefused
 from shared.policy.snapshot import Snapshot
 
 Purpose = Literal["read", "write", "configure"]
-"""What a snapshot is for. Reading needs complete documents, however old; writing also fresh ones and none
-that was refused; configuring is writing that may mend a refused document."""
+"""What a snapshot is for. Reading needs complete documents, however old; writing also fresh ones, none that
+was refused, and a directory read from AWS not long ago; configuring is writing that may mend the last two."""
+DIRECTORY_STALE_AFTER: Final = timedelta(hours=1)
+"""How old the directory may be where no setting says it."""
 LATEST_MARKER: Final = timedelta(seconds=60)
 """How far a marker may be ahead of the clock here: the owner's database has a clock of its own."""
 
@@ -34,7 +36,12 @@ class Policy:
     """Documents go in, snapshots come out. One per process is enough, whatever the services in it."""
 
     def __init__(
-        self, roles: Mapping[str, Collection[str]] | None = None, *, clock: Clock, stale_after: timedelta
+        self,
+        roles: Mapping[str, Collection[str]] | None = None,
+        *,
+        clock: Clock,
+        stale_after: timedelta,
+        directory_stale_after: timedelta = DIRECTORY_STALE_AFTER,
     ) -> None:
         self.catching_up = False
         """Set by the reader until it has been at every end it found: markers on the way prove nothing."""
@@ -43,6 +50,7 @@ class Policy:
         stays in force until a good revision comes; somebody must be told."""
         self._clock = clock
         self._stale_after = stale_after
+        self._directory_stale_after = directory_stale_after
         self._copies = {owner: OwnerCopy() for owner in COUNTERS}
         self._snapshot = replace(Snapshot.of(roles), complete=False, people_known=False)
         self._waiting: list[asyncio.Future[None]] = []
@@ -168,6 +176,18 @@ class Policy:
         """Whether the documents are older than writes may rely on."""
         return self.age > self._stale_after
 
+    @property
+    def directory_age(self) -> timedelta | None:
+        """How long ago AWS was read, however new the markers are; None where that is not known."""
+        read_at = self._copies["provisioner"].read_at
+        return self._clock.now() - read_at if read_at is not None else None
+
+    @property
+    def directory_stale(self) -> bool:
+        """Whether accounts and people are older than decisions may rely on: AWS cannot be read."""
+        age = self.directory_age
+        return age is not None and age > self._directory_stale_after
+
     # inside
 
     def _show(self, documents: Sequence[Document]) -> None:
@@ -208,4 +228,10 @@ class Policy:
                 f"policy and inventory are {int(self.age.total_seconds())} s old, more than writes may rely "
                 "on; try again when the broker is back",
                 code="tables_stale",
+            )
+        if not correcting and self.directory_stale and (age := self.directory_age) is not None:
+            raise NotReady(
+                f"accounts and people were last read from AWS {int(age.total_seconds() // 60)} minutes ago, "
+                "longer than decisions may rely on; an administrator must see why AWS cannot be read",
+                code="directory_stale",
             )

@@ -72,8 +72,12 @@ class Publisher:
             log.info("documents published again", service=context.service, count=len(revisions))
 
     async def _mark(self) -> None:
-        async with self._context.unit_of_work() as work:
-            await document_store.publish_marker(work, self._context.service, at=self._context.clock.now())
+        context = self._context
+        async with context.unit_of_work() as work:
+            read_at = await context.read_at(work.conn)
+            await document_store.publish_marker(
+                work, context.service, at=context.clock.now(), read_at=read_at
+            )
 
     async def _refuse(self, newer: Sequence[str], *, up_to: int) -> None:
         """The database was restored to an earlier moment: whatever it says now, readers would not believe.

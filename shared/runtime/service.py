@@ -148,7 +148,12 @@ class Service:
 
     def _make_context(self, name: str, settings: ServiceSettings, process: Process) -> Context:
         stale_after = timedelta(seconds=settings.table_stale_after_s)
-        policy = Policy(settings.roles, clock=process.clock, stale_after=stale_after)
+        policy = Policy(
+            settings.roles,
+            clock=process.clock,
+            stale_after=stale_after,
+            directory_stale_after=timedelta(seconds=settings.directory_stale_after_s),
+        )
         tables = process.tables or Tables(policy=policy, settings=settings.kafka, trust=self._trust)
 
         def record(work: UnitOfWork, event: Event) -> None:

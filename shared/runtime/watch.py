@@ -93,6 +93,12 @@ class Watch:
             f"the oldest marker is {int(policy.age.total_seconds())} s old",
             stands=policy.ready and policy.stale,
         )
+        await self._report(
+            "directory_stale",
+            "accounts and people are out of date; requests, votes and grants wait",
+            f"AWS was last read {policy.directory_age} ago",
+            stands=policy.ready and policy.directory_stale,
+        )
 
     async def _look_at_readiness(self) -> None:
         now, policy = self._context.clock.now(), self._context.policy

@@ -22,9 +22,11 @@ STOPS: Final = frozenset(
         "POST /v1/tickets/{ticket_id}/return",
         "POST /v1/tickets/{ticket_id}/terminate",
         "POST /v1/revocations",
+        "POST /v1/grants/pause",
     }
 )
-"""Routes that take access away: they work on tables that are stale, and are not counted."""
+"""Routes that take access away, or keep it from being given: they work on tables that are stale, and are not
+counted."""
 
 LIVE: Final = frozenset({"GET /v1/grants", "GET /v1/grants/{grant_id}", "GET /v1/operations"})
 """Routes that show what is live: who stops access on stale tables has to see it. This list only shrinks."""
@@ -77,7 +79,11 @@ ROLES: Final[dict[str, dict[str, frozenset[str]]]] = {
         "GET /v1/grants": EVERYBODY,
         "GET /v1/grants/{grant_id}": EVERYBODY,
         "POST /v1/revocations": ADMINS,
+        "POST /v1/grants/pause": ADMINS,
+        "POST /v1/grants/resume": ADMINS,
+        "GET /v1/inventory": READERS,
         "POST /v1/inventory/sync": ADMINS,
+        "POST /v1/inventory/confirm": ADMINS,
         "GET /v1/operations": READERS,
         "GET /v1/me": EVERYBODY,
         "GET /v1/me/targets": EVERYBODY,

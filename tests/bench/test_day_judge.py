@@ -168,6 +168,23 @@ def test_words_about_aws_are_compared_with_the_truth(
     assert len(verdict.violations) == complaints
 
 
+def test_words_by_a_clock_that_was_behind_are_compared_with_the_truth_as_far_as_it_was() -> None:
+    """Access that came at 100, by a clock that was 30 s behind from 90 to 130."""
+    sets = {"x": SimpleNamespace(arn=KEY[2])}
+    fleet: Any = SimpleNamespace(organisation=SimpleNamespace(permission_sets=sets))
+    for said, complaints in ((71, 0), (69, 1)):
+        event = record(
+            "access.granted", "a", 1,
+            time=said * 1000, resources=[{"uid": KEY[1]}], user={"uid": KEY[0]}, privileges=["ps-1"],
+        )  # fmt: skip
+        verdict = Verdict()
+        judge_words(
+            verdict, [event], [Presence(KEY, 100, 200)], fleet,
+            wrong=lambda since, until: 30.0 if since <= 130 and until >= 90 else 0.0,
+        )  # fmt: skip
+        assert len(verdict.violations) == complaints
+
+
 def told(code: str, version: int, **targets: tuple[str, str, str | None]) -> dict[str, Any]:
     """The record of a ticket fact that tells of these targets: state, grant's id, grant's state."""
     data = {

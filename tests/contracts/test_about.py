@@ -71,6 +71,9 @@ NO_TICKET = (
     configuration.AuditRead,
     configuration.OperationRequested,
     configuration.InventoryConfirmed,
+    configuration.GrantsPaused,
+    configuration.GrantsResumed,
+    configuration.RevocationOrdered,
     identity.IdentityFact,
 )
 
@@ -108,6 +111,19 @@ def test_denial_is_about_the_ticket_unless_its_subject_is_the_caller() -> None:
     root = somebody("root")
     about_nothing = denied.model_copy(update={"actor": root, "subject": root.user_id})
     assert about_nothing.about == About()
+
+
+@pytest.mark.parametrize(
+    ("named", "about"),
+    [
+        ({"ticket_id": TICKET_ID}, About(TICKET_ID)),
+        ({"user_id": ANN}, About(party_ids=(ANN,))),
+        ({"account_id": P}, About(account_ids=(P,))),
+    ],
+)
+def test_revocation_is_about_what_was_named(named: dict[str, str], about: About) -> None:
+    nothing = dict.fromkeys(("ticket_id", "user_id", "account_id"))
+    assert example(configuration.RevocationOrdered).model_copy(update=nothing | named).about == about
 
 
 @pytest.mark.parametrize(

@@ -281,7 +281,7 @@ async def test_configuration_is_for_administrators_only(running: Running) -> Non
             ("PUT", f"/v1/accounts/{account}", {}),
             ("DELETE", f"/v1/accounts/{account}", None),
             ("PUT", "/v1/set-groups/read", {"name": "Looking", "sets": [running.set_id("Administrator")]}),
-            ("POST", "/v1/inventory/sync", {"confirm": True}),
+            ("POST", "/v1/inventory/confirm", {"hold": "x", "reason": "They are gone indeed"}),
             ("POST", "/v1/ops/ticket/outbox/replay", {"since": "2020-01-01T00:00:00Z"}),
             ("POST", "/v1/ops/ticket/documents/republish", None),
         ]:

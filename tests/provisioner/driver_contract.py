@@ -127,6 +127,32 @@ class DriverContract:
         rig.finish()
         assert await rig.driver.outstanding("create") == []
 
+    async def test_newest_lists_a_request_whatever_became_of_it_and_only_its_kind(self, rig: Rig) -> None:
+        created = await rig.driver.create(rig.key())
+        assert [one.status for one in await rig.driver.newest("create")] == ["IN_PROGRESS"]
+        rig.finish()
+        [ended] = await rig.driver.newest("create")
+        assert (ended.request_id, ended.status) == (created.request_id, "SUCCEEDED")
+        assert await rig.driver.newest("delete") == []
+
+    async def test_newest_does_not_hide_a_failure(self, rig: Rig) -> None:
+        rig.trouble("create", "fails")
+        await rig.driver.create(rig.key())
+        rig.finish()
+        assert [one.status for one in await rig.driver.newest("create")] == ["FAILED"]
+
+    async def test_holders_says_when_the_call_is_about_to_be_sent(self, rig: Rig) -> None:
+        """reads.py lets everybody who asked before that share the answer."""
+        key, turns = rig.key(), list[int]()
+
+        async def confirm() -> None:
+            turns.append(len(rig.priorities))
+
+        await rig.driver.holders(key.account_id, key.set_arn)
+        before = len(rig.priorities)
+        await rig.driver.holders(key.account_id, key.set_arn, confirm=confirm)
+        assert turns == [before + 1]
+
     async def test_follow_of_the_other_kind_or_of_nothing_is_not_found(self, rig: Rig) -> None:
         created = await rig.driver.create(rig.key())
         for call in (

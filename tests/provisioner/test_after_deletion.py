@@ -16,7 +16,7 @@ from tests.support.sampling import some
 
 CREATE = "CreateAccountAssignment"
 GRANTING = claim(ClaimState.GRANTING, starts_at=NOW - S, ends_at=NOW + 600 * S)
-ROW = row(ever_operated=True, request_id="creation")
+ROW = row(ours=True, request_id="creation")
 CREATING = replace(ROW, op=Op("create", NOW))
 DELETING = replace(ROW, op=Op("delete", NOW))
 
@@ -56,7 +56,7 @@ async def test_granted_is_never_said_of_what_our_deletion_took_away(
         call_outcomes.succeeded(DELETING, NOW),
         call_outcomes.refused(DELETING, "not_found", "no", now=NOW, jitter=0, timing=TIMING),
         call_outcomes.failed(DELETING, "partial", now=NOW, jitter=0, timing=TIMING),
-        call_outcomes.forgotten(DELETING, NOW),
+        call_outcomes.forgotten(replace(DELETING, op=Op("delete", NOW - 9 * S)), NOW, TIMING),
     ],
     ids=["succeeded", "nothing there", "failed", "forgotten"],
 )
@@ -108,10 +108,23 @@ async def test_failed_names_the_creation_that_failed(lab: Lab) -> None:
     assert failed.request_id == created[-1]
 
 
-async def test_access_made_by_hand_after_our_revoke_is_granted_without_an_id_and_ends(lab: Lab) -> None:
+async def test_access_made_by_hand_long_after_our_revoke_is_already_held_and_stays(lab: Lab) -> None:
     await lab.approve(lab.ticket(seconds=20))
     await lab.run_until(access.AccessRevoked)
     await lab.run(1200, step=60)
+    lab.aws.edit(action="add_assignment", user="ann", account="orders-prod", permission_set="ReadOnly")
+    await lab.approve(lab.ticket(seconds=60))
+    granted = await lab.run_until(access.AccessGranted)
+    assert (granted.request_id, granted.already_held) == (None, True)
+    released = await lab.run_until(access.AccessReleased)
+    assert released.kept_by == ("not_ours",)
+    assert lab.holds()
+
+
+async def test_access_made_by_hand_soon_after_our_revoke_is_granted_without_an_id_and_ends(lab: Lab) -> None:
+    await lab.approve(lab.ticket(seconds=20))
+    await lab.run_until(access.AccessRevoked)
+    await lab.run(50)
     lab.aws.edit(action="add_assignment", user="ann", account="orders-prod", permission_set="ReadOnly")
     await lab.approve(lab.ticket(seconds=60))
     granted = await lab.run_until(access.AccessGranted)

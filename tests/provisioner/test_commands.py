@@ -353,6 +353,6 @@ async def test_granting_is_committed_before_the_call(lab: Lab) -> None:
     await lab.run(0)
     assert await lab.story() == ["scheduled", "granting"]
     row = await lab.row()
-    assert row["ever_operated"]
+    assert row["ours"]
     assert row["op_kind"] == "create"
     assert row["op_request_id"] is None

@@ -24,7 +24,18 @@ from tests.support.sampling import some
 
 pytestmark = pytest.mark.more
 MUTATING = ("create", "delete")
-CALLS = (*MUTATING, "holders", "follow", "outstanding", "user", "account_state")
+CALLS = (
+    *MUTATING,
+    "holders",
+    "follow",
+    "newest",
+    "outstanding",
+    "user",
+    "account_state",
+    "every_user",
+    "every_account_state",
+    "set_digest",
+)
 SETTLED = timedelta(seconds=40)
 """From the end of a window to the disappearance, with operations of 4 s and two deaths."""
 
@@ -142,11 +153,9 @@ async def mortal(lab: Lab, shared: Premises, fuse: Fuse) -> AsyncIterator[None]:
 
 def reborn(lab: Lab, shared: Premises, centre: Any) -> Replica:
     """A process that starts anew under its name: nothing remembered but the database."""
-    replica = lab.replica("one", centre=shared.centre)
+    replica = lab.replica("one", centre=centre)
     pool: Any = lab.context.pool
     replica.lease._pool = lambda: pool._inner  # its renewals are in every step, and are no step of a grant
-    for port in ("driver", "directory"):
-        object.__setattr__(replica.engine.parts, port, centre)
     return replica
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.provisioner.domain import call_outcomes
+from services.provisioner.domain import call_outcomes, closing
 from services.provisioner.domain import lifecycle as life
 from services.provisioner.domain.assignments import Assignment, Observed, Op, end_claims, move
 from services.provisioner.domain.claims import ASKED, OPEN, TRANSITIONS, Claim, ClaimState
@@ -106,7 +106,7 @@ def test_nothing_leaves_a_closed_state() -> None:
 
 def test_close_absent_counts_lateness_to_the_first_reading_without_it() -> None:
     ending = claim(ClaimState.REVOKING, ended_at=NOW - 30 * S)
-    after, [fact] = parts(life.close_absent(ending, ORIGIN, absent_first=NOW - 20 * S, request_id="r"))
+    after, [fact] = parts(closing.close_absent(ending, ORIGIN, absent_first=NOW - 20 * S, request_id="r"))
     assert isinstance(fact, access.AccessRevoked)
     assert fact.late_by == 10 * S
     assert after.credentials_until == NOW - 20 * S + timedelta(hours=1)
@@ -115,8 +115,7 @@ def test_close_absent_counts_lateness_to_the_first_reading_without_it() -> None:
 @pytest.mark.parametrize(
     ("at", "state", "holds"),
     [
-        (-61, ClaimState.ACTIVE, False),
-        (-60, ClaimState.ACTIVE, True),
+        (-61, ClaimState.ACTIVE, True),
         (59.9, ClaimState.ACTIVE, True),
         (60, ClaimState.ACTIVE, False),
         (0, ClaimState.GRANTING, True),
@@ -125,7 +124,7 @@ def test_close_absent_counts_lateness_to_the_first_reading_without_it() -> None:
         (0, ClaimState.REVOKING, False),
     ],
 )
-def test_claim_holds_from_start_to_before_its_end_once_it_was_checked(
+def test_claim_holds_from_its_beginning_to_before_its_end_whatever_the_clock_is_set_to(
     at: float, state: ClaimState, holds: bool
 ) -> None:
     assert claim(state).holds(NOW + at * S) is holds
@@ -134,14 +133,12 @@ def test_claim_holds_from_start_to_before_its_end_once_it_was_checked(
 # granted, or never
 
 CAUSES = [cause for cause in EndCause if cause is not EndCause.FAILED]
-CREATED = row(observed=Observed.CREATED, settled_at=NOW, request_id="creation", ever_operated=True)
+CREATED = row(observed=Observed.CREATED, settled_at=NOW, request_id="creation", ours=True)
 STAGES = {
     "before any call": row(),
-    "call refused": row(observed=Observed.ABSENT, ever_operated=True),
-    "creation in flight, and lost": call_outcomes.forgotten(
-        row(op=Op("create", NOW), ever_operated=True), NOW
-    ),
-    "creation failed": row(observed=Observed.DOUBTFUL, ever_operated=True),
+    "call refused": row(observed=Observed.ABSENT),
+    "creation in flight, and lost": call_outcomes.forgotten(row(op=Op("create", NOW - 10 * S)), NOW, TIMING),
+    "creation failed": row(observed=Observed.DOUBTFUL, ours=True),
     "created, not yet seen": CREATED,
 }
 
@@ -196,7 +193,7 @@ def test_ended_and_kept_by_another_is_released_only_if_it_was_granted(
     cause: access.EndCause, granted: bool
 ) -> None:
     ending = ended(ClaimState.GRANTING, cause, granted_at=NOW if granted else None)
-    decision = decided(row(observed=Observed.PRESENT, **OURS), ending, claim(id="grant-2"), found=None)
+    decision = decided(row(observed=Observed.PRESENT, **OURS), ending, claim(id="grant-2"), found=True)
     [(over, [fact])] = decision.moved
     assert over.state is (ClaimState.RELEASED if granted else ClaimState.FAILED)
     assert (over.code, over.kept_by) == (cause, ("grant-2",))
@@ -207,7 +204,7 @@ def test_ended_and_kept_by_another_is_released_only_if_it_was_granted(
 
 def test_given_up_and_kept_by_another_has_failed_all_the_same() -> None:
     given_up, _ = parts(life.give_up(GRANTING, ORIGIN, code="aws_denied", detail="no", request_id="r"))
-    decision = decided(row(observed=Observed.PRESENT, **OURS), given_up, claim(id="grant-2"), found=None)
+    decision = decided(row(observed=Observed.PRESENT, **OURS), given_up, claim(id="grant-2"), found=True)
     [(over, _)] = decision.moved
     assert (over.state, over.code, over.detail) == (ClaimState.FAILED, "aws_denied", "no")
     assert over.kept_by == ("grant-2",)
@@ -216,14 +213,13 @@ def test_given_up_and_kept_by_another_has_failed_all_the_same() -> None:
 # towards present
 
 GRANTING = claim(ClaimState.GRANTING)
-OURS = {"ever_operated": True}
+OURS = {"ours": True}
 
 
-def test_decide_wanted_and_absent_creates_and_writes_ahead_that_it_is_ours() -> None:
+def test_decide_wanted_and_absent_creates_and_writes_ahead_that_it_does() -> None:
     decision = decided(row(), GRANTING, found=False)
     assert decision.send == "create"
     assert decision.row.op == Op("create", NOW)
-    assert decision.row.ever_operated
     assert decision.names == []
 
 
@@ -287,7 +283,7 @@ def test_decide_gives_up_creating_after_so_many_attempts(attempt: int, gives_up:
 def test_decide_takes_over_what_was_not_ours_and_has_gone() -> None:
     decision = decided(row(pre_existing=True, observed=Observed.PRESENT), GRANTING, found=False)
     assert decision.send == "create"
-    assert (decision.row.pre_existing, decision.row.ever_operated) == (False, True)
+    assert not decision.row.pre_existing
 
 
 # claims that end while others live
@@ -295,7 +291,7 @@ def test_decide_takes_over_what_was_not_ours_and_has_gone() -> None:
 
 def test_decide_ended_claim_is_released_while_another_holds() -> None:
     other = claim(id="grant-2")
-    decision = decided(row(observed=Observed.PRESENT, **OURS), claim(ClaimState.REVOKING), other, found=None)
+    decision = decided(row(observed=Observed.PRESENT, **OURS), claim(ClaimState.REVOKING), other, found=True)
     [(after, [fact])] = decision.moved
     assert (after.state, decision.send) == (ClaimState.RELEASED, None)
     assert isinstance(fact, access.AccessReleased)
@@ -308,10 +304,9 @@ def test_decide_ended_claim_is_released_while_another_holds() -> None:
     [
         claim(ClaimState.SCHEDULED, id="grant-2"),
         claim(ClaimState.WAITING, id="grant-2"),
-        claim(id="grant-2", starts_at=NOW + 10 * S),
         claim(ClaimState.REVOKING, id="grant-2"),
     ],
-    ids=["scheduled", "waiting", "before its start", "ended"],
+    ids=["scheduled", "waiting", "ended"],
 )
 def test_decide_ended_claim_is_not_kept_by_one_that_does_not_hold(other: Claim) -> None:
     decision = decided(row(observed=Observed.PRESENT, **OURS), claim(ClaimState.REVOKING), other, found=True)
@@ -399,7 +394,8 @@ def test_decide_reappearance_is_deleted_and_told() -> None:
 
 
 def test_reading_is_spared_where_active_claims_keep_what_they_have() -> None:
-    assert not needs_reading(row(claim(), ENDING, **OURS), NOW)
+    assert not needs_reading(row(claim(), **OURS), NOW)
+    assert needs_reading(row(claim(), ENDING, **OURS), NOW)
     assert needs_reading(row(claim(), GRANTING, **OURS), NOW)
     assert needs_reading(row(ENDING, **OURS), NOW)
     assert needs_reading(row(**OURS), NOW)
@@ -592,7 +588,8 @@ def test_back_off_doubles_to_its_longest_and_is_jittered(attempt: int, jitter: f
 def test_lost_call_stays_open_until_it_was_looked_for() -> None:
     after = call_outcomes.lost(CREATING, "cut off", NOW, TIMING)
     assert after.op == CREATING.op
-    assert call_outcomes.forgotten(after, NOW).op is None
+    assert call_outcomes.forgotten(after, NOW + 4.9 * S, TIMING) == after
+    assert call_outcomes.forgotten(after, NOW + 5 * S, TIMING).op is None
 
 
 @pytest.mark.parametrize(("before", "observed"), [(CREATING, Observed.CREATED), (DELETING, Observed.DELETED)])
@@ -624,7 +621,7 @@ KNOWN = Known(
     may_request=Answer(allowed=True, code="ALLOW"), witness=HASH, content=HASH,
     approval=Passed(),
 )  # fmt: skip
-WELL = Live(user_enabled=True, account_state="ACTIVE")
+WELL = Live(user_enabled=True, account_state="ACTIVE", set_digest="digest")
 
 
 def test_recheck_of_what_still_holds_passes() -> None:
@@ -683,10 +680,12 @@ def test_recheck_passes_what_an_administrator_has_accepted(accepted: dict[str, A
 @pytest.mark.parametrize(
     ("live", "code"),
     [
-        (Live(user_enabled=None, account_state="ACTIVE"), "user_unknown"),
-        (Live(user_enabled=False, account_state="ACTIVE"), "user_disabled"),
-        (Live(user_enabled=True, account_state=None), "account_unknown"),
-        (Live(user_enabled=True, account_state="CLOSED"), "account_not_active"),
+        (replace(WELL, user_enabled=None), "user_unknown"),
+        (replace(WELL, user_enabled=False), "user_disabled"),
+        (replace(WELL, account_state=None), "account_unknown"),
+        (replace(WELL, account_state="CLOSED"), "account_not_active"),
+        (replace(WELL, set_digest=None), "set_unknown"),
+        (replace(WELL, set_digest="other"), "set_changed"),
     ],
 )
 def test_recheck_believes_aws_more_than_the_tables(live: Live, code: str) -> None:

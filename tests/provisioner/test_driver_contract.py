@@ -10,7 +10,7 @@ from services.provisioner.driver import AssignmentKey, Driver
 from services.provisioner.identity_center.adapter import IdentityCenter
 from simulator.server import Simulator
 from tests.provisioner.driver_contract import DriverContract, Rig, Trouble
-from tests.support.aws import adapter, assignment_key, finish, simulated_aws
+from tests.support.aws import Turns, adapter, assignment_key, finish, simulated_aws
 
 FAULTS: dict[Trouble, dict[str, Any]] = {
     "throttled": {"kind": "error", "code": "ThrottlingException", "message": "Rate exceeded"},
@@ -64,10 +64,6 @@ class OnIdentityCenter:
 class TestIdentityCenter(DriverContract):
     @pytest.fixture
     async def rig(self) -> AsyncIterator[Rig]:
-        priorities: list[str] = []
-
-        async def limiter(priority: str) -> None:
-            priorities.append(priority)
-
-        async with simulated_aws() as aws, adapter(aws, limiter=limiter) as centre:
-            yield OnIdentityCenter(aws, centre, priorities)
+        turns = Turns()
+        async with simulated_aws() as aws, adapter(aws, limiter=turns) as centre:
+            yield OnIdentityCenter(aws, centre, turns.asked)

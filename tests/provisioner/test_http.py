@@ -15,7 +15,8 @@ from local.issuer import DevelopmentIssuer
 from services.provisioner import views
 from services.provisioner.__main__ import build
 from services.provisioner.domain.claims import ClaimState
-from services.provisioner.http.grants import router
+from services.provisioner.domain.inventory import GUARD
+from services.provisioner.http.inventory import router
 from services.provisioner.identity_center.calls import unlimited
 from services.provisioner.inventory.sync import InventorySync
 from services.provisioner.settings import ProvisionerSettings
@@ -73,7 +74,7 @@ def ticket_of(grant_id: str) -> str:
 async def stored(service: Service, grant_id: str, name: str, account: str, state: str) -> None:
     assignment_id = await service.context.pool.fetchval(
         """
-        INSERT INTO assignment (instance, user_id, account_id, set_id, set_arn, observed, ever_operated)
+        INSERT INTO assignment (instance, user_id, account_id, set_id, set_arn, observed, ours)
         VALUES ('default', $1, $2, $3, 'arn', 'present', true)
         ON CONFLICT (instance, user_id, account_id, set_id) DO UPDATE SET set_arn = 'arn' RETURNING id
         """,
@@ -287,7 +288,7 @@ async def test_revocation_of_a_ticket_nobody_knows_says_that_nothing_was_live(
 ) -> None:
     answer = await revoke(service, issuer, "root", ticket_id="not-there")
     assert answer.status_code == 200
-    assert answer.json()["note"].startswith("nothing was live; an approval of this ticket")
+    assert answer.json()["note"].startswith("nothing was live; what was asked for before now is stopped")
 
 
 async def test_revocation_of_an_account_ends_everybodys(service: Service, issuer: DevelopmentIssuer) -> None:
@@ -388,7 +389,7 @@ async def reading(
     async with laboratory(shared_premises, issuers=(trusted(issuer),)) as lab:
         lab.replace_members(org.group_id("admins"), lab.user("carl"))
         centre = connected(shared_premises.aws, unlimited)
-        lab.service.app.include_router(router(lab.context, InventorySync(centre)), prefix="/reading")
+        lab.service.app.include_router(router(lab.context, InventorySync(centre), GUARD), prefix="/reading")
         async with api(lab.service, issuer, "carl", headers={"Idempotency-Key": "k"}) as client:
             yield lab, client
         await centre.close()
@@ -401,6 +402,7 @@ async def reader(shared_premises: Premises, issuer: DevelopmentIssuer) -> AsyncI
 
 
 SYNC = "/reading/v1/inventory/sync"
+CONFIRM = "/reading/v1/inventory/confirm"
 
 
 async def test_inventory_sync_again_with_its_key_is_answered_without_reading_aws(
@@ -431,7 +433,7 @@ async def test_inventory_sync_with_the_key_of_another_request_is_refused_before_
 ) -> None:
     await reader.post(SYNC, json={})
     calls = len(shared_premises.aws.records.calls)
-    answer = await reader.post(SYNC, json={"confirm": True})
+    answer = await reader.post(CONFIRM, json={"hold": "another", "reason": "another request than the first"})
     assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_key_reused")
     assert len(shared_premises.aws.records.calls) == calls
 
@@ -447,20 +449,32 @@ async def test_operations_name_the_engine_and_what_is_in_flight(lab: Lab) -> Non
     ]
 
 
-async def test_inventory_sync_that_is_confirmed_says_who_believed_it(
+async def test_inventory_confirm_takes_over_what_was_shown_and_says_who_believed_it(
     shared_premises: Premises, issuer: DevelopmentIssuer
 ) -> None:
     async with reading(shared_premises, issuer) as (lab, client):
         users = [doc.User(id=f"gone-{number}", user_name=f"gone-{number}") for number in range(40)]
         async with unit(lab.context.pool) as work:
             await document_store.put(work, "provisioner", *users, at=lab.context.clock.now())
-        held = await client.post(SYNC, json={}, headers={"Idempotency-Key": "first"})
-        assert "40 of " in held.json()["held"]
+        answered = (await client.post(SYNC, json={}, headers={"Idempotency-Key": "first"})).json()
+        assert "40 of " in answered["held"]
         assert await lab.said(InventoryConfirmed) == []
-        believed = await client.post(SYNC, json={"confirm": True})
-        assert (believed.json()["held"], believed.json()["removed"]) == (None, 40)
+        shown = (await client.get("/reading/v1/inventory")).json()
+        assert (shown["held"]["hold"], shown["held"]["missing"]) == (answered["hold"], {"user": 40})
+        body = {"hold": answered["hold"], "reason": "the contractors of last year"}
+        refused = await client.post(
+            CONFIRM, json={**body, "hold": "another"}, headers={"Idempotency-Key": "another"}
+        )
+        assert (refused.status_code, refused.json()["code"]) == (409, "hold_changed")
+        calls = len(shared_premises.aws.records.calls)
+        believed = (await client.post(CONFIRM, json=body)).json()
+        assert (believed["held"], believed["hold"], believed["removed"]) == (None, None, 40)
+        assert len(shared_premises.aws.records.calls) == calls
+        again = await client.post(CONFIRM, json=body, headers={"Idempotency-Key": "again"})
+        assert (again.status_code, again.json()["code"]) == (404, "nothing_held")
         (fact,) = await lab.said(InventoryConfirmed)
     assert (fact.actor.name, fact.removed) == ("carl", {"user": 40})
+    assert fact.why == "40 disappeared at once, the contractors of last year"
 
 
 async def test_list_in_any_set_of_states_has_the_grants_in_them(service: Service) -> None:

@@ -14,6 +14,7 @@ from simulator.server import Simulator
 from tests.support.aws import (
     CREDENTIALS,
     REGION,
+    Turns,
     adapter,
     assignment_key,
     failure,
@@ -134,8 +135,8 @@ async def test_instance_is_asked_for_once(aws: Simulator, centre: IdentityCenter
 
 async def test_accounts_with_an_empty_first_page_are_all_read(aws: Simulator, centre: IdentityCenter) -> None:
     aws.change_settings(empty_first_pages=True, page_limit=7)
-    assert len(await centre.accounts()) == len(aws.directory.accounts)
-    assert len(await centre.organizational_units()) == len(aws.directory.units) + 1
+    assert len((await centre.accounts()).documents) == len(aws.directory.accounts)
+    assert len(await centre.roots()) == 1
 
 
 async def test_pages_that_repeat_a_token_are_an_error(
@@ -148,13 +149,9 @@ async def test_pages_that_repeat_a_token_are_an_error(
 
 
 async def test_every_call_and_page_asks_the_limiter_with_its_priority(aws: Simulator) -> None:
-    asked: list[str] = []
-
-    async def note(priority: str) -> None:
-        asked.append(priority)
-
+    turns = Turns()
     aws.change_settings(page_limit=40)
-    async with adapter(aws, limiter=note) as centre:
+    async with adapter(aws, limiter=turns) as centre:
         wanted = assignment_key(aws)
         await centre.create(wanted)
         finish(aws)
@@ -163,8 +160,8 @@ async def test_every_call_and_page_asks_the_limiter_with_its_priority(aws: Simul
         await centre.outstanding("delete")
         await centre.user(wanted.user_id)
         await centre.accounts()
-    assert asked == ["poll", "create", "verify", "revoke", "poll", "grant", *["catalog"] * 6]
-    assert len(asked) == len(operations(aws))
+    assert turns.asked == ["poll", "create", "verify", "revoke", "poll", "grant", *["catalog"] * 6]
+    assert turns.services == [call["service"] for call in aws.records.calls]
 
 
 async def test_calls_are_counted_by_outcome(aws: Simulator, centre: IdentityCenter) -> None:
@@ -190,7 +187,7 @@ async def test_open_without_credentials_says_so(monkeypatch: pytest.MonkeyPatch,
 async def test_close_twice_and_call_again_opens_anew(aws: Simulator, centre: IdentityCenter) -> None:
     await centre.close()
     await centre.close()
-    assert len(await centre.accounts()) == len(aws.directory.accounts)
+    assert len((await centre.accounts()).documents) == len(aws.directory.accounts)
 
 
 async def test_endpoint_in_the_environment_is_ignored(

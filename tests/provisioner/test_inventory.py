@@ -7,7 +7,6 @@ import pytest
 
 from services.provisioner.commands.inventory import preload, stored_documents
 from services.provisioner.identity_center.adapter import IdentityCenter
-from services.provisioner.inventory.reading import HalfRead
 from services.provisioner.inventory.sync import InventorySync
 from shared.context import Context
 from shared.contracts import documents as doc
@@ -152,17 +151,22 @@ async def test_sync_where_awss_lists_have_no_paths_asks_for_parents(
     assert operations(aws).count("ListParents") == len(aws.directory.accounts)
 
 
-async def test_sync_of_an_account_in_a_unit_made_meanwhile_is_a_half_read(
-    aws: Simulator, sync: InventorySync, context: Context, monkeypatch: pytest.MonkeyPatch
+async def test_sync_of_an_account_in_a_unit_that_is_not_known_yet_leaves_it_out_until_it_is(
+    aws: Simulator, sync: InventorySync, context: Context
 ) -> None:
-    monkeypatch.setitem(
-        organizations.OPERATIONS,
-        "ListOrganizationalUnitsForParent",
-        lambda _call: {"OrganizationalUnits": []},
-    )
-    with pytest.raises(HalfRead):
+    """Without its units it would escape the rules that name them."""
+    listing = organizations.OPERATIONS["ListOrganizationalUnitsForParent"]
+    with pytest.MonkeyPatch.context() as lagging:
+        lagging.setitem(
+            organizations.OPERATIONS,
+            "ListOrganizationalUnitsForParent",
+            lambda _call: {"OrganizationalUnits": []},
+        )
         await sync.sync_once(context)
-    assert await published(context) == 0
+        assert set(await stored(context, doc.Account)) == {aws.directory.management}
+    assert organizations.OPERATIONS["ListOrganizationalUnitsForParent"] is listing
+    await sync.sync_once(context)
+    assert len(await stored(context, doc.Account)) == len(aws.directory.accounts)
 
 
 async def test_run_syncs_at_once_and_when_wanted(

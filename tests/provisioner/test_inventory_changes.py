@@ -2,19 +2,22 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from services.provisioner.commands.inventory import SyncResult, confirm_hold
 from services.provisioner.identity_center.adapter import IdentityCenter
-from services.provisioner.identity_center.types import IdentityCenterError
-from services.provisioner.inventory.sync import InventorySync
+from services.provisioner.inventory.sync import HalfRead, InventorySync
 from shared.context import Context
 from shared.contracts import documents as doc
 from shared.contracts.change import Origin
 from shared.contracts.configuration import InventoryConfirmed
-from shared.foundation.errors import NotReady
+from shared.foundation.errors import NotFound, NotReady
 from simulator.server import Simulator
-from tests.support.aws import adapter, shrink, simulated_aws
+from tests.support.aws import adapter, operations, shrink, simulated_aws
 from tests.support.facts import somebody
 from tests.support.harness import NOW, service_database
 from tests.support.inventory import alerts, changed_keys, provisioner_context, published, stored
+
+SOME_PAGES = 40
+"""Pages of a list, and calls about a set, of which a later one failed."""
 
 
 @pytest.fixture
@@ -158,13 +161,19 @@ async def test_sync_where_many_disappear_keeps_the_old_copy_until_confirmed(
     assert (result.changed, result.removed, await published(context)) == ((), (), before)
     assert "inventory_held" in alerts(context)
     root = somebody("root")
-    confirmed = await sync.sync_once(context, confirmed=Origin(root, at=NOW, cause="request-1"))
+    assert result.hold is not None
+    confirmed = await confirm(context, result.hold, Origin(root, at=NOW, cause="request-1"))
     assert {document.id for document in confirmed.removed if document.kind == "user"} == set(vanishing)
     assert confirmed.held is None
     (fact,) = await confirmations(context)
     assert (fact.actor, fact.cause, fact.subject) == (root, "request-1", root.user_id)
-    assert (fact.removed, fact.why) == ({"user": 16}, "16 of 300 users disappeared at once")
+    assert (fact.removed, fact.why) == ({"user": 16}, "16 disappeared at once")
     assert "inventory_held" not in alerts(context)
+
+
+async def confirm(context: Context, hold: str, origin: Origin) -> SyncResult:
+    async with context.unit_of_work() as work:
+        return await confirm_hold(context, work, hold, origin)
 
 
 async def confirmations(context: Context) -> list[InventoryConfirmed]:
@@ -183,8 +192,10 @@ async def test_sync_where_they_are_back_clears_the_hold(
         del aws.directory.groups[group]
     assert (await sync.sync_once(context)).held == "6 of 40 groups disappeared at once"
     aws.directory.groups.update(groups)
-    assert (await sync.sync_once(context, confirmed=Origin(somebody("root"), at=NOW))).held is None
+    assert (await sync.sync_once(context)).held is None
     assert "inventory_held" not in alerts(context)
+    with pytest.raises(NotFound):
+        await confirm(context, "whatever", Origin(somebody("root"), at=NOW))
     assert await confirmations(context) == [], "what nobody was asked about is no fact"
 
 
@@ -202,19 +213,22 @@ async def test_sync_holds_above_the_share_and_not_at_it(
     "operation",
     ["ListUsers", "ListGroupMemberships", "DescribePermissionSet", "ListTagsForResource", "ListAccounts"],
 )
-async def test_sync_that_fails_in_the_middle_publishes_nothing(
+async def test_sync_that_fails_in_the_middle_goes_on_where_it_was(
     aws: Simulator, sync: InventorySync, context: Context, operation: str
 ) -> None:
     await sync.sync_once(context)
-    before = await published(context)
+    before, calls = await published(context), len(operations(aws))
     aws.edit(action="disable_user", user="ann")
     aws.edit(action="tag_account", account="orders-dev", key="env", value="test")
     aws.fault(operation=operation, kind="error", code="AccessDeniedException", probability=0.5, seed=1)
-    with pytest.raises(IdentityCenterError):
+    with pytest.raises(HalfRead):
         await sync.sync_once(context)
-    assert await published(context) == before
     aws.faults.clear()
-    assert len((await sync.sync_once(context)).changed) == 2
+    await sync.sync_once(context)
+    assert await published(context) == before + 2, "all of it, and nothing twice"
+    failed = sum(row["error"] is not None for row in aws.records.calls)
+    read_anew = len(operations(aws)) - failed - 2 * calls
+    assert read_anew <= SOME_PAGES, "what was read is not read again"
 
 
 async def test_sync_that_cannot_write_changes_nothing_here(

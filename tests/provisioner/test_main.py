@@ -50,7 +50,8 @@ def test_build_declares_every_route_and_topic() -> None:
     service = build(settings(), process=Process(ManualClock(NOW), ready_tables(ManualClock(NOW))))
     paths = set(service.app.openapi()["paths"])
     assert {
-        "/v1/grants", "/v1/grants/{grant_id}", "/v1/revocations", "/v1/inventory/sync", "/v1/operations",
+        "/v1/grants", "/v1/grants/{grant_id}", "/v1/revocations", "/v1/inventory", "/v1/inventory/sync",
+        "/v1/inventory/confirm", "/v1/operations",
     } <= paths  # fmt: skip
     assert set(service.consumer.topics) == {"jit.ticket.v1", "jit.stop.v1", "jit.approval.v1"}
 

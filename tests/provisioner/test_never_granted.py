@@ -93,7 +93,9 @@ async def test_what_was_never_seen_is_failed_by_the_cause_of_its_end(
     hinder(lab)
     before = observed()
     ticket = await ended(lab, cause)
-    failed = await lab.run_until(access.AccessFailed)
+    if not await lab.said(access.AccessFailed):  # at once, where AWS has refused each call
+        await lab.run_until(access.AccessFailed)
+    [failed] = await lab.said(access.AccessFailed)
     assert await lab.story() == ["scheduled", "granting", f"revoke_due({cause})", f"failed({cause})"]
     assert (failed.credentials_until, failed.kept_by) == (None, ())
     assert not lab.holds()

@@ -51,13 +51,13 @@ async def claimed(pool: Pool) -> None:
     await stopped(pool, "ticket")
 
 
-async def assigned(pool: Pool, *, ever_operated: bool = True, closed_at: datetime | None = LONG_AGO) -> int:
+async def assigned(pool: Pool, *, ours: bool = True, closed_at: datetime | None = LONG_AGO) -> int:
     found: int = await pool.fetchval(
         """
-        INSERT INTO assignment (instance, user_id, account_id, set_id, observed, ever_operated, closed_at)
+        INSERT INTO assignment (instance, user_id, account_id, set_id, observed, ours, closed_at)
         VALUES ('default', 'u', '1', 'ps', 'absent', $1, $2) RETURNING id
         """,
-        ever_operated,
+        ours,
         closed_at,
     )
     return found
@@ -163,7 +163,7 @@ async def test_an_assignment_with_an_operation_in_flight_is_never_old(pool: Pool
 
 
 async def test_an_assignment_that_was_never_ours_goes_with_its_last_claim(pool: Pool) -> None:
-    await assigned(pool, ever_operated=False, closed_at=None)
+    await assigned(pool, ours=False, closed_at=None)
     await purge(pool, RULES, now=LONG_AGO)
     assert (await left(pool))["assignment"] == 0
 

@@ -8,11 +8,12 @@ from services.provisioner.domain.assignments import Observed
 from services.provisioner.reconcile.engine import LOOKS_WITHIN_S, spaced
 from services.provisioner.store import assignments, schedule
 from services.provisioner.store.schedule import Due
+from tests.support.harness import NOW
 from tests.support.provisioner_lab import Lab
 
 
 def due(number: int, observed: Observed, *, wanted: bool) -> Due:
-    return Due(number, "111111111111", observed, wanted=wanted, revoking=not wanted)
+    return Due(number, f"account-{number}", "ps-1", observed, NOW, wanted=wanted, revoking=not wanted)
 
 
 LOOK, CONFIRMED_END = (Observed.CREATED, True), (Observed.DELETED, False)
@@ -24,6 +25,11 @@ def test_looks_begin_one_after_the_other_and_nothing_waits_for_them() -> None:
     candidates = [due(number, seen, wanted=wanted) for number, (seen, wanted) in enumerate(kinds)]
     waits = {one.id: wait_s for one, wait_s in spaced(candidates, every_s=0.1)}
     assert waits == pytest.approx({0: 0, 1: 0, 2: 0.1, 3: 0, 4: 0.2, 5: 0})
+
+
+def test_looks_at_one_account_and_set_begin_together() -> None:
+    alike = [due(number, Observed.CREATED, wanted=True) for number in (0, 1, 0, 2, 1)]
+    assert [wait_s for _, wait_s in spaced(alike, every_s=0.1)] == pytest.approx([0, 0.1, 0, 0.2, 0.1])
 
 
 def test_however_many_looks_are_due_the_last_begins_soon() -> None:

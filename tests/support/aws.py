@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -42,6 +43,24 @@ def shrink(aws: Simulator) -> None:
     directory.permission_sets = {
         found.arn: found for found in directory.permission_sets.values() if found.name in PERMISSION_SETS
     }
+
+
+@dataclass
+class Turns:
+    """A limiter that lets everything through at once and notes what it was asked for."""
+
+    asked: list[str] = field(default_factory=list)
+    """Priorities, in order."""
+    services: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    """Services of which it was told that they throttle."""
+
+    async def __call__(self, priority: str, service: str) -> None:
+        self.asked.append(priority)
+        self.services.append(service)
+
+    def throttled(self, service: str) -> None:
+        self.told.append(service)
 
 
 @asynccontextmanager

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+from services.provisioner.identity_center.types import Limiter
 from tests.support.provisioner_lab import Lab
 
 
@@ -14,7 +16,7 @@ class Queue:
         self._priority, self._left = priority, after
         self.waiting, self.go = asyncio.Event(), asyncio.Event()
 
-    async def __call__(self, priority: str) -> None:
+    async def __call__(self, priority: str, _service: str = "") -> None:
         if priority != self._priority:
             return
         self._left -= 1
@@ -23,16 +25,26 @@ class Queue:
             await self.go.wait()
 
 
+@dataclass
+class Queued:
+    """The queue, and then what the engine's calls pass anyway."""
+
+    queue: Queue
+    gate: Limiter
+
+    async def __call__(self, priority: str, service: str) -> None:
+        await self.queue(priority)
+        await self.gate(priority, service)
+
+    def throttled(self, service: str) -> None:
+        self.gate.throttled(service)
+
+
 @contextmanager
 def queued(lab: Lab, priority: str, *, after: int = 0) -> Iterator[Queue]:
     calls = lab.current.identity_center._calls
     before, queue = calls._limiter, Queue(priority, after=after)
-
-    async def limiter(asked: str) -> None:
-        await queue(asked)
-        await before(asked)
-
-    calls._limiter = limiter
+    calls._limiter = Queued(queue, before)
     try:
         yield queue
     finally:

@@ -30,11 +30,15 @@ from shared.contracts.approval import (
     Stage,
 )
 from shared.contracts.configuration import (
+    SUBJECT_OF_PAUSES,
     AuditRead,
     AuthzDenied,
     ConfigurationFact,
+    GrantsPaused,
+    GrantsResumed,
     InventoryConfirmed,
     OperationRequested,
+    RevocationOrdered,
 )
 from shared.contracts.event import Actor, Event
 from shared.contracts.extension import ExtensionState
@@ -126,7 +130,8 @@ def _actor(cls: type[Event]) -> Actor:
     """Persons decide; services carry out."""
     if issubclass(cls, ReviewDecided):
         return somebody("carl")
-    if issubclass(cls, ConfigurationFact | TicketTerminated | OperationRequested | InventoryConfirmed):
+    operated = OperationRequested | InventoryConfirmed | GrantsPaused | GrantsResumed | RevocationOrdered
+    if issubclass(cls, ConfigurationFact | TicketTerminated | operated):
         return somebody("root")
     if issubclass(cls, IdentityFact):
         return somebody("root" if cls is IdentityRebound else "ann")
@@ -284,6 +289,12 @@ _FIELDS: Final[Mapping[type[Event], dict[str, Any]]] = {
         "subject": user_id("root"), "operation": "outbox.replay", "detail": "since 2026-03-02T08:00:00+00:00",
     },
     InventoryConfirmed: {"subject": user_id("root"), "removed": {"group": 1, "user": 16}},
+    GrantsPaused: {"subject": SUBJECT_OF_PAUSES},
+    GrantsResumed: {
+        "subject": SUBJECT_OF_PAUSES, "paused_at": _at(minutes=-30), "paused_by": somebody("root"),
+        "paused_why": "approvals came that nobody remembers",
+    },
+    RevocationOrdered: {"subject": user_id("root"), "user_id": user_id("ann"), "ended": (GRANT_ID,)},
     IdentityConflictFound: {"conflict_id": CONFLICT_ID, "bound_sub": "sub-ann-before"},
     IdentityRebound: {
         "conflict_id": CONFLICT_ID, "bound_user_id": "user-ann-before", "bound_sub": "sub-ann-before",

@@ -24,7 +24,9 @@ from tests.support.signing import TRUST, key_settings
 @asynccontextmanager
 async def provisioner_context(admin_dsn: str, dsn: str) -> AsyncIterator[Context]:
     """On `dsn`, emptied of documents first (which the app role must not do)."""
-    await empty(admin_dsn, dsn, "document", "outbox", reset=NO_DOCUMENTS)
+    await empty(
+        admin_dsn, dsn, "document", "outbox", "inventory_part", "inventory_missing", reset=NO_DOCUMENTS
+    )
     settings = ServiceSettings(env="development", database_url=SecretStr(dsn), **key_settings("provisioner"))
     clock = ManualClock(NOW)
     process = Process(clock, empty_tables(clock))

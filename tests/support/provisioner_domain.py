@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 from services.provisioner.domain.assignments import Assignment, CallKind
 from services.provisioner.domain.claims import Claim, ClaimExtension, ClaimState
-from services.provisioner.domain.decisions import Reading, Step, decide
+from services.provisioner.domain.decisions import decide
+from services.provisioner.domain.steps import Reading, Step
 from services.provisioner.domain.timing import Timing
 from shared.contracts.access import AccessFact, EndCause
 from shared.contracts.change import Alert, Change, Origin

@@ -1,5 +1,6 @@
 """What ticket and approval emit, as the provisioner receives it, about the simulated organisation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from shared.contracts.subject import ApprovalSubject
 from shared.contracts.windows import Window, WindowAsked
 from shared.foundation.clock import ManualClock, new_id
 from shared.messaging.envelope import Received
-from simulator.server import Simulator
+from simulator.controls import Controls
 from tests.support.builders import vote
 from tests.support.harness import received
 
@@ -24,7 +25,9 @@ class OtherServices:
     """Makes their facts; who takes them is the lab's business."""
 
     clock: ManualClock
-    aws: Simulator
+    aws: Controls
+    digests: Mapping[str, str]
+    """Of permission sets, by their names."""
 
     @property
     def now(self) -> datetime:
@@ -61,7 +64,7 @@ class OtherServices:
             set_id=self.arn(name).rsplit("/", 1)[1],
             set_name=name,
             subject_id=new_id(),
-            set_digest=f"digest-{name}",
+            set_digest=self.digests[name],
             session_duration=timedelta(hours=1),
             asked=WindowAsked(starts_at=start, ends_at=window.ends_at),
             reason="looking into incident 4711",

@@ -4,7 +4,7 @@ Time moves only by `Lab.run`, which steps the expiry producer and the engine. Wh
 the simulator's own record of assignments, never from the provisioner's word.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,6 +28,7 @@ from shared.foundation.clock import ManualClock
 from shared.messaging import inbox
 from shared.messaging.envelope import Received
 from shared.runtime.service import Process, Service
+from simulator.controls import Controls
 from simulator.server import Simulator
 from tests.support import organisation
 from tests.support.harness import NOW, empty, mark, ready_tables, said, with_pool
@@ -39,27 +40,29 @@ SETS = ("ReadOnly", "Administrator", "BreakGlass", "Developer")
 PEOPLE = ("ann", "bob", "eve", "leaver")
 APPROVERS = ("carl", "dora")
 EMPTIED = (
-    "claim", "assignment", "extension", "witness", "stop",
+    "claim", "assignment", "extension", "witness", "stop", "stop_of_all",
     "outbox", "inbox", "dead_letter", "idempotency_key", "binding", "binding_conflict",
+    "inventory_part", "inventory_missing",
 )  # fmt: skip
 
 FactT = TypeVar("FactT", bound=AccessFact)
 
 
 class SharedClock:
-    """The simulator's clock, reading ours."""
+    """The simulator's clock: it goes with ours, and nobody sets it."""
 
     def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
 
     def now(self) -> float:
-        return self.clock.now().timestamp()
+        return (NOW + self.clock.elapsed()).timestamp()
 
 
 @dataclass
 class Lab(OtherServices):
     """One provisioner with one replica `current`; `replica` makes others on the same database."""
 
+    aws: Simulator
     service: Service
     settings: ProvisionerSettings
     documents: dict[str, list[doc.Document]]
@@ -242,6 +245,7 @@ class Premises:
     aws: Simulator
     aws_clock: SharedClock
     centre: IdentityCenter
+    digests: dict[str, str]
 
 
 @asynccontextmanager
@@ -250,7 +254,9 @@ async def premises(admin_dsn: str, dsn: str) -> AsyncIterator[Premises]:
     async with Simulator(clock=clock).serve() as aws:
         centre = connected(aws, unlimited)
         try:
-            yield Premises(dsn, admin_dsn, aws, clock, centre)
+            aws.change_settings(rate_per_second={})
+            digests = {name: await digest_of(aws, centre, name) for name in SETS}
+            yield Premises(dsn, admin_dsn, aws, clock, centre, digests)
         finally:
             await centre.close()
 
@@ -262,7 +268,7 @@ async def laboratory(shared: Premises, **settings: Any) -> AsyncIterator[Lab]:
     clock = shared.aws_clock.clock = ManualClock(NOW)
     shared.aws.reset()
     shared.aws.change_settings(rate_per_second={})
-    documents = organisation_of(shared.aws)
+    documents = organisation_of(shared.aws, shared.digests)
     configured = ProvisionerSettings(
         env="development",
         database_url=SecretStr(shared.dsn),
@@ -273,7 +279,7 @@ async def laboratory(shared: Premises, **settings: Any) -> AsyncIterator[Lab]:
     )
     service = build(configured, process=Process(clock, ready_tables(clock, documents)))
     async with with_pool(service):
-        lab = Lab(clock, shared.aws, service, configured, documents)
+        lab = Lab(clock, shared.aws, shared.digests, service, configured, documents)
         service.context.nudge = lab._count_nudge
         lab.current = lab.replica("one", centre=shared.centre)
         try:
@@ -285,10 +291,17 @@ async def laboratory(shared: Premises, **settings: Any) -> AsyncIterator[Lab]:
 async def begin_anew(admin_dsn: str, dsn: str) -> None:
     """As a new database."""
     lease = "UPDATE lease SET holder = 'nobody', epoch = 0, deadline = 'epoch'"
-    await empty(admin_dsn, dsn, *EMPTIED, reset=lease)
+    pause = "UPDATE grant_pause SET since = NULL, actor = NULL, why = NULL"
+    await empty(admin_dsn, dsn, *EMPTIED, reset=f"{lease}; {pause}")
 
 
-def organisation_of(aws: Simulator) -> dict[str, list[doc.Document]]:
+async def digest_of(aws: Controls, centre: IdentityCenter, name: str) -> str:
+    found = await centre.set_digest(aws.directory.find_set(name).arn)
+    assert found is not None
+    return found
+
+
+def organisation_of(aws: Controls, digests: Mapping[str, str]) -> dict[str, list[doc.Document]]:
     """The documents of a few accounts, sets and people of the simulated organisation; dev may ask for all."""
     directory = aws.directory
     accounts = [directory.find_account(name) for name in ACCOUNTS]
@@ -302,7 +315,7 @@ def organisation_of(aws: Simulator) -> dict[str, list[doc.Document]]:
         ),
         *(
             doc.PermissionSet(
-                id=found.arn.rsplit("/", 1)[1], arn=found.arn, name=found.name, digest=f"digest-{found.name}"
+                id=found.arn.rsplit("/", 1)[1], arn=found.arn, name=found.name, digest=digests[found.name]
             )
             for found in sets
         ),
@@ -327,7 +340,7 @@ def organisation_of(aws: Simulator) -> dict[str, list[doc.Document]]:
         id="all", name="all", accounts="*", sets="*",
         stages=(doc.RuleStage(approvers=("group:group-owners",)),),
     )  # fmt: skip
-    owned = {"provisioner": inventory, "ticket": catalog, "approval": [rule]}
+    owned: dict[str, list[doc.Document]] = {"provisioner": inventory, "ticket": catalog, "approval": [rule]}
     return {owner: organisation.numbered(documents) for owner, documents in owned.items()}
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from services.audit.domain import ocsf, shapes
 from services.audit.domain.allowed import (
+    ACTOR,
     MAIL,
     PERSON,
     REVISIONS,
@@ -309,6 +310,21 @@ _CALLS = (
     RegistryEntry(
         configuration.InventoryConfirmed, "an administrator confirmed that much is gone from AWS",
         ocsf.API_ACTIVITY, 3, "Update", shapes.confirmation, only("removed"), severity=Severity.MEDIUM,
+    ),
+    RegistryEntry(
+        configuration.GrantsPaused, "an administrator lets no grant begin; access ends as ever",
+        ocsf.API_ACTIVITY, 3, "Update", shapes.pause, {}, severity=Severity.MEDIUM,
+    ),
+    RegistryEntry(
+        configuration.GrantsResumed, "an administrator lets grants begin again",
+        ocsf.API_ACTIVITY, 3, "Update", shapes.resumption,
+        only("paused_at", "paused_why", paused_by=ACTOR), severity=Severity.MEDIUM,
+    ),
+    RegistryEntry(
+        configuration.RevocationOrdered,
+        "an administrator ended all access of a ticket, a user or an account",
+        ocsf.API_ACTIVITY, 3, "Update", shapes.revocation,
+        only("ticket_id", "user_id", "account_id", "ended"), severity=Severity.MEDIUM,
     ),
 )  # fmt: skip
 

@@ -186,6 +186,31 @@ def confirmation(fields: Json) -> Json:
     }
 
 
+def pause(fields: Json) -> Json:
+    return {
+        "api": {"operation": "grants.pause", "service": {"name": "jit"}},
+        "unmapped": _rest(fields),
+    }
+
+
+def resumption(fields: Json) -> Json:
+    """With the pause that it ended."""
+    return {
+        "api": {"operation": "grants.resume", "service": {"name": "jit"}},
+        "unmapped": _rest(fields),
+    }
+
+
+def revocation(fields: Json) -> Json:
+    """What was named is the resource; which grants ended stands in `unmapped`."""
+    named = [fields[name] for name in ("ticket_id", "user_id", "account_id") if fields.get(name)]
+    return {
+        "api": {"operation": "access.revoke", "service": {"name": "jit"}},
+        "resources": [{"uid": one} for one in named],
+        "unmapped": _rest(fields),
+    }
+
+
 def binding(fields: Json) -> Json:
     """Which user a subject is, or was taken for; the entity goes by the binding's id."""
     uid = binding_id(fields["iss"], fields["sub"])

@@ -6,7 +6,7 @@ Extensions that waited for either are carried out in the same transaction (exten
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -15,7 +15,7 @@ from services.provisioner.domain import judging
 from services.provisioner.domain.assignments import Assignment, end_claims, receive
 from services.provisioner.domain.claims import Claim, ClaimState
 from services.provisioner.domain.rechecks import Witness
-from services.provisioner.store import assignments, claims, extensions, witnesses
+from services.provisioner.store import assignments, claims, extensions, stops, witnesses
 from shared.context import Context
 from shared.contracts.approval import ReviewApproved
 from shared.contracts.change import Change, Origin
@@ -43,6 +43,7 @@ async def record_approval(context: Context, work: UnitOfWork, received: Received
     """Store a claim with its end for every grant of the approved targets."""
     event, conn = received.event, work.conn
     await witnesses.lock_tickets(work, [event.ticket.id])
+    await stops.let_claims_come(work)
     extended = await extensions.any_waiting(work, event.ticket.id)
     origin = context.origin(received)
     approved = _with_windows(event)
@@ -53,9 +54,10 @@ async def record_approval(context: Context, work: UnitOfWork, received: Received
     locked = await _lock(conn, event.ticket.id, wanted, extended=extended)
     origin = context.origin(received)
     changes = {assignment.id: Change(assignment) for assignment in locked.values()}
+    submitted = {target.id: target.submitted_at for target in approved}
     for claim in new:
-        change = changes[claim.assignment_id]
-        changes[claim.assignment_id] = await _with_claim(work, change, claim, origin, extended=extended)
+        key, submitted_at = claim.assignment_id, submitted[claim.target_id]
+        changes[key] = await _with_claim(work, changes[key], claim, submitted_at, origin, extended=extended)
     for target in approved:
         siblings = [claim for claim in new if claim.subject_id == target.subject_id]
         changes = await _judged(context, conn, changes, target.subject_id, siblings, origin)
@@ -177,13 +179,29 @@ def _claim(
 
 
 async def _with_claim(
-    work: UnitOfWork, change: Change[Assignment], claim: Claim, origin: Origin, *, extended: bool
+    work: UnitOfWork,
+    change: Change[Assignment],
+    claim: Claim,
+    submitted_at: datetime,
+    origin: Origin,
+    *,
+    extended: bool,
 ) -> Change[Assignment]:
-    """With a new claim; one whose stop came first is over as soon as it is there."""
+    """With a new claim; one whose stop came first is over as soon as it is there.
+
+    `submitted_at` is ticket's signed word for when its target was asked for in this revision.
+    """
     if extended:
         claim = replace(claim, extensions=await extensions.waiting_for(work.conn, claim))
     change = change.then(receive(change.state, claim))
-    stop = await witnesses.find_stop(work.conn, grant_id=claim.id, ticket_id=claim.ticket_id)
+    stop = await stops.find(
+        work.conn,
+        grant_id=claim.id,
+        ticket_id=claim.ticket_id,
+        user_id=claim.user_id,
+        account_id=claim.account_id,
+        submitted_at=submitted_at,
+    )
     if stop is not None:
         by_whom = origin.by(stop.actor).because(stop.why)
         change = change.then(end_claims(change.state, [claim], by_whom, cause=stop.cause))

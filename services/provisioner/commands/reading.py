@@ -8,6 +8,8 @@ from typing import Any
 
 from services.provisioner import views
 from services.provisioner.domain.claims import ClaimState
+from services.provisioner.domain.queue import Pace, in_line
+from services.provisioner.store import pause
 from shared.context import Context
 from shared.foundation.errors import Denied, NotFound
 from shared.http.access import Caller
@@ -70,6 +72,9 @@ def _may_read(
     return context.policy.known().may(caller.user_id, "ops.read", now=now)
 
 
-async def read_operations(context: Context) -> dict[str, Any]:
+async def read_operations(context: Context, pace: Pace) -> dict[str, Any]:
+    now = context.clock.now()
     async with context.pool.acquire() as conn:
-        return await views.operations(conn, now=context.clock.now())
+        found = await views.operations(conn, now=now)
+        waiting = in_line(await views.waiting(conn, now=now), pace)
+        return {**found, "pause": await pause.find(conn), "waiting": waiting}

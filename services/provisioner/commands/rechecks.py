@@ -14,7 +14,7 @@ from services.provisioner.domain.rechecks import (
     content_of,
     recheck,
 )
-from services.provisioner.store import extensions, witnesses
+from services.provisioner.store import extensions, pause, witnesses
 from shared.context import Context
 from shared.contracts.documents import Account, PermissionSet
 from shared.database.pool import Conn
@@ -27,11 +27,22 @@ def may_pass(context: Context, claim: Claim, now: datetime) -> bool:
     return isinstance(recheck(claim, approved, None), Passed)
 
 
+async def may_begin(context: Context, assignment: Assignment, now: datetime) -> bool:
+    """Whether AWS is to be asked about one whose window has opened; it is asked again before it begins."""
+    if not any(may_pass(context, claim, now) for claim in assignment.starting(now)):
+        return False
+    async with context.pool.acquire() as conn:
+        return await pause.find(conn) is None
+
+
 async def known_of_starting(
-    context: Context, conn: Conn, assignment: Assignment, now: datetime
+    context: Context, conn: Conn, assignment: Assignment, now: datetime, *, clock_problem: str | None = None
 ) -> dict[str, Known]:
-    """By claim, for those whose window has opened."""
-    return {claim.id: await _known_whole(context, conn, claim, now) for claim in assignment.starting(now)}
+    """By claim, for those whose window has opened; `clock_problem` is why it may not have, by AWS's clock."""
+    return {
+        claim.id: replace(await _known_whole(context, conn, claim, now), clock_problem=clock_problem)
+        for claim in assignment.starting(now)
+    }
 
 
 async def known_of_extended(
@@ -47,8 +58,11 @@ async def known_of_extended(
 
 
 async def _known_whole(context: Context, conn: Conn, claim: Claim, now: datetime) -> Known:
+    """The pause is held with it: none can begin before what is decided on this is committed."""
     grants, witness = await _approved(conn, claim)
-    return _known(context, claim, now, grants=grants, witness=witness)
+    standing = await pause.hold(conn)
+    known = _known(context, claim, now, grants=grants, witness=witness)
+    return replace(known, paused=standing.told if standing else None)
 
 
 def _known(

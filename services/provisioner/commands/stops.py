@@ -1,21 +1,23 @@
 """Stops: terminated, returned, withdrawn, and an operator's revocation. Each ends claims at once.
 
-Absorbing: applied whatever their version or order, and remembered for claims that are not there yet.
-They need the database and nothing else.
+Absorbing: applied whatever their version or order, and remembered for claims that are not there yet; one of a
+user or an account for what was asked for before it. They need the database and nothing else.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Final
 
 from services.provisioner.commands.ends import end_claims
 from services.provisioner.domain.claims import Claim
 from services.provisioner.domain.remaining import Remaining, remaining
-from services.provisioner.store import assignments, claims, witnesses
+from services.provisioner.store import assignments, claims, stops, witnesses
 from services.provisioner.store.claims import ClaimKey
-from services.provisioner.store.witnesses import StoredStop
+from services.provisioner.store.stops import StoredStop
 from shared.context import Context
 from shared.contracts.access import EndCause
+from shared.contracts.configuration import RevocationOrdered
 from shared.contracts.documents import Account
 from shared.contracts.stop import (
     StopFact,
@@ -45,8 +47,6 @@ class Revoked:
     remaining: tuple[Remaining, ...]
     """The access that is still there at this moment, and why."""
     nothing_live: bool
-    stops_later: bool
-    """An approval of the ticket that arrives later is stopped too."""
 
 
 async def stop_grants(context: Context, work: UnitOfWork, received: Received[StopFact]) -> None:
@@ -57,7 +57,7 @@ async def stop_grants(context: Context, work: UnitOfWork, received: Received[Sto
     await witnesses.lock_tickets(work, [event.ticket_id])
     stop = StoredStop(cause, event.actor, origin.why)
     until = event.remembered_until(origin.at)
-    await witnesses.insert_stops(work.conn, event.grant_ids, stop, now=origin.at, until=until)
+    await stops.insert(work.conn, event.grant_ids, stop, now=origin.at, until=until)
     keys = await claims.open_claims(work.conn, event.grant_ids)
     await end_claims(work, keys, origin, cause=cause)
     work.after_commit(partial(context.nudge, *(key.assignment_id for key in keys)))
@@ -73,25 +73,55 @@ async def revoke(
     user_id: str | None = None,
     account_id: str | None = None,
 ) -> Revoked:
-    """End every open claim of a ticket, a user or an account now."""
+    """End every open claim of a ticket, a user or an account now, and what was asked for and comes later.
+
+    Access that is asked for from now on is not meant.
+    """
     cause = EndCause.REVOKED_BY_OPERATOR
     origin = caller.origin(context.clock.now(), reason)
-    if ticket_id is not None:
-        await witnesses.lock_tickets(work, [ticket_id])
-        stop = StoredStop(cause, caller.actor, reason)
-        until = remembered_until(None, origin.at)
-        await witnesses.insert_stops(work.conn, [ticket_id], stop, now=origin.at, until=until)
+    stop = StoredStop(cause, caller.actor, reason)
+    await _remember(work, stop, origin.at, ticket_id=ticket_id, user_id=user_id, account_id=account_id)
     keys = await claims.open_claims_of(work.conn, ticket_id=ticket_id, user_id=user_id, account_id=account_id)
     if not keys:
         _refuse_unknown(context, user_id=user_id, account_id=account_id)
     ended = await end_claims(work, keys, origin, cause=cause)
+    ordered = RevocationOrdered(
+        subject=caller.user_id,
+        **origin.fields(),
+        ticket_id=ticket_id,
+        user_id=user_id,
+        account_id=account_id,
+        ended=tuple(claim.id for claim in ended),
+    )
+    context.record(work, ordered)
     work.after_commit(partial(context.nudge, *(key.assignment_id for key in keys)))
     return Revoked(
         ended=tuple(ended),
         remaining=await _remaining(work.conn, keys),
         nothing_live=not keys,
-        stops_later=ticket_id is not None,
     )
+
+
+async def _remember(
+    work: UnitOfWork,
+    stop: StoredStop,
+    now: datetime,
+    *,
+    ticket_id: str | None,
+    user_id: str | None,
+    account_id: str | None,
+) -> None:
+    """For claims that are still on their way; those that are being added are waited for."""
+    conn, until = work.conn, remembered_until(None, now)
+    if ticket_id is not None:
+        await witnesses.lock_tickets(work, [ticket_id])
+        await stops.insert(conn, [ticket_id], stop, now=now, until=until)
+        return
+    await stops.keep_claims_away(work)
+    if user_id is not None:
+        await stops.insert_of_all(conn, "user", user_id, stop, now=now, until=until)
+    if account_id is not None:
+        await stops.insert_of_all(conn, "account", account_id, stop, now=now, until=until)
 
 
 def _refuse_unknown(context: Context, *, user_id: str | None, account_id: str | None) -> None:

@@ -13,6 +13,7 @@ from typing import Literal
 from services.provisioner.domain import lifecycle
 from services.provisioner.domain.alarms import alarm
 from services.provisioner.domain.claims import ASKED, Claim, ClaimState
+from services.provisioner.domain.timing import Timing
 from shared.contracts.access import AccessFact, EndCause
 from shared.contracts.change import Alert, Change, Origin
 
@@ -61,14 +62,26 @@ class Assignment:
     deletion_id: str | None = None
     """AWS's id of our newest deletion since that creation."""
     deletion_ended: datetime | None = None
-    """When a deletion of ours may last have taken effect; None once a creation of ours succeeded after it."""
+    """When a deletion of ours may last take effect, in the future for one that nobody can follow; None once a
+    creation of ours succeeded after it."""
+    creating_until: datetime | None = None
+    """Until when a creation of ours that nobody can follow may still come true; None once a later operation
+    succeeded, since AWS takes one at a time."""
     settled_at: datetime | None = None
     absent_seen: int = 0
     absent_first: datetime | None = None
     attempt: int = 0
+    """Failures in a row, each of which counts against giving up (a creation) or lengthens the pauses."""
+    put_off: int = 0
+    """How often in a row AWS said "not now" to a creation: it lengthens the pauses, and counts as nothing."""
     next_at: datetime | None = None
     pre_existing: bool = False
-    ever_operated: bool = False
+    """Found, and no operation of ours explains it: never deleted."""
+    ours: bool = False
+    """AWS took an operation of ours, or may have, and that still explains what is there. Not so before the
+    first call, nor after one that AWS refused; undone with the last look after it was verified gone."""
+    reappeared: bool = False
+    """There again after it had been verified gone; until it is gone again."""
     verified_at: datetime | None = None
     closed_at: datetime | None = None
     last_code: str = ""
@@ -101,6 +114,21 @@ class Assignment:
         ends = [claim.ends_at for claim in counted if claim.state in ASKED]
         return min([*starts, *ends], default=None)
 
+    def may_come_true(self, now: datetime) -> bool:
+        """Whether absence proves nothing: a creation that nobody can follow may still be carried out."""
+        return self.creating_until is not None and now < self.creating_until
+
+    def not_ahead_of(self, now: datetime, timing: Timing) -> "Assignment":
+        """Without moments that cannot be: the clock was set back after they were noted."""
+        return replace(
+            self,
+            settled_at=_at_most(self.settled_at, now),
+            absent_first=_at_most(self.absent_first, now),
+            closed_at=_at_most(self.closed_at, now),
+            creating_until=_at_most(self.creating_until, now + timing.operation_longest),
+            deletion_ended=_at_most(self.deletion_ended, now + timing.operation_longest),
+        )
+
     def is_due(self, now: datetime) -> bool:
         """To be visited now. One with an operation of ours is polled instead."""
         return self.op is None and self.next_at is not None and self.next_at <= now
@@ -108,6 +136,10 @@ class Assignment:
     def due(self, at: datetime) -> "Assignment":
         """To be visited at `at`, or earlier if it already was to be."""
         return replace(self, next_at=at if self.next_at is None else min(self.next_at, at))
+
+
+def _at_most(moment: datetime | None, latest: datetime) -> datetime | None:
+    return None if moment is None else min(moment, latest)
 
 
 def move(assignment: Assignment, steps: Iterable[Change[Claim]]) -> Change[Assignment]:

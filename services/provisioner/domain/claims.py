@@ -171,6 +171,7 @@ class Claim:
     def holds(self, now: datetime) -> bool:
         """Whether this claim alone is reason enough for the assignment to be there now.
 
-        One that has not passed its re-check is none, whatever its window says.
+        One that has not passed its re-check is none, whatever its window says. One that has was begun in its
+        window, and holds to its end although the clock was set back before its start since.
         """
-        return self.state in ASKED and self.in_window(now)
+        return self.state in ASKED and now < self.ends_at

@@ -75,14 +75,24 @@ class Known:
     """The same hash over what is about to be done; see `content_of`."""
     approval: Verdict
     """Whether the votes are enough; see `approval_verdict`."""
+    paused: str | None = None
+    """Since when and by whom grants are paused; None while they are not."""
+    clock_problem: str | None = None
+    """Why no window can be trusted: the database's clock is not AWS's."""
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing may begin at the moment, whatever was approved."""
+        return self.paused is not None or self.clock_problem is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What AWS itself said a moment ago; None where it knows no such user or account."""
+    """What AWS itself said a moment ago; None where it knows no such user, account or set."""
 
     user_enabled: bool | None
     account_state: str | None
+    set_digest: str | None
 
 
 def content_of(claim: Claim, grants: Iterable[tuple[str, str]]) -> str:
@@ -109,9 +119,12 @@ def recheck(claim: Claim, known: Known, live: Live | None) -> Verdict:
         return refusal
     if not known.ready:
         return NotYet(_NOT_READY)
+    if known.clock_problem is not None:
+        return NotYet(known.clock_problem)
     if not isinstance(known.approval, Passed):
         return known.approval
-    return _account(claim, known, live) or _set(claim, known) or _person(claim, known, live) or Passed()
+    refused = _account(claim, known, live) or _set(claim, known, live) or _person(claim, known, live)
+    return refused or (NotYet(known.paused) if known.paused is not None else Passed())
 
 
 def witness_verdict(*, witness: str | None, asked: str, content: str) -> Verdict:
@@ -186,12 +199,12 @@ def _account(claim: Claim, known: Known, live: Live | None) -> RecheckRefused | 
     return None
 
 
-def _set(claim: Claim, known: Known) -> RecheckRefused | None:
-    if known.permission_set is None:
+def _set(claim: Claim, known: Known, live: Live | None) -> RecheckRefused | None:
+    if known.permission_set is None or (live is not None and live.set_digest is None):
         return RecheckRefused("set_unknown", f"permission set {claim.set_id} does not exist any more")
     if known.registered_set is None:
         return RecheckRefused("set_not_registered", f"permission set {claim.set_id} is no longer registered")
-    if known.permission_set.digest != claim.set_digest:
+    if {known.permission_set.digest, live.set_digest if live else claim.set_digest} != {claim.set_digest}:
         return RecheckRefused(
             "set_changed", "the permission set allows something else than when it was approved"
         )

@@ -20,6 +20,7 @@ _SENTENCES: Final = {
     "throttled": f"AWS is asked for more than it allows at the moment; {_AGAIN}",
     "slots_full": f"AWS is asked for more than it allows at the moment; {_AGAIN}",
     "conflict": f"AWS is busy with another change; {_AGAIN}",
+    "paused": "nobody is given access at the moment: it was paused, and begins when that is over",
     "transient": f"AWS could not be reached or has a fault; {_AGAIN}",
 }
 

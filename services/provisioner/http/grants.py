@@ -1,5 +1,6 @@
-"""Routes: grants, the operator's revocation, the inventory, and what the engine does."""
+"""Routes: grants, the operator's revocation, and what the engine does."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated
@@ -9,33 +10,31 @@ from pydantic import ConfigDict, Field, model_validator
 
 from services.provisioner import views
 from services.provisioner.commands import reading
-from services.provisioner.commands.inventory import SyncResult, store_inventory
 from services.provisioner.commands.stops import Revoked, revoke
 from services.provisioner.domain.claims import ClaimState
+from services.provisioner.domain.queue import Pace
 from services.provisioner.http.shapes import (
     AssignmentRemaining,
     GrantShown,
     GrantWhole,
     OperationsShown,
+    PauseShown,
     RevocationShown,
-    SyncShown,
     with_names,
 )
-from services.provisioner.inventory.sync import InventorySync
 from shared.context import Context
-from shared.contracts.change import Origin
-from shared.foundation.shapes import ACCOUNT_ID, Body, Flag, exactly_one
+from shared.foundation.shapes import ACCOUNT_ID, Body, exactly_one
 from shared.http.access import PERSON, Caller, requires
 from shared.http.idempotency import StoredAnswer
 from shared.http.names import account_id_of, user_id_of
 from shared.http.pages import NameCursor, Page, cut
 from shared.http.parameters import AccountIdFilter, Limit, TicketIdFilter, UserIdFilter
 from shared.http.routers import make_router
-from shared.http.writes import write, write_prepared
+from shared.http.writes import write
 from shared.policy.snapshot import Snapshot
 from shared.text.texts import Paragraph
 
-_STOPPED_LATER = "; an approval of this ticket that arrives later is stopped, if there is such a ticket"
+_NOTHING_LIVE = "nothing was live; what was asked for before now is stopped, should its approval arrive later"
 
 
 class Revocation(Body):
@@ -59,16 +58,12 @@ class Revocation(Body):
         return self
 
 
-class Sync(Body):
-    confirm: Flag = Field(default=False, examples=[False])
-    """Believe AWS although a large part of the inventory is gone: somebody has looked."""
-
-
-def router(context: Context, inventory: InventorySync) -> APIRouter:
+def router(context: Context, pace: Callable[[], Pace] = Pace) -> APIRouter:
+    """`pace` says how fast AWS works for us at this moment."""
     routes = make_router("provisioner", "/v1")
     _add_grants(routes, context)
     _add_revocation(routes, context)
-    _add_engine(routes, context, inventory)
+    _add_engine(routes, context, pace)
     return routes
 
 
@@ -125,43 +120,24 @@ def _add_revocation(routes: APIRouter, context: Context) -> None:
         )
 
 
-def _add_engine(routes: APIRouter, context: Context, inventory: InventorySync) -> None:
-    @routes.post("/inventory/sync", response_model=SyncShown)
-    async def sync_inventory(body: Sync, caller: Caller = requires("config.write")) -> Response:
-        """Read AWS now, instead of at the next interval."""
-        looked = Origin(caller.actor, at=context.clock.now(), cause=caller.cause)
-        confirmed = looked if body.confirm else None
-        async with inventory.one_at_a_time:
-            return await write_prepared(
-                context,
-                caller,
-                partial(inventory.read_for_caller, context),
-                lambda work, found: store_inventory(context, work, found, confirmed=confirmed),
-                show_sync,
-            )
-
+def _add_engine(routes: APIRouter, context: Context, pace: Callable[[], Pace]) -> None:
     @routes.get("/operations", dependencies=[requires("ops.read", stale_ok=True)])
     async def show_operations() -> OperationsShown:
-        """The engine: who is active, what waits, what is in flight."""
-        snapshot, found = context.policy.known(), await reading.read_operations(context)
+        """The engine: who is active, what waits and for how long, what is in flight."""
+        snapshot, found = context.policy.known(), await reading.read_operations(context, pace())
         named = {
-            part: [with_names(snapshot, one) for one in found[part]] for part in ("in_flight", "failing")
+            part: [with_names(snapshot, one) for one in found[part]]
+            for part in ("in_flight", "failing", "waiting")
         }
-        return OperationsShown(**{**found, **named})
+        pause = PauseShown.of(found["pause"]) if found["pause"] else None
+        return OperationsShown(**{**found, **named, "pause": pause})
 
 
 def show_revoked(snapshot: Snapshot, result: Revoked) -> StoredAnswer:
-    note = (
-        "nothing was live" + (_STOPPED_LATER if result.stops_later else "") if result.nothing_live else None
-    )
+    note = _NOTHING_LIVE if result.nothing_live else None
     shown = RevocationShown(
         ended=[GrantShown(**with_names(snapshot, views.shown(claim))) for claim in result.ended],
         remaining=[AssignmentRemaining(**with_names(snapshot, asdict(one))) for one in result.remaining],
         note=note,
     )
-    return StoredAnswer(200, shown.model_dump(mode="json"))
-
-
-def show_sync(result: SyncResult) -> StoredAnswer:
-    shown = SyncShown(changed=len(result.changed), removed=len(result.removed), held=result.held)
     return StoredAnswer(200, shown.model_dump(mode="json"))

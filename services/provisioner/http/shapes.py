@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from services.provisioner.domain.claims import ClaimState
+from services.provisioner.domain.pause import Pause
 from shared.contracts.documents import Account, Document, PermissionSet, User
 from shared.foundation.shapes import Shown
 from shared.policy.directory import name_of
@@ -71,11 +72,12 @@ class RevocationShown(Shown):
 
 
 class SyncShown(Shown):
-    """What a reading of AWS changed. `held` says why nothing was, where too much was gone."""
+    """What a reading of AWS changed. `held` says why not all was taken over, where too much was gone."""
 
     changed: int
     removed: int
     held: str | None
+    hold: str | None = Field(description="names what is held, for `POST /v1/inventory/confirm`")
 
 
 class EngineShown(Shown):
@@ -106,15 +108,50 @@ class Failing(AssignmentNamed):
     last_error: str
 
 
+class PauseShown(Shown):
+    """Since when grants are paused, by whom and why."""
+
+    since: datetime
+    user_id: str | None
+    user_name: str
+    reason: str
+
+    @classmethod
+    def of(cls, pause: Pause) -> "PauseShown":
+        return cls(
+            since=pause.since, user_id=pause.actor.user_id, user_name=pause.actor.name, reason=pause.why
+        )
+
+
+class PauseBegun(PauseShown):
+    """A pause that begins."""
+
+    begun: list[str] = Field(
+        description="grants that AWS is asked for already, which the pause does not stop"
+    )
+
+
+class Waiting(AssignmentNamed):
+    """A call that waits for AWS's limit on operations at once."""
+
+    kind: str
+    since: datetime
+    before: int = Field(description="how many are to begin before it")
+    starts_in_s: int = Field(description="an estimate, by what operations took lately")
+    expected: str
+
+
 class OperationsShown(Shown):
     """The engine at work."""
 
     engine: EngineShown | None
     active: bool
+    pause: PauseShown | None = Field(description="null while grants are not paused")
     grants: dict[str, int] = Field(description="how many grants are in which state")
     due: int
     in_flight: list[Flight]
     failing: list[Failing]
+    waiting: list[Waiting]
 
 
 def with_names(snapshot: Snapshot, shown: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,14 +24,17 @@ from services.provisioner.identity_center.api_operations import (
     DESCRIBE_ACCOUNT,
     DESCRIBE_CREATION,
     DESCRIBE_DELETION,
+    DESCRIBE_SET,
     DESCRIBE_USER,
+    LIST_ACCOUNTS,
     LIST_ASSIGNMENTS,
     LIST_CREATIONS,
     LIST_DELETIONS,
+    LIST_USERS,
 )
 from services.provisioner.identity_center.calls import Calls, unlimited
 from services.provisioner.identity_center.reads import InventoryReads
-from services.provisioner.identity_center.types import Credentials, IdentityCenterError, Limiter
+from services.provisioner.identity_center.types import Credentials, IdentityCenterError, Instance, Limiter
 
 _DESCRIBED = {
     "create": (
@@ -85,19 +88,38 @@ class IdentityCenter(InventoryReads):
         await self.close()
 
     async def holders(
-        self, account_id: str, set_arn: str, *, priority: Priority = "verify"
+        self,
+        account_id: str,
+        set_arn: str,
+        *,
+        priority: Priority = "verify",
+        confirm: Confirm | None = None,
     ) -> frozenset[AwsPrincipal]:
         """Who holds the set on the account now, as AWS's list shows it (which may lag behind)."""
-        instance = await self.instance()
+        instance = await self._instance_of(set_arn)
         found = self._calls.rows(
             LIST_ASSIGNMENTS,
             "AccountAssignments",
             priority=priority,
+            confirm=confirm,
             InstanceArn=instance.arn,
             AccountId=account_id,
             PermissionSetArn=set_arn,
         )
         return frozenset([AwsPrincipal(row["PrincipalType"], row["PrincipalId"]) async for row in found])
+
+    async def is_gone(self, account_id: str, set_arn: str, *, priority: Priority = "verify") -> bool:
+        """Whether the set or the account was asked for by itself, and is not there."""
+        instance = await self._instance_of(set_arn)
+        try:
+            await self._calls.send(
+                DESCRIBE_SET, priority=priority, InstanceArn=instance.arn, PermissionSetArn=set_arn
+            )
+        except IdentityCenterError as error:
+            if error.problem is DriverProblem.NOT_FOUND:
+                return True
+            raise
+        return await self.account_state(account_id, priority=priority) is None
 
     async def create(self, key: AssignmentKey, *, confirm: Confirm | None = None) -> Request:
         """Ask for an assignment; sent once. The answer proves nothing but that AWS took the request.
@@ -123,7 +145,7 @@ class IdentityCenter(InventoryReads):
         return _request(kind, answer[status_name])
 
     async def outstanding(self, kind: CallKind) -> list[Request]:
-        """All requests in progress, everybody's, without their keys: one call polls all slots."""
+        """All requests in progress, everybody's, without their keys."""
         listed, name = _LISTED[kind]
         instance = await self.instance()
         found = self._calls.rows(
@@ -134,6 +156,15 @@ class IdentityCenter(InventoryReads):
             Filter={"Status": "IN_PROGRESS"},
         )
         return [_request(kind, row) async for row in found]
+
+    async def newest(self, kind: CallKind) -> list[Request]:
+        """The newest requests in whatever status, without keys and reasons: as many as one call shows."""
+        listed, name = _LISTED[kind]
+        instance = await self.instance()
+        page = await self._calls.send(
+            listed, priority="poll", InstanceArn=instance.arn, MaxResults=listed.page
+        )
+        return [_request(kind, row) for row in page.get(name, ())]
 
     async def user(self, user_id: str, *, priority: Priority = "grant") -> UserStatus | None:
         """None for a user that does not exist."""
@@ -158,9 +189,34 @@ class IdentityCenter(InventoryReads):
             raise
         return rows.state(answer["Account"])
 
+    async def set_digest(self, set_arn: str, *, priority: Priority = "grant") -> str | None:
+        """Of what the permission set allows now; None for a set that does not exist. Six calls."""
+        found = await self.permission_set(set_arn, priority=priority)
+        return found.digest if found else None
+
+    async def _instance_of(self, set_arn: str) -> Instance:
+        """Ours. Raises INVALID for a set of another: what AWS says of it here says nothing about it."""
+        instance = await self.instance()
+        if set_arn.split("/")[1:2] != instance.arn.split("/")[1:2]:
+            raise IdentityCenterError(
+                DriverProblem.INVALID, "OtherInstance", detail=f"{set_arn} is not of {instance.arn}"
+            )
+        return instance
+
+    async def every_user(self, *, priority: Priority = "grant") -> dict[str, UserStatus]:
+        """All of the directory, by id: where many are asked for, pages of 100 are fewer calls."""
+        store = (await self.instance()).identity_store_id
+        found = self._calls.rows(LIST_USERS, "Users", priority=priority, IdentityStoreId=store)
+        return {str(row["UserId"]): UserStatus(enabled=rows.enabled(row)) async for row in found}
+
+    async def every_account_state(self, *, priority: Priority = "grant") -> dict[str, str]:
+        """All of the organisation, by id, in pages of 20."""
+        found = self._calls.rows(LIST_ACCOUNTS, "Accounts", priority=priority)
+        return {str(row["Id"]): rows.state(row) async for row in found}
+
     async def _target(self, key: AssignmentKey) -> dict[str, Any]:
         return {
-            "InstanceArn": (await self.instance()).arn,
+            "InstanceArn": (await self._instance_of(key.set_arn)).arn,
             "TargetType": "AWS_ACCOUNT",
             "TargetId": key.account_id,
             "PermissionSetArn": key.set_arn,

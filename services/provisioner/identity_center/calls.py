@@ -1,13 +1,15 @@
 """Sends one AWS call at a time: clients, rate limiter, time-outs, metrics, paging, errors.
 
-One long-lived client per API, since a client per call costs 24 times as much. Mutating calls go through
-a client that never repeats anything: a repeated Create can leave access behind that nobody knows of.
+One long-lived client per API, since a client per call costs 24 times as much. The SDK repeats nothing. Reads
+are repeated here, each time after a turn of their own; mutating calls never: a repeated Create can leave
+access behind that nobody knows of.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +25,7 @@ from prometheus_client import Counter, Histogram
 
 from services.provisioner.driver import Confirm, DriverProblem, Priority
 from services.provisioner.identity_center.api_operations import APIS, Api, ApiOperation
+from services.provisioner.identity_center.dates import date_of
 from services.provisioner.identity_center.problems import from_client_error, from_sdk_error
 from services.provisioner.identity_center.types import Credentials, IdentityCenterError, Limiter
 from shared.observability.logs import logger
@@ -31,6 +34,11 @@ MODELS: Final = Path(__file__).parent / "models"
 """Fields of AWS's answers that the pinned SDK does not know yet, in botocore's own `sdk-extras` form."""
 CONNECT_TIMEOUT_S: Final = 3
 READ_TIMEOUT_S: Final = 10
+LONGEST_CALL_S: Final = CONNECT_TIMEOUT_S + READ_TIMEOUT_S
+"""From sending to the last byte, the SDK's repetitions among it: the lease is held for as long
+(JIT_CALL_TIMEOUT_S). The SDK's own time-outs count anew with each byte that comes."""
+READS_AGAIN: Final = {DriverProblem.THROTTLED: 3, DriverProblem.TRANSIENT: 1}
+"""How often a read is repeated in place; after a throttle its turn is as late as the halved rate makes it."""
 USER_AGENT: Final = "jit-access"
 """What CloudTrail shows of the caller, before the SDK's version. What the SDK says by itself names the
 machine, and costs a tenth of a call."""
@@ -46,8 +54,17 @@ LATENCY = Histogram(
 log = logger("identity_center")
 
 
-async def unlimited(_priority: str) -> None:
+class Unlimited:
     """The limiter that never waits."""
+
+    async def __call__(self, priority: str, service: str) -> None:
+        pass
+
+    def throttled(self, service: str) -> None:
+        pass
+
+
+unlimited: Final = Unlimited()
 
 
 class Calls:
@@ -65,9 +82,11 @@ class Calls:
         self._endpoint = endpoint
         self._session = _session(credentials)
         self._limiter = limiter
+        self.on_date: Callable[[datetime], None] = lambda _date: None
+        """Told AWS's time with every answer."""
         self._opening = asyncio.Lock()
         self._stack: AsyncExitStack | None = None
-        self._clients: dict[tuple[Api, bool], Any] = {}
+        self._clients: dict[Api, Any] = {}
 
     async def open(self) -> None:
         """Make the clients; needs credentials but sends nothing. Raises DENIED where there are none."""
@@ -80,8 +99,7 @@ class Calls:
                 )
             async with AsyncExitStack() as stack:
                 for api in APIS:
-                    self._clients[api, False] = await self._client(stack, api, attempts=2)
-                self._clients["sso-admin", True] = await self._client(stack, "sso-admin", attempts=1)
+                    self._clients[api] = await self._client(stack, api)
                 self._stack = stack.pop_all()
 
     async def close(self) -> None:
@@ -105,22 +123,56 @@ class Calls:
         """
         if self._stack is None:
             await self.open()
-        method = getattr(self._clients[operation.api, operation.mutating], xform_name(operation.name))
-        await self._limiter(priority)
-        if confirm is not None:
-            await confirm()
+        left = {} if operation.mutating else dict(READS_AGAIN)
+        while True:
+            await self._refresh_credentials()
+            await self._limiter(priority, operation.api)
+            if confirm is not None:
+                await confirm()
+            try:
+                return await self._sent(operation, params)
+            except IdentityCenterError as error:
+                if error.problem is DriverProblem.THROTTLED:
+                    self._limiter.throttled(operation.api)
+                if not left.get(error.problem):
+                    raise
+                left[error.problem] -= 1
+
+    async def _sent(self, operation: ApiOperation, params: dict[str, Any]) -> dict[str, Any]:
+        method = getattr(self._clients[operation.api], xform_name(operation.name))
         started = time.perf_counter()
         try:
-            answer: dict[str, Any] = await method(**params)
+            async with asyncio.timeout(LONGEST_CALL_S):
+                answer: dict[str, Any] = await method(**params)
         except ClientError as error:
+            self._note_date(error.response)
             raise _failed(operation, from_client_error(error), started) from error
-        except (BotoCoreError, ResponseParserError) as error:
+        except (BotoCoreError, ResponseParserError, TimeoutError) as error:
             raise _failed(operation, from_sdk_error(error), started) from error
         _measure(operation, "ok", started)
+        self._note_date(answer)
         return answer
 
+    async def _refresh_credentials(self) -> None:
+        """Before the turn: it may take seconds, and nothing may lie between the last checks and the send."""
+        try:
+            credentials = await self._session.get_credentials()
+            await credentials.get_frozen_credentials()
+        except BotoCoreError as error:
+            raise from_sdk_error(error) from error
+
+    def _note_date(self, answer: Mapping[str, Any]) -> None:
+        if (date := date_of(answer)) is not None:
+            self.on_date(date)
+
     async def rows(
-        self, operation: ApiOperation, name: str, *, priority: Priority, **params: Any
+        self,
+        operation: ApiOperation,
+        name: str,
+        *,
+        priority: Priority,
+        confirm: Confirm | None = None,
+        **params: Any,
     ) -> AsyncIterator[Any]:
         """The rows called `name` from all pages. Only a missing token ends it: a page may be empty."""
         if operation.page:
@@ -128,7 +180,7 @@ class Calls:
         token: str | None = None
         while True:
             following: dict[str, Any] = {"NextToken": token} if token else {}
-            page = await self.send(operation, priority=priority, **params, **following)
+            page = await self.send(operation, priority=priority, confirm=confirm, **params, **following)
             for row in page.get(name, ()):
                 yield row
             previous, token = token, page.get("NextToken")
@@ -141,12 +193,12 @@ class Calls:
                     detail=f"{operation.name} gave the same page twice",
                 )
 
-    async def _client(self, stack: AsyncExitStack, api: Api, *, attempts: int) -> Any:
+    async def _client(self, stack: AsyncExitStack, api: Api) -> Any:
         config = AioConfig(
             user_agent=USER_AGENT,
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
-            retries={"mode": "standard", "total_max_attempts": attempts},
+            retries={"mode": "standard", "total_max_attempts": 1},
             # AWS_ENDPOINT_URL would be an endpoint override that the settings cannot refuse in production.
             ignore_configured_endpoint_urls=True,
         )

@@ -1,12 +1,21 @@
 """What Identity Center adds to the port's types (driver.py): its instance, credentials, the rate limiter."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from services.provisioner.driver import DriverError
 
-Limiter = Callable[[str], Awaitable[None]]
-"""Waits until a call of that priority may be sent."""
+
+class Limiter(Protocol):
+    """Keeps calls within AWS's limits, which it has for each of its services."""
+
+    async def __call__(self, priority: str, service: str, /) -> None:
+        """Wait until a call of that priority may be sent to the service (as the SDK names it)."""
+        ...
+
+    def throttled(self, service: str, /) -> None:
+        """Be told that AWS refused one as too many."""
+        ...
 
 
 class IdentityCenterError(DriverError):

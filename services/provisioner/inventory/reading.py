@@ -1,80 +1,169 @@
-"""Reads the whole organisation from AWS into documents. Either all of it, or an error: never a part.
+"""One reading of AWS, part by part; each is kept as soon as it is read, so that nothing is read twice.
 
-One call at a time and at the lowest priority, so that it never stands in the way of a revoke. `sync`
-calls it; the adapter does the paging.
+The three APIs are read side by side, since each has a rate of its own, and each one call at a time at the
+lowest priority, so that a reading never stands in the way of a revoke. `sync` says when and keeps the parts.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
 
+from services.provisioner.domain import readings
+from services.provisioner.domain.readings import Part, PartKey, Slice
 from services.provisioner.identity_center.adapter import IdentityCenter
+from services.provisioner.identity_center.reads import Listed, unreadable
+from services.provisioner.identity_center.types import IdentityCenterError
 from shared.contracts import documents as doc
 
+LEAST_CALLS: Final = 300
+"""Calls that a reading makes at least for each sort of detail: most organisations are read whole by that."""
+SET_CALLS: Final = 6
+SHOW_EVERY: Final = 500
+"""Parts after which what was read so far is shown to `shown`."""
+GIVE_UP_AFTER: Final = 5
+"""Details of an API that fail one after the other: the rest would fail too."""
 
-async def read(centre: IdentityCenter) -> list[doc.Document]:
-    """Units, accounts, sets, users and groups with members, all with revision 0."""
-    units = await centre.organizational_units()
-    return [
-        *units,
-        *await _accounts(centre, units),
-        *await _sets(centre),
-        *await centre.users(),
-        *await _groups(centre),
-    ]
-
-
-async def _accounts(centre: IdentityCenter, units: Sequence[doc.OrganizationalUnit]) -> list[doc.Account]:
-    management = await centre.management_account()
-    delegated = await centre.delegated_administrators()
-    parents = {unit.id: unit.parent for unit in units}
-    found = []
-    for account in await centre.accounts():
-        facts = {
-            "ous": await _units_of(centre, account, parents),
-            "tags": await centre.account_tags(account.id),
-            "management": account.id == management,
-            "delegated_administrator": account.id in delegated,
-        }
-        found.append(account.model_copy(update=facts))
-    return found
+Content = tuple[dict[str, Any], dict[str, str]]
+"""The body of a part, and the rows that were left out of it."""
 
 
-async def _units_of(
-    centre: IdentityCenter, account: doc.Account, parents: Mapping[str, str | None]
-) -> tuple[str, ...]:
-    """Unit ids from the root down to the account's own.
+@dataclass
+class Reading:
+    """`parts` is all that is known and grows; `done` is what this reading has read, and is not read again."""
 
-    An account whose unit was made after the tree was read is an error: without its units it would
-    escape the rules that name them. The next reading has both.
-    """
-    units = account.ous or _chain(parents, await centre.parent(account.id))
-    if missing := [unit for unit in units if unit not in parents]:
-        raise HalfRead(f"account {account.id} is in {', '.join(missing)}, not there a moment ago")
-    return units
+    centre: IdentityCenter
+    parts: dict[PartKey, Part]
+    done: set[PartKey]
+    share: float
+    """Of the details that are known, how many are read again."""
+    overdue: datetime
+    """Details older than this are all read again."""
+    now: Callable[[], datetime]
+    keep: Callable[[Part], Awaitable[None]]
+    shown: Callable[[], Awaitable[None]]
+    """Called where more is known: when all lists of an API are there, and now and then on the way."""
+    problems: list[IdentityCenterError] = field(default_factory=list)
+    """What could not be read; the parts from before stand for it."""
+    _unseen: int = 0
+
+    async def run(self) -> None:
+        """Read all that is to be read. Raises what is no failure of AWS (a lost lease, the database)."""
+        lanes = (self._people(), self._places(), self._sets())
+        for outcome in await asyncio.gather(*lanes, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _people(self) -> None:
+        await self._read(("users", ""), lambda: _listed(self.centre.users()))
+        await self._read(("groups", ""), lambda: _listed(self.centre.groups()))
+        await self._each([("members", group) for group in readings.groups_of(self.parts)], self._members)
+        await self._show()
+
+    async def _places(self) -> None:
+        await self._read(("organisation", ""), self._organisation)
+        await self._read(("roots", ""), lambda: _documents(self.centre.roots()))
+        await self._read(("accounts", ""), lambda: _listed(self.centre.accounts()))
+        await self._units()
+        await self._show()
+        details = readings.wanted(self.parts)
+        for kind, read in (("parent", self._parent), ("tags", self._tags)):
+            await self._each(self._slice([key for key in details if key[0] == kind], calls=1), read)
+
+    async def _sets(self) -> None:
+        await self._read(("sets", ""), self._set_list)
+        await self._each(
+            self._slice([("set", arn) for arn in readings.arns(self.parts)], calls=SET_CALLS), self._set
+        )
+        await self._show()
+
+    async def _units(self) -> None:
+        """Level by level where they were never read; else a slice, and those in which one must be missing."""
+        known = {("units", unit) for unit in readings.units_of(self.parts)}
+        await self._each([*readings.outdated_units(self.parts), *self._slice(known, calls=1)], self._units_in)
+        while new := {("units", unit) for unit in readings.units_of(self.parts)} - self.parts.keys():
+            if not await self._each(sorted(new), self._units_in):
+                return
+
+    def _slice(self, keys: Collection[PartKey], calls: int) -> list[PartKey]:
+        """Those of the details, which take so many calls each, that are read now."""
+        piece = Slice(LEAST_CALLS // calls, self.share, self.overdue)
+        return piece.of(keys, self.parts, self.done)
+
+    # one part
+
+    async def _each(self, keys: Collection[PartKey], read: Callable[[str], Awaitable[Content]]) -> bool:
+        """Whether all of them were read."""
+        failed = 0
+        whole = True
+        for key in keys:
+            if await self._read(key, partial(read, key[1])):
+                failed = 0
+                continue
+            whole, failed = False, failed + 1
+            if failed >= GIVE_UP_AFTER:
+                break
+        return whole
+
+    async def _read(self, key: PartKey, read: Callable[[], Awaitable[Content]]) -> bool:
+        if key in self.done:
+            return True
+        began = self.now()
+        try:
+            body, left_out = await read()
+        except IdentityCenterError as error:
+            self.problems.append(error)
+            return False
+        part = Part(*key, read_at=began, body=body, left_out=left_out)
+        await self.keep(part)
+        self.parts[key] = part
+        self.done.add(key)
+        self._unseen += 1
+        if self._unseen >= SHOW_EVERY:
+            await self._show()
+        return True
+
+    async def _show(self) -> None:
+        self._unseen = 0
+        await self.shown()
+
+    # what AWS says, as bodies
+
+    async def _organisation(self) -> Content:
+        management = await self.centre.management_account()
+        delegated = await self.centre.delegated_administrators()
+        return {"management": management, "delegated": sorted(delegated)}, {}
+
+    async def _set_list(self) -> Content:
+        return {"arns": await self.centre.permission_sets()}, {}
+
+    async def _members(self, group_id: str) -> Content:
+        members = await self.centre.members(group_id)
+        return {"members": list(members) if members is not None else None}, {}
+
+    async def _units_in(self, unit_id: str) -> Content:
+        return await _documents(self.centre.units_in(unit_id))
+
+    async def _parent(self, account_id: str) -> Content:
+        return {"parent": await self.centre.parent(account_id)}, {}
+
+    async def _tags(self, account_id: str) -> Content:
+        return {"tags": await self.centre.account_tags(account_id)}, {}
+
+    async def _set(self, arn: str) -> Content:
+        try:
+            found = await self.centre.permission_set(arn)
+        except (KeyError, TypeError, ValueError) as error:
+            return readings.body_of([]), {f"set/{arn.rsplit('/', 1)[-1]}": unreadable(error)}
+        return readings.body_of([found] if found is not None else []), {}
 
 
-def _chain(parents: Mapping[str, str | None], unit: str) -> tuple[str, ...]:
-    chain: list[str] = []
-    step: str | None = unit
-    while step is not None:
-        chain.insert(0, step)
-        step = parents.get(step)
-    return tuple(chain)
+async def _documents(found: Awaitable[list[doc.OrganizationalUnit]]) -> Content:
+    return readings.body_of(await found), {}
 
 
-class HalfRead(Exception):
-    """The organisation changed while it was read, so that the parts do not fit. Read it again."""
-
-
-async def _sets(centre: IdentityCenter) -> list[doc.PermissionSet]:
-    found = [await centre.permission_set(arn) for arn in await centre.permission_sets()]
-    return [one for one in found if one is not None]
-
-
-async def _groups(centre: IdentityCenter) -> list[doc.Document]:
-    """Each with the shards of its members."""
-    found: list[doc.Document] = []
-    for group in await centre.groups():
-        members = await centre.members(group.id)
-        if members is not None:  # deleted since the list was read
-            found += [group, *doc.Membership.shards(group.id, members)]
-    return found
+async def _listed(found: Awaitable[Listed[Any]]) -> Content:
+    listed = await found
+    return readings.body_of(listed.documents), listed.left_out

@@ -6,16 +6,18 @@ for tests and for virtual time.
 """
 
 import asyncio
+import math
 from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from services.provisioner.domain.assignments import Assignment
-from services.provisioner.limits import Slots
+from services.provisioner.domain.assignments import Assignment, CallKind
+from services.provisioner.domain.queue import Pace
+from services.provisioner.limits import Slot, Slots
 from services.provisioner.reconcile.parts import EngineParts
 from services.provisioner.reconcile.polling import poll
+from services.provisioner.reconcile.turns import Turns
 from services.provisioner.reconcile.visit import visit
 from services.provisioner.store import assignments, schedule
 from services.provisioner.store.errors import DATABASE_AWAY
@@ -30,6 +32,11 @@ _BETWEEN_ROUNDS_S = 0.05
 _LOOK_EVERY_S = 0.01
 LOOKS_WITHIN_S = 0.5
 """However many are due together."""
+_POLLS_EVERY_S: Final = (1.0, 2.0)
+_POLLS_FOR_EACH: Final = 2.5
+"""So often while one lasts as long as most, within these bounds: its end is seen soon, by few calls."""
+_POLLS_FOR_ENDS_EVERY_S: Final = 0.3
+"""While deletions wait for the slots of others: the next end must not wait for a poll."""
 _HOLD_BACK = timedelta(seconds=5)
 """A visit that failed for no reason we know is not repeated at once."""
 
@@ -56,15 +63,21 @@ class Engine:
     ) -> None:
         self.parts = parts
         self.slots = slots
+        self.turns = Turns(slots)
+        self._looks_ahead = False
         self._concurrency = concurrency
         self._nudged = asyncio.Event()
         self._named: set[int] = set()
         self._anything = False
         self._crowded = False
         """Something due could not begin since the last round: there may be room for it when a visit ends."""
+        self._ends_wait = False
+        """For a slot."""
         self._visits: dict[int, _Visit] = {}
-        self._poll: asyncio.Task[None] | None = None
-        self._polled_at: datetime | None = None
+        self._polls: dict[CallKind, asyncio.Task[None]] = {}
+        self._polled_at: dict[CallKind, float] = {}
+        """By the event loop's clock, which no step of the time disturbs."""
+        self._looked_at: datetime | None = None
         self._held_back: dict[int, datetime] = {}
 
     def nudge(self, *assignment_ids: int) -> None:
@@ -73,8 +86,14 @@ class Engine:
         self._anything = self._anything or not assignment_ids
         self._nudged.set()
 
+    def pace(self) -> Pace:
+        """How fast AWS works for us, as far as this replica has seen."""
+        each = self.turns.seconds_each
+        return Pace(self.slots.total, self.slots.for_grants, create_s=each("create"), delete_s=each("delete"))
+
     async def run(self) -> None:
         """For ever; ends by cancellation, which takes the visits with it."""
+        self._looks_ahead = True
         try:
             while True:
                 await self._until_next_round(await self._guarded(self._round(look_every_s=_LOOK_EVERY_S)))
@@ -85,7 +104,7 @@ class Engine:
         """One whole round: what is due now is visited, what is in flight polled. Raises what they raise."""
         if not await self.parts.lease.renew():
             return
-        self._polled_at = None
+        self._polled_at.clear()
         await self._round()
         await self._settled()
 
@@ -94,6 +113,8 @@ class Engine:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.parts.reads.stop()
+        await self.parts.directory.stop()
 
     async def _until_next_round(self, seconds: float) -> None:
         """Meanwhile begin what nudges name."""
@@ -119,23 +140,32 @@ class Engine:
         """Begin what can begin; the seconds until there may be more to do, if nobody nudges."""
         self._nudged.clear()
         self._named.clear()
-        self._anything = self._crowded = False
+        self._anything = self._crowded = self._ends_wait = False
         if not self.parts.lease.held:
             return _STANDBY_S
-        now = self.parts.now
+        now, as_of, visiting = self.parts.now, self.slots.snapshot(), set(self._visits)
+        if self._looked_at is not None and now < self._looked_at:
+            await self._after_set_back(now)
+        self._looked_at = now
         async with self.parts.context.pool.acquire() as conn:
             flights = await schedule.in_flight(conn)
             due = await schedule.due_assignments(conn, now=now)
             next_due = await schedule.next_due(conn)
-        self.slots.correct(
-            ((flight.id, flight.account_id, flight.op.kind) for flight in flights), visiting=set(self._visits)
-        )
-        for candidate, wait_s in spaced(due, every_s=look_every_s):
+        self.slots.correct({one.id: _slot(one) for one in flights}, visiting=visiting, as_of=as_of)
+        for candidate, wait_s in spaced(self.turns.in_order(due, now), every_s=look_every_s):
             self._begin(candidate, now, wait_s=wait_s)
-        self._begin_poll([flight for flight in flights if flight.id not in self._visits], now)
-        if flights or next_due is None or next_due <= now:
-            return _TIMER_S
-        return min(_TIMER_S, (next_due - now).total_seconds())
+        # Of those that were visited meanwhile it was not read what became of their calls.
+        visited = visiting.union(self._visits)
+        next_poll_s = self._begin_polls([flight for flight in flights if flight.id not in visited])
+        if next_due is None or next_due <= now:
+            return min(_TIMER_S, next_poll_s)
+        return min(_TIMER_S, next_poll_s, (next_due - now).total_seconds())
+
+    async def _after_set_back(self, now: datetime) -> None:
+        """The clock was set back: what was to be looked at soon would wait for as long as that."""
+        self._held_back.clear()
+        async with self.parts.fenced([]) as (work, _):
+            await schedule.make_due(work.conn, now=now)
 
     async def _begin_named(self) -> float:
         ids, self._named = self._named, set()
@@ -159,12 +189,22 @@ class Engine:
         alike = sum(visit.urgent == due.urgent for visit in self._visits.values())
         if due.id in self._visits or self._held_back.get(due.id, now) > now:
             return
+        if self.turns.waits_for_company(due, now):
+            return
         self._held_back.pop(due.id, None)
-        full = alike >= self._concurrency
-        if full or (due.call is not None and not self.slots.reserve(due.id, due.account_id, due.call)):
+        if alike >= self._concurrency or (due.call is not None and not self._may_begin(due, due.call, now)):
             self._crowded = True
             return
         self._visits[due.id] = _Visit(self._start(self._visit(due.id, loaded, wait_s)), due.urgent)
+
+    def _may_begin(self, due: Due, call: CallKind, now: datetime) -> bool:
+        """With a slot for the call that it may come to; or without, to read AWS while it waits for one."""
+        if self.slots.reserve(due.id, self.turns.slot_for(due, call, now)):
+            self.turns.began(due, now)
+            return True
+        self._crowded = True
+        self._ends_wait = self._ends_wait or call == "delete"
+        return self._looks_ahead and self.turns.may_look_ahead(due, now)
 
     async def _visit(self, assignment_id: int, loaded: Assignment | None, wait_s: float) -> None:
         in_flight = False
@@ -172,7 +212,11 @@ class Engine:
             if wait_s:
                 await asyncio.sleep(wait_s)
             assignment = loaded or await self._load(assignment_id)
-            in_flight = await visit(self.parts, assignment, take_slot=partial(self.slots.take, assignment_id))
+            in_flight = await visit(
+                self.parts,
+                assignment,
+                take_slot=lambda: self.slots.take(assignment_id, now=self.parts.now),
+            )
             await self.parts.context.alerts.clear(f"visit/{assignment_id}")
         except LeaseLost as error:
             log.warning("visit given up", assignment=assignment_id, reason=str(error))
@@ -201,19 +245,39 @@ class Engine:
             [assignment] = await assignments.load(conn, [assignment_id])
         return assignment
 
-    def _begin_poll(self, flights: list[InFlight], now: datetime) -> None:
-        polling = self._poll is not None and not self._poll.done()
-        early = self._polled_at is not None and now - self._polled_at < self.parts.timing.poll_every
-        if flights and not polling and not early:
-            self._polled_at = now
-            self._poll = self._start(self._poll_once(flights))
+    def _begin_polls(self, flights: list[InFlight]) -> float:
+        """Begin those that are due; the seconds until one may be due again."""
+        now, next_s = asyncio.get_running_loop().time(), _TIMER_S
+        for kind in ("create", "delete"):
+            ours = [flight for flight in flights if flight.op.kind == kind]
+            if not ours or kind in self._polls:
+                continue
+            every_s = self._polls_every_s(kind)
+            early_s = self._polled_at.get(kind, -math.inf) + every_s - now
+            if early_s <= 0:
+                self._polled_at[kind] = now
+                self._polls[kind] = self._start(self._poll(kind, ours))
+            next_s = min(next_s, early_s if early_s > 0 else every_s)
+        return next_s
 
-    async def _poll_once(self, flights: list[InFlight]) -> None:
+    def _polls_every_s(self, kind: CallKind) -> float:
+        if kind == "delete" and self._ends_wait:
+            return _POLLS_FOR_ENDS_EVERY_S
+        least, most = _POLLS_EVERY_S
+        return min(max(self.turns.seconds_each(kind) / _POLLS_FOR_EACH, least), most)
+
+    async def _poll(self, kind: CallKind, flights: list[InFlight]) -> None:
+        """What has ended has left its slot, which the next round gives to another."""
         try:
-            await poll(self.parts, flights)
+            over = await poll(self.parts, kind, flights)
+            for flight in flights:
+                if flight.id in over:
+                    self.turns.ended(kind, (self.parts.now - flight.op.started).total_seconds())
+                    self.slots.release(flight.id)
         except LeaseLost as error:
             log.warning("poll given up", reason=str(error))
         finally:
+            del self._polls[kind]
             self.nudge()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -238,8 +302,7 @@ class Engine:
                 raise outcome
 
     def _tasks(self) -> list[asyncio.Task[None]]:
-        polling = [self._poll] if self._poll is not None and not self._poll.done() else []
-        return [*(visit.task for visit in self._visits.values()), *polling]
+        return [*(visit.task for visit in self._visits.values()), *self._polls.values()]
 
     async def _sleep_until_nudged(self, seconds: float) -> None:
         try:
@@ -248,12 +311,19 @@ class Engine:
             return
 
 
+def _slot(flight: InFlight) -> Slot:
+    return Slot(flight.account_id, flight.set_id, flight.op.kind, since=flight.op.started)
+
+
 def spaced(due: Iterable[Due], *, every_s: float) -> Iterator[tuple[Due, float]]:
     """Each with the seconds after which it begins: looks one after the other, all else at once.
 
     Else a grant or revoke that comes a moment later queues behind all of the looks that are due by then.
+    Those at one account and set begin together, since one list answers them.
     """
-    looks = 0
+    looks: dict[tuple[str, str], float] = {}
     for one in due:
-        yield one, min(looks * every_s, LOOKS_WITHIN_S) if one.only_looks else 0.0
-        looks += one.only_looks
+        if one.only_looks:
+            yield one, looks.setdefault(one.pair, min(len(looks) * every_s, LOOKS_WITHIN_S))
+        else:
+            yield one, 0.0

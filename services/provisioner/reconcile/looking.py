@@ -1,11 +1,16 @@
-"""What AWS says about one assignment at this moment. Reads, decides nothing."""
+"""What AWS says about one assignment at this moment. Reads, decides nothing.
+
+NOT_FOUND is no absence by itself: see `_holders`.
+"""
 
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, TypeVar
 
 from services.provisioner.domain.assignments import Assignment, Observed
+from services.provisioner.domain.claims import ClaimState
 from services.provisioner.domain.rechecks import Live
 from services.provisioner.driver import AwsPrincipal, DriverError, DriverProblem, Priority
 from services.provisioner.reconcile.parts import EngineParts
@@ -41,7 +46,7 @@ class Seen:
 
 
 async def look(parts: EngineParts, assignment: Assignment, *, beginning: bool) -> Seen:
-    """Read AWS; an account or set that is not there holds no assignment."""
+    """Read AWS. Raises DriverError where it cannot be told who holds the set on the account."""
     holders = _holders(parts, assignment, priority=_priority(assignment, beginning=beginning))
     live = None
     if beginning:
@@ -68,21 +73,41 @@ def set_arn(parts: EngineParts, assignment: Assignment) -> str:
 async def _holders(
     parts: EngineParts, assignment: Assignment, *, priority: Priority
 ) -> frozenset[AwsPrincipal]:
+    """Nobody, where AWS finds no such set or account and says so again when asked for that alone.
+
+    Any other NOT_FOUND (the wrong Region, say) is no news about the assignment.
+    """
+    arn = set_arn(parts, assignment)
     try:
-        return await parts.driver.holders(
-            assignment.account_id, set_arn(parts, assignment), priority=priority
-        )
+        if priority == "grant" or (priority == "revoke" and assignment.ours):
+            since = _wanted_since(assignment, parts.now)
+            return await parts.reads.holders_before(
+                priority, assignment.account_id, arn, assignment.user_id, wanted_since=since
+            )
+        return await parts.reads.holders(assignment.account_id, arn, priority=priority)
     except DriverError as error:
-        if error.problem is not DriverProblem.NOT_FOUND:
-            raise
-        return frozenset()
+        if error.problem is DriverProblem.NOT_FOUND and await parts.driver.is_gone(
+            assignment.account_id, arn, priority=priority
+        ):
+            return frozenset()
+        raise
+
+
+def _wanted_since(assignment: Assignment, now: datetime) -> datetime:
+    """Since when its newest claim wants it there, or, where none does, since when the last one was over."""
+    wanting = [*assignment.starting(now), *assignment.holding(now)]
+    if wanting:
+        return max(max(claim.starts_at, claim.received_at) for claim in wanting)
+    return max((claim.ended_at or now for claim in assignment.in_state(ClaimState.REVOKING)), default=now)
 
 
 async def _live(parts: EngineParts, assignment: Assignment) -> Live:
-    user, state = await together(
+    about_the_person = together(
         parts.directory.user(assignment.user_id), parts.directory.account_state(assignment.account_id)
     )
-    return Live(user_enabled=user.enabled if user else None, account_state=state)
+    digest = parts.digests.read(set_arn(parts, assignment), now=parts.now)
+    (user, state), set_digest = await together(about_the_person, digest)
+    return Live(user.enabled if user else None, state, set_digest)
 
 
 def _priority(assignment: Assignment, *, beginning: bool) -> Priority:
@@ -94,6 +119,6 @@ def _priority(assignment: Assignment, *, beginning: bool) -> Priority:
     if assignment.closed_at is not None and not beginning:
         return "drift"
     if beginning or assignment.desired == "present":
-        made = assignment.ever_operated and assignment.observed in _PERHAPS_MADE
+        made = assignment.ours and assignment.observed in _PERHAPS_MADE
         return "verify" if made else "grant"
     return "verify" if assignment.observed in {Observed.DELETED, Observed.ABSENT} else "revoke"

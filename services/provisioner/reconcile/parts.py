@@ -7,9 +7,10 @@ from datetime import datetime
 
 from services.provisioner.domain.assignments import Assignment, Op
 from services.provisioner.domain.timing import Timing
-from services.provisioner.driver import AwsDirectory, Driver, DriverError, DriverProblem
+from services.provisioner.driver import Driver
 from services.provisioner.lease import Lease
-from services.provisioner.limits import TokenBucket
+from services.provisioner.reconcile.reads import SharedDirectory, SharedReads
+from services.provisioner.reconcile.set_digests import SetDigests
 from services.provisioner.reconcile.unread import Unread
 from services.provisioner.store import assignments
 from shared.context import Context
@@ -26,12 +27,15 @@ class EngineParts:
 
     context: Context
     driver: Driver
-    directory: AwsDirectory
+    reads: SharedReads
+    directory: SharedDirectory
     lease: Lease
-    bucket: TokenBucket
     timing: Timing
     jitter: Callable[[], float]
+    digests: SetDigests
     unread: Unread = field(default_factory=Unread)
+    clock_problem: Callable[[], str | None] = lambda: None
+    """Why nothing may begin by our clock, as AWS's last answer shows; None while it may."""
 
     @property
     def now(self) -> datetime:
@@ -53,15 +57,19 @@ class EngineParts:
     async def save_outcome(self, assignment_id: int, op: Op | None, outcome: Outcome) -> None:
         await self.save_outcomes({assignment_id: (op, outcome)})
 
-    async def save_outcomes(self, outcomes: Mapping[int, tuple[Op | None, Outcome]]) -> None:
-        """By assignment, unless the operation is not the same any more: somebody has looked after it then."""
+    async def save_outcomes(self, outcomes: Mapping[int, tuple[Op | None, Outcome]]) -> set[int]:
+        """By assignment, unless the operation is not the same any more: somebody has looked after it then.
+
+        Answers those without an operation afterwards.
+        """
+        over: set[int] = set()
         async with self.fenced(outcomes.keys()) as (work, locked):
             for before in locked:
                 op, outcome = outcomes[before.id]
-                if before.op == op:
-                    await assignments.save(work, before, Change(outcome(before)))
-
-    def slow_down_if_throttled(self, error: DriverError) -> None:
-        """Others share AWS's quota: when it says we are too fast we are, whatever we counted."""
-        if error.problem is DriverProblem.THROTTLED:
-            self.bucket.slow_down()
+                if before.op != op:
+                    continue
+                after = outcome(before)
+                await assignments.save(work, before, Change(after))
+                if after.op is None:
+                    over.add(before.id)
+        return over

@@ -25,7 +25,6 @@ async def _outcome(parts: EngineParts, assignment: Assignment) -> Outcome:
     try:
         request_id = await _call(parts, assignment)
     except DriverError as error:
-        parts.slow_down_if_throttled(error)
         return _lost(parts, error) if error.ambiguous else _refused(parts, error)
     except NoLongerWanted:
         return partial(call_outcomes.not_sent, now=parts.now)

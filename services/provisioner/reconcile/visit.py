@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from services.provisioner.commands.rechecks import known_of_starting, may_pass
+from services.provisioner.commands.rechecks import known_of_starting, may_begin
 from services.provisioner.domain import call_outcomes, decisions
 from services.provisioner.domain.assignments import Assignment
 from services.provisioner.domain.claims import ClaimState
-from services.provisioner.domain.decisions import Reading, Step
 from services.provisioner.domain.rechecks import recheck
+from services.provisioner.domain.revoking import still_there
+from services.provisioner.domain.steps import Reading, Step
 from services.provisioner.driver import DriverError
 from services.provisioner.reconcile import looking
 from services.provisioner.reconcile.looking import Seen, set_arn
@@ -33,7 +34,7 @@ async def visit(parts: EngineParts, assignment: Assignment, *, take_slot: Callab
     if assignment.op is not None:
         return True
     now = parts.now
-    beginning = any(may_pass(parts.context, claim, now) for claim in assignment.starting(now))
+    beginning = await may_begin(parts.context, assignment, now)
     seen: Seen | None = None
     if beginning or decisions.needs_reading(assignment, now):
         try:
@@ -49,7 +50,6 @@ async def visit(parts: EngineParts, assignment: Assignment, *, take_slot: Callab
 
 
 async def _could_not_look(parts: EngineParts, assignment: Assignment, error: DriverError) -> None:
-    parts.slow_down_if_throttled(error)
     unreadable = partial(
         call_outcomes.unreadable,
         error=str(error),
@@ -73,6 +73,8 @@ async def _decide(
             return None
         change = await _change(parts, work, before, seen, may_send=take_slot())
         await assignments.save(work, before, change)
+        if before.reappeared and not change.state.reappeared:
+            work.clear(still_there(before))
         return change.state
 
 
@@ -81,15 +83,18 @@ async def _change(
 ) -> Change[Assignment]:
     origin = parts.origin
     live = seen.live if seen else None
-    known = await known_of_starting(parts.context, work.conn, before, origin.at)
+    clock_problem = parts.clock_problem()
+    known = await known_of_starting(parts.context, work.conn, before, origin.at, clock_problem=clock_problem)
     verdicts = {claim.id: recheck(claim, known[claim.id], live) for claim in before.starting(origin.at)}
     may_begin = seen is not None and live is not None and (seen.found or may_send)
     begun, waiting = decisions.start_claims(before, verdicts, origin, may_begin=may_begin)
     step = Step(origin, parts.timing, may_send, waiting)
     current = _with_arn(parts, begun.state)
     change = begun.then(decisions.decide(current, _reading(parts, before, seen), step))
-    # At once if only the slot is missing, else a little later.
-    again = origin.at if live is not None else origin.at + parts.timing.policy_retry
+    # At once if only the slot is missing, else a little later; a hold lasts longer than a policy is away.
+    held = any(one.held for one in known.values())
+    later = parts.timing.hold_retry if held else parts.timing.policy_retry
+    again = origin.at if live is not None and not held else origin.at + later
     return replace(change, state=decisions.wait(change.state, waiting, again=again))
 
 

@@ -30,17 +30,18 @@ LEASE_LOST: Final = "JL001"
 _UPDATE_ASSIGNMENT: Final = """
     UPDATE assignment SET set_arn = $2, desired = $3, observed = $4, op_kind = $5, op_request_id = $6,
         op_started = $7, request_id = $8, settled_at = $9, absent_seen = $10, absent_first = $11,
-        attempt = $12, next_at = $13, pre_existing = $14, ever_operated = $15, verified_at = $16,
-        closed_at = $17, last_code = $18, last_error = $19, deletion_id = $20, deletion_ended = $21
+        attempt = $12, next_at = $13, pre_existing = $14, ours = $15, verified_at = $16, closed_at = $17,
+        last_code = $18, last_error = $19, deletion_id = $20, deletion_ended = $21, creating_until = $22,
+        put_off = $23, reappeared = $24
     WHERE id = $1
 """
 _WITH_CLAIM_MOVED: Final = """
     WITH moved AS (
-    UPDATE claim SET state = $23, version = $24, granted_at = $25, already_held = $26, request_id = $27,
-        ended_at = $28, end_cause = $29, code = $30, detail = $31, kept_by = $32, overdue_at = $33,
-        credentials_until = $34, approval_holds = $35, seen_at = $36, ends_at = $37, content_hash = $38,
-        duration_asked = $39, extension_id = $40, parties = $41
-    WHERE id = $22 AND version = $42 RETURNING 1
+    UPDATE claim SET state = $26, version = $27, granted_at = $28, already_held = $29, request_id = $30,
+        ended_at = $31, end_cause = $32, code = $33, detail = $34, kept_by = $35, overdue_at = $36,
+        credentials_until = $37, approval_holds = $38, seen_at = $39, ends_at = $40, content_hash = $41,
+        duration_asked = $42, extension_id = $43, parties = $44
+    WHERE id = $25 AND version = $45 RETURNING 1
     )
 """
 _HOW_MANY_MOVED: Final = "RETURNING (SELECT count(*) FROM moved)"
@@ -217,11 +218,14 @@ def _row(row: Assignment) -> tuple[Any, ...]:
         row.attempt,
         row.next_at,
         row.pre_existing,
-        row.ever_operated,
+        row.ours,
         row.verified_at,
         row.closed_at,
         row.last_code,
         row.last_error,
         row.deletion_id,
         row.deletion_ended,
+        row.creating_until,
+        row.put_off,
+        row.reappeared,
     )

@@ -55,7 +55,7 @@ async def any_holds(conn: Conn, assignment_id: int, *, now: datetime) -> bool:
     found: bool = await conn.fetchval(
         """
         SELECT EXISTS (SELECT 1 FROM claim WHERE assignment_id = $1 AND state IN ('granting', 'active')
-            AND starts_at <= $2 AND ends_at > $2)
+            AND ends_at > $2)
         """,
         assignment_id,
         now,
@@ -82,3 +82,9 @@ async def open_claims_of(
     wanted = given(("ticket_id = {}", ticket_id), ("user_id = {}", user_id), ("account_id = {}", account_id))
     rows = await conn.fetch(*query(_OPEN_CLAIMS, wanted))
     return [ClaimKey(row["id"], row["assignment_id"]) for row in rows]
+
+
+async def granting(conn: Conn) -> tuple[str, ...]:
+    """The claims that AWS is asked for, or is about to be."""
+    rows = await conn.fetch("SELECT id FROM claim WHERE state = 'granting' ORDER BY id")
+    return tuple(row["id"] for row in rows)

@@ -4,32 +4,49 @@
 fence is held with the locks of what is written behind it: assignments.lock_fenced().
 """
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from shared.database.pool import Conn
+from shared.foundation.clock import EPOCH
+from shared.foundation.errors import Bug
+
+RELEASED: Final = EPOCH
+"""The deadline of a lease that its holder let go, or that nobody had yet."""
 
 
 class LeaseLost(Exception):
     """Another engine may be active: stop, send nothing, write nothing."""
 
 
-async def take_lease(
-    conn: Conn, *, holder: str, now: datetime, deadline: datetime, from_predecessor: bool
-) -> int | None:
-    """Take a lease that has run out; the new epoch, or None when somebody has it.
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """The lease as it was read. Each renewal moves the deadline: one that stays shows a silent holder."""
 
-    `from_predecessor`: also before it runs out, if it is in our own name: a process that starts knows that
-    its predecessor of the same name is gone.
-    """
+    holder: str
+    epoch: int
+    deadline: datetime
+
+
+async def read_lease(conn: Conn) -> LeaseRow:
+    row = await conn.fetchrow("SELECT holder, epoch, deadline FROM lease")
+    if row is None:
+        raise Bug("the row of the lease is missing; this is a bug", code="lease_missing")
+    return LeaseRow(row["holder"], row["epoch"], row["deadline"])
+
+
+async def take_lease(conn: Conn, seen: LeaseRow, *, holder: str, deadline: datetime) -> int | None:
+    """Take it as it was seen; the new epoch, or None when it was renewed or taken since."""
     epoch: int | None = await conn.fetchval(
         """
-        UPDATE lease SET holder = $1, epoch = epoch + 1, deadline = $3
-        WHERE deadline <= $2 OR ($4 AND holder = $1) RETURNING epoch
+        UPDATE lease SET holder = $1, epoch = epoch + 1, deadline = $2
+        WHERE epoch = $3 AND deadline = $4 RETURNING epoch
         """,
         holder,
-        now,
         deadline,
-        from_predecessor,
+        seen.epoch,
+        seen.deadline,
     )
     return epoch
 
@@ -40,6 +57,6 @@ async def renew_lease(conn: Conn, *, epoch: int, deadline: datetime) -> bool:
     return status == "UPDATE 1"
 
 
-async def release_lease(conn: Conn, *, epoch: int, now: datetime) -> None:
+async def release_lease(conn: Conn, *, epoch: int) -> None:
     """Let it go, so that the standby need not wait; nothing happens if it is lost already."""
-    await conn.execute("UPDATE lease SET deadline = $2 WHERE epoch = $1 AND deadline > $2", epoch, now)
+    await conn.execute("UPDATE lease SET deadline = $2 WHERE epoch = $1", epoch, RELEASED)

@@ -39,13 +39,14 @@ _WITNESSES: Final = """
 """
 # Until nothing that they stop can come any more; the app role can neither take one back nor change it.
 _STOPS: Final = "SELECT forget_stops($1, $2)"
+_STOPS_OF_ALL: Final = "SELECT forget_stops_of_all($1, $2)"
 # One of ours that was not seen gone for that long is never forgotten: it would look like somebody else's, and
 # those are not deleted.
 _ASSIGNMENTS: Final = """
     DELETE FROM assignment WHERE id IN (
         SELECT a.id FROM assignment a
         WHERE a.desired = 'absent' AND a.next_at IS NULL AND a.op_kind IS NULL
-            AND (NOT a.ever_operated OR a.closed_at < $1)
+            AND (NOT a.ours OR a.closed_at < $1)
             AND NOT EXISTS (SELECT FROM claim c WHERE c.assignment_id = a.id)
         ORDER BY a.id LIMIT $2 FOR UPDATE OF a
     )
@@ -65,6 +66,7 @@ def rules(*, keep: timedelta) -> tuple[Rule, ...]:
         Rule("extension", keep, _EXTENSIONS),
         Rule("witness", keep, _WITNESSES),
         Rule("stop", timedelta(0), _STOPS),
+        Rule("stop_of_all", timedelta(0), _STOPS_OF_ALL),
         Rule("assignment", keep, _ASSIGNMENTS),
         Rule("binding_conflict", KEEP_CONFLICTS, _CONFLICTS),
     )

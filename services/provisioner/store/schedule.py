@@ -18,7 +18,10 @@ class Due:
 
     id: int
     account_id: str
+    set_id: str
     observed: Observed
+    next_at: datetime
+    """Since when it is due."""
     wanted: bool
     """A claim wants it now; one that has yet to pass its re-check counts."""
     revoking: bool
@@ -30,10 +33,17 @@ class Due:
         return cls(
             assignment.id,
             assignment.account_id,
+            assignment.set_id,
             assignment.observed,
+            assignment.next_at or now,
             wanted=bool(assignment.holding(now) or assignment.starting(now)),
             revoking=bool(assignment.in_state(ClaimState.REVOKING)),
         )
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """What AWS lists assignments by."""
+        return self.account_id, self.set_id
 
     @property
     def call(self) -> CallKind | None:
@@ -57,22 +67,38 @@ class InFlight:
 
     id: int
     account_id: str
+    set_id: str
     op: Op
 
 
 async def due_assignments(conn: Conn, *, now: datetime) -> list[Due]:
     """What is due and has no operation in flight; what takes access away first, then the most overdue.
 
-    At most 500 of either. The limits are literals and each follows its partial index: with a parameter
-    the planner expects a tenth of the table and reads all of it.
+    At most 500 of either, and 20 of an account: an account has one operation at a time, and what waits for
+    it must not hide what is due elsewhere. The 10,000 most overdue are looked through. The limits are
+    literals and each follows its partial index: with a parameter the planner expects a tenth of the table
+    and reads all of it.
     """
     rows = await conn.fetch(
         """
-        (SELECT a.id FROM claim c JOIN assignment a ON a.id = c.assignment_id
-         WHERE c.state = 'revoking' AND a.next_at <= $1 AND a.op_kind IS NULL
-         ORDER BY c.ended_at LIMIT 500)
+        WITH revoking AS (
+            SELECT a.id, a.account_id, c.ended_at AS since
+            FROM claim c JOIN assignment a ON a.id = c.assignment_id
+            WHERE c.state = 'revoking' AND a.next_at <= $1 AND a.op_kind IS NULL
+            ORDER BY c.ended_at LIMIT 10000
+        ), due AS (
+            SELECT id, account_id, next_at AS since
+            FROM assignment WHERE next_at <= $1 AND op_kind IS NULL ORDER BY next_at LIMIT 10000
+        ), ranked AS (
+            SELECT id, since, 1 AS list,
+                row_number() OVER (PARTITION BY account_id ORDER BY since, id) AS rank FROM revoking
+            UNION ALL
+            SELECT id, since, 2 AS list,
+                row_number() OVER (PARTITION BY account_id ORDER BY since, id) AS rank FROM due
+        )
+        (SELECT id FROM ranked WHERE list = 1 AND rank <= 20 ORDER BY since LIMIT 500)
         UNION
-        (SELECT id FROM assignment WHERE next_at <= $1 AND op_kind IS NULL ORDER BY next_at LIMIT 500)
+        (SELECT id FROM ranked WHERE list = 2 AND rank <= 20 ORDER BY since LIMIT 500)
         """,
         now,
     )
@@ -82,27 +108,36 @@ async def due_assignments(conn: Conn, *, now: datetime) -> list[Due]:
 async def _due_among(conn: Conn, ids: Collection[int], *, now: datetime) -> list[Due]:
     rows = await conn.fetch(
         """
-        SELECT a.id, a.account_id, a.observed,
+        SELECT a.id, a.account_id, a.set_id, a.observed, a.next_at,
             coalesce(c.wanted, false) AS wanted, coalesce(c.revoking, false) AS revoking
         FROM assignment a
         LEFT JOIN LATERAL (
-            SELECT bool_or(state IN ('scheduled', 'granting', 'active')
-                           AND starts_at <= $1 AND $1 < ends_at) AS wanted,
+            SELECT bool_or(state IN ('scheduled', 'granting', 'active') AND $1 < ends_at
+                           AND (state <> 'scheduled' OR starts_at <= $1)) AS wanted,
                    bool_or(state = 'revoking') AS revoking
             FROM claim
             WHERE assignment_id = a.id
                 AND state IN ('waiting', 'scheduled', 'granting', 'active', 'revoking')
         ) c ON true
         WHERE a.id = ANY($2) AND a.next_at <= $1 AND a.op_kind IS NULL
-        ORDER BY coalesce(c.wanted, false), NOT coalesce(c.revoking, false), a.next_at
+        ORDER BY coalesce(c.wanted, false), NOT coalesce(c.revoking, false), a.next_at, a.id
         """,
         now,
         list(ids),
     )
-    return [
-        Due(row["id"], row["account_id"], Observed(row["observed"]), row["wanted"], row["revoking"])
-        for row in rows
-    ]
+    return [Due(**(dict(row) | {"observed": Observed(row["observed"])})) for row in rows]
+
+
+async def make_due(conn: Conn, *, now: datetime) -> None:
+    """What was to be visited later, and moves: it is visited now. Too early does no harm."""
+    await conn.execute(
+        """
+        UPDATE assignment SET next_at = $1 WHERE next_at > $1 AND op_kind IS NULL AND id IN (
+            SELECT assignment_id FROM claim WHERE state IN ('granting', 'revoking')
+        )
+        """,
+        now,
+    )
 
 
 async def next_due(conn: Conn) -> datetime | None:
@@ -120,12 +155,17 @@ async def in_flight(conn: Conn) -> list[InFlight]:
     """Every operation of ours that has not been seen to end; at most AWS's slots, and those lost."""
     rows = await conn.fetch(
         """
-        SELECT id, account_id, op_kind, op_request_id, op_started FROM assignment
+        SELECT id, account_id, set_id, op_kind, op_request_id, op_started FROM assignment
         WHERE op_kind IS NOT NULL ORDER BY op_started LIMIT 1000
         """
     )
     return [
-        InFlight(row["id"], row["account_id"], Op(row["op_kind"], row["op_started"], row["op_request_id"]))
+        InFlight(
+            row["id"],
+            row["account_id"],
+            row["set_id"],
+            Op(row["op_kind"], row["op_started"], row["op_request_id"]),
+        )
         for row in rows
     ]
 

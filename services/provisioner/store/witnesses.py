@@ -1,7 +1,6 @@
-"""SQL of what arrives before it is needed: approval's witnesses, and stops of claims not there yet."""
+"""SQL of approval's witnesses, and the locks of tickets, whose facts arrive in any order."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -10,9 +9,8 @@ import asyncpg
 from services.provisioner.domain.claims import Claim
 from services.provisioner.domain.rechecks import Witness
 from services.provisioner.store.rows import claim_of
-from shared.contracts.access import EndCause
 from shared.contracts.approval import Vote
-from shared.contracts.event import Actor, Revisions
+from shared.contracts.event import Revisions
 from shared.contracts.subject import SubjectKind
 from shared.database.locks import lock_names
 from shared.database.pool import Conn
@@ -20,15 +18,6 @@ from shared.database.unit_of_work import UnitOfWork
 
 TICKETS: Final = 7302
 """The space of the names that lock a ticket."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredStop:
-    """Somebody stopped a grant (or a whole ticket) before its approval got here."""
-
-    cause: EndCause
-    actor: Actor
-    why: str
 
 
 async def insert_witness(
@@ -105,34 +94,3 @@ def _witness_of(row: asyncpg.Record) -> Witness:
 async def lock_tickets(work: UnitOfWork, ticket_ids: Sequence[str]) -> None:
     """Serialise what arrives about a ticket on two topics and over HTTP: one of them sees the other."""
     await lock_names(work, ticket_ids, space=TICKETS)
-
-
-async def insert_stops(
-    conn: Conn, stopped_ids: Collection[str], stop: StoredStop, *, now: datetime, until: datetime
-) -> None:
-    """Remember a stop of grants, or of a whole ticket; where there was one already that one is kept."""
-    await conn.execute(
-        """
-        INSERT INTO stop (id, cause, actor, why, stopped_at, until)
-        SELECT id, $2, $3, $4, $5, $6 FROM unnest($1::text[]) AS stopped (id) ON CONFLICT DO NOTHING
-        """,
-        sorted(stopped_ids),
-        stop.cause,
-        stop.actor.model_dump(mode="json"),
-        stop.why,
-        now,
-        until,
-    )
-
-
-async def find_stop(conn: Conn, *, grant_id: str, ticket_id: str) -> StoredStop | None:
-    """The stop of a grant, or of its whole ticket."""
-    row = await conn.fetchrow(
-        "SELECT cause, actor, why FROM stop WHERE id = ANY($1) ORDER BY stopped_at LIMIT 1",
-        [grant_id, ticket_id],
-    )
-    return (
-        None
-        if row is None
-        else StoredStop(EndCause(row["cause"]), Actor.model_validate(row["actor"]), row["why"])
-    )

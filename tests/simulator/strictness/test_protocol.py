@@ -1,4 +1,6 @@
 import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from simulator.wire import CONTENT_TYPE
 from tests.simulator.aws import ORG, SIGNED, Aws
@@ -53,6 +55,14 @@ async def test_answers_carry_request_id_and_error_type(aws: Aws) -> None:
     assert answer.headers["content-type"] == CONTENT_TYPE
     assert answer.headers["x-amzn-errortype"] == "InvalidInputException"
     assert re.fullmatch(r"[0-9a-f-]{36}", answer.headers["x-amzn-requestid"])
+
+
+async def test_answers_and_errors_are_dated_by_the_simulators_clock(aws: Aws) -> None:
+    now = datetime.fromtimestamp(int(aws.simulator.clock.now()), UTC)
+    for body, status in ((b"{}", 200), (b'{"MaxResults": 21}', 400)):
+        answer = await aws.raw(body=body)
+        assert answer.status_code == status
+        assert parsedate_to_datetime(answer.headers["date"]) == now
 
 
 async def test_null_member_counts_as_absent(aws: Aws) -> None:

@@ -1,0 +1,15 @@
+"""All mutants, in the order in which they are tried."""
+
+from typing import Final
+
+from bench.mutations import assignments, claims, decisions, engine, others, rechecks, truth
+
+MUTANTS: Final = (
+    *claims.MUTANTS,
+    *rechecks.MUTANTS,
+    *assignments.MUTANTS,
+    *decisions.MUTANTS,
+    *truth.MUTANTS,
+    *others.MUTANTS,
+    *engine.MUTANTS,
+)

@@ -1,0 +1,49 @@
+"""Rules of the engine that only a mutant found untested (bench/mutations/): each test kills at least one."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.contracts import access
+from shared.foundation.errors import Bug
+from tests.support.provisioner_lab import Lab
+
+S = timedelta(seconds=1)
+
+
+async def test_engine_without_the_lease_begins_nothing(lab: Lab) -> None:
+    await lab.current.lease.renew()
+    standby = lab.replica("two").engine
+    await lab.approve(lab.ticket())
+    try:
+        await standby._round()
+        assert not standby._visits
+        standby._named = {(await lab.row())["id"]}
+        await standby._begin_named()
+        assert not standby._visits
+    finally:
+        await standby.stop()
+
+
+async def test_visit_that_breaks_is_told_held_back_and_made_again(lab: Lab) -> None:
+    await lab.approve(lab.ticket(seconds=60))
+    granted = await lab.run_until(access.AccessGranted)
+    lab.clock.advance(granted.ends_at - lab.now)
+    await lab.current.expiry.step()
+    # What cannot be: no ARN was stored, and nobody knows the set.
+    pool = lab.context.pool
+    await pool.execute("UPDATE assignment SET set_arn = NULL, set_id = 'ps-gone'")
+
+    with pytest.raises(Bug, match="this is a bug"):
+        await lab.current.engine.step()
+    assert "visit" in lab.alerts()
+    await lab.current.engine.step()  # held back: nothing is begun that could break
+    lab.clock.advance(5 * S)
+    with pytest.raises(Bug, match="this is a bug"):
+        await lab.current.engine.step()
+
+    await pool.execute("UPDATE assignment SET set_arn = $1, set_id = $2", lab.arn("ReadOnly"), granted.set_id)
+    lab.clock.advance(5 * S)
+    await lab.run_until(access.AccessRevoked)
+    assert not lab.holds()
+    assert "visit" not in lab.alerts()
