@@ -13,7 +13,7 @@ from local.issuer import DevelopmentIssuer
 from shared.observability import logs
 from tests.support.http import issuer_server
 from tests.support.sampling import MORE
-from tests.support.servers import database_server
+from tests.support.servers import database_server, embedded_postgres
 
 hypothesis.settings.register_profile("small", max_examples=60, deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("large", max_examples=3000, deadline=None, database=None)
@@ -54,6 +54,13 @@ def admin_dsn() -> Iterator[str]:
     """An administrator's DSN of a PostgreSQL server."""
     with database_server() as dsn:
         yield dsn
+
+
+@pytest.fixture(scope="module")
+def own_admin_dsn() -> Iterator[str]:
+    """Of a server that no other test has a database on: for what a role may do beyond its own."""
+    with embedded_postgres() as server:
+        yield server.admin_dsn
 
 
 @pytest.fixture(scope="session")

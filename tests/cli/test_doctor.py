@@ -106,8 +106,8 @@ async def administered(admin_dsn: str, dsn: str) -> AsyncIterator[Any]:
 
 
 @pytest.fixture(scope="module")
-async def dsn(admin_dsn: str) -> AsyncIterator[str]:
-    async with service_database(admin_dsn, "audit") as found:
+async def dsn(own_admin_dsn: str) -> AsyncIterator[str]:
+    async with service_database(own_admin_dsn, "audit") as found:
         yield found
 
 
@@ -148,9 +148,9 @@ async def test_database_as_migrate_leaves_it_is_ok(dsn: str) -> None:
     ],
 )  # fmt: skip
 async def test_role_with_other_rights_than_its_own_fails(
-    admin_dsn: str, dsn: str, wrong: str, mended: str, check: str, told: str
+    own_admin_dsn: str, dsn: str, wrong: str, mended: str, check: str, told: str
 ) -> None:
-    async with administered(admin_dsn, dsn) as conn:
+    async with administered(own_admin_dsn, dsn) as conn:
         await conn.execute(wrong)
         try:
             found = await database(dsn)
@@ -166,9 +166,9 @@ async def test_role_with_other_rights_than_its_own_fails(
     [(-1, Grade.WARN, "may take all"), (10, Grade.FAIL, "a replica needs 11"), (11, Grade.OK, "1 replicas")],
 )
 async def test_connections_must_be_enough_for_a_replica(
-    admin_dsn: str, dsn: str, limit: int, grade: Grade, told: str
+    own_admin_dsn: str, dsn: str, limit: int, grade: Grade, told: str
 ) -> None:
-    async with administered(admin_dsn, dsn) as conn:
+    async with administered(own_admin_dsn, dsn) as conn:
         await conn.execute(f"ALTER ROLE jit_audit_app CONNECTION LIMIT {limit}")
         try:
             found = (await database(dsn, pool_size=8))["database.connections"]
@@ -178,8 +178,8 @@ async def test_connections_must_be_enough_for_a_replica(
     assert told in found.found
 
 
-async def test_role_that_may_connect_elsewhere_is_told(admin_dsn: str, dsn: str) -> None:
-    async with administered(admin_dsn, dsn) as conn:
+async def test_role_that_may_connect_elsewhere_is_told(own_admin_dsn: str, dsn: str) -> None:
+    async with administered(own_admin_dsn, dsn) as conn:
         await conn.execute("GRANT CONNECT ON DATABASE postgres TO jit_audit_app")
         try:
             found = await check_database("audit", settings_of(database_url=SecretStr(dsn)))
@@ -191,9 +191,9 @@ async def test_role_that_may_connect_elsewhere_is_told(admin_dsn: str, dsn: str)
 
 
 async def test_database_of_an_older_release_fails_and_nothing_else_is_looked_at(
-    admin_dsn: str, dsn: str
+    own_admin_dsn: str, dsn: str
 ) -> None:
-    async with administered(admin_dsn, dsn) as conn:
+    async with administered(own_admin_dsn, dsn) as conn:
         [gone] = await conn.fetch(
             "DELETE FROM schema_migration WHERE name = 'audit/0004_numbers' RETURNING name, digest"
         )

@@ -80,7 +80,7 @@ def test_no_schema_has_its_modules_in_its_name(document: dict[str, Any]) -> None
 def test_the_text_under_a_field_is_its_description(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     assert "description" in schemas["ReviewShown"]["properties"]["unapprovable_since"]
-    assert "description" in schemas["Sync"]["properties"]["confirm"]
+    assert "description" in schemas["Confirmation"]["properties"]["hold"]
     silent = {
         model.__name__
         for model in subclasses(BaseModel)
@@ -105,7 +105,7 @@ def test_what_is_changed_as_it_was_read_answers_its_new_version(document: dict[s
             assert "ETag" in operation["responses"][status]["headers"], f"{name}: {status}"
 
 
-NAMED_IN_THE_BODY = {"POST /v1/revocations"}
+NAMED_IN_THE_BODY = {"POST /v1/revocations", "POST /v1/inventory/confirm"}
 """Routes that answer 404 for what their body names."""
 
 

@@ -9,8 +9,8 @@ from tests.support.harness import service_database
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_rights_in_the_migrations_are_those_of_the_database(admin_dsn: str, service: str) -> None:
-    async with service_database(admin_dsn, service) as dsn:
+async def test_rights_in_the_migrations_are_those_of_the_database(own_admin_dsn: str, service: str) -> None:
+    async with service_database(own_admin_dsn, service) as dsn:
         conn = await asyncpg.connect(dsn)
         try:
             held = await held_rights(conn)

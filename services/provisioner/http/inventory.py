@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Response
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from services.provisioner import views
 from services.provisioner.commands.inventory import SyncResult, confirm_hold, store_inventory
@@ -28,13 +28,15 @@ _NAMED = 50
 class Sync(Body):
     """Nothing has to be said about it."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{}]})
+
 
 class Confirmation(Body):
     """Somebody has looked, and what is held is gone indeed."""
 
-    hold: str = Field(
-        min_length=1, max_length=100, description="as `GET /v1/inventory` names it", examples=["4f1c…"]
-    )
+    hold: str = Field(min_length=1, max_length=100, examples=["d15c4a0656effaf6"])
+    """As `GET /v1/inventory` names it."""
+
     reason: Annotated[Paragraph, Field(min_length=10, max_length=1000)] = Field(
         examples=["The webshop's accounts were closed this morning, see change 4711"]
     )
