@@ -28,16 +28,16 @@ def workers(admin_dsn: str, mutant: str | None = None) -> Iterator[ProcessPoolEx
 
 
 @pytest.fixture(scope="module")
-def product(admin_dsn: str) -> Iterator[ProcessPoolExecutor]:
+def product(own_admin_dsn: str) -> Iterator[ProcessPoolExecutor]:
     """The product as it is."""
-    with workers(admin_dsn) as pool:
+    with workers(own_admin_dsn) as pool:
         yield pool
 
 
 @pytest.fixture(scope="module")
-def broken(admin_dsn: str) -> Iterator[ProcessPoolExecutor]:
+def broken(own_admin_dsn: str) -> Iterator[ProcessPoolExecutor]:
     """The product with claims not counted."""
-    with workers(admin_dsn, "claim count dropped") as pool:
+    with workers(own_admin_dsn, "claim count dropped") as pool:
         yield pool
 
 
