@@ -4,11 +4,13 @@ from datetime import timedelta
 
 import pytest
 
+from local.issuer import DevelopmentIssuer
 from services.provisioner import views
 from services.provisioner.domain.queue import Pace, in_line
 from services.provisioner.store import schedule
 from shared.contracts import access
-from tests.support.provisioner_lab import Lab
+from tests.support.http import api, trusted
+from tests.support.provisioner_lab import Lab, Premises, laboratory
 
 PACE = Pace(slots=10, grant_slots=5, create_s=10, delete_s=4)
 
@@ -34,6 +36,28 @@ def test_creations_wait_for_all_deletions_which_may_have_every_slot() -> None:
 )
 def test_what_is_said_is_for_people(before: int, said: str) -> None:
     assert in_line([{"kind": "create"}] * (before + 1), PACE)[-1]["expected"] == said
+
+
+async def test_whose_grant_waits_reads_with_it_how_many_are_before_it_and_about_when_it_starts(
+    shared_premises: Premises, issuer: DevelopmentIssuer
+) -> None:
+    async with laboratory(shared_premises, issuers=(trusted(issuer),)) as lab:
+        slots = lab.current.engine.slots
+        slots.total = slots.for_grants = 1
+        first = await lab.approve(lab.ticket("bob", seconds=600))
+        second = await lab.approve(lab.ticket("ann", account="orders-dev", seconds=600))
+        await lab.run(1)
+        async with api(lab.service, issuer, "ann") as client:
+            [listed] = (await client.get("/v1/grants")).json()["items"]
+            alone = (await client.get(f"/v1/grants/{second.grants[0].id}")).json()
+        async with api(lab.service, issuer, "bob") as client:
+            [begun] = (await client.get(f"/v1/grants?ticket_id={first.id}")).json()["items"]
+        await lab.run(30)
+        async with api(lab.service, issuer, "ann") as client:
+            [there] = (await client.get("/v1/grants")).json()["items"]
+    assert listed["expected"] == alone["expected"] == "starts in about 1 s: 0 before it at AWS's limit"
+    assert (begun["state"], begun["expected"]) == ("granting", None)
+    assert (there["state"], there["expected"]) == ("active", None)
 
 
 async def test_waiting_is_what_is_due_and_needs_a_slot(lab: Lab) -> None:

@@ -4,7 +4,7 @@ Pure. An estimate for people; whose turn it really is, is decided in reconcile/t
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,11 @@ def in_line(waiting: Sequence[Mapping[str, Any]], pace: Pace) -> list[dict[str, 
             {**one, "before": before, "starts_in_s": seconds, "expected": _sentence(before, seconds)}
         )
     return shown
+
+
+def expected_of(line: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str, str | None], str]:
+    """The sentences of a line, by user, account, set and call."""
+    return {(one["user_id"], one["account_id"], one["set_id"], one["kind"]): one["expected"] for one in line}
 
 
 def _starts_in_s(kind: CallKind, before: int, deletions: int, pace: Pace) -> int:

@@ -15,6 +15,7 @@ from services.provisioner.domain.claims import ClaimState
 from services.provisioner.domain.queue import Pace
 from services.provisioner.http.shapes import (
     AssignmentRemaining,
+    GrantListed,
     GrantShown,
     GrantWhole,
     OperationsShown,
@@ -61,13 +62,13 @@ class Revocation(Body):
 def router(context: Context, pace: Callable[[], Pace] = Pace) -> APIRouter:
     """`pace` says how fast AWS works for us at this moment."""
     routes = make_router("provisioner", "/v1")
-    _add_grants(routes, context)
+    _add_grants(routes, context, pace)
     _add_revocation(routes, context)
     _add_engine(routes, context, pace)
     return routes
 
 
-def _add_grants(routes: APIRouter, context: Context) -> None:
+def _add_grants(routes: APIRouter, context: Context, pace: Callable[[], Pace]) -> None:
     @routes.get("/grants")
     async def list_grants(
         ticket_id: TicketIdFilter = None,
@@ -77,11 +78,12 @@ def _add_grants(routes: APIRouter, context: Context) -> None:
         cursor: NameCursor = None,
         limit: Limit = 50,
         caller: Caller = requires(PERSON, stale_ok=True),
-    ) -> Page[GrantShown]:
+    ) -> Page[GrantListed]:
         """The caller's own grants, newest first; all grants for those who may read tickets everywhere."""
         found = await reading.list_grants(
             context,
             caller,
+            pace(),
             ticket_id=str(ticket_id) if ticket_id else None,
             account_id=account_id_of(context, caller, account_id),
             user_id=user_id_of(context, caller, user_id),
@@ -91,8 +93,8 @@ def _add_grants(routes: APIRouter, context: Context) -> None:
         )
         items, next_cursor = cut(found, limit, lambda one: str(one["id"]))
         snapshot = context.policy.known()
-        shown = [GrantShown(**with_names(snapshot, one)) for one in items]
-        return Page[GrantShown](items=shown, next_cursor=next_cursor)
+        shown = [GrantListed(**with_names(snapshot, one)) for one in items]
+        return Page[GrantListed](items=shown, next_cursor=next_cursor)
 
     @routes.get("/grants/{grant_id}")
     async def show_grant(
@@ -100,7 +102,7 @@ def _add_grants(routes: APIRouter, context: Context) -> None:
         caller: Caller = requires(PERSON, stale_ok=True),
     ) -> GrantWhole:
         """One grant, with what was last read of it in AWS."""
-        found = await reading.read_grant(context, caller, grant_id)
+        found = await reading.read_grant(context, caller, pace(), grant_id)
         return GrantWhole(**with_names(context.policy.known(), found))
 
 

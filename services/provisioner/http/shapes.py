@@ -46,7 +46,16 @@ class GrantShown(AssignmentNamed):
     credentials_until: datetime | None
 
 
-class GrantWhole(GrantShown):
+class GrantListed(GrantShown):
+    """A grant, and what it waits for."""
+
+    expected: str | None = Field(
+        description="while it waits for AWS's limit on operations at once: about when it starts, and how many"
+        " are before it"
+    )
+
+
+class GrantWhole(GrantListed):
     """A grant, with what was last read of it in AWS."""
 
     observed: str
