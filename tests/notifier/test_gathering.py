@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.notifier.background.sending import send_due
+from services.notifier.background.sending import TOGETHER_WITHIN, send_due
 from services.notifier.domain.delivery import Accepted, Outcome
 from services.notifier.email.smtp import Mailer
 from services.notifier.store import deliveries
@@ -206,6 +206,33 @@ async def test_kill_after_a_gathered_mail_repeats_it_and_what_came_since_makes_a
         if isinstance(one, NotificationSent) and one.template == "granted"
     ]
     assert covered == [(ids[0], ids[1]), (ids[2],)]
+
+
+async def test_mail_that_is_given_back_while_another_of_its_kind_gathers_leaves_in_its_turn(
+    post: Post,
+) -> None:
+    """It was claimed behind a slow one; the next fact had begun a mail of its own meanwhile."""
+    await deliver(post.service, ticket_fact(whole=wide_ticket(3, requester=person("ann"))))
+    await post.send_all()
+    await deliver(post.service, ticket_fact(whole=a_ticket(id="another")))
+    first, second = per_target(access.AccessGranted, SECOND, 2)
+    await deliver(post.service, first)
+    post.clock.advance(post.settings.mail_gather)
+
+    class Slow(Mailer):
+        async def send(self, *args: object) -> Outcome:
+            outcome = await super().send(*args)  # type: ignore[arg-type]
+            await deliver(post.service, second)
+            post.clock.advance(2 * TOGETHER_WITHIN)
+            return outcome
+
+    slow = Slow(post.settings.smtp, within=post.settings.mail_send_within)
+    assert await send_due(post.context, slow, settings=post.settings) == [Accepted()]
+    await slow.close()
+    await post.send_gathered()
+    mails = [mail.text or "" for mail in post.to("ann") if (mail.text or "").startswith("Access granted")]
+    assert [[number for number in (1, 2) if f"account-{number} " in mail] for mail in mails] == [[1], [2]]
+    assert set(await post.rows("attempts, state")) == {(1, "sent")}
 
 
 async def test_fact_that_meets_a_sender_joins_its_mail_or_makes_another_and_is_never_lost(

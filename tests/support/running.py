@@ -291,7 +291,11 @@ class Running:
             ]
             return bool(found)
 
-        await until(arrived, PATIENCE_S, what=f"mail {headline!r} about {ticket_id} to {to}")
+        try:
+            await until(arrived, PATIENCE_S, what=f"mail {headline!r} about {ticket_id} to {to}")
+        except AssertionError as error:
+            error.add_note(f"deliveries: {await self.deliveries(ticket_id)}")
+            raise
         assert len(found) == 1, [mail.receipt for mail in found]
         return found[0]
 

@@ -54,8 +54,8 @@ class Backlog:
 def gather(work: UnitOfWork, gathering: Gathering, *, longest: timedelta, now: datetime) -> None:
     """Put a fact into one mail for each person; all of a unit are written together.
 
-    A mail takes further facts of its kind until it is tried for the first time; each sets its time anew, up
-    to `longest` after the first. Who was already mailed about this fact is left out.
+    A mail takes further facts of its kind until a sender claims it; each sets its time anew, up to `longest`
+    after the first. Who was already mailed about this fact is left out.
     """
     work.collect(_gather, (gathering, longest, now))
 
@@ -89,7 +89,7 @@ async def _gather(work: UnitOfWork, collected: Sequence[tuple[Gathering, timedel
                    (array_agg(due_at ORDER BY n DESC))[1], (array_agg(give_up_at ORDER BY n))[1], $12
             FROM wanted GROUP BY ticket_id, template, recipient, alone
             ORDER BY ticket_id, template, recipient
-            ON CONFLICT (ticket_id, recipient, template) WHERE state = 'pending' AND attempts = 0
+            ON CONFLICT (ticket_id, recipient, template) WHERE state = 'pending' AND gathers
             DO UPDATE SET next_attempt_at = least(excluded.next_attempt_at, d.created_at + $11::interval),
                           happened_at = least(d.happened_at, excluded.happened_at),
                           snapshot = coalesce(d.snapshot, excluded.snapshot)
@@ -123,7 +123,7 @@ async def claim(conn: Conn, *, now: datetime, leased_until: datetime, most: int)
     """
     rows = await conn.fetch(
         """
-        UPDATE delivery AS d SET leased_until = $2, attempts = d.attempts + 1
+        UPDATE delivery AS d SET leased_until = $2, attempts = d.attempts + 1, gathers = false
         WHERE d.id IN (
             SELECT due.id FROM delivery AS due
             WHERE due.state = 'pending' AND due.next_attempt_at <= $1
@@ -153,7 +153,7 @@ async def claim(conn: Conn, *, now: datetime, leased_until: datetime, most: int)
 
 
 async def give_back(conn: Conn, deliveries: Sequence[Delivery]) -> None:
-    """They were not tried: they are due as before, and this was no attempt."""
+    """They were not tried: they are due as before, and this was no attempt. What came since has its mail."""
     await conn.execute(
         """
         UPDATE delivery AS d SET leased_until = NULL, attempts = d.attempts - 1
