@@ -1,8 +1,6 @@
 """What `jit migrate` does at a real broker that denies what no ACL allows: rights, and a look at topics."""
 
 import asyncio
-import gc
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -18,40 +16,17 @@ from shared.foundation.settings import KafkaSettings
 from shared.messaging import kafka
 from shared.messaging.acls import acls_of, write_acls
 from shared.messaging.topic_check import differences
-from tests.support.kafka_server import KafkaServer, KafkaServerUnavailable
+from tests.support.guarded_kafka import as_user, guarded_kafka
+from tests.support.kafka_server import KafkaServer
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.messaging
-PASSWORD = "loopback"
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[KafkaServer]:
-    names = ("admin", *(f"jit-{service}" for service in SERVICES))
-    try:
-        made = KafkaServer(accounts=dict.fromkeys(names, PASSWORD))
-    except KafkaServerUnavailable as error:
-        pytest.skip(str(error))
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
-        with warnings.catch_warnings():
-            # Of a client that the broker refuses, aiokafka now and then leaves a connection to the collector.
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
-
-
-def as_user(server: KafkaServer, name: str) -> KafkaSettings:
-    return KafkaSettings(
-        bootstrap=(server.sasl_bootstrap,),
-        security="SASL_PLAINTEXT",
-        sasl_mechanism="PLAIN",
-        username=name,
-        password=PASSWORD,
-        session_timeout_ms=6000,
-    )
+    with guarded_kafka() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """What `jit doctor` says of a real broker that denies what no ACL allows, and of one that allows too much."""
 
-import gc
-import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -10,41 +8,18 @@ from cli.doctor.broker import check_broker
 from cli.doctor.findings import Grade
 from shared.contracts import topics
 from shared.database.migrate import SERVICES
-from shared.foundation.settings import KafkaSettings
 from shared.messaging import kafka
 from shared.messaging.acls import Acl, Operation, Resource, acls_of, write_acls
-from tests.support.kafka_server import KafkaServer, KafkaServerUnavailable
+from tests.support.guarded_kafka import PASSWORD, as_user, guarded_kafka
+from tests.support.kafka_server import KafkaServer
 
 pytestmark = pytest.mark.messaging
-PASSWORD = "s3cr3t-canary"
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[KafkaServer]:
-    names = ("admin", *(f"jit-{service}" for service in SERVICES))
-    try:
-        made = KafkaServer(accounts=dict.fromkeys(names, PASSWORD))
-    except KafkaServerUnavailable as error:
-        pytest.skip(str(error))
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
-        with warnings.catch_warnings():
-            # Of a client that the broker refuses, aiokafka now and then leaves a connection to the collector.
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
-
-
-def as_user(server: KafkaServer, name: str, *, password: str = PASSWORD) -> KafkaSettings:
-    return KafkaSettings(
-        bootstrap=(server.sasl_bootstrap,),
-        security="SASL_PLAINTEXT",
-        sasl_mechanism="PLAIN",
-        username=name,
-        password=password,
-    )
+    with guarded_kafka() as server:
+        yield server
 
 
 async def told(server: KafkaServer, service: str) -> list[tuple[str, str, str]]:
