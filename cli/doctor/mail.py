@@ -1,6 +1,5 @@
 """Mail: the server is reached, speaks TLS and takes the login. Nothing is sent unless somebody is named."""
 
-import socket
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
 from typing import Final
@@ -10,7 +9,7 @@ import aiosmtplib
 from cli.doctor.findings import Finding, fail, ok, warn
 from shared.foundation.clock import new_id
 from shared.foundation.settings import ServiceSettings, SmtpSettings
-from shared.observability.alerts import deliver
+from shared.foundation.smtp import deliver, smtp_client
 
 _SETTINGS: Final = "see JIT_SMTP_* in docs/settings.md"
 
@@ -30,16 +29,7 @@ _NOBODY: Final = warn(
 
 
 async def _mail(smtp: SmtpSettings, send_to: str | None) -> AsyncIterator[Finding]:
-    client = aiosmtplib.SMTP(
-        hostname=smtp.host,
-        port=smtp.port,
-        username=smtp.username or None,
-        password=smtp.password.get_secret_value() or None,
-        use_tls=smtp.tls == "implicit",
-        start_tls=smtp.tls == "starttls",
-        timeout=smtp.timeout_s,
-        local_hostname=socket.gethostname(),
-    )
+    client = smtp_client(smtp)
     where = f"{smtp.host}:{smtp.port} with tls={smtp.tls}"
     try:
         await client.connect()

@@ -12,11 +12,11 @@ from email.message import EmailMessage
 from typing import Protocol
 
 import aioboto3
-import aiosmtplib
 from botocore.config import Config
 
 from shared.foundation.clock import Clock, new_id
 from shared.foundation.settings import ServiceSettings, SmtpSettings
+from shared.foundation.smtp import deliver
 from shared.observability import metrics
 from shared.observability.logs import logger
 
@@ -180,20 +180,6 @@ class MailChannel:
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(text)
         await deliver(message, self._smtp)
-
-
-async def deliver(message: EmailMessage, smtp: SmtpSettings) -> None:
-    """Hand one message to the mail server; raises aiosmtplib's errors and OSError."""
-    await aiosmtplib.send(
-        message,
-        hostname=smtp.host,
-        port=smtp.port,
-        username=smtp.username or None,
-        password=smtp.password.get_secret_value() or None,
-        use_tls=smtp.tls == "implicit",
-        start_tls=smtp.tls == "starttls",
-        timeout=smtp.timeout_s,
-    )
 
 
 def make_alerts(service: str, settings: ServiceSettings, clock: Clock) -> Alerts:

@@ -4,7 +4,6 @@ A connection is kept for the next mail until it breaks. Never called while a tra
 """
 
 import asyncio
-import socket
 from datetime import timedelta
 from email.utils import parseaddr
 
@@ -12,6 +11,7 @@ import aiosmtplib
 
 from services.notifier.domain.delivery import Accepted, Deferred, Outcome, Refused
 from shared.foundation.settings import SmtpSettings
+from shared.foundation.smtp import smtp_client
 
 
 class Mailer:
@@ -78,16 +78,7 @@ class Mailer:
         if self._client is not None and self._client.is_connected:
             return self._client
         self._drop()
-        client = aiosmtplib.SMTP(
-            hostname=self._smtp.host,
-            port=self._smtp.port,
-            username=self._smtp.username or None,
-            password=self._smtp.password.get_secret_value() or None,
-            use_tls=self._smtp.tls == "implicit",
-            start_tls=self._smtp.tls == "starttls",
-            timeout=self._smtp.timeout_s,
-            local_hostname=socket.gethostname(),  # its default asks the name server, blocking
-        )
+        client = smtp_client(self._smtp)
         self._client = client
         await client.connect()
         return client
