@@ -9,10 +9,8 @@ bench/day_judge.py looks for. The longest overrun is reported with what was wron
 
 import argparse
 import asyncio
-import json
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
 from datetime import timedelta
@@ -28,9 +26,8 @@ from bench.day_judge import Troubles, judge, read_audit, settle_down
 from bench.day_people import Day, approved
 from bench.day_truth import Verdict, assignment_key, merged, presences_of
 from bench.fleet import Fleet, fleet
+from bench.judged import add_common, run_judged
 from bench.quiet import Quiet, until_compared
-from local.postgres_home import remove_home
-from shared.observability import logs
 
 OBJECTIVE_S: Final = 20.0
 SERVICES: Final = {
@@ -56,22 +53,8 @@ _QUIET_WITHIN_S: Final = 240.0
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600, help="how long the storms and their calms last")
-    parser.add_argument("--tickets", type=int, default=200, help="over all storms")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", type=Path, help="folder for logs and data; a temporary one by default")
-    given = parser.parse_args()
-    logs.configure(fmt="console", level="ERROR")
-    with tempfile.TemporaryDirectory(prefix="jit-chaos-") as temporary:
-        folder = given.keep or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            verdict = asyncio.run(_run(given, folder))
-        finally:
-            if given.keep is None:
-                remove_home(folder / "pg")
-    print(json.dumps(verdict, indent=2))
-    return 1 if verdict["violations"] else 0
+    add_common(parser, seconds=600, tickets=200)
+    return run_judged(parser.parse_args(), "chaos", _run)
 
 
 async def _run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import asyncio
 import json
 import random
 import sys
-import tempfile
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -21,10 +20,9 @@ from bench.day_judge import judge, settle_down
 from bench.day_people import Day
 from bench.day_truth import Verdict, assignment_key
 from bench.fleet import Fleet, fleet
+from bench.judged import add_common, run_judged
 from bench.quiet import Quiet, until_compared, watch
-from local.postgres_home import remove_home
 from local.seed import seed as seed_demo
-from shared.observability import logs
 
 FAULTS = {
     "lost-event": ("ticket",),
@@ -66,24 +64,10 @@ QUIET_WITHIN_S = 60.0
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.day", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=300, help="how long the day lasts")
-    parser.add_argument("--tickets", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=1)
+    add_common(parser, seconds=300, tickets=300)
     parser.add_argument("--fault", choices=sorted(FAULTS), help="break something and see the judge find it")
     parser.add_argument("--calm", action="store_true", help="no kills and no faults at AWS")
-    parser.add_argument("--keep", type=Path, help="folder for logs and data; a temporary one by default")
-    given = parser.parse_args()
-    logs.configure(fmt="console", level="ERROR")
-    with tempfile.TemporaryDirectory(prefix="jit-day-") as temporary:
-        folder = given.keep or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            verdict = asyncio.run(_run(given, folder))
-        finally:
-            if given.keep is None:
-                remove_home(folder / "pg")
-    print(json.dumps(verdict, indent=2))
-    return 1 if verdict["violations"] else 0
+    return run_judged(parser.parse_args(), "day", _run)
 
 
 async def _run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
