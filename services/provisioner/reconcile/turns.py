@@ -5,8 +5,8 @@ list that was read there serves it too. A look waits a moment for others of its 
 that has waited long gets one slot though ends wait, so that no storm of ends keeps all of them out.
 """
 
-from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,8 +21,8 @@ FAIR_AFTER: Final = timedelta(seconds=30)
 """A creation that has waited so long for a slot has the next one, if no other creation has any."""
 LOOKED_AHEAD: Final = 5
 """For so many of the next of either kind AWS is read before there is a slot."""
-_SECONDS_AT_FIRST: Final = 4.0
-"""What an operation is expected to take before any was seen to end."""
+LOOKS_WITHIN_S: Final = 0.5
+"""However many looks are due together."""
 
 
 class Turns:
@@ -36,7 +36,6 @@ class Turns:
         self._passed_over: Counter[CallKind | None] = Counter()
         """How many of what is due got no slot in this round, by call."""
         self._gave_slots = False
-        self._took: dict[CallKind, deque[float]] = {"create": deque(maxlen=20), "delete": deque(maxlen=20)}
         self._looks_since: dict[tuple[str, str], datetime] = {}
         """By account and set, since when the first of its looks is due."""
 
@@ -81,15 +80,6 @@ class Turns:
         self._looked[due.id] = now
         return True
 
-    def ended(self, kind: CallKind, seconds: float) -> None:
-        """An operation took so long."""
-        self._took[kind].append(seconds)
-
-    def seconds_each(self, kind: CallKind) -> float:
-        """What an operation takes, by those that ended last."""
-        took = self._took[kind]
-        return sum(took) / len(took) if took else _SECONDS_AT_FIRST
-
     def _rank(self, due: Due) -> datetime:
         since = self._waiting.get(due.id, due.next_at)
         return since - KEPT_FOR if due.call is not None and due.pair in self._worked_on else since
@@ -115,3 +105,17 @@ class Turns:
         self._waiting = {key: self._waiting.get(key, one.next_at) for key, one in calls.items()}
         self._looked = {key: at for key, at in self._looked.items() if key in calls and now - at < KEPT_FOR}
         self._worked_on = {pair: at for pair, at in self._worked_on.items() if now - at < KEPT_FOR}
+
+
+def spaced(due: Iterable[Due], *, every_s: float) -> Iterator[tuple[Due, float]]:
+    """Each with the seconds after which it begins: looks one after the other, all else at once.
+
+    Else a grant or revoke that comes a moment later queues behind all of the looks that are due by then.
+    Those at one account and set begin together, since one list answers them.
+    """
+    looks: dict[tuple[str, str], float] = {}
+    for one in due:
+        if one.only_looks:
+            yield one, looks.setdefault(one.pair, min(len(looks) * every_s, LOOKS_WITHIN_S))
+        else:
+            yield one, 0.0
