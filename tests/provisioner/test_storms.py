@@ -143,6 +143,22 @@ async def test_due_revokes_of_a_busy_account_do_not_hide_those_of_an_idle_one(la
     assert "idle" in {one.account_id for one in due}
 
 
+async def test_grant_for_which_aws_was_read_ahead_keeps_its_place_in_line(lab: Lab) -> None:
+    engine = lab.current.engine
+    engine.slots.for_grants = 1
+    lab.aws.fault(operation=CREATE, kind="never_finishes", user="ann", times=1)
+    await lab.approve(lab.ticket("ann", seconds=600))
+    await lab.run(1)
+    await lab.approve(lab.ticket("bob", account="orders-dev", seconds=600))
+    since, lists = (await lab.row("bob", "orders-dev"))["next_at"], lab.calls(LIST)
+    lab.clock.advance(2 * S)
+    engine._in_steps = False
+    await engine._round()
+    await engine._settled()
+    assert lab.calls(LIST) == lists + 1, "it was read"
+    assert (await lab.row("bob", "orders-dev"))["next_at"] == since
+
+
 # ends and chores
 
 
