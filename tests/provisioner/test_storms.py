@@ -233,6 +233,33 @@ def test_next_on_the_account_that_was_just_worked_on_goes_before_what_has_not_wa
     assert ids(turns.in_order(wanted, NOW)) == [4, 3, 2]
 
 
+def test_account_with_more_than_its_share_goes_first_since_it_takes_one_at_a_time() -> None:
+    """Ten slots and 20 ends: three on one account take as long as all others together."""
+    turns = Turns(Slots(10, 7))
+    spread = [due(number, revoke=True) for number in range(17)]
+    crowded = [due(number, account="crowded", revoke=True) for number in range(20, 23)]
+    turns.began(due(0, revoke=True), NOW)
+    assert ids(turns.in_order([*spread, *crowded], NOW))[:4] == [20, 21, 22, 0]
+    assert ids(turns.in_order([*spread, *crowded[:1]], NOW))[:2] == [0, 1], "one is nobody's share too many"
+
+
+def test_crowded_account_keeps_nobody_waiting_who_has_waited_much_longer() -> None:
+    turns = Turns(Slots(10, 7))
+    kept = KEPT_FOR.total_seconds()
+    spread = [due(number, revoke=True) for number in range(15)]
+    late = [due(15, revoke=True, late_s=2 * kept - 1), due(16, revoke=True, late_s=2 * kept + 1)]
+    crowded = [due(number, account="crowded", revoke=True) for number in range(20, 23)]
+    assert ids(turns.in_order([*spread, *late, *crowded], NOW))[:5] == [16, 20, 21, 22, 15]
+
+
+def test_creations_are_crowded_by_the_slots_that_they_may_have() -> None:
+    turns = Turns(Slots(10, 7))
+    spread = [due(number) for number in range(12)]
+    crowded = [due(number, account="crowded") for number in (20, 21)]
+    assert ids(turns.in_order([*spread, *crowded], NOW))[:2] == [20, 21], "2 x 7 are all 14"
+    assert ids(turns.in_order([*spread, due(12), *crowded], NOW))[0] == 0, "2 x 7 are not 15"
+
+
 def test_creation_that_has_waited_long_gets_one_slot_though_ends_wait() -> None:
     slots = Slots(10, 7)
     turns = Turns(slots)
