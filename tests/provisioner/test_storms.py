@@ -89,6 +89,14 @@ async def test_requests_that_do_not_fit_on_the_first_page_are_found_in_progress(
     assert len(await lab.said(access.AccessGranted)) == 2
 
 
+async def test_slots_that_a_poll_has_freed_are_given_away_before_the_next_round_is_due(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.provisioner.reconcile.engine._BETWEEN_ROUNDS_S", 60.0)
+    lab.current.engine._poll_ended(freed=True)
+    await asyncio.wait_for(lab.current.engine._until_next_round(60.0), 5)
+
+
 # what is shared
 
 
