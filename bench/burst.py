@@ -2,7 +2,9 @@
 
 80 grants that are due at once, over 20 (account, set) pairs and over 80, of four people or 80; then 500 ends
 at one moment. The simulator has AWS's limits (20 calls a second and service, 10 slots) and operations of 2 to
-4 s; everything is read from its own record. `python -m bench.burst [--ends 500] [--only grants|ends|sdk]`
+4 s; everything is read from its own record, in real time. The floor of the ends is the time that AWS took
+for all but the last ten, over ten slots: earlier no slot can be free for the last Delete.
+`python -m bench.burst [--ends 500] [--only grants|ends|sdk]`
 """
 
 import argparse
@@ -49,7 +51,7 @@ MOST_CALLS: Final = {20: 190, 80: 290}
 """By pairs."""
 LEAST_BUSY: Final = 0.95
 LATEST: Final = 1.1
-"""The last Delete, in floors that the slots give."""
+"""When the last Delete is sent, in floors."""
 _LONGEST_S: Final = 400
 _LEAD_S: Final = 2.0
 

@@ -64,7 +64,11 @@ def aws_busy(done: Sequence[Operation], *, since: float, slots: int) -> float:
 
 
 def floor_s(done: Sequence[Operation], *, slots: int) -> float:
-    """Seconds that these operations take on so many slots, if none is ever free."""
+    """Seconds that these operations take on so many slots, if none is ever free.
+
+    By the simulator's own times. The other two limits hold nothing up: two calls or three an end stay below
+    20 a second, and no account has so many ends that one at a time takes longer than all others.
+    """
     return sum(one.ended - one.sent for one in done) / slots
 
 

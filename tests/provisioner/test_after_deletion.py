@@ -67,7 +67,7 @@ def test_decide_listed_right_after_a_deletion_is_created_again(deletion: Assignm
 
 def test_decide_listed_right_after_a_deletion_without_a_slot_waits_for_one() -> None:
     decision = found(call_outcomes.succeeded(DELETING, NOW), may_send=False)
-    assert (decision.send, decision.facts, decision.row.next_at) == (None, (), NOW + S)
+    assert (decision.send, decision.facts, decision.row.next_at) == (None, (), NOW)
     assert found(decision.row, after=2).send == "create"
 
 

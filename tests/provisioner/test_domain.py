@@ -223,9 +223,9 @@ def test_decide_wanted_and_absent_creates_and_writes_ahead_that_it_does() -> Non
     assert decision.names == []
 
 
-def test_decide_wanted_and_absent_without_a_slot_waits_due() -> None:
-    decision = decided(row(), GRANTING, found=False, may_send=False)
-    assert (decision.send, decision.row.op, decision.row.next_at) == (None, None, NOW)
+def test_decide_wanted_and_absent_without_a_slot_keeps_its_place_in_line() -> None:
+    decision = decided(row(next_at=NOW - S), GRANTING, found=False, may_send=False)
+    assert (decision.send, decision.row.op, decision.row.next_at) == (None, None, NOW - S)
     assert likely_call(wanted=True, observed=decision.row.observed) == "create"
 
 

@@ -254,9 +254,10 @@ GRANTING = claim(ClaimState.GRANTING)
 ENDING = claim(ClaimState.REVOKING)
 
 
-def test_deletion_without_a_slot_waits_due() -> None:
-    decision = decided(row(observed=Observed.CREATED), ENDING, found=False, may_send=False)
-    assert (decision.send, decision.row.next_at) == (None, NOW)
+def test_deletion_without_a_slot_keeps_its_place_in_line() -> None:
+    waiting = row(observed=Observed.CREATED, next_at=NOW - S)
+    decision = decided(waiting, ENDING, found=False, may_send=False)
+    assert (decision.send, decision.row.next_at) == (None, NOW - S)
 
 
 def test_attempts_to_make_it_do_not_lengthen_the_pauses_of_taking_it_away() -> None:

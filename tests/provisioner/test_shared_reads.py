@@ -210,6 +210,16 @@ async def test_many_are_read_from_lists_where_those_are_fewer_calls(world: World
     assert not {"DescribeUser", "DescribeAccount"} & set(made)
 
 
+async def test_first_of_many_is_answered_with_those_who_come_a_moment_later(world: World) -> None:
+    first, *others = sorted(world.aws.directory.users)[:20]
+    asked = directory(world, users=len(world.aws.directory.users))
+    waiting = asyncio.ensure_future(asked.user(first))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.gather(waiting, *(asked.user(one) for one in others))
+    assert "DescribeUser" not in operations(world.aws)
+
+
 async def test_few_are_asked_for_one_by_one(world: World) -> None:
     asked = directory(world, users=300)
     await asyncio.gather(*(asked.user(one) for one in sorted(world.aws.directory.users)[:2]))

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from services.provisioner.domain.assignments import Observed
-from services.provisioner.reconcile.engine import LOOKS_WITHIN_S, spaced
+from services.provisioner.reconcile.turns import LOOKS_WITHIN_S, spaced
 from services.provisioner.store import assignments, schedule
 from services.provisioner.store.schedule import Due
 from tests.support.harness import NOW

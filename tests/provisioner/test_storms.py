@@ -89,6 +89,14 @@ async def test_requests_that_do_not_fit_on_the_first_page_are_found_in_progress(
     assert len(await lab.said(access.AccessGranted)) == 2
 
 
+async def test_slots_that_a_poll_has_freed_are_given_away_before_the_next_round_is_due(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.provisioner.reconcile.engine._BETWEEN_ROUNDS_S", 60.0)
+    lab.current.engine._poll_ended(freed=True)
+    await asyncio.wait_for(lab.current.engine._until_next_round(60.0), 5)
+
+
 # what is shared
 
 
@@ -141,6 +149,22 @@ async def test_due_revokes_of_a_busy_account_do_not_hide_those_of_an_idle_one(la
     async with lab.context.pool.acquire() as conn:
         due = await schedule.due_assignments(conn, now=lab.now)
     assert "idle" in {one.account_id for one in due}
+
+
+async def test_grant_for_which_aws_was_read_ahead_keeps_its_place_in_line(lab: Lab) -> None:
+    engine = lab.current.engine
+    engine.slots.for_grants = 1
+    lab.aws.fault(operation=CREATE, kind="never_finishes", user="ann", times=1)
+    await lab.approve(lab.ticket("ann", seconds=600))
+    await lab.run(1)
+    await lab.approve(lab.ticket("bob", account="orders-dev", seconds=600))
+    since, lists = (await lab.row("bob", "orders-dev"))["next_at"], lab.calls(LIST)
+    lab.clock.advance(2 * S)
+    engine._in_steps = False
+    await engine._round()
+    await engine._settled()
+    assert lab.calls(LIST) == lists + 1, "it was read"
+    assert (await lab.row("bob", "orders-dev"))["next_at"] == since
 
 
 # ends and chores
@@ -215,6 +239,33 @@ def test_next_on_the_account_that_was_just_worked_on_goes_before_what_has_not_wa
     kept = KEPT_FOR.total_seconds()
     wanted = [due(2, late_s=kept - 1), due(3, account="warm"), due(4, late_s=kept + 1)]
     assert ids(turns.in_order(wanted, NOW)) == [4, 3, 2]
+
+
+def test_account_with_more_than_its_share_goes_first_since_it_takes_one_at_a_time() -> None:
+    """Ten slots and 20 ends: three on one account take as long as all others together."""
+    turns = Turns(Slots(10, 7))
+    spread = [due(number, revoke=True) for number in range(17)]
+    crowded = [due(number, account="crowded", revoke=True) for number in range(20, 23)]
+    turns.began(due(0, revoke=True), NOW)
+    assert ids(turns.in_order([*spread, *crowded], NOW))[:4] == [20, 21, 22, 0]
+    assert ids(turns.in_order([*spread, *crowded[:1]], NOW))[:2] == [0, 1], "one is nobody's share too many"
+
+
+def test_crowded_account_keeps_nobody_waiting_who_has_waited_much_longer() -> None:
+    turns = Turns(Slots(10, 7))
+    kept = KEPT_FOR.total_seconds()
+    spread = [due(number, revoke=True) for number in range(15)]
+    late = [due(15, revoke=True, late_s=2 * kept - 1), due(16, revoke=True, late_s=2 * kept + 1)]
+    crowded = [due(number, account="crowded", revoke=True) for number in range(20, 23)]
+    assert ids(turns.in_order([*spread, *late, *crowded], NOW))[:5] == [16, 20, 21, 22, 15]
+
+
+def test_creations_are_crowded_by_the_slots_that_they_may_have() -> None:
+    turns = Turns(Slots(10, 7))
+    spread = [due(number) for number in range(12)]
+    crowded = [due(number, account="crowded") for number in (20, 21)]
+    assert ids(turns.in_order([*spread, *crowded], NOW))[:2] == [20, 21], "2 x 7 are all 14"
+    assert ids(turns.in_order([*spread, due(12), *crowded], NOW))[0] == 0, "2 x 7 are not 15"
 
 
 def test_creation_that_has_waited_long_gets_one_slot_though_ends_wait() -> None:

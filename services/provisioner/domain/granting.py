@@ -35,7 +35,7 @@ def towards_present(assignment: Assignment, reading: Reading, step: Step) -> Cha
         return _give_up(seen, step)
     seen = seen if doubtful else replace(seen, observed=Observed.ABSENT)
     if not step.may_send:
-        return Change(replace(seen, next_at=step.now))
+        return Change(seen.due(step.now))
     return Change(operating(seen, "create", step.now))
 
 

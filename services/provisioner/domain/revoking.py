@@ -48,7 +48,7 @@ def _delete(assignment: Assignment, reading: Reading, step: Step) -> Change[Assi
     )
     alerts = _alerts(assignment, after)
     if not step.may_send:
-        return Change(replace(after, next_at=step.now), alerts=alerts)
+        return Change(after.due(step.now), alerts=alerts)
     return Change(operating(after, "delete", step.now), alerts=alerts)
 
 

@@ -27,7 +27,7 @@ class Step:
     origin: Origin
     timing: Timing
     may_send: bool
-    """Whether a slot is held: without one nothing is sent, and the assignment stays due."""
+    """Whether a slot is held: without one nothing is sent, and the assignment keeps its place in line."""
     waiting: Mapping[str, str]
     """Claims that could not begin, by id, and why."""
 

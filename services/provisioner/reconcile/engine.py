@@ -6,18 +6,18 @@ for tests and for virtual time.
 """
 
 import asyncio
-import math
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from services.provisioner.domain.assignments import Assignment, CallKind
 from services.provisioner.domain.queue import Pace
 from services.provisioner.limits import Slot, Slots
 from services.provisioner.reconcile.parts import EngineParts
-from services.provisioner.reconcile.polling import poll
-from services.provisioner.reconcile.turns import Turns
+from services.provisioner.reconcile.polls import Polls
+from services.provisioner.reconcile.tasks import start
+from services.provisioner.reconcile.turns import Turns, spaced
 from services.provisioner.reconcile.visit import visit
 from services.provisioner.store import assignments, schedule
 from services.provisioner.store.errors import DATABASE_AWAY
@@ -30,13 +30,6 @@ _STANDBY_S = 0.25
 _BETWEEN_ROUNDS_S = 0.05
 """However often it is nudged; what a nudge names is looked at at once."""
 _LOOK_EVERY_S = 0.01
-LOOKS_WITHIN_S = 0.5
-"""However many are due together."""
-_POLLS_EVERY_S: Final = (1.0, 2.0)
-_POLLS_FOR_EACH: Final = 2.5
-"""So often while one lasts as long as most, within these bounds: its end is seen soon, by few calls."""
-_POLLS_FOR_ENDS_EVERY_S: Final = 0.3
-"""While deletions wait for the slots of others: the next end must not wait for a poll."""
 _HOLD_BACK = timedelta(seconds=5)
 """A visit that failed for no reason we know is not repeated at once."""
 
@@ -64,19 +57,20 @@ class Engine:
         self.parts = parts
         self.slots = slots
         self.turns = Turns(slots)
-        self._looks_ahead = False
+        self.polls = Polls(parts, slots, self._poll_ended)
+        self._in_steps = True
+        """Everything that can be done is done at each step, and nothing ahead."""
         self._concurrency = concurrency
         self._nudged = asyncio.Event()
         self._named: set[int] = set()
         self._anything = False
+        self._freed = False
+        """A poll has freed slots since the last round: they are given away at once."""
         self._crowded = False
         """Something due could not begin since the last round: there may be room for it when a visit ends."""
         self._ends_wait = False
         """For a slot."""
         self._visits: dict[int, _Visit] = {}
-        self._polls: dict[CallKind, asyncio.Task[None]] = {}
-        self._polled_at: dict[CallKind, float] = {}
-        """By the event loop's clock, which no step of the time disturbs."""
         self._looked_at: datetime | None = None
         self._held_back: dict[int, datetime] = {}
 
@@ -88,12 +82,12 @@ class Engine:
 
     def pace(self) -> Pace:
         """How fast AWS works for us, as far as this replica has seen."""
-        each = self.turns.seconds_each
+        each = self.polls.times.seconds_each
         return Pace(self.slots.total, self.slots.for_grants, create_s=each("create"), delete_s=each("delete"))
 
     async def run(self) -> None:
         """For ever; ends by cancellation, which takes the visits with it."""
-        self._looks_ahead = True
+        self._in_steps = False
         try:
             while True:
                 await self._until_next_round(await self._guarded(self._round(look_every_s=_LOOK_EVERY_S)))
@@ -104,7 +98,6 @@ class Engine:
         """One whole round: what is due now is visited, what is in flight polled. Raises what they raise."""
         if not await self.parts.lease.renew():
             return
-        self._polled_at.clear()
         await self._round()
         await self._settled()
 
@@ -122,7 +115,7 @@ class Engine:
         started = clock()
         while True:
             soon = _BETWEEN_ROUNDS_S if self._anything else seconds
-            if (left := started + soon - clock()) <= 0:
+            if self._freed or (left := started + soon - clock()) <= 0:
                 return
             await self._sleep_until_nudged(left)
             self._nudged.clear()
@@ -140,7 +133,7 @@ class Engine:
         """Begin what can begin; the seconds until there may be more to do, if nobody nudges."""
         self._nudged.clear()
         self._named.clear()
-        self._anything = self._crowded = self._ends_wait = False
+        self._anything = self._freed = self._crowded = self._ends_wait = False
         if not self.parts.lease.held:
             return _STANDBY_S
         now, as_of, visiting = self.parts.now, self.slots.snapshot(), set(self._visits)
@@ -156,7 +149,11 @@ class Engine:
             self._begin(candidate, now, wait_s=wait_s)
         # Of those that were visited meanwhile it was not read what became of their calls.
         visited = visiting.union(self._visits)
-        next_poll_s = self._begin_polls([flight for flight in flights if flight.id not in visited])
+        next_poll_s = self.polls.begin(
+            [flight for flight in flights if flight.id not in visited],
+            ends_wait=self._ends_wait,
+            at_once=self._in_steps,
+        )
         if next_due is None or next_due <= now:
             return min(_TIMER_S, next_poll_s)
         return min(_TIMER_S, next_poll_s, (next_due - now).total_seconds())
@@ -195,7 +192,7 @@ class Engine:
         if alike >= self._concurrency or (due.call is not None and not self._may_begin(due, due.call, now)):
             self._crowded = True
             return
-        self._visits[due.id] = _Visit(self._start(self._visit(due.id, loaded, wait_s)), due.urgent)
+        self._visits[due.id] = _Visit(start(self._visit(due.id, loaded, wait_s)), due.urgent)
 
     def _may_begin(self, due: Due, call: CallKind, now: datetime) -> bool:
         """With a slot for the call that it may come to; or without, to read AWS while it waits for one."""
@@ -204,7 +201,7 @@ class Engine:
             return True
         self._crowded = True
         self._ends_wait = self._ends_wait or call == "delete"
-        return self._looks_ahead and self.turns.may_look_ahead(due, now)
+        return not self._in_steps and self.turns.may_look_ahead(due, now)
 
     async def _visit(self, assignment_id: int, loaded: Assignment | None, wait_s: float) -> None:
         in_flight = False
@@ -245,54 +242,9 @@ class Engine:
             [assignment] = await assignments.load(conn, [assignment_id])
         return assignment
 
-    def _begin_polls(self, flights: list[InFlight]) -> float:
-        """Begin those that are due; the seconds until one may be due again."""
-        now, next_s = asyncio.get_running_loop().time(), _TIMER_S
-        for kind in ("create", "delete"):
-            ours = [flight for flight in flights if flight.op.kind == kind]
-            if not ours or kind in self._polls:
-                continue
-            every_s = self._polls_every_s(kind)
-            early_s = self._polled_at.get(kind, -math.inf) + every_s - now
-            if early_s <= 0:
-                self._polled_at[kind] = now
-                self._polls[kind] = self._start(self._poll(kind, ours))
-            next_s = min(next_s, early_s if early_s > 0 else every_s)
-        return next_s
-
-    def _polls_every_s(self, kind: CallKind) -> float:
-        if kind == "delete" and self._ends_wait:
-            return _POLLS_FOR_ENDS_EVERY_S
-        least, most = _POLLS_EVERY_S
-        return min(max(self.turns.seconds_each(kind) / _POLLS_FOR_EACH, least), most)
-
-    async def _poll(self, kind: CallKind, flights: list[InFlight]) -> None:
-        """What has ended has left its slot, which the next round gives to another."""
-        try:
-            over = await poll(self.parts, kind, flights)
-            for flight in flights:
-                if flight.id in over:
-                    self.turns.ended(kind, (self.parts.now - flight.op.started).total_seconds())
-                    self.slots.release(flight.id)
-        except LeaseLost as error:
-            log.warning("poll given up", reason=str(error))
-        finally:
-            del self._polls[kind]
-            self.nudge()
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(work)
-        task.add_done_callback(self._report)
-        return task
-
-    def _report(self, task: asyncio.Task[None]) -> None:
-        """A task nobody waits for must not fail in silence."""
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        if isinstance(error, DATABASE_AWAY):
-            log.warning("a visit waits for the database", error=f"{type(error).__name__}: {error}")
-        elif isinstance(error, Exception):
-            log.error("a visit failed; this is a bug", exc_info=error)
+    def _poll_ended(self, freed: bool) -> None:
+        self._freed = self._freed or freed
+        self.nudge()
 
     async def _settled(self) -> None:
         """Everything begun has ended; the first failure is raised once all have."""
@@ -302,7 +254,7 @@ class Engine:
                 raise outcome
 
     def _tasks(self) -> list[asyncio.Task[None]]:
-        return [*(visit.task for visit in self._visits.values()), *self._polls.values()]
+        return [*(visit.task for visit in self._visits.values()), *self.polls.tasks.values()]
 
     async def _sleep_until_nudged(self, seconds: float) -> None:
         try:
@@ -313,17 +265,3 @@ class Engine:
 
 def _slot(flight: InFlight) -> Slot:
     return Slot(flight.account_id, flight.set_id, flight.op.kind, since=flight.op.started)
-
-
-def spaced(due: Iterable[Due], *, every_s: float) -> Iterator[tuple[Due, float]]:
-    """Each with the seconds after which it begins: looks one after the other, all else at once.
-
-    Else a grant or revoke that comes a moment later queues behind all of the looks that are due by then.
-    Those at one account and set begin together, since one list answers them.
-    """
-    looks: dict[tuple[str, str], float] = {}
-    for one in due:
-        if one.only_looks:
-            yield one, looks.setdefault(one.pair, min(len(looks) * every_s, LOOKS_WITHIN_S))
-        else:
-            yield one, 0.0

@@ -29,7 +29,7 @@ USERS_KEPT_FOR: Final = timedelta(seconds=15)
 ACCOUNTS_KEPT_FOR: Final = timedelta(minutes=1)
 """Longer than users: AWS itself refuses to create anything on an account that is not active."""
 _GATHERED_S: Final = 0.05
-"""Those who ask within so long are answered together; nobody waits so long for access to be taken away."""
+"""Those who ask within so long are answered together; nobody waits for it to take access away."""
 _UNHURRIED: Final = frozenset({"verify", "drift"})
 
 _Pair = tuple[str, str]
@@ -200,6 +200,7 @@ class _Answers(Generic[ValueT]):
 
     async def _answer_all(self) -> None:
         """Until nobody waits. Those who ask while calls are on their way come together after them."""
+        await asyncio.sleep(_GATHERED_S)
         while self._waiting:
             asked, self._waiting = self._waiting, {}
             now = self._now()

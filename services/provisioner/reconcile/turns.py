@@ -1,12 +1,14 @@
-"""Whose turn it is with AWS among what is due: revokes first, then who has waited longest. Three exceptions.
+"""Whose turn it is with AWS among what is due: revokes first, then who has waited longest. Four exceptions.
 
 What is next on an account and set that is just worked on goes before what has not waited much longer: the
-list that was read there serves it too. A look waits a moment for others of its kind there. And a creation
-that has waited long gets one slot though ends wait, so that no storm of ends keeps all of them out.
+list that was read there serves it too. So, and before that, does what is next on an account where more wait
+than its share: AWS works on one at a time there, and at the last they would wait for each other beside idle
+slots. A look waits a moment for others of its kind. And a creation that has waited long gets one slot though
+ends wait, so that no storm of ends keeps all of them out.
 """
 
-from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,14 +17,15 @@ from services.provisioner.limits import Slot, Slots
 from services.provisioner.reconcile.reads import KEPT_FOR
 from services.provisioner.store.schedule import Due
 
-GATHERED_FOR: Final = timedelta(seconds=6)
-"""A look waits so long at most for an operation on its account and set, to share the list with its look."""
+GATHERED_FOR: Final = timedelta(seconds=8)
+"""A look waits so long at most for operations on its account and set, to share the list with their looks:
+for as long as two take until it is seen that they have ended."""
 FAIR_AFTER: Final = timedelta(seconds=30)
 """A creation that has waited so long for a slot has the next one, if no other creation has any."""
 LOOKED_AHEAD: Final = 5
 """For so many of the next of either kind AWS is read before there is a slot."""
-_SECONDS_AT_FIRST: Final = 4.0
-"""What an operation is expected to take before any was seen to end."""
+LOOKS_WITHIN_S: Final = 0.5
+"""However many looks are due together."""
 
 
 class Turns:
@@ -36,7 +39,8 @@ class Turns:
         self._passed_over: Counter[CallKind | None] = Counter()
         """How many of what is due got no slot in this round, by call."""
         self._gave_slots = False
-        self._took: dict[CallKind, deque[float]] = {"create": deque(maxlen=20), "delete": deque(maxlen=20)}
+        self._crowded: set[tuple[CallKind, str]] = set()
+        """By kind, the accounts where more wait than one after the other can end with the rest."""
         self._looks_since: dict[tuple[str, str], datetime] = {}
         """By account and set, since when the first of its looks is due."""
 
@@ -45,6 +49,7 @@ class Turns:
         self._forget(due, now)
         self._passed_over.clear()
         self._gave_slots = False
+        self._crowded = self._crowded_among(due)
         starved = self._starved(due, now)
         # Looks last: whether they wait for company is known when everything else has begun.
         return sorted(
@@ -81,18 +86,23 @@ class Turns:
         self._looked[due.id] = now
         return True
 
-    def ended(self, kind: CallKind, seconds: float) -> None:
-        """An operation took so long."""
-        self._took[kind].append(seconds)
-
-    def seconds_each(self, kind: CallKind) -> float:
-        """What an operation takes, by those that ended last."""
-        took = self._took[kind]
-        return sum(took) / len(took) if took else _SECONDS_AT_FIRST
-
     def _rank(self, due: Due) -> datetime:
+        """Since when it waits, or seems to."""
         since = self._waiting.get(due.id, due.next_at)
-        return since - KEPT_FOR if due.call is not None and due.pair in self._worked_on else since
+        if due.call is None:
+            return since
+        crowded, worked_on = (due.call, due.account_id) in self._crowded, due.pair in self._worked_on
+        return since - KEPT_FOR * (2 * crowded + worked_on)
+
+    def _crowded_among(self, due: Iterable[Due]) -> set[tuple[CallKind, str]]:
+        waiting = Counter((one.call, one.account_id) for one in due if one.call is not None)
+        of_all = Counter(one.call for one in due)
+        slots: dict[CallKind, int] = {"create": self._slots.for_grants, "delete": self._slots.total}
+        return {
+            (kind, account)
+            for (kind, account), count in waiting.items()
+            if count * slots[kind] >= of_all[kind]
+        }
 
     def _starved(self, due: Iterable[Due], now: datetime) -> Due | None:
         waiting = [one for one in due if self._is_starved(one, now)]
@@ -115,3 +125,17 @@ class Turns:
         self._waiting = {key: self._waiting.get(key, one.next_at) for key, one in calls.items()}
         self._looked = {key: at for key, at in self._looked.items() if key in calls and now - at < KEPT_FOR}
         self._worked_on = {pair: at for pair, at in self._worked_on.items() if now - at < KEPT_FOR}
+
+
+def spaced(due: Iterable[Due], *, every_s: float) -> Iterator[tuple[Due, float]]:
+    """Each with the seconds after which it begins: looks one after the other, all else at once.
+
+    Else a grant or revoke that comes a moment later queues behind all of the looks that are due by then.
+    Those at one account and set begin together, since one list answers them.
+    """
+    looks: dict[tuple[str, str], float] = {}
+    for one in due:
+        if one.only_looks:
+            yield one, looks.setdefault(one.pair, min(len(looks) * every_s, LOOKS_WITHIN_S))
+        else:
+            yield one, 0.0
