@@ -129,6 +129,19 @@ async def test_a_standby_counts_from_the_last_renewal_that_it_saw(lab: Lab) -> N
     assert await two.renew()
 
 
+@pytest.mark.parametrize(("seconds", "taken"), [(3.9, False), (4.1, True)])
+async def test_an_engine_that_stood_still_changes_nothing_before_it_has_renewed(
+    lab: Lab, seconds: float, taken: bool
+) -> None:
+    one, two = lease(lab, "one"), lease(lab, "two")
+    await one.renew()
+    await two.renew()
+    lab.clock.advance(seconds * S)
+    assert await two.renew() is taken
+    assert not one.may_change
+    assert await one.renew() is not taken
+
+
 async def test_what_was_renewed_while_it_was_looked_at_is_not_taken(lab: Lab) -> None:
     one = lease(lab, "one")
     await one.renew()
