@@ -279,6 +279,7 @@ def _connect(settings: ProvisionerSettings, limiter: Limiter) -> IdentityCenter:
         region="eu-central-1",
         endpoint=settings.aws_endpoint,
         limiter=limiter,
+        change_timeout_s=settings.change_timeout_s,
         credentials=Credentials("AKIDEXAMPLE", "made-up"),
     )
 

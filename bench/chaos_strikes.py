@@ -16,7 +16,7 @@ from typing import Any, Final
 from bench.chaos_clock import set_clock
 from bench.fleet import Down, Fleet
 
-LEASE_TTL_S: Final = 18.0
+LEASE_TTL_S: Final = 4.0
 """The default of JIT_LEASE_TTL_S: the other replica takes over after so long."""
 _BACK_S: Final = 10.0
 """Until everybody has found the database again: pools wait up to five seconds between two attempts."""
@@ -167,7 +167,7 @@ class Storm:
             await asyncio.sleep(4 + dice.expovariate(1 / 6))
             name = dice.choice(names)
             service = self.running.services[name]
-            # Some of the engine's are longer than its lease.
+            # Some of the engine's are far longer than its lease, and than a transaction may stand still.
             long = "provisioner" in {name, service.serves} and dice.random() < 0.4
             seconds = dice.uniform(19, 26) if long else dice.uniform(1, 6)
             async with self._alone(name), self._noted(name, "paused"):

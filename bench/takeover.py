@@ -1,8 +1,9 @@
-"""Two replicas of the provisioner as processes of their own; the active one is killed, or paused and woken.
+"""Two replicas of the provisioner as processes of their own; the active one is killed, paused, or naps.
 
-Each speaks to the simulated AWS by a door of its own, so that it is known who called. An end comes every
-100 ms: `takeover_ms` is from the kill or pause to the other's first call. What an engine that was paused
-still writes once another has called is counted; none may. They have no broker, which ends do without.
+A pause lasts until the other has taken over, a nap about as long as the lease: it is open who goes on then.
+Each replica speaks to the simulated AWS by a door of its own, so that it is known who called. An end comes
+every 100 ms: `takeover_ms` is from the strike to the other's first call. What an engine that was paused still
+writes once another has called is counted; none may. They have no broker, which ends do without.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from aiohttp import web
 from bench.ending import Ending
 from bench.fleet import ServiceProcess
 from local.processes import free_ports
+from services.provisioner.settings import ProvisionerSettings
 from shared.messaging.key_folder import KeyFolder
 from simulator.controls import Controls
 from simulator.server import Simulator
@@ -31,6 +33,8 @@ from tests.support.harness import service_database
 
 TARGET_MS: Final = 5_000
 NAMES: Final = ("one", "two")
+KINDS: Final = ("kill", "pause", "nap")
+_LEASE_S: Final = ProvisionerSettings.model_fields["lease_ttl_s"].default
 _EVERY_S = 0.1
 _WATCHED_AFTER_WAKING_S = 3.0
 _LONGEST_S = 60.0
@@ -79,7 +83,7 @@ async def measure(admin_dsn: str, *, seconds: float, settings: Mapping[str, str]
     aws = Simulator()
     quick = {"low": 0.2, "high": 1.0}
     aws.change_settings(rate_per_second={}, create_seconds=quick, delete_seconds=quick)
-    doors, takeovers, late_writes, strikes = Doors(aws), list[float](), 0, {"kill": 0, "pause": 0}
+    doors, takeovers, late_writes, strikes = Doors(aws), list[float](), 0, dict.fromkeys(KINDS, 0)
     async with AsyncExitStack() as running:
         dsn = await running.enter_async_context(service_database(admin_dsn, "provisioner"))
         folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="jit-takeover-")))
@@ -96,13 +100,13 @@ async def measure(admin_dsn: str, *, seconds: float, settings: Mapping[str, str]
         ending = asyncio.create_task(_keep_ending(dsn, aws))
         running.push_async_callback(_cancel, ending)
         ends = time.monotonic() + seconds
-        while time.monotonic() < ends or not strikes["pause"]:
+        while time.monotonic() < ends or not strikes["nap"]:
             holder = await _active(conn, doors, replicas, client)
             await asyncio.sleep(random.uniform(0.5, 1.5))
-            kind = "pause" if strikes["kill"] > strikes["pause"] else "kill"
+            kind = min(KINDS, key=lambda one: strikes[one])
             strikes[kind] += 1
             took, wrote = await _strike(replicas, doors, holder, kind)
-            takeovers.append(took)
+            takeovers += took
             late_writes += wrote
     return _line(takeovers, strikes, late_writes, settings)
 
@@ -116,6 +120,7 @@ def _line(
         "bench": "takeover",
         "settings": dict(settings),
         **{f"{kind}s": count for kind, count in strikes.items()},
+        "takeovers": len(takeovers),
         # Of so few the 99th percentile is the largest.
         "takeover_ms": {"p50": round(1000 * ordered[len(ordered) // 2]), "max": slowest},
         "target_p99_ms": TARGET_MS,
@@ -126,20 +131,27 @@ def _line(
 
 async def _strike(
     replicas: Mapping[str, ServiceProcess], doors: Doors, holder: str, kind: str
-) -> tuple[float, int]:
-    """Seconds until the other called; and the changes that the struck one asked AWS for after that."""
+) -> tuple[list[float], int]:
+    """Seconds until the other called, if it did; and how many changes the struck one asked for after that."""
     other = next(name for name in NAMES if name != holder)
     struck, at = replicas[holder], time.time()
-    struck.kill() if kind == "kill" else struck.pause()
-    first = await _first_call(doors, other, at)
     if kind == "kill":
+        struck.kill()
+        first = await _first_call(doors, other, at)
         struck.start()
-        return first - at, 0
-    await asyncio.sleep(1)
+        return [first - at], 0
+    struck.pause()
+    if kind == "pause":
+        await _first_call(doors, other, at)
+        await asyncio.sleep(1)
+    else:
+        await asyncio.sleep(random.uniform(_LEASE_S - 0.5, _LEASE_S + 0.5))
     struck.wake()
     await asyncio.sleep(_WATCHED_AFTER_WAKING_S)
-    wrote = [call for call in doors.since(first, holder) if call.operation in _WRITES]
-    return first - at, len(wrote)
+    if not (taken := doors.since(at, other)):
+        return [], 0
+    wrote = [call for call in doors.since(taken[0].at, holder) if call.operation in _WRITES]
+    return [taken[0].at - at], len(wrote)
 
 
 async def _first_call(doors: Doors, replica: str, since: float) -> float:

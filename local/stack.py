@@ -255,6 +255,7 @@ def _stand_in(settings: ProvisionerSettings, limiter: Limiter) -> IdentityCenter
         endpoint=settings.aws_endpoint,
         credentials=Credentials("embedded", "embedded"),
         limiter=limiter,
+        change_timeout_s=settings.change_timeout_s,
     )
 
 

@@ -75,8 +75,10 @@ class ModelConnection:
 
     async def _run(self, method: str, query: str, args: tuple[Any, ...]) -> Any:
         if not self.open:
-            await self._turns.park(f"{PROCESS.get()} read in {_where()}", *OF_A_READING)
-        elif not query.lstrip(" \n(").startswith("SELECT") and "UPDATE lease" not in query:
+            where = _where()
+            options = () if where == "lease.renew" else OF_A_READING
+            await self._turns.park(f"{PROCESS.get()} read in {where}", *options)
+        elif not query.lstrip(" \n(").startswith(("SELECT", "SET")):
             self.wrote = True
         with self._turns.io():
             return await getattr(self._pool.inner, method)(query, *args)
@@ -92,8 +94,7 @@ class ModelTransaction:
 
     async def __aenter__(self) -> None:
         who = PROCESS.get()
-        options = () if self._where == "lease.renew" else OF_A_BEGINNING
-        await self._turns.park(f"{who} begins {self._where}", *options)
+        await self._turns.park(f"{who} begins {self._where}", *OF_A_BEGINNING)
         if self._turns.exclusive:
             raise RuntimeError(f"{who} begins {self._where} inside another transaction")
         self._turns.exclusive = who

@@ -128,6 +128,9 @@ class _Slowly:
     async def __call__(self, _priority: str, _service: str) -> None:
         await asyncio.sleep(_PAUSE_S)
 
+    def check(self, *, changes: bool) -> None:
+        """Nothing is changed."""
+
     def throttled(self, _service: str) -> None:
         """The answer says so."""
 

@@ -77,6 +77,7 @@ def connect(settings: ProvisionerSettings, limiter: Limiter) -> IdentityCenter:
         endpoint=settings.aws_endpoint,
         instance_arn=settings.sso_instance_arn,
         limiter=limiter,
+        change_timeout_s=settings.change_timeout_s,
     )
 
 
@@ -87,18 +88,16 @@ def assemble(
     identity_center: IdentityCenterFactory = connect,
     jitter: Callable[[], float] = random.random,
 ) -> Replica:
-    inventory: InventorySync | None = None
-
     def on_taken() -> None:
-        if inventory is not None:
-            inventory.wanted.set()
+        inventory.wanted.set()
+        engine.nudge()
 
     lease = Lease(
         pool=lambda: context.pool,
         clock=context.clock,
         holder=settings.replica_name,
         ttl=timedelta(seconds=settings.lease_ttl_s),
-        call_timeout=timedelta(seconds=settings.call_timeout_s),
+        change_timeout=timedelta(seconds=settings.change_timeout_s),
         on_taken=on_taken,
     )
     buckets = {service: TokenBucket(rate) for service, rate in settings.rates.items()}

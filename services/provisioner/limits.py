@@ -225,18 +225,18 @@ class Slots:
 
 @dataclass
 class Gate:
-    """What every call to AWS passes: its turn by priority, then the lease, nothing in between.
+    """What every call to AWS passes: its turn by priority, and the lease right before it is sent.
 
     A bucket for each of AWS's services: a reading of the organisation must not slow revokes down.
     """
 
     buckets: Mapping[str, TokenBucket]
     """By service, as the SDK names it."""
-    check: Callable[[], None]
+    check: Callable[..., None]
+    """The lease's."""
 
     async def __call__(self, priority: str, service: str) -> None:
         await self.buckets[service].take(priority)
-        self.check()
 
     def throttled(self, service: str) -> None:
         """AWS says that calls to this service are too many."""

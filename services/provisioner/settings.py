@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from services.provisioner.domain.inventory import Guard
 from services.provisioner.domain.timing import Objectives, Timing
+from services.provisioner.identity_center.types import CHANGE_TIMEOUT_S
 from shared.foundation.settings import ServiceSettings
 
 
@@ -69,19 +70,20 @@ class ProvisionerSettings(ServiceSettings):
     create_attempts: int = Field(default=5, ge=1)
     """Tries of a creation that AWS reports FAILED. A deletion is tried for ever."""
 
-    lease_ttl_s: float = Field(default=18.0, gt=0)
-    """Seconds the lease lasts without renewal (each second); a standby takes over after so long. Five more
-    than a call, so that a stalled moment does not stop the sends."""
-    call_timeout_s: float = Field(default=13.0, gt=0)
-    """Seconds a call to AWS takes at most (3 to connect, 10 to read); none is begun with less lease left."""
+    lease_ttl_s: float = Field(default=4.0, gt=0)
+    """Seconds the lease lasts without renewal (each half second); a standby takes over after so long. A
+    second more than a change, so that a stalled moment does not stop the sends."""
+    change_timeout_s: float = Field(default=CHANGE_TIMEOUT_S, gt=0)
+    """Seconds a call that changes AWS takes at most; none is begun with less lease left. One that took longer
+    may have been taken, and is looked for."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.grant_slots > self.slots:
             raise ValueError("JIT_GRANT_SLOTS must not exceed JIT_SLOTS")
-        if self.lease_ttl_s < self.call_timeout_s + 2:
-            # It is renewed each second: with less there would be moments in which nothing may be sent.
-            raise ValueError("JIT_LEASE_TTL_S must exceed JIT_CALL_TIMEOUT_S by two seconds at least")
+        if self.lease_ttl_s < self.change_timeout_s + 1:
+            # Two renewals: with less there would be moments in which nothing may be sent.
+            raise ValueError("JIT_LEASE_TTL_S must exceed JIT_CHANGE_TIMEOUT_S by a second at least")
         return self
 
     def unfit(self) -> Iterator[str]:

@@ -1,19 +1,27 @@
-"""A call ends within the time the lease is held for; nothing lies between the last checks and the send."""
+"""A change ends within the time the lease is held for; nothing lies between the last checks and the send."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from services.provisioner.driver import AssignmentKey, DriverError, DriverProblem
-from services.provisioner.identity_center import calls
 from services.provisioner.identity_center.adapter import IdentityCenter
 from services.provisioner.identity_center.types import Instance
-from services.provisioner.settings import ProvisionerSettings
 from simulator.server import Simulator
-from tests.support.aws import CREDENTIALS, REGION, adapter, assignment_key, simulated_aws
+from tests.support.aws import (
+    CREDENTIALS,
+    REGION,
+    Turns,
+    adapter,
+    assignment_key,
+    operations,
+    simulated_aws,
+)
 
 USER = "906709c9-1111-4222-8333-444455556666"
 SET = "arn:aws:sso:::permissionSet/ssoins-0123456789abcdef/ps-0123456789abcdef"
@@ -31,14 +39,8 @@ async def centre(aws: Simulator) -> AsyncIterator[IdentityCenter]:
         yield centre
 
 
-def test_the_lease_is_held_for_the_longest_call() -> None:
-    assert ProvisionerSettings.model_fields["call_timeout_s"].default >= calls.LONGEST_CALL_S
-
-
 @pytest.mark.parametrize("call", ["create", "delete"])
-async def test_a_call_whose_answer_drips_is_given_up_in_time_and_may_have_been_taken(
-    call: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_change_whose_answer_drips_is_given_up_in_time_and_may_have_been_taken(call: str) -> None:
     """The SDK's own time-out counts from the last byte, and never comes."""
 
     async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -47,10 +49,11 @@ async def test_a_call_whose_answer_drips_is_given_up_in_time_and_may_have_been_t
             writer.write(b" ")
             await asyncio.sleep(0.05)
 
-    monkeypatch.setattr(calls, "LONGEST_CALL_S", 0.3)
     async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
         endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with IdentityCenter(region=REGION, endpoint=endpoint, credentials=CREDENTIALS) as centre:
+        async with IdentityCenter(
+            region=REGION, endpoint=endpoint, credentials=CREDENTIALS, change_timeout_s=0.3
+        ) as centre:
             centre._instance = Instance("arn:aws:sso:::instance/ssoins-0123456789abcdef", "d-0123456789")
             mutating: Any = getattr(centre, call)
             began = time.monotonic()
@@ -58,6 +61,35 @@ async def test_a_call_whose_answer_drips_is_given_up_in_time_and_may_have_been_t
                 await mutating(AssignmentKey(USER, "111111111111", SET))
     assert time.monotonic() - began < 3
     assert (raised.value.problem, raised.value.ambiguous) == (DriverProblem.TRANSIENT, True)
+
+
+class NoMoreLease(Exception):
+    pass
+
+
+@dataclass
+class RunsOut(Turns):
+    """A limiter that lets so many checks pass."""
+
+    checks: int = 0
+
+    def check(self, *, changes: bool) -> None:
+        self.checks -= changes
+        if self.checks < 0:
+            raise NoMoreLease
+
+
+@pytest.mark.parametrize("call", ["create", "delete"])
+@pytest.mark.parametrize(("checks", "sent"), [(0, 0), (1, 0), (2, 1)])
+async def test_a_change_is_checked_before_it_is_signed_and_once_it_is(
+    aws: Simulator, call: str, checks: int, sent: int
+) -> None:
+    """Fails where a process that was stopped while the SDK signed sends what was allowed before."""
+    async with adapter(aws, limiter=RunsOut(checks=checks)) as centre:
+        change: Any = getattr(centre, call)
+        with contextlib.suppress(NoMoreLease, DriverError):
+            await change(assignment_key(aws))
+    assert sum(name.endswith("AccountAssignment") for name in operations(aws)) == sent
 
 
 async def test_credentials_are_fresh_before_the_last_checks(aws: Simulator, centre: IdentityCenter) -> None:

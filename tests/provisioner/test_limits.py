@@ -150,7 +150,7 @@ async def test_what_was_saved_up_is_gone_with_a_throttle(time: Time) -> None:
 
 async def test_gate_keeps_a_bucket_for_each_service(time: Time) -> None:
     buckets = {"sso-admin": bucket(time, 10), "organizations": bucket(time, 10)}
-    gate = Gate(buckets, check=lambda: None)
+    gate = Gate(buckets, check=lambda **_: None)
     gate.throttled("organizations")
     assert (buckets["sso-admin"].rate, buckets["organizations"].rate) == (10, 5)
     await gate("revoke", "sso-admin")

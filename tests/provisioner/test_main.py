@@ -28,7 +28,7 @@ def settings(**changes: object) -> ProvisionerSettings:
     [
         ({"env": "production", "aws_endpoint": "http://127.0.0.1:1"}, "JIT_AWS_ENDPOINT"),
         ({"slots": 5, "grant_slots": 6}, "JIT_GRANT_SLOTS"),
-        ({"lease_ttl_s": 11.9, "call_timeout_s": 10}, "JIT_LEASE_TTL_S"),
+        ({"lease_ttl_s": 10.9, "change_timeout_s": 10}, "JIT_LEASE_TTL_S"),
         ({"settle_checks": 1}, "settle_checks"),
     ],
 )

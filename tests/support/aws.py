@@ -59,6 +59,9 @@ class Turns:
         self.asked.append(priority)
         self.services.append(service)
 
+    def check(self, *, changes: bool) -> None:
+        """Whoever asks may send."""
+
     def throttled(self, service: str) -> None:
         self.told.append(service)
 

@@ -36,6 +36,9 @@ class Queued:
         await self.queue(priority)
         await self.gate(priority, service)
 
+    def check(self, *, changes: bool) -> None:
+        self.gate.check(changes=changes)
+
     def throttled(self, service: str) -> None:
         self.gate.throttled(service)
 

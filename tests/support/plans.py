@@ -11,10 +11,13 @@ import asyncpg
 async def plan_of(conn: asyncpg.Connection, text: str, *values: object) -> str:
     await conn.execute("SET plan_cache_mode = force_generic_plan")
     await conn.execute(f"PREPARE asked AS {text}")
-    rows = await conn.fetch(f"EXPLAIN EXECUTE asked({', '.join(_literal(value) for value in values)})")
+    given = f"({', '.join(_literal(value) for value in values)})" if values else ""
+    rows = await conn.fetch(f"EXPLAIN EXECUTE asked{given}")
     await conn.execute("DEALLOCATE asked")
     return "\n".join(row[0] for row in rows)
 
 
 def _literal(value: object) -> str:
+    if isinstance(value, list):
+        return f"'{{{','.join(str(one) for one in value)}}}'"
     return f"'{value}'" if isinstance(value, str | datetime) else str(value)

@@ -24,7 +24,7 @@ def accepted(row: Assignment, request_id: str, now: datetime, timing: Timing) ->
 
 
 def not_sent(row: Assignment, now: datetime) -> Assignment:
-    """The last claim ended while a creation waited for its turn: AWS has not been asked."""
+    """AWS has not been asked: nobody wants the creation any more, or too little lease was left to send it."""
     return replace(row, op=None, next_at=now)
 
 

@@ -34,7 +34,13 @@ from services.provisioner.identity_center.api_operations import (
 )
 from services.provisioner.identity_center.calls import Calls, unlimited
 from services.provisioner.identity_center.reads import InventoryReads
-from services.provisioner.identity_center.types import Credentials, IdentityCenterError, Instance, Limiter
+from services.provisioner.identity_center.types import (
+    CHANGE_TIMEOUT_S,
+    Credentials,
+    IdentityCenterError,
+    Instance,
+    Limiter,
+)
 
 _DESCRIBED = {
     "create": (
@@ -68,8 +74,15 @@ class IdentityCenter(InventoryReads):
         credentials: Credentials | None = None,
         instance_arn: str | None = None,
         limiter: Limiter = unlimited,
+        change_timeout_s: float = CHANGE_TIMEOUT_S,
     ) -> None:
-        calls = Calls(region=region, endpoint=endpoint, credentials=credentials, limiter=limiter)
+        calls = Calls(
+            region=region,
+            endpoint=endpoint,
+            credentials=credentials,
+            limiter=limiter,
+            change_timeout_s=change_timeout_s,
+        )
         super().__init__(calls, instance_arn=instance_arn)
 
     async def open(self) -> None:

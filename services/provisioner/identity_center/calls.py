@@ -24,19 +24,23 @@ from botocore.parsers import ResponseParserError
 from prometheus_client import Counter, Histogram
 
 from services.provisioner.driver import Confirm, DriverProblem, Priority
-from services.provisioner.identity_center.api_operations import APIS, Api, ApiOperation
+from services.provisioner.identity_center.api_operations import APIS, OPERATIONS, Api, ApiOperation
 from services.provisioner.identity_center.dates import date_of
 from services.provisioner.identity_center.problems import from_client_error, from_sdk_error
-from services.provisioner.identity_center.types import Credentials, IdentityCenterError, Limiter
+from services.provisioner.identity_center.types import (
+    CHANGE_TIMEOUT_S,
+    Credentials,
+    IdentityCenterError,
+    Limiter,
+)
 from shared.observability.logs import logger
 
 MODELS: Final = Path(__file__).parent / "models"
 """Fields of AWS's answers that the pinned SDK does not know yet, in botocore's own `sdk-extras` form."""
 CONNECT_TIMEOUT_S: Final = 3
 READ_TIMEOUT_S: Final = 10
-LONGEST_CALL_S: Final = CONNECT_TIMEOUT_S + READ_TIMEOUT_S
-"""From sending to the last byte, the SDK's repetitions among it: the lease is held for as long
-(JIT_CALL_TIMEOUT_S). The SDK's own time-outs count anew with each byte that comes."""
+LONGEST_READ_S: Final = CONNECT_TIMEOUT_S + READ_TIMEOUT_S
+"""From sending to the last byte. The SDK's own time-outs count anew with each byte that comes."""
 READS_AGAIN: Final = {DriverProblem.THROTTLED: 3, DriverProblem.TRANSIENT: 1}
 """How often a read is repeated in place; after a throttle its turn is as late as the halved rate makes it."""
 USER_AGENT: Final = "jit-access"
@@ -60,6 +64,9 @@ class Unlimited:
     async def __call__(self, priority: str, service: str) -> None:
         pass
 
+    def check(self, *, changes: bool) -> None:
+        pass
+
     def throttled(self, service: str) -> None:
         pass
 
@@ -77,11 +84,14 @@ class Calls:
         endpoint: str | None = None,
         credentials: Credentials | None = None,
         limiter: Limiter = unlimited,
+        change_timeout_s: float = CHANGE_TIMEOUT_S,
     ) -> None:
+        """A change is given up after `change_timeout_s`: the lease is held for as long."""
         self._region = region
         self._endpoint = endpoint
         self._session = _session(credentials)
         self._limiter = limiter
+        self._change_timeout_s = change_timeout_s
         self.on_date: Callable[[datetime], None] = lambda _date: None
         """Told AWS's time with every answer."""
         self._opening = asyncio.Lock()
@@ -119,7 +129,7 @@ class Calls:
         """One call and its answer; every failure is an `IdentityCenterError`.
 
         `confirm` is asked between the turn and the call, however long the turn was waited for; what it
-        raises keeps the call from being sent.
+        raises keeps the call from being sent. So does the limiter's check, which comes last.
         """
         if self._stack is None:
             await self.open()
@@ -129,6 +139,7 @@ class Calls:
             await self._limiter(priority, operation.api)
             if confirm is not None:
                 await confirm()
+            self._limiter.check(changes=operation.mutating)
             try:
                 return await self._sent(operation, params)
             except IdentityCenterError as error:
@@ -142,7 +153,7 @@ class Calls:
         method = getattr(self._clients[operation.api], xform_name(operation.name))
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(LONGEST_CALL_S):
+            async with asyncio.timeout(self._change_timeout_s if operation.mutating else LONGEST_READ_S):
                 answer: dict[str, Any] = await method(**params)
         except ClientError as error:
             self._note_date(error.response)
@@ -202,10 +213,17 @@ class Calls:
             # AWS_ENDPOINT_URL would be an endpoint override that the settings cannot refuse in production.
             ignore_configured_endpoint_urls=True,
         )
-        client = self._session.client(
-            api, region_name=self._region, endpoint_url=self._endpoint, config=config
+        client = await stack.enter_async_context(
+            self._session.client(api, region_name=self._region, endpoint_url=self._endpoint, config=config)
         )
-        return await stack.enter_async_context(client)
+        for operation in OPERATIONS:
+            if operation.api == api and operation.mutating:
+                client.meta.events.register(f"before-send.{api}.{operation.name}", self._check_signed)
+        return client
+
+    def _check_signed(self, **_: Any) -> None:
+        """The SDK takes milliseconds to sign a change, in which the process may have been stopped."""
+        self._limiter.check(changes=True)
 
 
 def _session(credentials: Credentials | None) -> Any:

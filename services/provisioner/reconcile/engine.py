@@ -134,7 +134,7 @@ class Engine:
         self._nudged.clear()
         self._named.clear()
         self._anything = self._freed = self._crowded = self._ends_wait = False
-        if not self.parts.lease.held:
+        if not self.parts.lease.may_change:
             return _STANDBY_S
         now, as_of, visiting = self.parts.now, self.slots.snapshot(), set(self._visits)
         if self._looked_at is not None and now < self._looked_at:
@@ -166,7 +166,7 @@ class Engine:
 
     async def _begin_named(self) -> float:
         ids, self._named = self._named, set()
-        if self.parts.lease.held:
+        if self.parts.lease.may_change:
             now = self.parts.now
             async with self.parts.context.pool.acquire() as conn:
                 found = await assignments.load(conn, ids)

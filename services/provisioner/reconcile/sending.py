@@ -7,6 +7,7 @@ from services.provisioner.domain.assignments import Assignment
 from services.provisioner.driver import AssignmentKey, DriverError
 from services.provisioner.reconcile.parts import EngineParts, Outcome
 from services.provisioner.store import claims
+from services.provisioner.store.lease import LeaseLost
 from shared.foundation.errors import Bug
 
 
@@ -26,7 +27,7 @@ async def _outcome(parts: EngineParts, assignment: Assignment) -> Outcome:
         request_id = await _call(parts, assignment)
     except DriverError as error:
         return _lost(parts, error) if error.ambiguous else _refused(parts, error)
-    except NoLongerWanted:
+    except (NoLongerWanted, LeaseLost):
         return partial(call_outcomes.not_sent, now=parts.now)
     return partial(call_outcomes.accepted, request_id=request_id, now=parts.now, timing=parts.timing)
 
@@ -45,14 +46,10 @@ async def _call(parts: EngineParts, assignment: Assignment) -> str:
 
 
 async def _still_wanted(parts: EngineParts, assignment_id: int) -> None:
-    """Asked after the wait for a turn, which may be long: a stop committed meanwhile must win.
-
-    The lease is checked again, since the database may have been waited for.
-    """
+    """Asked after the wait for a turn, which may be long: a stop committed meanwhile must win."""
     async with parts.context.pool.acquire() as conn:
         if not await claims.any_holds(conn, assignment_id, now=parts.now):
             raise NoLongerWanted
-    parts.lease.check()
 
 
 def _lost(parts: EngineParts, error: DriverError) -> Outcome:

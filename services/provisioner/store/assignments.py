@@ -89,8 +89,8 @@ async def lock_fenced(conn: Conn, ids: Iterable[int], *, epoch: int) -> list[Ass
     """As `lock`, and hold the lease for the rest of the transaction: nobody takes over before it commits.
 
     Every transaction of the engine begins with this. Raises LeaseLost when the epoch is not ours. An engine
-    that is frozen while it holds the lease keeps the standby out until the server ends its session
-    (idle_in_transaction_session_timeout, shared/database/pool.py).
+    that is frozen while it holds the lease keeps the standby out until the server ends its session, after
+    three seconds.
     """
     try:
         rows = await conn.fetch(

@@ -1,6 +1,6 @@
 """The lease row: who may call AWS, until when, and the epoch that fences everything the engine writes.
 
-`now` is the database's clock, passed in as everywhere. lease.py decides; this file only asks the row. The
+lease.py decides; this file only asks the row, in statements that are each a transaction of their own. The
 fence is held with the locks of what is written behind it: assignments.lock_fenced().
 """
 
@@ -22,7 +22,10 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LeaseRow:
-    """The lease as it was read. Each renewal moves the deadline: one that stays shows a silent holder."""
+    """The lease as it was read. Each renewal moves the deadline: one that stays shows a silent holder.
+
+    The deadline is by the database's clock and for people; nobody takes the lease because it has passed.
+    """
 
     holder: str
     epoch: int

@@ -175,8 +175,10 @@ async def lock_ended(conn: Conn, *, now: datetime) -> list[int]:
 
     No leader: several producers share the work by SKIP LOCKED. At most a hundred, the most overdue: the
     literal limit follows the partial index on the ends of open claims, so that the cost of an end is the
-    same however large the table grows.
+    same however large the table grows. A producer that is frozen here is cut off by the server after three
+    seconds: the other must not wait longer for these ends than for the lease.
     """
+    await conn.execute("SET LOCAL idle_in_transaction_session_timeout = '3s'")
     rows = await conn.fetch(
         """
         WITH due AS (
