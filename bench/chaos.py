@@ -36,6 +36,7 @@ SERVICES: Final = {
         "JIT_SETTLE_TIME_S": "6",  # longer than the lists lag here
         "JIT_REVOKE_OBJECTIVE_S": str(OBJECTIVE_S),
         "JIT_OPERATION_PATIENCE_S": "15",
+        "JIT_OPERATION_LONGEST_S": "180",  # as long as one lasts here that does not finish
         # The dice are loaded: with AWS's five a grant would be given up now and then, rightly.
         "JIT_CREATE_ATTEMPTS": "50",
     },
