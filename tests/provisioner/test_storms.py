@@ -160,6 +160,7 @@ async def test_grant_for_which_aws_was_read_ahead_keeps_its_place_in_line(lab: L
     await lab.approve(lab.ticket("bob", account="orders-dev", seconds=600))
     since, lists = (await lab.row("bob", "orders-dev"))["next_at"], lab.calls(LIST)
     lab.clock.advance(2 * S)
+    await lab.current.lease.renew()
     engine._in_steps = False
     await engine._round()
     await engine._settled()
