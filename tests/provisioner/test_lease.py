@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from services.provisioner.lease import Lease
-from services.provisioner.store import assignments
+from services.provisioner.store import assignments, schedule
 from services.provisioner.store.lease import LeaseLost, read_lease, take_lease
 from shared.contracts import access
 from shared.database.pool import Pool, transaction
@@ -229,6 +229,16 @@ async def own_pool(lab: Lab, **settings: str) -> AsyncIterator[Pool]:
 
 async def test_other_connections_are_ended_when_they_stand_still_in_a_transaction_for_long(lab: Lab) -> None:
     assert await lab.context.pool.fetchval("SHOW idle_in_transaction_session_timeout") == "15s"
+
+
+async def test_a_producer_that_is_frozen_while_it_ends_claims_is_cut_off_as_soon_as_an_engine(
+    lab: Lab,
+) -> None:
+    async with transaction(lab.context.pool) as conn:
+        await schedule.lock_ended(conn, now=lab.now)
+        assert await conn.fetchval("SHOW idle_in_transaction_session_timeout") == "3s"
+    async with transaction(lab.context.pool) as conn:
+        assert await conn.fetchval("SHOW idle_in_transaction_session_timeout") == "15s"
 
 
 async def test_standby_takes_over_from_an_engine_frozen_inside_a_transaction(lab: Lab) -> None:

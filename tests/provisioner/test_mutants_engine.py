@@ -25,6 +25,19 @@ async def test_engine_without_the_lease_begins_nothing(lab: Lab) -> None:
         await standby.stop()
 
 
+async def test_engine_begins_nothing_that_it_may_not_carry_through(lab: Lab) -> None:
+    """What is left of the lease suffices to read and not to change: it was not renewed for two seconds."""
+    engine = lab.current.engine
+    await lab.current.lease.renew()
+    await lab.approve(lab.ticket())
+    lab.clock.advance(2 * S)
+    assert lab.current.lease.held
+    await engine._round()
+    engine._named = {(await lab.row())["id"]}
+    await engine._begin_named()
+    assert not engine._visits
+
+
 async def test_visit_that_breaks_is_told_held_back_and_made_again(lab: Lab) -> None:
     await lab.approve(lab.ticket(seconds=60))
     granted = await lab.run_until(access.AccessGranted)
