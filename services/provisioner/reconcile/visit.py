@@ -91,11 +91,9 @@ async def _change(
     step = Step(origin, parts.timing, may_send, waiting)
     current = _with_arn(parts, begun.state)
     change = begun.then(decisions.decide(current, _reading(parts, before, seen), step))
-    # At once if only the slot is missing, else a little later; a hold lasts longer than a policy is away.
     held = any(one.held for one in known.values())
-    later = parts.timing.hold_retry if held else parts.timing.policy_retry
-    again = origin.at if live is not None and not held else origin.at + later
-    return replace(change, state=decisions.wait(change.state, waiting, again=again))
+    later = decisions.look_again_after(change.state, parts.timing, asked=live is not None, held=held)
+    return replace(change, state=decisions.wait(change.state, waiting, again=origin.at + later))
 
 
 def _with_arn(parts: EngineParts, assignment: Assignment) -> Assignment:
