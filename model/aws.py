@@ -4,6 +4,7 @@ Each call stops before it is sent and before its answer is heard. Faults are the
 in force for the one call that the schedule names.
 """
 
+import asyncio
 import json
 from contextlib import AsyncExitStack
 from functools import cache
@@ -40,10 +41,12 @@ CALL_FAULTS: Final[dict[str, dict[str, Any]]] = {
 }
 OF_A_CHANGE: Final = (
     "throttled", "conflict", "broken", "cut", "cut_after", "fails", "half_fails", "slow", "endless",
+    "crash", "hold:3", "freeze:25",
 )  # fmt: skip
-OF_A_LOOK: Final = ("throttled", "cut")
-OF_A_FOLLOW: Final = ("throttled", "forgotten")
-OF_ANY_CALL: Final = ("crash", "hold:3", "freeze:25")
+OF_A_LOOK: Final = ("throttled", "cut", "crash")
+OF_A_FOLLOW: Final = ("throttled", "forgotten", "crash")
+OF_AN_ANSWER: Final = ("crash", "hold:3", "freeze:25")
+CHANGES: Final = ("CreateAccountAssignment", "DeleteAccountAssignment")
 STATUS_LISTS: Final = ("ListAccountAssignmentCreationStatus", "ListAccountAssignmentDeletionStatus")
 
 
@@ -51,6 +54,8 @@ class ModelAws(Controls):
     """The simulator with what it does not know: status lists that lag, and a quick new beginning."""
 
     status_lag_s: float = 0.0
+    answers_in_s: float = 0.0
+    """So long an answer is on its way."""
 
     def begin(self, **settings: Any) -> None:
         """The shipped organisation without its standing assignments, quick operations, no rate limit."""
@@ -69,7 +74,7 @@ class ModelAws(Controls):
         self.wire.world = world
         self.faults.clear()
         self.records.clear()
-        self.status_lag_s = 0.0
+        self.status_lag_s = self.answers_in_s = 0.0
 
     def exchange(self, service: str, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         """What the wire does between parsing and answering. Raises as botocore does."""
@@ -128,15 +133,19 @@ class Client:
 
         async def call(**params: Any) -> dict[str, Any]:
             label = f"{PROCESS.get()} {operation}{_about(self._aws, params)}"
-            fault = await self._turns.park(label, *options_of(operation), *OF_ANY_CALL)
+            fault = await self._turns.park(label, *options_of(operation))
             if fault is not None:
                 self._aws.faults.clear()
                 self._aws.fault(operation=operation, times=1, **CALL_FAULTS[fault])
+            if operation in CHANGES:
+                self._turns.note_effect()
             try:
                 answer = self._aws.exchange(self._service, operation, params)
             finally:
                 self._aws.faults.clear()
-                await self._turns.park(f"{label} answered", *OF_ANY_CALL)
+                if self._aws.answers_in_s:
+                    await asyncio.sleep(self._aws.answers_in_s)
+                await self._turns.park(f"{label} answered", *OF_AN_ANSWER)
             return answer
 
         return call
@@ -158,7 +167,7 @@ def connect(aws: ModelAws, turns: Turns, limiter: Limiter, *, elsewhere: bool) -
 
 
 def options_of(operation: str) -> tuple[str, ...]:
-    if operation in {"CreateAccountAssignment", "DeleteAccountAssignment"}:
+    if operation in CHANGES:
         return OF_A_CHANGE
     if operation.startswith("DescribeAccountAssignment"):
         return OF_A_FOLLOW

@@ -15,6 +15,8 @@ LATE_S: Final = 140.0
 LOOK_S: Final = 5.0
 """From a reading to the word about it."""
 
+OFTEN: Final = 8
+"""So many times at most the same is asked of AWS in one second; polls for ends come each 0.3 s."""
 PATIENCE_S: Final = 30.0
 """An operation older than that may have lost its slot to a deletion that could not wait."""
 

@@ -5,7 +5,7 @@ outside of transactions stops before each statement.
 """
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,6 +25,11 @@ SETTINGS = {
 """As shared/database/pool.py has them, but that nothing here has to outlive a power cut."""
 OF_A_COMMIT = ("crash", "crash_after", "refused", "lost")
 OF_A_BEGINNING = ("after", "hold:3", "freeze:25")
+OF_ANOTHER_BEGINNING: Mapping[str, tuple[str, ...]] = {
+    "background._report_pause": (),
+    "background._fail_unwitnessed": ("after",),
+}
+"""All the time, and seldom anything comes of it; the process stands still at other places of that moment."""
 OF_A_READING = ("after",)
 Committed = Callable[[], Awaitable[None]]
 
@@ -55,8 +60,12 @@ class ModelConnection:
     def __init__(self, pool: ModelPool) -> None:
         self._pool = pool
         self._turns = pool.turns
-        self.open = False
+        self.transaction_of: ModelTransaction | None = None
+        self.touched = False
         self.wrote = False
+        """Something besides the lease, which is renewed all the time."""
+        self.said = False
+        """Facts are among what it wrote."""
 
     def transaction(self) -> "ModelTransaction":
         return ModelTransaction(self, self._pool)
@@ -74,17 +83,30 @@ class ModelConnection:
         return await self._run("fetchval", query, args)
 
     async def _run(self, method: str, query: str, args: tuple[Any, ...]) -> Any:
-        if not self.open:
+        if self.transaction_of is None:
             where = _where()
             options = () if where == "lease.renew" else OF_A_READING
             await self._turns.park(f"{PROCESS.get()} read in {where}", *options)
         elif not query.lstrip(" \n(").startswith(("SELECT", "SET")):
-            self.wrote = True
+            await self._note_change(query)
         with self._turns.io():
             return await getattr(self._pool.inner, method)(query, *args)
 
+    async def _note_change(self, query: str) -> None:
+        self.touched = True
+        if "UPDATE lease" not in query:
+            self.wrote = True
+            self.said = self.said or "INTO outbox" in query
+            assert self.transaction_of is not None, "outside of transactions nothing is written"
+            await self.transaction_of.begin()
+
 
 class ModelTransaction:
+    """Begun in PostgreSQL with the first change: nobody else is there who could change what was read before.
+
+    The lease is renewed without: that is one statement.
+    """
+
     def __init__(self, conn: ModelConnection, pool: ModelPool) -> None:
         self._conn = conn
         self._pool = pool
@@ -94,14 +116,19 @@ class ModelTransaction:
 
     async def __aenter__(self) -> None:
         who = PROCESS.get()
-        await self._turns.park(f"{who} begins {self._where}", *OF_A_BEGINNING)
+        options = OF_ANOTHER_BEGINNING.get(self._where, OF_A_BEGINNING)
+        await self._turns.park(f"{who} begins {self._where}", *options)
         if self._turns.exclusive:
             raise RuntimeError(f"{who} begins {self._where} inside another transaction")
         self._turns.exclusive = who
-        self._conn.open, self._conn.wrote = True, False
-        with self._turns.io():
-            self._inner = self._pool.inner.transaction()
-            await self._inner.start()
+        self._conn.transaction_of = self
+        self._conn.touched = self._conn.wrote = self._conn.said = False
+
+    async def begin(self) -> None:
+        if self._inner is None:
+            with self._turns.io():
+                self._inner = self._pool.inner.transaction()
+                await self._inner.start()
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         who = PROCESS.get()
@@ -119,12 +146,15 @@ class ModelTransaction:
     async def _end(self, *, commits: bool) -> None:
         try:
             with self._turns.io():
-                await (self._inner.commit() if commits else self._inner.rollback())
-                if commits and self._conn.wrote:
+                if self._inner is not None:
+                    await (self._inner.commit() if commits else self._inner.rollback())
+                if commits and self._conn.touched:
+                    self._turns.note_effect()
+                if commits and self._conn.said:
                     await self._pool.committed()
         finally:
             self._turns.exclusive = None
-            self._conn.open = False
+            self._conn.transaction_of = None
 
 
 async def _nothing() -> None:

@@ -7,12 +7,17 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
-from model.run import Run, Schedule, Seen, Stage
+from model.bounds import allowance
+from model.run import Run, Schedule, Stage
 from model.turns import Place
+from model.watcher import Seen
 from model.worlds import SMALL, World, random_world
 
+Single = tuple[tuple[str, int], str]
+"""A place and what is done there."""
 CHOICES_AT_ONCE: Final = (1, 2, 2, 3, 4, 6)
 """How many things go wrong in a random schedule."""
 _CHANGES: Final = ("CreateAccountAssignment", "DeleteAccountAssignment")
@@ -99,17 +104,39 @@ class Walk:
 
 
 def every_choice(
-    stage: Stage, world: World, *, part: int = 0, parts: int = 1, first: tuple[str, ...] = ()
+    stage: Stage, world: World, *, part: int = 0, parts: int = 1, first: tuple[str, ...] | None = None
 ) -> Iterator[Run]:
-    """The usual way, and each of its places with each of its choices; every `parts`th of them."""
+    """The usual way, and each of its places with each of its choices; every `parts`th of them.
+
+    With `first` in the order that finds a mistake soon, these choices before others.
+    """
     seen: Seen = {}
     usual = stage.play(world, {}, seen=seen)
     if part == 0:
         yield usual
-    single = [((place.at, place.nth), option) for place in usual.places for option in place.options]
-    single.sort(key=lambda one: (one[1] not in first, not one[0][0].partition(" ")[2].startswith(_CHANGES)))
-    for key, option in single[part::parts]:
-        yield stage.play(world, {key: option}, seen=seen)
+    rank = _excused if first is None else partial(_promising, first)
+    for (at, nth), option in sorted(_single(usual), key=rank)[part::parts]:
+        yield stage.play(world, {(at, nth): option}, seen=seen)
+
+
+def _single(usual: Run) -> list[Single]:
+    """Each choice of each place, but for those that are known to be the same as others or as none."""
+    return [
+        ((place.at, place.nth), option)
+        for place in usual.places
+        for option in place.options
+        if (place.at, place.nth, option) not in usual.needless
+    ]
+
+
+def _excused(single: Single) -> float:
+    """Who is excused more may end in a state that others have passed, and not the other way round."""
+    return allowance(single[1])
+
+
+def _promising(first: tuple[str, ...], single: Single) -> tuple[bool, bool]:
+    (at, _), choice = single
+    return choice not in first, not at.partition(" ")[2].startswith(_CHANGES)
 
 
 def pairs_of_choices(stage: Stage, world: World, seed: int) -> Iterator[Run]:

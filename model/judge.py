@@ -5,45 +5,22 @@ commits. An invariant is a method here; docs/model.md says how to add one.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from model.aws import ModelAws
-from model.bounds import BASE_S, LATE_S, LOOK_S, PATIENCE_S, allowance
+from model.bounds import BASE_S, LATE_S, LOOK_S, OFTEN, PATIENCE_S, allowance
 from model.turns import Turns
+from model.watched import FINAL, Violation, Watched
 from services.provisioner.settings import ProvisionerSettings
 from simulator.asynchronous import CREATE, AsyncRequest
 from simulator.model import Assignment
 
-FINAL: Final = frozenset({"revoked", "released", "failed"})
 BUGS: Final = ("visit", "extension")
 """Alerts that say of themselves that they are about a bug."""
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    rule: str
-    what: str
-
-
-@dataclass
-class Watched:
-    """One grant, as its facts tell of it."""
-
-    name: str
-    key: Assignment
-    submitted_at: datetime
-    ends_at: datetime
-    state: str = "unknown"
-    asked: bool = False
-    stopped: bool = False
-    due_since: float | None = None
-    """Turns' time of its revoke_due."""
-
-    def holds(self, now: datetime) -> bool:
-        return self.state in {"granting", "granted"} and not self.stopped and now < self.ends_at
 
 
 @dataclass
@@ -66,12 +43,24 @@ class Judge:
     _unworked: dict[Assignment, float] = field(default_factory=dict)
     _left: dict[Assignment, float] = field(default_factory=dict)
     _told_over: dict[Assignment, float] = field(default_factory=dict)
+    _asked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _read: int = 0
     _heard: int = 0
     _checked: float = 0.0
 
     def begin(self) -> None:
         self._checked = self.turns.time
+
+    @property
+    def memory(self) -> list[Any]:
+        """What it holds against whom, in tenths of seconds: two states that differ here are two."""
+        clocks = (self._gone, self._left, self._unworked, self._told_over)
+        noted = [sorted([self._called(key), round(at, 1)] for key, at in one.items()) for one in clocks]
+        grants = [
+            [one.name, one.state, one.asked, one.stopped, one.due_since and round(one.due_since, 1)]
+            for one in self.grants.values()
+        ]
+        return [noted, grants, sorted(self.story)]
 
     def wrong(self, rule: str, what: str) -> None:
         if not self.violations and rule not in self.known:
@@ -143,8 +132,16 @@ class Judge:
         while self._heard < len(calls):
             row = calls[self._heard]
             self._heard += 1
+            self._check_hurry(row)
             if row["operation"] == "CreateAccountAssignment" and row["error"] and not self._may_be_old:
                 self._check_twice(row["params"], row["time"])
+
+    def _check_hurry(self, row: Mapping[str, Any]) -> None:
+        """AWS's limits are not used up by asking the same again and again."""
+        asked = self._asked[f"{row['operation']} {sorted(row['params'].items(), key=str)}"]
+        asked.append(row["time"])
+        if len(asked) > OFTEN and asked[-1] - asked[-1 - OFTEN] < 1:
+            self.wrong("asks_too_often", f"{row['operation']} more than {OFTEN} times in a second")
 
     def _check_twice(self, params: Mapping[str, Any], at: float) -> None:
         shown = at - self.aws.status_lag_s - LOOK_S
@@ -203,7 +200,16 @@ class Judge:
         by_us = cause in self.aws.world.requests.all
         if by_us and self._origin.get(key) in {"standing", "foreign"} and not self._ever_created(key):
             self.wrong("standing_removed", f"{self._called(key)}: it was there before JIT and is not JIT's")
+        if by_us and not self._may_be_old:
+            self._check_held(key)
         self._origin.pop(key, None)
+
+    def _check_held(self, key: Assignment) -> None:
+        """What a grant still holds is not taken away by us; one that is only being made is made again."""
+        now = self.now()
+        for one in self.grants.values():
+            if one.key == key and one.state == "granted" and one.holds(now):
+                self.wrong("taken_while_held", f"{one.name}: JIT took away what was granted")
 
     def _ever_created(self, key: Assignment) -> bool:
         requests = self.aws.world.requests.all.values()

@@ -5,7 +5,7 @@ tables and a fresh organisation.
 """
 
 import asyncio
-import math
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,10 +19,11 @@ from pydantic import SecretStr
 from model.aws import ModelAws
 from model.aws import connect as connect_aws
 from model.database import ModelPool, connect
-from model.judge import Judge, Violation
+from model.judge import Judge
 from model.scene import AwsClock, Scene, WorldClock
-from model.state import ROWS, state_of
-from model.turns import Choose, Place, Turns, VirtualLoop
+from model.turns import Choose, Place, Taken, Turns, VirtualLoop
+from model.watched import Violation
+from model.watcher import Seen, Watcher
 from model.worlds import MOMENT_S, World
 from services.provisioner.__main__ import build
 from services.provisioner.identity_center.calls import unlimited
@@ -35,10 +36,10 @@ from tests.support.signing import key_settings
 
 Schedule = Mapping[tuple[str, int], str]
 """The choices that are made, by place: what stopped there and the how many-th time. All else is as usual."""
-Seen = dict[bytes, float]
-"""States from which nothing goes wrong, with what was excused until then: who is excused less goes on."""
 TAIL_S: Final = 200.0
 """Seconds after the last end in which everything must be over, besides what the choices excuse."""
+AFTERWARDS_S: Final = 0.0137
+"""So long after each second states are compared: what was to happen with it is over, in whatever order."""
 ELSEWHERE_S: Final = 40.0
 """So long a process speaks for another instance, until somebody notices."""
 FREED_S: Final = 330.0
@@ -47,9 +48,6 @@ _EMPTY: Final = "; ".join(
     [*(f"DELETE FROM {table}" for table in EMPTIED),
      "UPDATE lease SET holder = 'nobody', epoch = 0, deadline = 'epoch'"]
 )  # fmt: skip
-_FACTS: Final = """
-    SELECT id, type, payload FROM outbox WHERE id > $1 AND type LIKE 'access.%' ORDER BY id
-"""
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,8 @@ class Run:
     violations: tuple[Violation, ...]
     places: tuple[Place, ...]
     states: frozenset[bytes]
+    needless: Mapping[Taken, Taken | None]
+    """Choices at these places that need not be tried, and as which they are: `Turns.needless`."""
     merged: bool
     """It came to a state that was seen before, and ended there."""
     story: tuple[str, ...]
@@ -144,7 +144,7 @@ async def _play(stage: Stage, world: World, choose: Choose, seen: Seen | None, c
     turns.begin(choose)
     stage.clock.stepped = timedelta(seconds=world.clock_ahead_s)
     aws.begin(**world.aws)
-    aws.status_lag_s = world.status_lag_s
+    aws.status_lag_s, aws.answers_in_s = world.status_lag_s, world.answers_in_s
     context.alerts = Alerts(service="provisioner", clock=stage.clock, channels=())
     judge = Judge(
         turns, aws, stage.clock.now, lambda: {one.key.split("/")[0] for one in context.alerts.active},
@@ -157,7 +157,7 @@ async def _play(stage: Stage, world: World, choose: Choose, seen: Seen | None, c
         judge=judge,
         digests=stage.digests,
     )  # fmt: skip
-    watcher = _Watcher(stage, scene, seen, choices)
+    watcher = Watcher(scene, seen, choices)
     stage.pool.committed = watcher.committed
     world.arrange(scene)
     judge.begin()
@@ -173,7 +173,7 @@ async def _play(stage: Stage, world: World, choose: Choose, seen: Seen | None, c
         await _sweep()
     run = Run(
         world.name, {(at, nth): choice for at, nth, choice in turns.taken}, tuple(judge.violations),
-        tuple(turns.places), frozenset(watcher.states), watcher.merged, tuple(judge.story),
+        tuple(turns.places), frozenset(watcher.states), turns.needless, watcher.merged, tuple(judge.story),
         turns.time,
     )  # fmt: skip
     if seen is not None and not run.violations:
@@ -189,10 +189,12 @@ async def _sweep() -> None:
     await asyncio.gather(*left, return_exceptions=True)
 
 
-async def _until_over(scene: Scene, world: World, watcher: "_Watcher") -> None:
+async def _until_over(scene: Scene, world: World, watcher: Watcher) -> None:
     turns = scene.turns
+    await asyncio.sleep(2 * AFTERWARDS_S)
     while not scene.judge.violations and not watcher.merged:
         await asyncio.sleep(1)
+        await turns.park("the judge")  # in its turn: nobody is cut off in the middle of a statement
         if watcher.failure is not None:
             raise watcher.failure
         passed = turns.time
@@ -212,14 +214,16 @@ def _free(scene: Scene) -> None:
             requests.finish(one.id, now=scene.aws.clock.now())
 
 
-async def _moments(scene: Scene, world: World, watcher: "_Watcher") -> None:
-    """Places at which anything may happen from outside."""
-    passed = 0.0
-    while passed < world.length:
-        await asyncio.sleep(MOMENT_S)
-        passed += MOMENT_S
-        choice = await scene.turns.park(f"moment {passed:.0f}", *world.moments)
-        await watcher.note(may_merge=choice is None)
+async def _moments(scene: Scene, world: World, watcher: Watcher) -> None:
+    """Places at which anything may happen from outside; between them and afterwards, what is passed."""
+    await asyncio.sleep(AFTERWARDS_S)
+    for second in itertools.count(1):
+        await asyncio.sleep(1)
+        is_moment = second % MOMENT_S == 0 and second <= world.length
+        if not is_moment and not watcher.may_merge:
+            continue
+        choice = await scene.turns.park(f"moment {second}", *(world.moments if is_moment else ()))
+        await watcher.note(may_merge=choice is None and watcher.may_merge)
         if choice is not None:
             happen(scene, world, choice)
 
@@ -253,49 +257,3 @@ def _edit(scene: Scene, edit: Mapping[str, Any]) -> None:
         scene.aws.edit(**edit)
     except LookupError:
         return  # what it is about has been deleted by an earlier one
-
-
-class _Watcher:
-    """Reads what each commit said, and which states are passed."""
-
-    def __init__(self, stage: Stage, scene: Scene, seen: Seen | None, choices: int | None) -> None:
-        self._stage = stage
-        self._scene = scene
-        self._seen = seen or {}
-        self._choices = choices
-        self._last = 0
-        self.states: dict[bytes, float] = {}
-        self.merged = False
-        self.failure: Exception | None = None
-        """Of ours: the product would only log it."""
-
-    async def note(self, *, may_merge: bool) -> None:
-        """The state at this moment; whether what comes from here is known already. In one's turn."""
-        with self._stage.turns.io():
-            rows = await self._stage.pool.inner.fetchrow(ROWS)
-        state, slack = state_of(self._scene, rows), self._scene.judge.slack_s
-        self.states[state] = slack
-        made = may_merge and len(self._scene.turns.taken) == self._choices
-        self.merged = self.merged or (made and self._seen.get(state, math.inf) <= slack)
-
-    async def committed(self) -> None:
-        try:
-            await self._hear()
-        except Exception as error:
-            self.failure = self.failure or error
-            raise
-
-    async def _hear(self) -> None:
-        facts = await self._stage.pool.inner.fetch(_FACTS, self._last)
-        if facts:
-            self._last = facts[-1]["id"]
-            self._scene.judge.hear(facts)
-
-    async def in_flight(self) -> int:
-        """Operations that nobody has seen the end of."""
-        await self._scene.turns.park("the end")
-        with self._stage.turns.io():
-            found: int = await self._stage.pool.inner.fetchval(
-                "SELECT count(*) FROM assignment WHERE op_kind IS NOT NULL"
-            )
-        return found

@@ -9,8 +9,9 @@ import asyncpg
 
 from model.aws import ModelAws, connect
 from model.database import ModelPool
-from model.judge import Judge, Watched
+from model.judge import Judge
 from model.turns import ABOUT, PROCESS, Killed, Life, Turns, seconds_in
+from model.watched import Watched
 from services.provisioner.__main__ import Replica, assemble
 from services.provisioner.commands import stops
 from services.provisioner.consumers import subscriptions

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from model.scene import Scene
+from services.provisioner.__main__ import Replica
 
 ROWS: Final = """
     SELECT coalesce((SELECT json_agg(row_to_json(a) ORDER BY a.id) FROM assignment a), '[]')::text
@@ -20,6 +21,7 @@ ROWS: Final = """
         coalesce((SELECT json_agg(row_to_json(e) ORDER BY e.subject_id) FROM extension e), '[]')::text
             AS extensions,
         (SELECT count(*) FROM witness) AS witnesses, (SELECT count(*) FROM stop) AS stops,
+        (SELECT count(*) FROM stop_of_all) AS stops_of_all,
         (SELECT row_to_json(l) FROM lease l)::text AS lease
 """
 _LEFT_OUT: Final = frozenset(
@@ -35,8 +37,8 @@ def state_of(scene: Scene, rows: Any) -> bytes:
     """`rows` is what `ROWS` answered."""
     whole = [
         [_plain(scene, json.loads(rows[name])) for name in ("assignments", "claims", "extensions")],
-        rows["witnesses"], rows["stops"], _plain(scene, json.loads(rows["lease"])),
-        _aws(scene), _memory(scene), sorted(scene.judge.story), scene.undelivered,
+        rows["witnesses"], rows["stops"], rows["stops_of_all"], _plain(scene, json.loads(rows["lease"])),
+        _aws(scene), _memory(scene), scene.judge.memory, scene.undelivered,
         sorted(alert.key.split("/")[0] for alert in scene.context.alerts.active),
         round(scene.clock.stepped.total_seconds()),
         sorted(choice for _, _, choice in scene.turns.taken if choice.startswith("edit")),
@@ -53,7 +55,7 @@ def _plain(scene: Scene, value: Any) -> Any:
         return kept | {"asked": value.get("op_request_id") is not None}
     if isinstance(value, str) and len(value) > 18 and value[4:5] == "-":
         try:
-            return round((datetime.fromisoformat(value) - scene.clock.start).total_seconds(), 3)
+            return _seconds(scene, datetime.fromisoformat(value))
         except ValueError:
             return value
     return value
@@ -76,16 +78,39 @@ def _memory(scene: Scene) -> list[Any]:
     """What the engines remember, who is parked, and when timers ring."""
     turns, memory = scene.turns, list[Any]()
     for name, process in sorted(scene.processes.items()):
-        if process.replica is None:
-            memory.append([name, "down"])
-            continue
-        engine = process.replica.engine
-        held = [round((at - scene.clock.start).total_seconds(), 3) for at in engine._held_back.values()]
-        slots = [len(engine.slots._taken), len(engine.slots._reserved)]
-        memory.append([name, sorted(held), slots, len(engine._visits), sorted(engine._named) != []])
+        remembered = ["down"] if process.replica is None else _remembered(scene, process.replica)
+        memory.append([name, remembered])
     parked = sorted((one.at, round(one.until, 3)) for one in turns.parked)
     frozen = sorted((who, round(until, 3)) for who, until in turns.frozen.items())
     return [memory, parked, frozen, _timers()]
+
+
+def _remembered(scene: Scene, replica: Replica) -> list[Any]:
+    """Of one process: its engine, its share of the lease, and the answers of AWS that it keeps."""
+    engine, turns, parts = replica.engine, replica.engine.turns, replica.engine.parts
+    slots = [len(engine.slots._taken), len(engine.slots._reserved)]
+    lists = sorted(
+        [*pair, len(one.value), _seconds(scene, one.asked_at)] for pair, one in parts.reads._kept.items()
+    )
+    users, accounts = (
+        sorted([key, _seconds(scene, one.asked_at)] for key, one in answers._kept.items())
+        for answers in (parts.directory._users, parts.directory._accounts)
+    )
+    read = [known.read_at for known in parts.digests._known.values()]
+    waiting = [sorted(_seconds(scene, at) for at in one.values()) for one in (turns._waiting, turns._looked)]
+    return [
+        slots, lists, users, accounts, sorted(_seconds(scene, at) for at in read if at is not None), waiting,
+        sorted(_seconds(scene, at) for at in engine._held_back.values()),
+        sorted([*pair, _seconds(scene, at)] for pair, at in turns._worked_on.items()),
+        [round(turns.seconds_each(kind), 3) for kind in ("create", "delete")],
+        sorted(round(at, 3) for at in engine._polled_at.values()),
+        len(engine._visits), sorted(engine._named) != [], replica.lease.held,
+    ]  # fmt: skip
+
+
+def _seconds(scene: Scene, moment: datetime) -> float:
+    """Of the run, by the database's clock."""
+    return round((moment - scene.clock.start).total_seconds(), 3)
 
 
 def _timers() -> list[float]:

@@ -71,8 +71,13 @@ class Parked:
     """Held back until this moment."""
     last: bool = False
     """Goes when nobody else can."""
+    place: Place | None = None
+    met: bool = False
+    """It was seen whether anybody else could go first."""
 
 
+Taken = tuple[str, int, str]
+"""A choice with its place: at, the how many-th time, what."""
 Choose = Callable[[Place], str | None]
 """What is done at a place; None lets it take its usual way."""
 
@@ -98,7 +103,9 @@ class Turns:
     on_spin: Callable[[Life], None] = lambda _who: None
     """Told of a process that does not let time pass."""
     places: list[Place] = field(default_factory=list)
-    taken: list[tuple[str, int, str]] = field(default_factory=list)
+    taken: list[Taken] = field(default_factory=list)
+    needless: dict[Taken, Taken | None] = field(default_factory=dict)
+    """Choices that are the same as one at an earlier place, which is said; None: as none at all."""
     parked: list[Parked] = field(default_factory=list)
     dead: set[Life] = field(default_factory=set)
     frozen: dict[str, float] = field(default_factory=dict)
@@ -106,13 +113,17 @@ class Turns:
     """Who has a transaction open: nobody else runs meanwhile."""
     _met: Counter[str] = field(default_factory=Counter)
     _busy: int = 0
+    _effects: int = 0
+    _given: Counter[Life] = field(default_factory=Counter)
+    _deaths: dict[tuple[Life, float, int, int], Taken] = field(default_factory=dict)
     _moment: float = -1.0
     _at_once: Counter[Life] = field(default_factory=Counter)
 
     def begin(self, choose: Choose) -> None:
         assert not self.parked, f"left behind: {[one.at for one in self.parked]}"
         self.choose = choose
-        self.places, self.taken = [], []
+        self.places, self.taken, self.needless = [], [], {}
+        self._effects, self._given, self._deaths = 0, Counter(), {}
         self.dead, self.frozen, self.exclusive = set(), {}, None
         self._moment, self._at_once = -1.0, Counter()
         self._met = Counter()
@@ -122,8 +133,9 @@ class Turns:
         who = PROCESS.get()
         if who in self.dead:
             raise Killed(at)
-        choice = self.decide(at, *options)
-        entry = Parked(who, at, asyncio.get_running_loop().create_future())
+        place = self._meet(at, options)
+        choice = self._chosen(place)
+        entry = Parked(who, at, asyncio.get_running_loop().create_future(), place=place)
         match (choice or "").partition(":")[0]:
             case "hold":
                 entry.until = self.time + seconds_in(choice or "")
@@ -134,19 +146,44 @@ class Turns:
             case _:
                 entry.verdict = choice
         self.parked.append(entry)
-        return await entry.turn
+        try:
+            return await entry.turn
+        finally:
+            if entry in self.parked:  # it was cancelled
+                self.parked.remove(entry)
 
     def decide(self, at: str, *options: str) -> str | None:
         """The schedule's choice at this place, without stopping."""
+        place = self._meet(at, options)
+        self._note_death(PROCESS.get(), place)
+        return self._chosen(place)
+
+    def _meet(self, at: str, options: tuple[str, ...]) -> Place | None:
         if not options:
             return None
         self._met[at] += 1
         place = Place(at, self._met[at], options)
         self.places.append(place)
-        choice = self.choose(place)
-        if choice is not None:
-            self.taken.append((at, place.nth, choice))
+        return place
+
+    def _chosen(self, place: Place | None) -> str | None:
+        choice = None if place is None else self.choose(place)
+        if place is not None and choice is not None:
+            self.taken.append((place.at, place.nth, choice))
         return choice
+
+    def note_effect(self) -> None:
+        """Something happens that outlives its process: a row is written, AWS is asked for a change."""
+        self._effects += 1
+
+    def _note_death(self, who: Life, place: Place | None) -> None:
+        """To die here is to have died at an earlier place, where nothing came of what was done since."""
+        if place is None or "crash" not in place.options:
+            return
+        others = self._given.total() - self._given[who]
+        death, crash = (who, round(self.time, 3), self._effects, others), (place.at, place.nth, "crash")
+        if (same := self._deaths.setdefault(death, crash)) != crash:
+            self.needless[crash] = same
 
     @contextmanager
     def io(self) -> Iterator[None]:
@@ -193,11 +230,17 @@ class Turns:
             for one in self.parked
             if one.until <= self.time and self.frozen.get(one.who.name, 0.0) <= self.time
         ]
+        for one in free:
+            if one.place is not None and not one.met and len(free) == 1:
+                self.needless[one.place.at, one.place.nth, "after"] = None
+            one.met = True
         return min(free, key=lambda one: one.last, default=None)
 
     def _give(self, entry: Parked) -> None:
         if entry.who in self.dead or entry not in self.parked:
             return
+        self._note_death(entry.who, entry.place)
+        self._given[entry.who] += 1
         if entry.verdict is not None and entry.verdict.startswith("crash"):
             self.kill(entry.who)
             return

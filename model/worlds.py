@@ -29,6 +29,8 @@ class World:
     """Seconds in which something happens; after them everything must come to its end."""
     aws: Mapping[str, Any] = field(default_factory=dict)
     status_lag_s: float = 0.0
+    answers_in_s: float = 0.0
+    """How long AWS's answers are on their way. Rounds of the engine come meanwhile."""
     patience_s: float = 0.0
     """How long a revoke may wait because of what others do to AWS in this world."""
     clock_ahead_s: float = 0.0
@@ -94,7 +96,7 @@ def standing(scene: Scene) -> None:
 
 
 def somebody_else(scene: Scene) -> None:
-    """Another tool has an operation on the account that never ends."""
+    """Another tool has an operation on the account for 40 s: ours wait behind it, or are refused."""
     approve(scene, "A", scene.ticket("ann", seconds=14))
     first = approve(scene, "B", scene.ticket("bob", seconds=30))
     stop(scene, "B", first, at=24)
@@ -102,7 +104,9 @@ def somebody_else(scene: Scene) -> None:
     def begin() -> None:
         key = scene.aws.named("eve", ACCOUNT, "Developer")
         now = scene.aws.clock.now()
-        scene.aws.world.requests.assign(CREATE, key, now=now, plan=Plan(never_ends=True))
+        scene.aws.world.requests.assign(
+            CREATE, key, now=now, plan=Plan(seconds=40, failure="it was not to be")
+        )
 
     scene.at(8, begin)
 
@@ -115,11 +119,17 @@ def person_stopped(scene: Scene) -> None:
 
 
 def crowd(scene: Scene) -> None:
-    """Four people on four accounts at once, and room for two operations."""
-    for number, account in enumerate(("orders-prod", "orders-dev", "sandbox-01", "sandbox-02")):
+    """One person on three accounts at once, and room for two operations."""
+    for number, account in enumerate(("orders-prod", "orders-dev", "sandbox-01")):
         name = chr(ord("A") + number)
         ticket = scene.ticket("ann", account=account, starts_in=number % 2, seconds=14 + 3 * number)
         approve(scene, name, ticket)
+
+
+def given_again(scene: Scene) -> None:
+    """The same access is taken away and given again at once: lists show the first, then neither."""
+    approve(scene, "A", scene.ticket("ann", seconds=8))
+    approve(scene, "B", scene.ticket("ann", starts_in=11.5, seconds=7))
 
 
 def one_claim(scene: Scene, *, seconds: float) -> None:
@@ -161,7 +171,8 @@ SMALL: Final = {
             "slow-creation", partial(one_claim, seconds=50), 56, clock_ahead_s=90,
             aws={"create_seconds": {"low": 30, "high": 30}},
         ),
-        World("crowd", crowd, 32, settings={"slots": 2, "grant_slots": 1}),
+        World("given-again", given_again, 24, aws={"list_lag_seconds": 6}),
+        World("crowd", crowd, 28, answers_in_s=0.2, settings={"slots": 2, "grant_slots": 1}),
         World(
             "slow-aws", two_claims, 44, clock_ahead_s=90,
             aws={"create_seconds": {"low": 30, "high": 30}, "delete_seconds": {"low": 4, "high": 4}},

@@ -10,7 +10,13 @@ from services.provisioner.domain import call_outcomes, closing
 from services.provisioner.domain import lifecycle as life
 from services.provisioner.domain.assignments import Assignment, Observed, Op, end_claims, move
 from services.provisioner.domain.claims import ASKED, OPEN, TRANSITIONS, Claim, ClaimState
-from services.provisioner.domain.decisions import likely_call, needs_reading, start_claims, wait
+from services.provisioner.domain.decisions import (
+    likely_call,
+    look_again_after,
+    needs_reading,
+    start_claims,
+    wait,
+)
 from services.provisioner.domain.rechecks import (
     Known,
     Live,
@@ -460,6 +466,23 @@ def test_start_without_a_slot_waits_for_its_turn() -> None:
     assert "turn" in waiting["grant-1"]
     assert wait(before, waiting, again=NOW - S).next_at == NOW - S
     assert wait(before, waiting, again=NOW + S).next_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("observed", "asked", "held", "after"),
+    [
+        (Observed.UNKNOWN, True, False, timedelta(0)),
+        (Observed.ABSENT, True, False, timedelta(0)),
+        (Observed.CREATED, True, False, TIMING.poll_every),
+        (Observed.CREATED, False, False, TIMING.policy_retry),
+        (Observed.CREATED, True, True, TIMING.hold_retry),
+        (Observed.ABSENT, False, True, TIMING.hold_retry),
+    ],
+)
+def test_what_could_not_begin_is_looked_at_again_by_what_it_waits_for(
+    observed: Observed, asked: bool, held: bool, after: timedelta
+) -> None:
+    assert look_again_after(row(observed=observed), TIMING, asked=asked, held=held) == after
 
 
 # whom a fact alarms

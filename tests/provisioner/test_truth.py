@@ -317,6 +317,17 @@ async def test_a_success_that_is_never_listed_is_given_up_loudly(lab: Lab) -> No
     assert not lab.holds()
 
 
+async def test_a_second_claim_on_what_is_not_listed_yet_asks_aws_no_more_often(lab: Lab) -> None:
+    """It has no slot to wait for, and was looked at again at once: twenty lists a second."""
+    lab.aws.change_settings(list_lag_seconds=10)
+    await lab.approve(lab.ticket(seconds=60))
+    await lab.approve(lab.ticket(starts_in=5, seconds=60))
+    await lab.run(12, step=0.1)
+    assert lab.calls(LIST_SET) < 16
+    await lab.run(6, step=0.1)
+    assert len(await lab.said(access.AccessGranted)) == 2
+
+
 @pytest.mark.parametrize("code", ["ConflictException", "ThrottlingException"])
 async def test_what_aws_puts_off_is_asked_again_at_growing_intervals(lab: Lab, code: str) -> None:
     lab.aws.fault(operation=CREATE, kind="error", code=code, message="no")

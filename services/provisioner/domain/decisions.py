@@ -7,7 +7,7 @@ reconcile/ carries the answers out: an operation that the answer begins is the c
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from services.provisioner.domain import lifecycle
@@ -17,6 +17,7 @@ from services.provisioner.domain.granting import towards_present
 from services.provisioner.domain.rechecks import NotYet, Passed, RecheckRefused, Verdict
 from services.provisioner.domain.revoking import towards_absent
 from services.provisioner.domain.steps import Reading, Step, turned
+from services.provisioner.domain.timing import Timing
 from shared.contracts.access import EndCause
 from shared.contracts.change import Change, Origin
 
@@ -84,6 +85,20 @@ def decide(assignment: Assignment, reading: Reading | None, step: Step) -> Chang
     if ended.state.holding(step.now):
         return ended.then(towards_present(ended.state, reading, step))
     return ended.then(towards_absent(ended.state, reading, step))
+
+
+def look_again_after(assignment: Assignment, timing: Timing, *, asked: bool, held: bool) -> timedelta:
+    """For claims that could not begin; `asked` is whether AWS was, for what the re-check needs.
+
+    A hold lasts longer than a policy is away. At once if only a slot is missing: it is given in turn. Where
+    none is needed, a creation is not listed yet: it is looked for as often as for those who wait for it.
+    """
+    if held:
+        return timing.hold_retry
+    if not asked:
+        return timing.policy_retry
+    needs_slot = likely_call(wanted=True, observed=assignment.observed) is not None
+    return timedelta(0) if needs_slot else timing.poll_every
 
 
 def wait(assignment: Assignment, waiting: Mapping[str, str], *, again: datetime) -> Assignment:

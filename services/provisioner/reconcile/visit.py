@@ -91,10 +91,10 @@ async def _change(
     step = Step(origin, parts.timing, may_send, waiting)
     current = _with_arn(parts, begun.state)
     change = begun.then(decisions.decide(current, _reading(parts, before, seen), step))
-    # Where only the slot is missing it keeps its place in line; a hold lasts longer than a policy is away.
     held = any(one.held for one in known.values())
-    later = parts.timing.hold_retry if held else parts.timing.policy_retry
-    again = origin.at + later if live is None or held else min(before.next_at or origin.at, origin.at)
+    later = decisions.look_again_after(change.state, parts.timing, asked=live is not None, held=held)
+    # Where only the slot is missing it keeps its place in line.
+    again = origin.at + later if later else min(before.next_at or origin.at, origin.at)
     return replace(change, state=decisions.wait(change.state, waiting, again=again))
 
 
