@@ -39,13 +39,8 @@ MUTANTS = (
         ("looks wait without end", "min(len(looks) * every_s, LOOKS_WITHIN_S)", "len(looks) * every_s"),
         (
             "a call that is just being sent is polled",
-            "visited = visiting.union(self._visits)",
-            "visited = visiting",
-        ),
-        (
-            "a call that was sent while it was read what is in flight is polled",
-            "visited = visiting.union(self._visits)",
-            "visited = set(self._visits)",
+            "[flight for flight in flights if flight.id not in visited]",
+            "list(flights)",
         ),
         (
             "what cannot be worked on tells nobody",

@@ -81,6 +81,12 @@ def test_many_of_a_kind_that_disappear_at_once_are_held(
         assert f"{count} of 40 {kind[0].kind}s disappeared at once" in str(result.why)
 
 
+@pytest.mark.parametrize(("count", "held"), [(6, False), (7, True)])
+def test_just_the_share_that_is_allowed_is_believed(count: int, held: bool) -> None:
+    users = [doc.User(id=f"u{number}", user_name=f"user-{number}") for number in range(120)]
+    assert (weigh(users, directory(users[count:]), share=0.05).why is not None) == held
+
+
 def test_all_sets_gone_are_held_however_few_they_were() -> None:
     result = weighed(without(*SETS))
     assert result.why == "3 of 3 sets disappeared at once"
@@ -173,6 +179,13 @@ def test_suspended_and_protected_accounts_pass_while_accounts_are_held() -> None
         suspended.key: ACCOUNTS[20].model_copy(update={"state": "SUSPENDED"}),
         protected.key: protected,
     }
+
+
+@pytest.mark.parametrize("flag", ["management", "delegated_administrator"])
+def test_half_a_directory_takes_no_protection_away(flag: str) -> None:
+    protected = ACCOUNTS[20].model_copy(update={flag: True})
+    result = weigh([*without(ACCOUNTS[20]), protected], directory(without(*ACCOUNTS[:10])), share=0.05)
+    assert changed(result) == {}
 
 
 def test_a_reopened_account_waits_while_accounts_are_held() -> None:
