@@ -248,7 +248,7 @@ def _first_failure(mutated: Path, place: Place, tests: Sequence[str]) -> str | N
     code, printed = place.test(tests)
     if code == _FAILED:
         failed = (line for line in printed.splitlines() if line.startswith(("FAILED ", "ERROR ")))
-        return next(failed).split(" ")[1]
+        return next(failed).partition(" ")[2].partition(" - ")[0]
     if code:
         raise Unusable(f"{mutated.name}: the tests cannot be run:\n{printed[-3000:]}")
     return None
