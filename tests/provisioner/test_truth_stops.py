@@ -81,6 +81,14 @@ async def test_the_first_stop_that_meets_it_is_told(lab: Lab) -> None:
     assert due.why == "first"
 
 
+async def test_a_whole_ticket_is_stopped_though_its_approval_comes_later(lab: Lab) -> None:
+    ticket = lab.ticket(seconds=600)
+    async with lab.context.unit_of_work() as work:
+        await revoke(lab.context, work, operator(lab), reason="incident", ticket_id=ticket.id)
+    await lab.approve(ticket)
+    assert (await lab.story())[-1] == "failed(revoked_by_operator)"
+
+
 async def test_others_are_not_meant(lab: Lab) -> None:
     other = lab.ticket("bob", account="orders-dev", seconds=600)
     lab.clock.advance(S)
