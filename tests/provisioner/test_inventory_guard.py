@@ -212,6 +212,11 @@ def test_what_is_withheld_has_not_disappeared() -> None:
     assert members_after(result, "g0") == set(MEMBERS["g0"])
 
 
+def test_much_that_is_withheld_is_no_loss_that_anybody_has_to_confirm() -> None:
+    result = weighed(without(*USERS[:20]), **dict.fromkeys([one.key for one in USERS[:20]]))
+    assert (result.why, result.held, changed(result), removed(result)) == (None, (), {}, set())
+
+
 def test_what_is_known_to_be_gone_is_removed_and_not_counted() -> None:
     gone = USERS[10:20]
     result = weighed(without(*gone), gone=[one.key for one in gone])
