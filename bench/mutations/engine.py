@@ -20,7 +20,7 @@ MUTANTS = (
             "or self._held_back.get(due.id, now) > now:",
             "or self._held_back.get(due.id, now) < now:",
         ),
-        ("visits are without number", "full = alike >= self._concurrency", "full = False"),
+        ("visits are without number", "if alike >= self._concurrency or (due", "if (due"),
         (
             "revokes wait for a place among the grants",
             "alike = sum(visit.urgent == due.urgent for visit in self._visits.values())",
@@ -33,13 +33,13 @@ MUTANTS = (
         ),
         (
             "polls come as fast as rounds",
-            "if flights and not polling and not early:",
-            "if flights and not polling:",
+            "if early_s <= 0:",
+            "if every_s > 0:",
         ),
-        ("looks wait without end", "min(looks * every_s, LOOKS_WITHIN_S)", "looks * every_s"),
+        ("looks wait without end", "min(len(looks) * every_s, LOOKS_WITHIN_S)", "len(looks) * every_s"),
         (
             "a call that is just being sent is polled",
-            "[flight for flight in flights if flight.id not in self._visits]",
+            "[flight for flight in flights if flight.id not in visited]",
             "list(flights)",
         ),
         (
@@ -83,18 +83,22 @@ MUTANTS = (
     ),
     *of(
         "reconcile",
-        ("an answer is saved over what came after it", "if before.op == op:", "if before:"),
         (
-            "a throttle slows nobody down",
-            "if error.problem is DriverProblem.THROTTLED:",
-            "if error.problem is DriverProblem.NOT_FOUND:",
+            "an answer is saved over what came after it",
+            "if before.op != op:\n                    continue",
+            "if before.op != op:\n                    pass",
+        ),
+        (
+            "what is still in flight leaves its slot",
+            "if after.op is None:\n                    over",
+            "if after:\n                    over",
         ),
     ),
     *of(
         "reconcile",
         (
             "a lost request is never looked for",
-            "return await _find(parts, flight, outstanding, ours)",
+            "return await _find(parts, flight, listed, ours)",
             "return _outcome(parts, None)",
         ),
         (
@@ -104,8 +108,13 @@ MUTANTS = (
         ),
         (
             "what is in progress counts as forgotten",
-            "if any(request.request_id == request_id for request in outstanding):",
-            "if not outstanding:",
+            "return _Listed(newest | (outstanding or {}), whole",
+            "return _Listed(newest, whole",
+        ),
+        (
+            "what is lost is forgotten though nobody said what is in progress",
+            "if not listed.whole:\n        return None",
+            "if not listed:\n        return None",
         ),
         (
             "an operation that does not end tells nobody",
@@ -119,18 +128,13 @@ MUTANTS = (
         ),
         (
             "what was found out is lost with the next failure",
-            "await _save(parts, found)\n    if failure is not None:\n        raise failure",
-            "if failure is not None:\n        raise failure\n    await _save(parts, found)",
+            "error=str(error))\n            continue",
+            "error=str(error))\n            raise",
         ),
         (
             "a failure counts as success",
             'if request.status == "SUCCEEDED":',
             'if request.status != "IN_PROGRESS":',
-        ),
-        (
-            "throttled polls slow nobody down",
-            "except DriverError as error:\n            parts.slow_down_if_throttled(error)",
-            "except DriverError:\n            pass",
         ),
     ),
     *of(
@@ -149,11 +153,6 @@ MUTANTS = (
             "a call that the lease kept back counts as perhaps sent",
             "except (NoLongerWanted, LeaseLost):",
             "except NoLongerWanted:",
-        ),
-        (
-            "throttled calls slow nobody down",
-            "parts.slow_down_if_throttled(error)\n        return _lost",
-            "return _lost",
         ),
         (
             "a creation that was not sent counts as accepted",
@@ -188,14 +187,14 @@ MUTANTS = (
             "recheck(claim, known[claim.id], None)",
         ),
         (
-            "throttled looks slow nobody down",
-            "parts.slow_down_if_throttled(error)\n    unreadable",
-            "unreadable",
+            "what waits for the policy spins",
+            "again = origin.at if live is not None and not held else origin.at + later",
+            "again = origin.at",
         ),
         (
-            "what waits for the policy spins",
-            "again = origin.at if live is not None else origin.at + parts.timing.policy_retry",
-            "again = origin.at",
+            "what is held spins",
+            "again = origin.at if live is not None and not held else origin.at + later",
+            "again = origin.at if live is not None else origin.at + later",
         ),
         (
             "groups of others are told as the user's",

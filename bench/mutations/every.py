@@ -2,7 +2,18 @@
 
 from typing import Final
 
-from bench.mutations import assignments, claims, decisions, engine, others, rechecks, truth
+from bench.mutations import (
+    assignments,
+    claims,
+    decisions,
+    directory,
+    ends,
+    engine,
+    others,
+    queue,
+    rechecks,
+    truth,
+)
 
 MUTANTS: Final = (
     *claims.MUTANTS,
@@ -11,5 +22,8 @@ MUTANTS: Final = (
     *decisions.MUTANTS,
     *truth.MUTANTS,
     *others.MUTANTS,
+    *ends.MUTANTS,
     *engine.MUTANTS,
+    *queue.MUTANTS,
+    *directory.MUTANTS,
 )

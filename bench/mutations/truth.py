@@ -27,8 +27,13 @@ MUTANTS = (
         ),
         (
             "a deletion that succeeded leaves a creation to come",
-            "replace(_deleted(row, now), creating_until=None)",
-            "_deleted(row, now)",
+            "creating_until=None,\n        op=None,",
+            "creating_until=None if created else row.creating_until,\n        op=None,",
+        ),
+        (
+            "a creation that succeeded leaves an earlier one to come",
+            "creating_until=None,\n        op=None,",
+            "creating_until=row.creating_until if created else None,\n        op=None,",
         ),
         (
             "what is put off comes at the same pace",
@@ -57,8 +62,13 @@ MUTANTS = (
         ),
         (
             "released because of what is only being granted",
-            "active = assignment.in_state(ClaimState.ACTIVE)",
-            "active = assignment.claims",
+            "return Change(replace(seen, next_at=step.now + step.timing.poll_every))",
+            "return release(replace(seen, next_at=step.now + step.timing.poll_every), step)",
+        ),
+        (
+            "released because of what is only being created",
+            'return Change(operating(seen, "create", step.now))',
+            'return release(operating(seen, "create", step.now), step)',
         ),
         (
             "a creation that is never listed uses up no attempt",

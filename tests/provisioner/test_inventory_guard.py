@@ -81,6 +81,12 @@ def test_many_of_a_kind_that_disappear_at_once_are_held(
         assert f"{count} of 40 {kind[0].kind}s disappeared at once" in str(result.why)
 
 
+@pytest.mark.parametrize(("count", "held"), [(6, False), (7, True)])
+def test_just_the_share_that_is_allowed_is_believed(count: int, held: bool) -> None:
+    users = [doc.User(id=f"u{number}", user_name=f"user-{number}") for number in range(120)]
+    assert (weigh(users, directory(users[count:]), share=0.05).why is not None) == held
+
+
 def test_all_sets_gone_are_held_however_few_they_were() -> None:
     result = weighed(without(*SETS))
     assert result.why == "3 of 3 sets disappeared at once"
@@ -175,6 +181,13 @@ def test_suspended_and_protected_accounts_pass_while_accounts_are_held() -> None
     }
 
 
+@pytest.mark.parametrize("flag", ["management", "delegated_administrator"])
+def test_half_a_directory_takes_no_protection_away(flag: str) -> None:
+    protected = ACCOUNTS[20].model_copy(update={flag: True})
+    result = weigh([*without(ACCOUNTS[20]), protected], directory(without(*ACCOUNTS[:10])), share=0.05)
+    assert changed(result) == {}
+
+
 def test_a_reopened_account_waits_while_accounts_are_held() -> None:
     closed = ACCOUNTS[20].model_copy(update={"state": "SUSPENDED"})
     stored = [*without(ACCOUNTS[20]), closed]
@@ -197,6 +210,11 @@ def test_what_is_withheld_has_not_disappeared() -> None:
     assert (result.why, removed(result)) == (None, set())
     assert changed(result) == {closed.key: ACCOUNTS[0].model_copy(update={"state": "CLOSED"})}
     assert members_after(result, "g0") == set(MEMBERS["g0"])
+
+
+def test_much_that_is_withheld_is_no_loss_that_anybody_has_to_confirm() -> None:
+    result = weighed(without(*USERS[:20]), **dict.fromkeys([one.key for one in USERS[:20]]))
+    assert (result.why, result.held, changed(result), removed(result)) == (None, (), {}, set())
 
 
 def test_what_is_known_to_be_gone_is_removed_and_not_counted() -> None:

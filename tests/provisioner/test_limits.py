@@ -97,6 +97,37 @@ async def test_cancelled_waiter_costs_nobody_a_turn(time: Time) -> None:
     assert time.now <= 101.01
 
 
+async def test_turns_of_those_who_gave_up_go_to_whoever_comes_next(time: Time) -> None:
+    limited = bucket(time, 1)
+    await limited.take("grant")
+    gone = asyncio.ensure_future(limited.take("revoke"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    assert limited._pump is not None
+    await limited._pump
+    await limited.take("grant")
+    assert time.now <= 101.01
+
+
+async def test_who_comes_late_does_not_pass_those_who_wait(time: Time) -> None:
+    limited = bucket(time, 1)
+    await limited.take("grant")
+    served: list[str] = []
+
+    async def want(priority: str) -> None:
+        await limited.take(priority)
+        served.append(priority)
+
+    waits = asyncio.ensure_future(want("revoke"))
+    for _ in range(2):
+        await asyncio.sleep(0)
+    assert time.now > 100, "there is a call to be had by now"
+    await want("catalog")
+    await waits
+    assert served == ["revoke", "catalog"]
+
+
 async def test_throttles_of_one_moment_halve_the_rate_once(time: Time) -> None:
     limited = bucket(time, 16)
     for _ in range(5):
@@ -155,6 +186,14 @@ async def test_gate_keeps_a_bucket_for_each_service(time: Time) -> None:
     assert (buckets["sso-admin"].rate, buckets["organizations"].rate) == (10, 5)
     await gate("revoke", "sso-admin")
     assert time.now == 100, "no call to the one waits for the other"
+
+
+async def test_gate_checks_the_lease_after_the_wait(time: Time) -> None:
+    checked: list[float] = []
+    gate = Gate({"sso-admin": bucket(time, 1)}, check=lambda: checked.append(time.now))
+    await gate("grant", "sso-admin")
+    await gate("grant", "sso-admin")
+    assert checked == pytest.approx([100, 101])
 
 
 def slot(account: str, kind: CallKind, *, at: datetime = NOW, firm: bool = False) -> Slot:

@@ -89,6 +89,11 @@ def test_start_that_came_after_its_window_is_no_start() -> None:
     assert row(claim(ClaimState.SCHEDULED, ends_at=NOW)).starting(NOW) == ()
 
 
+@pytest.mark.parametrize(("at", "inside"), [(-60.1, False), (-60, True), (59.9, True), (60, False)])
+def test_window_is_open_from_its_start_to_before_its_end(at: float, inside: bool) -> None:
+    assert claim().in_window(NOW + at * S) is inside
+
+
 def test_assignment_with_an_operation_in_flight_is_not_due() -> None:
     assert row().is_due(NOW)
     assert not CREATING.is_due(NOW)

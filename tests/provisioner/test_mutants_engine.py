@@ -4,6 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from services.provisioner.driver import AssignmentKey
+from services.provisioner.reconcile.polling import poll
+from services.provisioner.store import schedule
+from services.provisioner.store.schedule import InFlight
 from shared.contracts import access
 from shared.foundation.errors import Bug
 from tests.support.provisioner_lab import Lab
@@ -60,3 +64,23 @@ async def test_visit_that_breaks_is_told_held_back_and_made_again(lab: Lab) -> N
     await lab.run_until(access.AccessRevoked)
     assert not lab.holds()
     assert "visit" not in lab.alerts()
+
+
+async def in_flight(lab: Lab) -> list[InFlight]:
+    async with lab.context.pool.acquire() as conn:
+        return await schedule.in_flight(conn)
+
+
+async def test_lost_creation_that_is_found_in_progress_is_not_over(lab: Lab) -> None:
+    """Its slot stays its own. AWS lists one as the newest, which is somebody else's."""
+    lab.aws.change_settings(page_limit=1)
+    lab.aws.fault(operation="CreateAccountAssignment", kind="reset_after_accept", user="ann", times=1)
+    await lab.approve(lab.ticket("ann"))
+    await lab.run(0)
+    theirs = AssignmentKey(lab.user("bob"), lab.account("orders-dev"), lab.arn("ReadOnly"))
+    await lab.current.identity_center.create(theirs)
+    lost = await in_flight(lab)
+    assert [flight.op.request_id for flight in lost] == [None]
+    assert await poll(lab.current.engine.parts, "create", lost) == set()
+    [found] = await in_flight(lab)
+    assert found.op.request_id is not None

@@ -18,6 +18,7 @@ from services.provisioner.driver import (
 )
 from services.provisioner.identity_center.adapter import IdentityCenter
 from services.provisioner.identity_center.calls import READS_AGAIN
+from services.provisioner.reconcile import reads
 from services.provisioner.reconcile.reads import ACCOUNTS_KEPT_FOR, KEPT_FOR, SharedDirectory, SharedReads
 from shared.foundation.clock import ManualClock
 from simulator.server import Simulator
@@ -35,9 +36,14 @@ class Door(Turns):
 
     go: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    refusals: int = 0
+    """How many of the next are turned away, as by a lease that is lost."""
 
     async def __call__(self, priority: str, service: str) -> None:
         await super().__call__(priority, service)
+        if self.refusals:
+            self.refusals -= 1
+            raise RuntimeError("no turn")
         self.waiting.set()
         await self.go.wait()
 
@@ -181,6 +187,43 @@ async def test_what_was_read_before_the_operation_was_wanted_is_no_look_before_i
     assert world.lists == 2
 
 
+async def test_what_was_asked_for_before_is_kept_as_of_then_however_late_its_answer_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = assignment_key(world.aws)
+    sent = world.centre._calls._sent
+
+    async def slow(*asked: object) -> object:
+        answer = await sent(*asked)  # type: ignore[arg-type]
+        world.clock.advance(2 * S)
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.centre._calls, "_sent", slow)
+        await world.reads.holders(key.account_id, key.set_arn)
+    since = NOW + S
+    await world.reads.holders_before("grant", key.account_id, key.set_arn, key.user_id, wanted_since=since)
+    assert world.lists == 2
+
+
+async def test_list_that_could_not_be_sent_is_asked_for_again(world: World) -> None:
+    key = assignment_key(world.aws)
+    where = key.account_id, key.set_arn
+    world.door.refusals = 1
+    with pytest.raises(RuntimeError, match="no turn"):
+        await world.reads.holders(*where)
+    assert user(key) not in await world.reads.holders(*where)
+
+
+async def test_who_takes_access_away_waits_for_no_company(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reads, "_GATHERED_S", 60)
+    key = assignment_key(world.aws)
+    asked = world.reads.holders(key.account_id, key.set_arn, priority="revoke")
+    assert user(key) not in await asyncio.wait_for(asked, 10)
+
+
 # users and accounts
 
 
@@ -231,6 +274,14 @@ async def test_user_who_was_disabled_since_is_known_soon(world: World) -> None:
     await asked.user(ann)
     world.aws.edit(action="disable_user", user="ann")
     world.clock.advance(60 * S)
+    assert await asked.user(ann) == UserStatus(enabled=False)
+
+
+async def test_user_is_asked_for_anew_when_the_clock_was_set_back(world: World) -> None:
+    ann, asked = world.aws.directory.find_user("ann").id, directory(world)
+    await asked.user(ann)
+    world.aws.edit(action="disable_user", user="ann")
+    world.clock.step(-3600 * S)
     assert await asked.user(ann) == UserStatus(enabled=False)
 
 

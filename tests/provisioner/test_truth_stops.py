@@ -18,14 +18,12 @@ S, DAY = timedelta(seconds=1), timedelta(days=1)
 KINDS = ("user", "account")
 
 
-async def stop_all(lab: Lab, kind: str) -> Revoked:
+async def stop_all(lab: Lab, kind: str, *, reason: str = "incident") -> Revoked:
     """Ann's access, or that on her account."""
     user = lab.user("ann") if kind == "user" else None
     account = lab.account("orders-prod") if kind == "account" else None
     async with lab.context.unit_of_work() as work:
-        return await revoke(
-            lab.context, work, operator(lab), reason="incident", user_id=user, account_id=account
-        )
+        return await revoke(lab.context, work, operator(lab), reason=reason, user_id=user, account_id=account)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -62,6 +60,32 @@ async def test_each_stop_counts_by_its_own_time(lab: Lab, kind: str) -> None:
     await stop_all(lab, kind)
     await lab.approve(between)
     await lab.run(10)
+    assert (await lab.story())[-1] == "failed(revoked_by_operator)"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_was_asked_for_in_the_moment_of_the_stop_is_stopped(lab: Lab, kind: str) -> None:
+    ticket = lab.ticket(seconds=600)
+    await stop_all(lab, kind)
+    await lab.approve(ticket)
+    assert (await lab.story())[-1] == "failed(revoked_by_operator)"
+
+
+async def test_the_first_stop_that_meets_it_is_told(lab: Lab) -> None:
+    ticket = lab.ticket(seconds=600)
+    for kind, reason in (("account", "first"), ("user", "second")):
+        lab.clock.advance(S)
+        await stop_all(lab, kind, reason=reason)
+    await lab.approve(ticket)
+    [due] = await lab.said(access.AccessRevokeDue)
+    assert due.why == "first"
+
+
+async def test_a_whole_ticket_is_stopped_though_its_approval_comes_later(lab: Lab) -> None:
+    ticket = lab.ticket(seconds=600)
+    async with lab.context.unit_of_work() as work:
+        await revoke(lab.context, work, operator(lab), reason="incident", ticket_id=ticket.id)
+    await lab.approve(ticket)
     assert (await lab.story())[-1] == "failed(revoked_by_operator)"
 
 
