@@ -88,6 +88,7 @@ def _memory(scene: Scene) -> list[Any]:
 def _remembered(scene: Scene, replica: Replica) -> list[Any]:
     """Of one process: its engine, its share of the lease, and the answers of AWS that it keeps."""
     engine, turns, parts = replica.engine, replica.engine.turns, replica.engine.parts
+    polled = engine.polls.times
     slots = [len(engine.slots._taken), len(engine.slots._reserved)]
     lists = sorted(
         [*pair, len(one.value), _seconds(scene, one.asked_at)] for pair, one in parts.reads._kept.items()
@@ -102,8 +103,8 @@ def _remembered(scene: Scene, replica: Replica) -> list[Any]:
         slots, lists, users, accounts, sorted(_seconds(scene, at) for at in read if at is not None), waiting,
         sorted(_seconds(scene, at) for at in engine._held_back.values()),
         sorted([*pair, _seconds(scene, at)] for pair, at in turns._worked_on.items()),
-        [round(turns.seconds_each(kind), 3) for kind in ("create", "delete")],
-        sorted(round(at, 3) for at in engine._polled_at.values()),
+        [round(polled.seconds_each(kind), 3) for kind in ("create", "delete")],
+        sorted(round(at, 3) for at in polled._asked_at.values()),
         len(engine._visits), sorted(engine._named) != [], replica.lease.held,
     ]  # fmt: skip
 

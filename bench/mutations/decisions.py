@@ -63,14 +63,16 @@ MUTANTS = (
         ),
         (
             "a creation is begun without a slot",
-            "if not step.may_send:\n        return Change(replace(seen, next_at=step.now))",
+            "if not step.may_send:\n        return Change(seen.due(step.now))",
             "",
         ),
         (
             "a deletion is begun without a slot",
-            "if not step.may_send:\n        return Change(replace(after, next_at=step.now), alerts=alerts)",
+            "if not step.may_send:\n        return Change(after.due(step.now), alerts=alerts)",
             "",
         ),
+        ("what waits for the policy spins", "if not asked:\n        return timing.policy_retry", ""),
+        ("what is held spins", "if held:\n        return timing.hold_retry", ""),
         (
             "a list is believed right after a deletion's end",
             "return assignment.observed is Observed.DELETED or step.is_recent(assignment.deletion_ended)",

@@ -33,8 +33,13 @@ MUTANTS = (
         ),
         (
             "polls come as fast as rounds",
-            "if early_s <= 0:",
-            "if every_s > 0:",
+            "return max(early_s, asked_at + self._every_s(kind, ends_wait=ends_wait) - now, 0.0)",
+            "return max(early_s, 0.0)",
+        ),
+        (
+            "polls come before anything can have ended",
+            "return max(early_s, asked_at + self._every_s(kind, ends_wait=ends_wait) - now, 0.0)",
+            "return max(asked_at + self._every_s(kind, ends_wait=ends_wait) - now, 0.0)",
         ),
         ("looks wait without end", "min(len(looks) * every_s, LOOKS_WITHIN_S)", "len(looks) * every_s"),
         (
@@ -187,14 +192,9 @@ MUTANTS = (
             "recheck(claim, known[claim.id], None)",
         ),
         (
-            "what waits for the policy spins",
-            "again = origin.at if live is not None and not held else origin.at + later",
-            "again = origin.at",
-        ),
-        (
-            "what is held spins",
-            "again = origin.at if live is not None and not held else origin.at + later",
-            "again = origin.at if live is not None else origin.at + later",
+            "who waits for a slot begins anew at the end of the line",
+            "again = origin.at + later if later else min(before.next_at or origin.at, origin.at)",
+            "again = origin.at + later",
         ),
         (
             "groups of others are told as the user's",

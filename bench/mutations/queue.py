@@ -56,10 +56,16 @@ MUTANTS = (
             "if not self._slots",
         ),
         (
-            "who is next on a busy account goes before everybody",
-            "if due.call is not None and due.pair in self._worked_on else since",
-            "if due.call is not None else since",
+            "who is next where nothing was worked on goes before everybody",
+            "(due.call, due.account_id) in self._crowded, due.pair in self._worked_on",
+            "(due.call, due.account_id) in self._crowded, True",
         ),
+        (
+            "a crowded account is left for the end",
+            "KEPT_FOR * (2 * crowded + worked_on)",
+            "KEPT_FOR * worked_on",
+        ),
+        ("a list serves one alone", "KEPT_FOR * (2 * crowded + worked_on)", "KEPT_FOR * (2 * crowded)"),
         (
             "an account is worked on for ever",
             "self._worked_on.items() if now - at < KEPT_FOR}",
@@ -243,14 +249,19 @@ MUTANTS = (
             "if self._take_token():",
         ),
         ("who gave up costs a turn", "self._tokens += 1  #", "self._tokens += 0  #"),
-        (
-            "the lease is checked before the wait and not after it",
-            "await self.buckets[service].take(priority)\n        self.check()",
-            "self.check()\n        await self.buckets[service].take(priority)",
-        ),
     ),
     *of(
         "identity_center",
+        (
+            "a reading is sent without the lease",
+            "self._limiter.check(changes=operation.mutating)\n            try:",
+            "try:",
+        ),
+        (
+            "a change that was long signed is sent without the lease",
+            "self._limiter.check(changes=True)",
+            "pass",
+        ),
         (
             "a throttle slows nobody down",
             "if error.problem is DriverProblem.THROTTLED:\n",
