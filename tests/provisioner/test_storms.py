@@ -301,13 +301,6 @@ def test_account_that_was_worked_on_a_while_ago_is_one_like_others() -> None:
     assert ids(turns.in_order(wanted, NOW + KEPT_FOR)) == [2, 3]
 
 
-def test_what_an_operation_takes_is_learnt_from_those_that_ended() -> None:
-    turns = Turns(Slots(10, 7))
-    for seconds in (1.0, 3.0):
-        turns.ended("create", seconds)
-    assert (turns.seconds_each("create"), turns.seconds_each("delete")) == (2.0, 4.0)
-
-
 def test_creation_on_a_busy_account_takes_no_share_from_others() -> None:
     slots = Slots(10, 7)
     turns = Turns(slots)
