@@ -91,6 +91,7 @@ async def measure(admin_dsn: str, *, claims: int, seconds: float) -> dict[str, A
             await _fill(pool, claims, clock.now())
             await _analyze(admin_dsn, dsn)
             replica = assemble(service.context, settings, identity_center=_connect)
+            await replica.identity_center.open()  # as its start does
             service.context.nudge = replica.engine.nudge
             expiry = TimedExpiry(service.context, objectives=settings.objectives)
             ends = await _seed_ends(pool, aws, round(seconds * ENDS_PER_SECOND), clock.now())

@@ -1,6 +1,7 @@
 """Wiring of the provisioner: the only place that names its concrete classes."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from services.provisioner.http import bindings, directory, grants, me, pause
 from services.provisioner.http import inventory as inventory_routes
 from services.provisioner.identity_center.adapter import IdentityCenter
 from services.provisioner.identity_center.dates import AwsClock
-from services.provisioner.identity_center.types import Limiter
+from services.provisioner.identity_center.types import IdentityCenterError, Limiter
 from services.provisioner.inventory.sync import InventorySync
 from services.provisioner.lease import Lease
 from services.provisioner.limits import Gate, Slots, TokenBucket
@@ -61,8 +62,13 @@ class Replica:
         ]
 
     async def _keep_inventory(self, context: Context) -> None:
-        """Only the lease's holder reads; one that lost it in the middle waits for its turn."""
+        """Only the lease's holder reads; one that lost it in the middle waits for its turn.
+
+        A standby makes its clients too: that takes part of a second, which a takeover has not.
+        """
         await preload(context)
+        with contextlib.suppress(IdentityCenterError):  # no credentials: the first call says so, loudly
+            await self.identity_center.open()
         while True:
             try:
                 await self.inventory.run(context)

@@ -77,6 +77,25 @@ async def _as_task(run: object) -> None:
     await run()  # type: ignore[operator]
 
 
+async def test_a_standby_is_ready_to_call_aws_before_it_takes_over(
+    lab: Lab, shared_premises: Premises
+) -> None:
+    await lab.current.lease.renew()
+    standby = assemble(
+        lab.context, lab.settings.model_copy(update={"replica": "two"}),
+        identity_center=lambda _settings, limiter: connected(shared_premises.aws, limiter),
+    )  # fmt: skip
+    keeping = asyncio.ensure_future(standby._keep_inventory(lab.context))
+    calls = standby.identity_center._calls
+    try:
+        await until(lambda: calls._stack is not None, what="clients")
+        assert not lab.aws.records.calls, "it has asked for nothing"
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await standby.identity_center.close()
+
+
 async def test_loops_take_the_lease_and_read_the_inventory(running: Lab) -> None:
     pool = running.context.pool
     await until(
