@@ -61,7 +61,7 @@ TELLING: Final = {
     "sending": ("test_stops_in_time", "test_lease"),
     "set_digests": ("test_truth",),
     "stops": ("test_truth_stops", "test_stops"),
-    "turns": ("test_storms",),
+    "turns": ("test_turns", "test_storms"),
     "unread": ("test_alerts", "test_aws_faults"),
     "visit": ("test_mutants_looks", "test_pause", "test_alerts", "test_approvals"),
 }
