@@ -1,10 +1,13 @@
 """Rules of the engine that only a mutant found untested (bench/mutations/): each test kills at least one."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
+from services.provisioner.domain import call_outcomes
 from services.provisioner.driver import AssignmentKey
 from services.provisioner.reconcile.polling import poll
 from services.provisioner.store import schedule
@@ -111,3 +114,15 @@ async def test_engine_that_is_nudged_in_the_moment_it_is_cancelled_ends(lab: Lab
     done, _ = await asyncio.wait([running], timeout=5)
     running.cancel()
     assert done
+
+
+async def test_answer_about_one_operation_is_not_saved_while_another_is_in_flight(lab: Lab) -> None:
+    await lab.approve(lab.ticket())
+    await lab.run(0)
+    [flight] = await in_flight(lab)
+    save, over = lab.current.engine.parts.save_outcomes, partial(call_outcomes.succeeded, now=lab.now)
+    earlier = replace(flight.op, request_id="of an earlier one")
+    assert await save({flight.id: (earlier, over)}) == set()
+    assert await in_flight(lab) == [flight]
+    assert await save({flight.id: (flight.op, over)}) == {flight.id}
+    assert await in_flight(lab) == []
