@@ -1,18 +1,24 @@
 """Rules of the engine that only a mutant found untested (bench/mutations/): each test kills at least one."""
 
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
+from services.provisioner.domain import call_outcomes
 from services.provisioner.driver import AssignmentKey
 from services.provisioner.reconcile.polling import poll
 from services.provisioner.store import schedule
 from services.provisioner.store.schedule import InFlight
 from shared.contracts import access
 from shared.foundation.errors import Bug
+from tests.support.aws_turns import queued
 from tests.support.provisioner_lab import Lab
 
 S = timedelta(seconds=1)
+STATUSES = "ListAccountAssignmentCreationStatus"
 
 
 async def test_engine_without_the_lease_begins_nothing(lab: Lab) -> None:
@@ -84,3 +90,52 @@ async def test_lost_creation_that_is_found_in_progress_is_not_over(lab: Lab) -> 
     assert await poll(lab.current.engine.parts, "create", lost) == set()
     [found] = await in_flight(lab)
     assert found.op.request_id is not None
+
+
+async def test_call_that_is_just_being_sent_is_not_asked_after(lab: Lab) -> None:
+    await lab.approve(lab.ticket())
+    with queued(lab, "create") as queue:
+        stepping = asyncio.ensure_future(lab.run(0))
+        await queue.waiting.wait()
+        await lab.current.engine._round()
+        await asyncio.wait(lab.current.engine._tasks(), timeout=0.3)
+        assert lab.calls(STATUSES) == 0
+        queue.go.set()
+        await stepping
+
+
+async def test_operations_are_asked_after_more_rarely_than_there_are_rounds(lab: Lab) -> None:
+    """The lab's time stands still, so this one lasts."""
+    await lab.approve(lab.ticket())
+    await lab.run(0)
+    asked, engine = lab.calls(STATUSES), lab.current.engine
+    running = asyncio.ensure_future(engine.run())
+    for _ in range(12):
+        await asyncio.sleep(0.06)
+        engine.nudge()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert lab.calls(STATUSES) - asked <= 2
+
+
+async def test_engine_that_is_nudged_in_the_moment_it_is_cancelled_ends(lab: Lab) -> None:
+    engine = lab.current.engine
+    running = asyncio.ensure_future(engine.run())
+    await asyncio.sleep(0.1)
+    engine.nudge()
+    running.cancel()
+    done, _ = await asyncio.wait([running], timeout=5)
+    running.cancel()
+    assert done
+
+
+async def test_answer_about_one_operation_is_not_saved_while_another_is_in_flight(lab: Lab) -> None:
+    await lab.approve(lab.ticket())
+    await lab.run(0)
+    [flight] = await in_flight(lab)
+    save, over = lab.current.engine.parts.save_outcomes, partial(call_outcomes.succeeded, now=lab.now)
+    earlier = replace(flight.op, request_id="of an earlier one")
+    assert await save({flight.id: (earlier, over)}) == set()
+    assert await in_flight(lab) == [flight]
+    assert await save({flight.id: (flight.op, over)}) == {flight.id}
+    assert await in_flight(lab) == []

@@ -257,8 +257,10 @@ class Engine:
         return [*(visit.task for visit in self._visits.values()), *self.polls.tasks.values()]
 
     async def _sleep_until_nudged(self, seconds: float) -> None:
+        # Not by wait_for: before Python 3.12 that forgets a cancellation that comes together with a nudge.
         try:
-            await asyncio.wait_for(self._nudged.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._nudged.wait()
         except TimeoutError:
             return
 
