@@ -25,10 +25,3 @@ def test_account_that_was_worked_on_a_while_ago_is_one_like_others() -> None:
     wanted = [due(2, late_s=1), due(3, account="warm")]
     assert ids(turns.in_order(wanted, NOW + KEPT_FOR - S)) == [3, 2]
     assert ids(turns.in_order(wanted, NOW + KEPT_FOR)) == [2, 3]
-
-
-def test_what_an_operation_takes_is_learnt_from_those_that_ended() -> None:
-    turns = Turns(Slots(10, 7))
-    for seconds in (1.0, 3.0):
-        turns.ended("create", seconds)
-    assert (turns.seconds_each("create"), turns.seconds_each("delete")) == (2.0, 4.0)
