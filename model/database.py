@@ -48,6 +48,7 @@ class ModelPool:
         self.inner = inner
         self.turns = turns
         self.committed: Committed = _nothing
+        self.of_a_reading = OF_A_READING
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator["ModelConnection"]:
@@ -85,7 +86,7 @@ class ModelConnection:
     async def _run(self, method: str, query: str, args: tuple[Any, ...]) -> Any:
         if self.transaction_of is None:
             where = _where()
-            options = () if where == "lease.renew" else OF_A_READING
+            options = () if where == "lease.renew" else self._pool.of_a_reading
             await self._turns.park(f"{PROCESS.get()} read in {where}", *options)
         elif not query.lstrip(" \n(").startswith(("SELECT", "SET")):
             await self._note_change(query)

@@ -159,6 +159,7 @@ async def _play(stage: Stage, world: World, choose: Choose, seen: Seen | None, c
     )  # fmt: skip
     watcher = Watcher(scene, seen, choices)
     stage.pool.committed = watcher.committed
+    stage.pool.of_a_reading = world.of_a_reading
     world.arrange(scene)
     judge.begin()
     turns.on_turn = judge.look

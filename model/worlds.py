@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from model.database import OF_A_READING
 from model.scene import Scene
 from shared.contracts import ticket as tk
 from simulator.asynchronous import CREATE, Plan
@@ -30,6 +31,8 @@ class World:
     aws: Mapping[str, Any] = field(default_factory=dict)
     status_lag_s: float = 0.0
     answers_in_s: float = 0.0
+    of_a_reading: tuple[str, ...] = OF_A_READING
+    """What may be done where the database is read outside of transactions."""
     """How long AWS's answers are on their way. Rounds of the engine come meanwhile."""
     patience_s: float = 0.0
     """How long a revoke may wait because of what others do to AWS in this world."""
@@ -172,7 +175,10 @@ SMALL: Final = {
             aws={"create_seconds": {"low": 30, "high": 30}},
         ),
         World("given-again", given_again, 16, aws={"list_lag_seconds": 4}),
-        World("crowd", crowd, 28, answers_in_s=0.2, settings={"slots": 2, "grant_slots": 1}),
+        World(
+            "crowd", crowd, 28, answers_in_s=0.2, settings={"slots": 2, "grant_slots": 1},
+            of_a_reading=(*OF_A_READING, "hold:1"),
+        ),
         World(
             "slow-aws", two_claims, 44, clock_ahead_s=90,
             aws={"create_seconds": {"low": 30, "high": 30}, "delete_seconds": {"low": 4, "high": 4}},

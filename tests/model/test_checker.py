@@ -92,7 +92,7 @@ def test_a_planted_fault_is_found_and_its_schedule_is_kept_and_replayed(
         (
             "slot snapshot stale",
             "crowd",
-            {("one CreateAccountAssignment ann/orders-dev/ReadOnly answered", 1): "freeze:25"},
+            {("one read in engine._round", 6): "hold:1"},
             "slots_exceeded",
         ),
     ],

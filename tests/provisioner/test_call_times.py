@@ -80,11 +80,11 @@ class RunsOut(Turns):
 
 
 @pytest.mark.parametrize("call", ["create", "delete"])
-@pytest.mark.parametrize(("checks", "sent"), [(0, 0), (1, 0), (2, 1)])
-async def test_a_change_is_checked_before_it_is_signed_and_once_it_is(
+@pytest.mark.parametrize(("checks", "sent"), [(0, 0), (1, 0), (2, 0), (3, 1)])
+async def test_a_change_is_checked_before_it_is_signed_once_it_is_and_when_it_is_written(
     aws: Simulator, call: str, checks: int, sent: int
 ) -> None:
-    """Fails where a process that was stopped while the SDK signed sends what was allowed before."""
+    """Fails where a process that was stopped meanwhile sends what was allowed before."""
     async with adapter(aws, limiter=RunsOut(checks=checks)) as centre:
         change: Any = getattr(centre, call)
         with contextlib.suppress(NoMoreLease, DriverError):

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ import aioboto3
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore import xform_name
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
@@ -25,6 +26,7 @@ from prometheus_client import Counter, Histogram
 
 from services.provisioner.driver import Confirm, DriverProblem, Priority
 from services.provisioner.identity_center.api_operations import APIS, OPERATIONS, Api, ApiOperation
+from services.provisioner.identity_center.checked_body import CheckedBody
 from services.provisioner.identity_center.dates import date_of
 from services.provisioner.identity_center.problems import from_client_error, from_sdk_error
 from services.provisioner.identity_center.types import (
@@ -221,9 +223,10 @@ class Calls:
                 client.meta.events.register(f"before-send.{api}.{operation.name}", self._check_signed)
         return client
 
-    def _check_signed(self, **_: Any) -> None:
+    def _check_signed(self, request: AWSPreparedRequest, **_: Any) -> None:
         """The SDK takes milliseconds to sign a change, in which the process may have been stopped."""
         self._limiter.check(changes=True)
+        request.body = CheckedBody(request.body, partial(self._limiter.check, changes=True))
 
 
 def _session(credentials: Credentials | None) -> Any:
