@@ -129,7 +129,7 @@ def crowd(scene: Scene) -> None:
 def given_again(scene: Scene) -> None:
     """The same access is taken away and given again at once: lists show the first, then neither."""
     approve(scene, "A", scene.ticket("ann", seconds=8))
-    approve(scene, "B", scene.ticket("ann", starts_in=11.5, seconds=7))
+    approve(scene, "B", scene.ticket("ann", starts_in=10.4, seconds=4.8))
 
 
 def one_claim(scene: Scene, *, seconds: float) -> None:
@@ -171,7 +171,7 @@ SMALL: Final = {
             "slow-creation", partial(one_claim, seconds=50), 56, clock_ahead_s=90,
             aws={"create_seconds": {"low": 30, "high": 30}},
         ),
-        World("given-again", given_again, 24, aws={"list_lag_seconds": 6}),
+        World("given-again", given_again, 16, aws={"list_lag_seconds": 4}),
         World("crowd", crowd, 28, answers_in_s=0.2, settings={"slots": 2, "grant_slots": 1}),
         World(
             "slow-aws", two_claims, 44, clock_ahead_s=90,

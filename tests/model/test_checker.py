@@ -1,5 +1,6 @@
 """The checker itself: it is repeatable, it finds what is put in, and what it found once is found again."""
 
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -12,7 +13,9 @@ from model import work
 from model.bounds import allowance
 from model.explore import Walk, worlds
 from model.kept import as_json, keep, load
-from model.run import Run
+from model.run import Run, Schedule
+from model.sabotage import MUTANTS
+from model.turns import Taken
 
 SCHEDULES = sorted((Path(__file__).parent / "schedules").glob("*.json"))
 FAR = 4e9
@@ -41,13 +44,17 @@ def broken(own_admin_dsn: str) -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
+def as_schedule(choice: Taken | None) -> Schedule:
+    return {} if choice is None else {choice[:2]: choice[2]}
+
+
 def rules(run: Run) -> set[str]:
     return {one.rule for one in run.violations}
 
 
 @pytest.mark.parametrize(
     "world",
-    ["two-claims", "two-tuples", "standing", "two-replicas", "late-lists"],
+    ["two-claims", "two-tuples", "standing", "two-replicas", "late-lists", "given-again"],
 )
 def test_the_usual_way_of_a_small_world_breaks_nothing(product: ProcessPoolExecutor, world: str) -> None:
     run = product.submit(work.replay, world, {}).result()
@@ -75,6 +82,44 @@ def test_a_planted_fault_is_found_and_its_schedule_is_kept_and_replayed(
     world, schedule = load(keep(tmp_path, found))
     assert rules(broken.submit(work.replay, world, schedule).result()) == {rule}
     assert not rules(product.submit(work.replay, world, schedule).result())
+
+
+@pytest.mark.parametrize(
+    ("mutant", "world", "schedule", "rule"),
+    [
+        ("settle time cut", "given-again", {}, "gone_while_present"),
+        ("stop not remembered", "person-stopped", {}, "granted_after_stop"),
+        (
+            "slot snapshot stale",
+            "crowd",
+            {("one CreateAccountAssignment ann/orders-dev/ReadOnly answered", 1): "freeze:25"},
+            "slots_exceeded",
+        ),
+    ],
+)
+def test_what_a_mutant_does_wrong_is_found_and_the_product_does_not_do_it(
+    own_admin_dsn: str, product: ProcessPoolExecutor, mutant: str, world: str, schedule: Schedule, rule: str
+) -> None:
+    with workers(own_admin_dsn, mutant) as pool:
+        assert rules(pool.submit(work.replay, world, schedule).result()) == {rule}
+    run = product.submit(work.replay, world, schedule).result()
+    assert (run.violations, run.schedule) == ((), schedule)
+
+
+def test_mutants_name_worlds_that_there_are() -> None:
+    assert all(world in worlds() for mutant in MUTANTS.values() for world in mutant.worlds)
+
+
+def test_choices_that_are_left_out_change_nothing_or_are_the_same_as_others(
+    product: ProcessPoolExecutor,
+) -> None:
+    usual = product.submit(work.replay, "two-claims", {}).result()
+    assert {choice for _, _, choice in usual.needless} == {"after", "crash"}
+    for left_out, same in itertools.islice(usual.needless.items(), 0, None, 40):
+        one, other = (
+            product.submit(work.replay, "two-claims", as_schedule(it)).result() for it in (left_out, same)
+        )
+        assert (one.story, one.states) == (other.story, other.states), f"{left_out} is not {same}"
 
 
 def test_a_failing_schedule_loses_what_the_failure_does_not_need(broken: ProcessPoolExecutor) -> None:
