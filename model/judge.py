@@ -122,9 +122,16 @@ class Judge:
         creations = [one.assignment for one in ours if one.kind == CREATE]
         if len(creations) > self.settings.grant_slots:
             self.wrong("slots_exceeded", f"{len(creations)} creations of {self.settings.grant_slots}")
-        recent = [one for one in ours if self.aws.clock.now() - one.created_at < PATIENCE_S]
+        oldest = self.aws.clock.now() - PATIENCE_S + self._set_ahead_s
+        recent = [one for one in ours if one.created_at > oldest]
         if len(recent) > self.settings.slots:
             self.wrong("slots_exceeded", f"{len(recent)} operations of {self.settings.slots}")
+
+    @property
+    def _set_ahead_s(self) -> float:
+        """By how much the database's clock was set ahead: operations look so much older by it."""
+        steps = [float(choice[5:]) for _, _, choice in self.turns.taken if choice.startswith("step:")]
+        return sum(step for step in steps if step > 0)
 
     def _follow_calls(self) -> None:
         """A request whose answer was lost is looked for: it is not made again while AWS's list shows it."""
