@@ -84,6 +84,7 @@ async def test_grant_waits_while_the_clocks_are_apart_and_begins_when_they_are_n
     await lab.run(60)
     assert (lab.calls("CreateAccountAssignment"), lab.holds()) == (0, False)
     assert await lab.story() == ["scheduled"]
+    assert (await lab.row())["next_at"] > lab.now, "it is looked at now and then"
     shift(timedelta(0))
     await lab.run_until(access.AccessGranted)
     assert lab.holds()
