@@ -30,7 +30,7 @@ OF_ANOTHER_BEGINNING: Mapping[str, tuple[str, ...]] = {
     "background._fail_unwitnessed": ("after",),
 }
 """All the time, and seldom anything comes of it; the process stands still at other places of that moment."""
-OF_A_READING = ("after",)
+OF_A_READING: tuple[str, ...] = ("after",)
 Committed = Callable[[], Awaitable[None]]
 
 
