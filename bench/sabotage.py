@@ -10,11 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from cli.main import main
-from services.provisioner.domain import call_outcomes, decisions
-from services.provisioner.domain.assignments import Observed
+from model.sabotage import drop_read_back
+from services.provisioner.domain import decisions
 from services.provisioner.domain.claims import ClaimState
-from services.provisioner.reconcile import looking
-from services.provisioner.reconcile.looking import Seen
 from shared.messaging.batch import Batches
 from shared.messaging.relay import Relay
 from shared.messaging.signing import Trust
@@ -36,22 +34,6 @@ def lose_events() -> None:
         return [row for row in rows if row["id"] not in lost]
 
     Relay._mark_and_read = losing  # type: ignore[method-assign]  # noqa: SLF001
-
-
-def skip_read_back() -> None:
-    """An accepted call is taken for done, as rivals do, and AWS is not read again after the first look."""
-    original = looking.look
-
-    async def believing(parts: Any, row: Any, *, beginning: bool) -> Seen:
-        if beginning or row.observed is Observed.UNKNOWN:
-            return await original(parts, row, beginning=beginning)
-        return Seen(row.observed in {Observed.CREATED, Observed.PRESENT}, None)
-
-    def accepted(row: Any, request_id: str, now: Any, timing: Any) -> Any:  # noqa: ARG001 (as the original)
-        return replace(call_outcomes.succeeded(row, now), request_id=request_id)
-
-    looking.look = believing  # type: ignore[assignment]
-    call_outcomes.accepted = accepted
 
 
 def forge_approvals() -> None:
@@ -111,7 +93,7 @@ def wait_for_poison() -> None:
 
 FAULTS = {
     "lost-event": lose_events,
-    "skipped-read-back": skip_read_back,
+    "skipped-read-back": drop_read_back,
     "forged-approval": forge_approvals,
     "claim-count": forget_other_claims,
     "unproven-believed": believe_anybody,

@@ -1,7 +1,7 @@
 """Faults put into the product on purpose, to show that the checker finds each.
 
 A mutant is a name with a function that patches the product's modules when a process of the checker starts,
-and the worlds in which it shows. Nothing else imports this.
+and the worlds in which it shows. bench/sabotage.py has one of them, too.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def _put(module: Any, name: str, value: Any) -> None:
     setattr(module, name, value)
 
 
-def _drop_read_back() -> None:
+def drop_read_back() -> None:
     """What AWS accepted is taken for done, and AWS is not read again after the first look."""
     original = looking.look
 
@@ -158,7 +158,7 @@ def _believe_the_snapshot() -> None:
 
 
 MUTANTS: Final = {
-    "read-back dropped": Mutant(_drop_read_back),
+    "read-back dropped": Mutant(drop_read_back),
     "claim count dropped": Mutant(_drop_claim_count, known=("spins",)),
     "settle time cut": Mutant(_cut_settle_time, ("given-again",)),
     "forgotten operation settled early": Mutant(_forget_early, ("short-window",)),
