@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -15,40 +14,10 @@ from shared.foundation.clock import ManualClock
 from shared.messaging.outbox import MARKER_TYPE
 from simulator import organizations
 from simulator.server import Simulator
-from tests.support.aws import adapter, operations, shrink, simulated_aws
-from tests.support.harness import NOW, service_database
-from tests.support.inventory import alerts, changed_keys, empty_tables, provisioner_context, published, stored
+from tests.support.aws import operations
+from tests.support.harness import NOW
+from tests.support.inventory import alerts, changed_keys, empty_tables, published, stored
 from tests.support.waiting import until
-
-
-@pytest.fixture
-async def aws() -> AsyncIterator[Simulator]:
-    async with simulated_aws() as simulator:
-        shrink(simulator)
-        yield simulator
-
-
-@pytest.fixture
-async def centre(aws: Simulator) -> AsyncIterator[IdentityCenter]:
-    async with adapter(aws) as centre:
-        yield centre
-
-
-@pytest.fixture
-def sync(centre: IdentityCenter) -> InventorySync:
-    return InventorySync(centre)
-
-
-@pytest.fixture(scope="session")
-async def dsn(admin_dsn: str) -> AsyncIterator[str]:
-    async with service_database(admin_dsn, "provisioner") as dsn:
-        yield dsn
-
-
-@pytest.fixture
-async def context(admin_dsn: str, dsn: str) -> AsyncIterator[Context]:
-    async with provisioner_context(admin_dsn, dsn) as context:
-        yield context
 
 
 async def test_sync_of_the_shipped_organisation_stores_all_of_it(

@@ -1,9 +1,6 @@
-from collections.abc import AsyncIterator
-
 import pytest
 
 from services.provisioner.commands.inventory import SyncResult, confirm_hold
-from services.provisioner.identity_center.adapter import IdentityCenter
 from services.provisioner.inventory.sync import HalfRead, InventorySync
 from shared.context import Context
 from shared.contracts import documents as doc
@@ -11,43 +8,13 @@ from shared.contracts.change import Origin
 from shared.contracts.configuration import InventoryConfirmed
 from shared.foundation.errors import NotFound, NotReady
 from simulator.server import Simulator
-from tests.support.aws import adapter, operations, shrink, simulated_aws
+from tests.support.aws import operations
 from tests.support.facts import somebody
-from tests.support.harness import NOW, service_database
-from tests.support.inventory import alerts, changed_keys, provisioner_context, published, stored
+from tests.support.harness import NOW
+from tests.support.inventory import alerts, changed_keys, published, stored
 
 SOME_PAGES = 40
 """Pages of a list, and calls about a set, of which a later one failed."""
-
-
-@pytest.fixture
-async def aws() -> AsyncIterator[Simulator]:
-    async with simulated_aws() as simulator:
-        shrink(simulator)
-        yield simulator
-
-
-@pytest.fixture
-async def centre(aws: Simulator) -> AsyncIterator[IdentityCenter]:
-    async with adapter(aws) as centre:
-        yield centre
-
-
-@pytest.fixture
-def sync(centre: IdentityCenter) -> InventorySync:
-    return InventorySync(centre)
-
-
-@pytest.fixture(scope="session")
-async def dsn(admin_dsn: str) -> AsyncIterator[str]:
-    async with service_database(admin_dsn, "provisioner") as dsn:
-        yield dsn
-
-
-@pytest.fixture
-async def context(admin_dsn: str, dsn: str) -> AsyncIterator[Context]:
-    async with provisioner_context(admin_dsn, dsn) as context:
-        yield context
 
 
 async def test_sync_again_without_a_change_writes_nothing(sync: InventorySync, context: Context) -> None:

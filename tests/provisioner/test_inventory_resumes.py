@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -20,42 +19,12 @@ from shared.foundation.errors import NotReady
 from shared.messaging.outbox import MARKER_TYPE
 from simulator import identity_store
 from simulator.server import Simulator
-from tests.support.aws import adapter, operations, shrink, simulated_aws
-from tests.support.harness import NOW, service_database
-from tests.support.inventory import alerts, changed_keys, provisioner_context, published, stored
+from tests.support.aws import operations
+from tests.support.harness import NOW
+from tests.support.inventory import alerts, changed_keys, published, stored
 from tests.support.waiting import until
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
-
-
-@pytest.fixture
-async def aws() -> AsyncIterator[Simulator]:
-    async with simulated_aws() as simulator:
-        shrink(simulator)
-        yield simulator
-
-
-@pytest.fixture
-async def centre(aws: Simulator) -> AsyncIterator[IdentityCenter]:
-    async with adapter(aws) as centre:
-        yield centre
-
-
-@pytest.fixture
-def sync(centre: IdentityCenter) -> InventorySync:
-    return InventorySync(centre)
-
-
-@pytest.fixture(scope="session")
-async def dsn(admin_dsn: str) -> AsyncIterator[str]:
-    async with service_database(admin_dsn, "provisioner") as dsn:
-        yield dsn
-
-
-@pytest.fixture
-async def context(admin_dsn: str, dsn: str) -> AsyncIterator[Context]:
-    async with provisioner_context(admin_dsn, dsn) as context:
-        yield context
 
 
 def advance(context: Context, by: timedelta) -> None:
