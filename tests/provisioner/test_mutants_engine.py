@@ -90,6 +90,11 @@ async def test_lost_creation_that_is_found_in_progress_is_not_over(lab: Lab) -> 
     assert await poll(lab.current.engine.parts, "create", lost) == set()
     [found] = await in_flight(lab)
     assert found.op.request_id is not None
+    described = await lab.current.identity_center.follow("create", found.op.request_id)
+    assert described.key is not None
+    assert described.key.user_id == lab.user("ann"), "not somebody else's"
+    assert await poll(lab.current.engine.parts, "create", [found]) == set()
+    assert "operation" not in lab.alerts(), "it has had no time yet"
 
 
 async def test_call_that_is_just_being_sent_is_not_asked_after(lab: Lab) -> None:

@@ -68,6 +68,20 @@ async def test_look_before_a_creation_is_no_older_than_the_newest_claim(
     assert (await looking.look(parts, wanted, beginning=False)).found
 
 
+@pytest.mark.parametrize(
+    ("observed", "priority"),
+    [
+        (Observed.PRESENT, "revoke"),
+        (Observed.CREATED, "revoke"),
+        (Observed.DOUBTFUL, "revoke"),
+        (Observed.DELETED, "verify"),
+        (Observed.ABSENT, "verify"),
+    ],
+)
+def test_look_before_a_deletion_goes_before_those_that_confirm_one(observed: Observed, priority: str) -> None:
+    assert looking._priority(row(ENDING, observed=observed, ours=True), beginning=False) == priority
+
+
 async def test_claim_whose_window_opens_during_a_look_begins_with_one_of_its_own(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

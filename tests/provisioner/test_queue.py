@@ -23,6 +23,10 @@ def test_creations_wait_for_those_before_them_by_the_slots_they_may_have() -> No
     assert line(*["create"] * 11) == [(number, (number + 1) * 2) for number in range(11)]
 
 
+def test_deletions_wait_for_those_before_them_by_every_slot() -> None:
+    assert line(*["delete"] * 3) == [(0, 0), (1, 1), (2, 1)]
+
+
 def test_creations_wait_for_all_deletions_which_may_have_every_slot() -> None:
     assert line(*["delete"] * 10, "create")[-2:] == [(9, 4), (10, 6)]
 
