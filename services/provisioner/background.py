@@ -6,8 +6,8 @@ has a loop of its own. It never calls AWS; commands/ends.py ends claims.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from services.provisioner.commands.ends import end_due, fail_unwitnessed, mark_overdue
@@ -18,6 +18,7 @@ from services.provisioner.domain.timing import Objectives
 from services.provisioner.store import extensions, schedule
 from services.provisioner.store.errors import DATABASE_AWAY
 from shared.context import Context
+from shared.foundation.nudges import nudged
 from shared.observability.logs import logger
 
 _LONGEST_SLEEP_S = 5.0  # a claim that another replica stored is its business; this is for its crash
@@ -38,13 +39,13 @@ class Expiry:
         context: Context,
         *,
         objectives: Objectives,
-        sleep: Callable[[float], Awaitable[None]] | None = None,
+        sleep: Callable[[float], Awaitable[object]] | None = None,
     ) -> None:
         self._context = context
         self._objectives = objectives
         self._changed = asyncio.Event()
         self._more_to_do = asyncio.Event()
-        self._sleep = sleep or self._sleep_until_nudged
+        self._sleep = sleep or partial(nudged, self._changed)
 
     def nudge(self) -> None:
         """Claims have changed: look again at what ends next."""
@@ -67,8 +68,7 @@ class Expiry:
             self._more_to_do.clear()
             await self._guarded(self._do_chores())
             await asyncio.sleep(_AFTER_NUDGE_S)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._more_to_do.wait(), _CHORES_EVERY_S - _AFTER_NUDGE_S)
+            await nudged(self._more_to_do, _CHORES_EVERY_S - _AFTER_NUDGE_S)
 
     async def _until_next_step(self, seconds: float) -> None:
         """A nudge may bring an end that is sooner.
@@ -184,12 +184,6 @@ class Expiry:
             f"ticket {worst.ticket_id}, over since {worst.ended_at:%Y-%m-%d %H:%M:%SZ}. "
             "See GET /v1/operations and GET /v1/grants?state=revoking.",
         )
-
-    async def _sleep_until_nudged(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._changed.wait(), seconds)
-        except TimeoutError:
-            return
 
 
 async def watch_clocks(

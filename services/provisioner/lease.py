@@ -166,6 +166,7 @@ class Lease:
 
     async def _let_go(self) -> None:
         try:
-            await asyncio.wait_for(self.release(), 2)
+            async with asyncio.timeout(2):
+                await self.release()
         except DATABASE_AWAY as error:
             log.warning("lease not released, it runs out", error=f"{type(error).__name__}: {error}")

@@ -6,12 +6,12 @@ shared/runtime/service.py where the service owns documents; what the topic holds
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from shared.context import Context
 from shared.documents import document_store
+from shared.foundation.nudges import nudged
 from shared.observability.logs import logger
 
 MARKER_EVERY_S: Final = 10.0
@@ -42,9 +42,7 @@ class Publisher:
             await self._publish_lacking()
         while True:
             await self._mark()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._again.wait(), MARKER_EVERY_S)
-            if self._again.is_set():
+            if await nudged(self._again, MARKER_EVERY_S):
                 await self._publish(sorted((await self._stored()).values()))
                 self._again.clear()
 

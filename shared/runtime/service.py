@@ -383,6 +383,7 @@ async def _close_pool(context: Context) -> None:
     pool = context.pool
     context.set_pool(None)
     try:
-        await asyncio.wait_for(pool.close(), 5)
+        async with asyncio.timeout(5):
+            await pool.close()
     except TimeoutError:
         pool.terminate()

@@ -1,7 +1,6 @@
 """The background tasks: senders that never stop, and a monitor that raises and clears alerts."""
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from services.notifier.email.smtp import Mailer
 from services.notifier.settings import NotifierSettings
 from services.notifier.store import deliveries
 from shared.context import Context
+from shared.foundation.nudges import nudged
 from shared.observability.logs import logger
 
 ResultT = TypeVar("ResultT")
@@ -49,9 +49,9 @@ async def run_sender(context: Context, settings: NotifierSettings, nudge: asynci
             if outcomes:
                 failures = 0
                 continue
-            if not await _nudged(nudge, within=KEEP_CONNECTION):
+            if not await nudged(nudge, KEEP_CONNECTION.total_seconds()):
                 await _uninterrupted(mailer.close())
-                await _nudged(nudge, within=settings.mail_check_every)
+                await nudged(nudge, settings.mail_check_every.total_seconds())
     finally:
         await mailer.close()
 
@@ -107,11 +107,3 @@ async def _uninterrupted(work: Coroutine[Any, Any, ResultT]) -> ResultT:
         if isinstance(result, Exception):  # raised here it would hide the cancellation, and the stop with it
             log.exception("a mail failed while the service stopped", exc_info=result)
         raise
-
-
-async def _nudged(nudge: asyncio.Event, *, within: timedelta) -> bool:
-    """Not `asyncio.wait_for`: in Python 3.11 it swallows a cancellation that comes with the nudge."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(within.total_seconds()):
-            await nudge.wait()
-    return nudge.is_set()

@@ -26,6 +26,7 @@ from services.provisioner.store import inventory as store
 from services.provisioner.store.lease import LeaseLost
 from shared.context import Context
 from shared.foundation.errors import NotReady
+from shared.foundation.nudges import nudged
 from shared.observability.logs import logger
 
 INTERVAL = timedelta(minutes=10)
@@ -81,14 +82,14 @@ class InventorySync:
                 pause = await self._attempt(context)
             else:
                 self._done, self._resumes = None, True
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.wanted.wait(), pause.total_seconds())
+            await nudged(self.wanted, pause.total_seconds())
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """`one_at_a_time` for a caller. Raises NotReady where it is held for longer than a caller waits."""
         try:
-            await asyncio.wait_for(self.one_at_a_time.acquire(), self._answer_within_s)
+            async with asyncio.timeout(self._answer_within_s):
+                await self.one_at_a_time.acquire()
         except TimeoutError:
             raise still_reading() from None
         try:

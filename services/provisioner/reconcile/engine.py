@@ -23,6 +23,7 @@ from services.provisioner.store import assignments, schedule
 from services.provisioner.store.errors import DATABASE_AWAY
 from services.provisioner.store.lease import LeaseLost
 from services.provisioner.store.schedule import Due, InFlight
+from shared.foundation.nudges import nudged
 from shared.observability.logs import logger
 
 _TIMER_S = 1.0
@@ -117,7 +118,7 @@ class Engine:
             soon = _BETWEEN_ROUNDS_S if self._anything else seconds
             if self._freed or (left := started + soon - clock()) <= 0:
                 return
-            await self._sleep_until_nudged(left)
+            await nudged(self._nudged, left)
             self._nudged.clear()
             if self._named:
                 await self._guarded(self._begin_named())
@@ -255,14 +256,6 @@ class Engine:
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [*(visit.task for visit in self._visits.values()), *self.polls.tasks.values()]
-
-    async def _sleep_until_nudged(self, seconds: float) -> None:
-        # Not by wait_for: before Python 3.12 that forgets a cancellation that comes together with a nudge.
-        try:
-            async with asyncio.timeout(seconds):
-                await self._nudged.wait()
-        except TimeoutError:
-            return
 
 
 def _slot(flight: InFlight) -> Slot:
