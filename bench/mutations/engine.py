@@ -185,7 +185,11 @@ MUTANTS = (
             "if before.op is not None:\n            return None",
             "",
         ),
-        ("a claim begins without a slot to make it", "(seen.found or may_send)", "bool(seen)"),
+        (
+            "a claim begins without a slot to make it",
+            "seen.found or may_send or not needs_slot",
+            "bool(seen)",
+        ),
         (
             "the re-check does not hear AWS",
             "recheck(claim, known[claim.id], live)",

@@ -86,7 +86,9 @@ async def _change(
     clock_problem = parts.clock_problem()
     known = await known_of_starting(parts.context, work.conn, before, origin.at, clock_problem=clock_problem)
     verdicts = {claim.id: recheck(claim, known[claim.id], live) for claim in before.starting(origin.at)}
-    may_begin = seen is not None and live is not None and (seen.found or may_send)
+    # A creation that is not listed yet needs no slot: who begins meanwhile waits for it with the others.
+    needs_slot = decisions.likely_call(wanted=True, observed=before.observed) is not None
+    may_begin = seen is not None and live is not None and (seen.found or may_send or not needs_slot)
     begun, waiting = decisions.start_claims(before, verdicts, origin, may_begin=may_begin)
     step = Step(origin, parts.timing, may_send, waiting)
     current = _with_arn(parts, begun.state)
