@@ -93,8 +93,8 @@ MUTANTS = (
         ),
         (
             "nothing to delete is believed at once",
-            "observed=Observed.DELETED, next_at=now)",
-            "observed=Observed.ABSENT, next_at=now)",
+            "observed=Observed.DELETED, next_at=now + timing.poll_every)",
+            "observed=Observed.ABSENT, next_at=now + timing.poll_every)",
         ),
         (
             "after a creation lists are still doubted",

@@ -16,6 +16,11 @@ MUTANTS = (
             "if row.op is None:",
         ),
         (
+            "a late list is asked as fast as it answers",
+            "observed=Observed.DELETED, next_at=now + timing.poll_every",
+            "observed=Observed.DELETED, next_at=now",
+        ),
+        (
             "nothing to delete is believed though it may come true",
             'if code == "not_found" and not row.may_come_true(now):',
             'if code == "not_found":',

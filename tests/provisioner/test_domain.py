@@ -596,9 +596,9 @@ def test_deletion_refused_is_tried_again_however_often(code: str) -> None:
     assert decided(after, ENDING, found=True).send == "delete"
 
 
-def test_deletion_of_nothing_is_read_back_at_once() -> None:
+def test_deletion_of_nothing_is_read_back_no_sooner_than_a_list_is_asked_again() -> None:
     after = refused(DELETING, "not_found")
-    assert (after.observed, after.next_at) == (Observed.DELETED, NOW)
+    assert (after.observed, after.next_at) == (Observed.DELETED, NOW + TIMING.poll_every)
 
 
 @pytest.mark.parametrize(

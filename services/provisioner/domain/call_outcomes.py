@@ -61,8 +61,9 @@ def _delete_refused(
     row: Assignment, code: str, *, now: datetime, jitter: float, timing: Timing
 ) -> Assignment:
     # Nothing to delete, says AWS; believed after reading back, and where nothing may come true behind it.
+    # Not at once: a list that is late would be asked, and this be sent again, as fast as AWS answers.
     if code == "not_found" and not row.may_come_true(now):
-        return replace(_deleted(row, now), observed=Observed.DELETED, next_at=now)
+        return replace(_deleted(row, now), observed=Observed.DELETED, next_at=now + timing.poll_every)
     attempt = row.attempt + 1
     return replace(row, attempt=attempt, next_at=now + timing.back_off(attempt, jitter))
 
